@@ -1,0 +1,50 @@
+"""Where in a model a part is being built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from formers.positions.position import Position
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """Everything a part may ask about its surroundings when it builds its module.
+
+    Attributes:
+        width: model width D.
+        heads: attention heads H.
+        causal: whether tokens may see only their past.
+        max_length: the longest sequence the model promises to take.
+        layer, layers: index of this layer, and how many there are.
+        dropout: probability of dropping an activation on the residual branches.
+        position: the position part; a mixer asks it for what acts on its queries, keys or scores.
+    """
+
+    width: int
+    heads: int
+    causal: bool
+    max_length: int = 512
+    layer: int = 0
+    layers: int = 1
+    dropout: float = 0.0
+    position: Position | None = None
+
+    @property
+    def head_width(self) -> int:
+        """K = D / H; raises when it does not come out whole."""
+        return self.split(self.heads)
+
+    def split(self, heads: int) -> int:
+        """Width per head for a given number of heads."""
+        if self.width % heads:
+            near = [h for h in range(1, self.width + 1) if self.width % h == 0]
+            best = min(near, key=lambda h: abs(h - heads))
+            raise ValueError(f"width {self.width} does not divide into {heads} heads; {best} heads would work")
+        return self.width // heads
+
+    def at(self, layer: int) -> Self:
+        """The same site in another layer."""
+        return replace(self, layer=layer)
