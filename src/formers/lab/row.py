@@ -1,0 +1,83 @@
+"""What one trained arm leaves behind, and what a report is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Status = Literal["finished", "failed", "diverged", "out_of_memory", "unsupported", "stopped"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One measurement on the way: after `step` optimiser steps and `seconds` of training time."""
+
+    step: int
+    seconds: float
+    values: dict[str, float]
+    "Metric name → value; `train_loss` from the training batches, everything else from an evaluation."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One arm trained with one seed: what was run, what came out, what it cost, and how to run it again."""
+
+    arm: str
+    "The arm's label: the choices in which it differs from the base, in text form."
+    seed: int
+    status: Status
+    cause: str = ""
+    "Why it did not finish, in one line; empty when it did."
+    choices: dict[str, str] = field(default_factory=dict)
+    "Axis → part in text form, for every axis (`mixer`, `position`, `residual`, `norm`, `ffn`)."
+    config: dict[str, Any] = field(default_factory=dict)
+    "The whole model configuration, as in config.json."
+    metrics: dict[str, float] = field(default_factory=dict)
+    "Final evaluation: metric name → value."
+    curve: tuple[Point, ...] = ()
+    samples: tuple[str, ...] = ()
+    "What the trained model wrote, if the task asks for samples."
+    steps: int = 0
+    parameters: int = 0
+    flops_per_token: float | None = None
+    "Floating-point operations of one forward pass, per token, at the task's length."
+    state_bytes_per_token: float | None = None
+    "Bytes that the streaming state grows by with each token; None where the model does not stream."
+    train_seconds: float = 0.0
+    tokens_per_second: float = 0.0
+    peak_bytes: int | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+    "Versions, device, threads, commit."
+    data_hash: str = ""
+    command: str = ""
+    "The command that repeats this row."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """How to read a metric: its name in `Row.metrics`, what to call it, its unit, and which way is better."""
+
+    name: str
+    label: str
+    unit: str = ""
+    lower_is_better: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """Everything a report shows about one study."""
+
+    title: str
+    description: str
+    "What the task is, in a sentence or two."
+    metric: Metric
+    "The metric that ranks the arms."
+    rows: tuple[Row, ...]
+    references: dict[str, float] = field(default_factory=dict)
+    "Named lines to compare with, in the ranking metric: for instance `bigram`."
+    budget: str = ""
+    "What every arm was given, in words: `400 steps × 16 × 128 tokens`."
+    matched: str = "steps"
+    "What was made equal between arms."
+    command: str = ""
+    "The command that runs the whole study again."
