@@ -1,0 +1,30 @@
+"""The kernels of the family: pure functions on tensors. Needs torch and nothing else.
+
+Each op takes `impl="auto" | "plain" | "torch"`: an explicit request never falls back, and `auto` logs what it chose
+(logger `formers.ops`, level debug). The plain forms are in `formers.ops.plain`.
+"""
+
+from formers.ops import plain
+from formers.ops.exact import attention, metric_attention
+from formers.ops.linear import dense_attention, linear_attention
+from formers.ops.padding import Packing, compact, packing, spread
+from formers.ops.pool import pool_mix
+from formers.ops.spectral import fourier_mix
+from formers.ops.types import Bias, LinearState, PoolState
+
+__all__ = [
+    "Bias",
+    "LinearState",
+    "Packing",
+    "PoolState",
+    "attention",
+    "compact",
+    "dense_attention",
+    "fourier_mix",
+    "linear_attention",
+    "metric_attention",
+    "packing",
+    "plain",
+    "pool_mix",
+    "spread",
+]
