@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import textwrap
 import types
 from dataclasses import MISSING, dataclass, fields, replace
 from difflib import get_close_matches
@@ -295,7 +296,7 @@ def node_value(node: ast.AST, hint: Any, text: str) -> Any:
 
 def docs_in_source(kind: type[Part]) -> dict[str, str]:
     """The string literal under each annotated field of a class, read from its source."""
-    tree = ast.parse(inspect.cleandoc(inspect.getsource(kind))).body[0]
+    tree = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
     assert isinstance(tree, ast.ClassDef)
     docs = {}
     for field, text in zip(tree.body, tree.body[1:], strict=False):

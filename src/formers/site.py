@@ -48,3 +48,7 @@ class Site:
     def at(self, layer: int) -> Self:
         """The same site in another layer."""
         return replace(self, layer=layer)
+
+    def with_heads(self, heads: int) -> Self:
+        """The same site for a mixer that has its own number of heads."""
+        return replace(self, heads=heads)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+import torch
 from torch import Tensor, nn
 
-from formers.part import Part
+from formers.part import Part, Unsupported
+from formers.positions.position import build_at
 from formers.site import Site
 from formers.state import State
 
@@ -12,8 +16,30 @@ from formers.state import State
 class Mixer(Part):
     """How tokens exchange information: hidden states in, hidden states out."""
 
+    instead: ClassVar[dict[str, str]] = {}
+    "For an ability that is missing: why, and what to use instead."
+
     def build(self, site: Site) -> MixerModule:
+        """The module for this site. Raises `Unsupported` where the part cannot do what the site asks."""
+        self.check_site(site)
+        return self.module(site)
+
+    def module(self, site: Site) -> MixerModule:
+        """Makes the module; the site has been checked. Every mixer overrides this."""
         raise NotImplementedError
+
+    def check_site(self, site: Site) -> None:
+        """Raises `Unsupported` unless the mixer can be causal (or bidirectional) here and take the site's position."""
+        direction = "causal" if site.causal else "bidirectional"
+        self.require(direction, why=self.instead.get(direction, ""))
+        place = site.position.acts_on if site.position else "nothing"
+        needed = {"heads": "qk_position", "scores": "score_position"}.get(place)
+        if needed and needed not in self.can:
+            what = {"heads": "queries and keys", "scores": "attention scores"}[place]
+            raise Unsupported(
+                f"{self} cannot take position {site.position}: it acts on {what}, and {self.name()} forms none. "
+                "Use a position that acts elsewhere: sinusoidal(), learned(), cosine() or none()"
+            )
 
 
 class MixerModule(nn.Module):
@@ -25,8 +51,13 @@ class MixerModule(nn.Module):
         mask_bl: True = a real token, False = padding, (B, L); None = all real.
         positions_bl: position of each token, (B, L) or (1, L). None counts the real tokens, on from the state.
     Returns:
-        y (B, L, D), and the state after the last token (None where the mixer keeps none).
+        y (B, L, D), and the state after the last token (None where the mixer keeps none, as bidirectional ones).
     """
+
+    def __init__(self, site: Site):
+        super().__init__()
+        self.causal = site.causal
+        self.layer_position = build_at("layer", site)
 
     def forward(
         self,
@@ -37,3 +68,47 @@ class MixerModule(nn.Module):
         positions_bl: Tensor | None = None,
     ) -> tuple[Tensor, State | None]:
         raise NotImplementedError
+
+    def enter(
+        self, x_bld: Tensor, state: State | None, mask_bl: Tensor | None, positions_bl: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """What every mixer begins with: silences padding, finds the positions, applies one that acts on the layer."""
+        if state is not None and not self.causal:
+            raise ValueError("a bidirectional mixer takes no state: tokens still to come would change its outputs")
+        if mask_bl is not None:
+            x_bld = x_bld.masked_fill(~mask_bl.unsqueeze(-1), 0)  # whatever padding holds, NaN too, it is gone here
+        if positions_bl is None:
+            positions_bl = count_tokens(x_bld, mask_bl, state) - 1
+        if self.layer_position is not None:
+            x_bld = self.layer_position(x_bld, positions_bl)
+        return x_bld, positions_bl
+
+    def init_weights(self, std: float) -> None:
+        """Sets the parameters that want another start than N(0, std²) for linear weights and 0 for biases."""
+
+
+def count_tokens(x_bld: Tensor, mask_bl: Tensor | None, state: State | None) -> Tensor:
+    """Real tokens up to and including each one, those in the state too: (B or 1, L), int64."""
+    if mask_bl is None:
+        counts_bl = torch.arange(1, x_bld.shape[1] + 1, device=x_bld.device).unsqueeze(0)
+    else:
+        counts_bl = mask_bl.long().cumsum(-1)
+    counts_bl = counts_bl if state is None else counts_bl + state.seen_b.unsqueeze(-1)
+    return counts_bl if mask_bl is None else counts_bl.clamp(min=1)
+
+
+def seen_after(x_bld: Tensor, mask_bl: Tensor | None, state: State | None) -> Tensor:
+    """`State.seen_b` after these tokens, (B,)."""
+    batch, length, _ = x_bld.shape
+    new_b = torch.full((batch,), length, device=x_bld.device) if mask_bl is None else mask_bl.long().sum(-1)
+    return new_b if state is None else new_b + state.seen_b
+
+
+def split_heads(x_bld: Tensor, heads: int) -> Tensor:
+    """(B, L, H·K) → (B, H, L, K)."""
+    return x_bld.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def join_heads(x_bhlk: Tensor) -> Tensor:
+    """(B, H, L, K) → (B, L, H·K)."""
+    return x_bhlk.transpose(1, 2).flatten(2)

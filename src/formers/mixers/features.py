@@ -1,0 +1,87 @@
+"""The feature axis: φ of linear attention, whose products stand for similarities."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from formers.part import Part
+
+
+class FeatureMap(Part):
+    """φ of linear attention: similarity(q, k) = φ(q)·φ(k). Module: (B, H, L, K) → (B, H, L, M)."""
+
+    def build(self, width: int) -> nn.Module:
+        """The module for queries and keys of this width K."""
+        raise NotImplementedError
+
+    def count(self, width: int) -> int:
+        """M, the number of features made of K."""
+        return width
+
+
+class Elu(FeatureMap):
+    """φ(x) = elu(x) + 1, positive. Source: Katharopoulos et al. 2020, arXiv:2006.16236."""
+
+    def build(self, width: int) -> nn.Module:
+        return Elementwise(lambda x: F.elu(x) + 1)
+
+
+class Relu(FeatureMap):
+    """φ(x) = max(x, 0). A query without a positive feature in common with any key reads zeros."""
+
+    def build(self, width: int) -> nn.Module:
+        return Elementwise(F.relu)
+
+
+class SquaredRelu(FeatureMap):
+    """φ(x) = max(x, 0)²: sharper than relu. Source: Hua et al. 2022, arXiv:2202.10447."""
+
+    def build(self, width: int) -> nn.Module:
+        return Elementwise(lambda x: F.relu(x).square())
+
+
+class Exp(FeatureMap):
+    """φ(x) = exp(x), each feature on its own: positive, and sharper than elu + 1. Inputs above 11 overflow float16."""
+
+    def build(self, width: int) -> nn.Module:
+        return Elementwise(torch.exp)
+
+
+class Taylor2(FeatureMap):
+    """φ(q)·φ(k) = 1 + s + s²/2, s = q·k/√K: the softmax kernel's Taylor series to the second order, always positive.
+
+    M = 1 + K + K(K+1)/2: each product x_a·x_b once. Source: Keles et al. 2023, arXiv:2209.04881; Arora et al. 2024, arXiv:2402.18668.
+    """
+
+    def build(self, width: int) -> nn.Module:
+        return Taylor2Module(width)
+
+    def count(self, width: int) -> int:
+        return 1 + width + width * (width + 1) // 2
+
+
+class Elementwise(nn.Module):
+    def __init__(self, function: object):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x_bhlk: Tensor) -> Tensor:
+        assert callable(self.function)
+        return self.function(x_bhlk)
+
+
+class Taylor2Module(nn.Module):
+    def __init__(self, width: int):
+        super().__init__()
+        self.width = width
+
+    def forward(self, x_bhlk: Tensor) -> Tensor:
+        x = x_bhlk * self.width**-0.25
+        rows, columns = torch.triu_indices(self.width, self.width, device=x.device)
+        # (q·k)² = Σ_a q_a²k_a² + 2 Σ_{a<b} q_a q_b k_a k_b; half of it, split evenly between φ(q) and φ(k):
+        weight = torch.where(rows == columns, math.sqrt(0.5), 1.0).to(x.dtype)
+        return torch.cat([torch.ones_like(x[..., :1]), x, x[..., rows] * x[..., columns] * weight], -1)

@@ -1,0 +1,47 @@
+"""FNet's mixing."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from formers.mixers.mixer import Mixer, MixerModule
+from formers.ops import fourier_mix
+from formers.part import Unsupported
+from formers.site import Site
+from formers.state import State
+
+
+class Fourier(Mixer):
+    """Re(F_length F_width x): the real part of an unnormalised two-dimensional Fourier transform. No parameters.
+
+    O(L·D·(log L + log D)). Bidirectional only, and padding mixes in: batch sequences of equal length together.
+    Source: Lee-Thorp et al. 2021 (FNet), arXiv:2105.03824.
+    """
+
+    can = frozenset({"bidirectional"})
+    instead = {  # noqa: RUF012
+        "causal": "a Fourier transform mixes every token with every other. Use pool(), linear() or softmax() in a causal model, "
+        "or fourier() in a bidirectional one: a masked language model or a classifier"
+    }
+
+    def module(self, site: Site) -> MixerModule:
+        return FourierMixer(site)
+
+
+class FourierMixer(MixerModule):
+    def forward(
+        self,
+        x_bld: Tensor,
+        state: State | None = None,
+        *,
+        mask_bl: Tensor | None = None,
+        positions_bl: Tensor | None = None,
+    ) -> tuple[Tensor, State | None]:
+        if mask_bl is not None and not bool(mask_bl.all()):
+            raise Unsupported(
+                "fourier() cannot leave out padding: a Fourier transform mixes every token of a row into every other, but the "
+                f"mask hides {int((~mask_bl).sum())} of {mask_bl.numel()} tokens. Batch sequences of equal length together "
+                "(a sampler grouped by length), or use a mixer that can: softmax(), linear(), dense(), pool()"
+            )
+        x_bld, _ = self.enter(x_bld, state, None, positions_bl)
+        return fourier_mix(x_bld), None

@@ -1,0 +1,108 @@
+"""The growing cache of exact attention."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from formers.mixers.mixer import seen_after
+from formers.state import State
+
+
+@dataclass
+class Room:
+    """Storage with space to spare behind the keys. `used` tells which state may write on without a copy."""
+
+    tensor: Tensor
+    used: int
+
+
+@dataclass(frozen=True)
+class KeyValueState(State):
+    """Every key and value so far.
+
+    Appending costs time in the new tokens only: the tensors are views of storage that doubles when it is full. States
+    stay values all the same. Only the longest state of a storage writes on in place; any other one copies first.
+    """
+
+    k_bgsk: Tensor
+    "Keys, (B, G, S, K)."
+    v_bgsv: Tensor | None
+    "Values, (B, G, S, V); None where the keys are the values."
+    mask_bs: Tensor | None = None
+    "Which keys are real tokens, (B, S); None = all."
+    positions_bs: Tensor | None = None
+    "Position of each key, (B or 1, S), where scores depend on it."
+    rooms: tuple[Room | None, Room | None] = field(default=(None, None), repr=False, compare=False)
+
+    @property
+    def values(self) -> Tensor:
+        return self.k_bgsk if self.v_bgsv is None else self.v_bgsv
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Self:
+        return replace(super().map(change), rooms=(None, None))
+
+    def trim(self, count_b: Tensor) -> Self:
+        """Forgets the last `count_b` real tokens of each row: what all rows forget is cut off, the rest is masked."""
+        length = self.k_bgsk.shape[2]
+        mask_bs = self.mask_bs if self.mask_bs is not None else torch.ones_like(self.k_bgsk[:, 0, :, 0], dtype=torch.bool)
+        from_end_bs = mask_bs.long().flip(-1).cumsum(-1).flip(-1)
+        mask_bs = mask_bs & (from_end_bs > count_b.unsqueeze(-1))
+        keep = int((mask_bs.any(0).long() * torch.arange(1, length + 1, device=mask_bs.device)).max()) if length else 0
+        return replace(
+            self,
+            seen_b=self.seen_b - count_b.clamp(max=self.seen_b),
+            k_bgsk=self.k_bgsk[:, :, :keep],
+            v_bgsv=None if self.v_bgsv is None else self.v_bgsv[:, :, :keep],
+            mask_bs=None if bool(mask_bs[:, :keep].all()) else mask_bs[:, :keep],
+            positions_bs=None if self.positions_bs is None else self.positions_bs[:, :keep],
+            rooms=(None, None),
+        )
+
+
+def append(
+    state: State | None,
+    k: Tensor,
+    v: Tensor | None,
+    *,
+    mask_bl: Tensor | None,
+    positions_bl: Tensor | None,
+) -> KeyValueState:
+    """The state after these keys and values: (B, G, L, K), (B, G, L, V). `positions_bl` only where scores need them."""
+    seen_b = seen_after(k[:, 0], mask_bl, state)
+    if state is None:
+        return KeyValueState(seen_b, k, v, mask_bl, positions_bl)
+    assert isinstance(state, KeyValueState), f"expected a KeyValueState, but {type(state).__name__} was given"
+    all_k, k_room = grow(state.k_bgsk, state.rooms[0], k)
+    all_v, v_room = (None, None) if v is None or state.v_bgsv is None else grow(state.v_bgsv, state.rooms[1], v)
+    mask_bs = None
+    if mask_bl is not None or state.mask_bs is not None:
+        mask_bs = torch.cat([all_real(state.k_bgsk, state.mask_bs), all_real(k, mask_bl)], 1)
+    positions_bs = None
+    if positions_bl is not None and state.positions_bs is not None:
+        rows = max(len(positions_bl), len(state.positions_bs))
+        positions_bs = torch.cat([state.positions_bs.expand(rows, -1), positions_bl.expand(rows, -1)], 1)
+    return KeyValueState(seen_b, all_k, all_v, mask_bs, positions_bs, (k_room, v_room))
+
+
+def all_real(k_bgsk: Tensor, mask_bs: Tensor | None) -> Tensor:
+    return k_bgsk.new_ones((k_bgsk.shape[0], k_bgsk.shape[2]), dtype=torch.bool) if mask_bs is None else mask_bs
+
+
+def grow(old: Tensor, room: Room | None, new: Tensor) -> tuple[Tensor, Room | None]:
+    """`old` followed by `new` along the length, in place where `old` ends its room and the room has space."""
+    if torch.compiler.is_compiling() or (torch.is_grad_enabled() and (old.requires_grad or new.requires_grad)):
+        return torch.cat([old, new], 2), None
+    start, stop = old.shape[2], old.shape[2] + new.shape[2]
+    if room is None or room.used != start or room.tensor.shape[2] < stop:
+        size = list(old.shape)
+        size[2] = max(2 * stop, 32)
+        room = Room(old.new_empty(size), start)
+        room.tensor[:, :, :start] = old
+    room.tensor[:, :, start:stop] = new
+    room.used = stop
+    return room.tensor[:, :, :stop], room

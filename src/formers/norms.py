@@ -1,0 +1,72 @@
+"""The norm axis: what keeps activations at scale."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from formers.part import Part
+from formers.site import Site
+
+
+class Norm(Part):
+    """What keeps activations at scale, over the last axis: (…, D) → (…, D)."""
+
+    def build(self, site: Site) -> nn.Module:
+        raise NotImplementedError
+
+
+class LayerNorm(Norm):
+    """(x − mean) / √(variance + ε) · w + b. Source: Ba et al. 2016, arXiv:1607.06450."""
+
+    eps: float = 1e-5
+    "ε, added to the variance."
+    bias: bool = True
+    "Whether b is learned."
+
+    def build(self, site: Site) -> nn.Module:
+        return nn.LayerNorm(site.width, self.eps, bias=self.bias)
+
+
+class RmsNorm(Norm):
+    """x / √(mean(x²) + ε) · w. Source: Zhang & Sennrich 2019, arXiv:1910.07467."""
+
+    eps: float = 1e-6
+    "ε, added to the mean square."
+
+    def build(self, site: Site) -> nn.Module:
+        return nn.RMSNorm(site.width, self.eps)
+
+
+class MaxNorm(Norm):
+    """x / (max|x| + ε): DANet's MaxNormActivation. No mean, no square, so it cannot overflow float16.
+
+    Source: Argatkiny & Makarov 2025 (DenseAttention).
+    """
+
+    weight: Literal["none", "after", "before"] = "none"
+    "A learned weight per feature: none, on the result, or on the input."
+    eps: float = 1e-3
+    "ε, added to the maximum."
+
+    def build(self, site: Site) -> nn.Module:
+        return MaxNormModule(site.width, self.weight, self.eps)
+
+
+class MaxNormModule(nn.Module):
+    def __init__(self, width: int, place: str, eps: float):
+        super().__init__()
+        self.place, self.eps = place, eps
+        self.weight = None if place == "none" else nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.weight is not None and self.place == "before":
+            x = x * self.weight
+        y = x / (x.abs().amax(-1, keepdim=True) + self.eps)
+        return y * self.weight if self.weight is not None and self.place == "after" else y
+
+    def init_weights(self, std: float) -> None:
+        if self.weight is not None:
+            nn.init.ones_(self.weight)

@@ -1,0 +1,42 @@
+"""Cosine relative positions of DenseAttention."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from formers.positions.position import Position
+from formers.site import Site
+
+
+class Cosine(Position):
+    """Multiplies the hidden states that enter a mixer by cosines of the position: one multiply, nothing rearranged.
+
+    x_im → x_im · cos(i·θ_m), θ_m = base^{−m/D}, m = 0 … D − 1. Products of two positions then hold cos((i−j)θ) and
+    cos((i+j)θ), so scores depend on the difference and, unlike rotary's, also on the sum; scores of far tokens do not shrink.
+    Source: Argatkiny & Makarov 2025 (DenseAttention), appendix H.
+    """
+
+    acts_on = "layer"
+    base: float = 10000.0
+    "The slowest feature turns once in about 2π·base tokens."
+    wave: Literal["cos", "cos-sin"] = "cos"
+    "`cos`, or the variant `cos-sin` (cos iθ − sin iθ), whose products hold cos((i−j)θ) − sin((i+j)θ)."
+
+    def build(self, site: Site) -> nn.Module:
+        return CosinePosition(self, site.width)
+
+
+class CosinePosition(nn.Module):
+    def __init__(self, part: Cosine, width: int):
+        super().__init__()
+        self.part, self.width = part, width
+
+    def forward(self, x_bld: Tensor, positions_bl: Tensor) -> Tensor:
+        m = torch.arange(self.width, dtype=torch.float64, device=x_bld.device)
+        theta_d = (self.part.base ** (-m / self.width)).to(torch.promote_types(x_bld.dtype, torch.float32))
+        angles_bld = positions_bl.unsqueeze(-1) * theta_d
+        wave_bld = angles_bld.cos() if self.part.wave == "cos" else angles_bld.cos() - angles_bld.sin()
+        return x_bld * wave_bld.to(x_bld.dtype)

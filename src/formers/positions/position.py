@@ -1,0 +1,59 @@
+"""The position axis: how a model knows the order of its tokens."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from torch import Tensor, nn
+
+from formers.part import Part
+from formers.site import Site
+
+Place = Literal["nothing", "input", "layer", "heads", "scores"]
+
+
+class Position(Part):
+    """How a model knows the order of its tokens. Where it acts decides what it combines with (`acts_on`)."""
+
+    acts_on: ClassVar[Place] = "nothing"
+    """Where the position enters.
+
+    nothing: nowhere.
+    input:  once, on the embedded input; any mixer. Module: `forward(x_bld, positions_bl) -> x_bld`.
+    layer:  on the hidden states that enter every mixer; any mixer. Module: `forward(x_bld, positions_bl) -> x_bld`.
+    heads:  on queries and keys; mixers that have them. Module: `forward(x_bhlk, positions_bl) -> x_bhlk`.
+    scores: on the scores; mixers that form them. Module: `forward(q_positions_bl, k_positions_bs) -> bias_bhls`.
+    """
+    extrapolates: ClassVar[bool] = True
+    "Whether positions beyond `max_length` are defined."
+
+    def build(self, site: Site) -> nn.Module:
+        raise NotImplementedError
+
+    def embedding_width(self, site: Site) -> int:
+        """Width of the token embedding that the position is combined with: D unless the position is concatenated."""
+        return site.width
+
+
+class NoPosition(Position):
+    """No position: the model sees a set (or, when causal, only how much came before)."""
+
+    @classmethod
+    def name(cls) -> str:
+        return "none"
+
+    def build(self, site: Site) -> nn.Module:
+        return Unchanged()
+
+
+class Unchanged(nn.Module):
+    """Returns what it is given."""
+
+    def forward(self, x: Tensor, positions_bl: Tensor) -> Tensor:
+        return x
+
+
+def build_at(place: Place, site: Site) -> nn.Module | None:
+    """The site's position module if it acts on this place, else None."""
+    position = site.position
+    return position.build(site) if position is not None and position.acts_on == place else None

@@ -1,0 +1,100 @@
+"""Rotary positions."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from formers.positions.position import Position
+from formers.positions.sinusoidal import frequencies
+from formers.site import Site
+
+
+class Rotary(Position):
+    """Rotates pairs of query and key features by an angle that grows with the position.
+
+    (a, b) → (a·cos iθ_m − b·sin iθ_m, a·sin iθ_m + b·cos iθ_m), θ_m = base^{−2m/R}, R = fraction·K, so that a score depends
+    on positions only through their difference. Source: Su et al. 2021, arXiv:2104.09864; scalings: Chen et al. 2023,
+    arXiv:2306.15595 (linear), Peng et al. 2023, arXiv:2309.00071 (NTK-aware, YaRN).
+    """
+
+    acts_on = "heads"
+    base: float = 10000.0
+    "The slowest pair turns once in about 2π·base tokens."
+    fraction: float = 1.0
+    "Share of each head's width that is rotated; the rest carries no position."
+    offset: int = 0
+    "Added to every position."
+    layout: Literal["half", "interleaved"] = "half"
+    "Pairs are (m, m + R/2), as in Llama and NeoX, or (2m, 2m + 1), as in the paper and GPT-J."
+    scaling: Literal["none", "linear", "ntk", "yarn"] = "none"
+    "How to stretch to longer sequences than were trained on, by `factor`."
+    factor: float = 1.0
+    "Longest length over trained length."
+    trained_length: int | None = None
+    "The trained length, for YaRN; the model's max_length / factor unless given."
+
+    def check(self) -> None:
+        if not 0 < self.fraction <= 1:
+            raise ValueError(f"rotary: fraction must lie in (0, 1], but {self.fraction} was given")
+        if self.factor < 1 or (self.factor > 1 and self.scaling == "none"):
+            raise ValueError(f"rotary: factor={self.factor} needs factor ≥ 1 and a scaling (linear, ntk or yarn)")
+
+    def build(self, site: Site) -> nn.Module:
+        rotated = int(site.head_width * self.fraction) // 2 * 2
+        if rotated == 0 or (self.fraction == 1 and site.head_width % 2):
+            raise ValueError(f"{self} rotates pairs, but a head is {site.head_width} wide; make it even, or change fraction")
+        return RotaryPosition(self, rotated, self.trained_length or max(1, int(site.max_length / self.factor)))
+
+
+class RotaryPosition(nn.Module):
+    def __init__(self, part: Rotary, rotated: int, trained_length: int):
+        super().__init__()
+        self.part, self.rotated, self.trained_length = part, rotated, trained_length
+
+    def forward(self, x_bhlk: Tensor, positions_bl: Tensor) -> Tensor:
+        """Rotates the first R features of every head: (B, H, L, K), (B|1, L) → (B, H, L, K)."""
+        cos, sin = self.waves(positions_bl, x_bhlk.dtype)
+        turned, rest = x_bhlk[..., : self.rotated], x_bhlk[..., self.rotated :]
+        if self.part.layout == "half":
+            a, b = turned.chunk(2, -1)
+            turned = torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
+        else:
+            a, b = turned.unflatten(-1, (-1, 2)).unbind(-1)
+            turned = torch.stack([a * cos - b * sin, b * cos + a * sin], -1).flatten(-2)
+        return torch.cat([turned, rest], -1) if rest.shape[-1] else turned
+
+    def waves(self, positions_bl: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """cos and sin of every angle, (B|1, 1, L, R/2), computed in float32 or wider whatever the model's dtype."""
+        theta, magnitude = self.angles_per_token(positions_bl.device)
+        wide = theta.double() if dtype == torch.float64 else theta
+        angles = ((positions_bl + self.part.offset).unsqueeze(-1) * wide).unsqueeze(1)
+        return (angles.cos() * magnitude).to(dtype), (angles.sin() * magnitude).to(dtype)
+
+    def angles_per_token(self, device: torch.device) -> tuple[Tensor, float]:
+        """θ_m after scaling, and the factor that YaRN puts on cos and sin."""
+        part, r = self.part, self.rotated
+        if part.scaling == "ntk" and r > 2:
+            return frequencies(r, part.base * part.factor ** (r / (r - 2)), device), 1.0
+        theta = frequencies(r, part.base, device)
+        if part.scaling == "linear":
+            return theta / part.factor, 1.0
+        if part.scaling == "yarn":
+            return yarn(theta, part.base, part.factor, self.trained_length), 0.1 * math.log(part.factor) + 1.0
+        return theta, 1.0
+
+
+def yarn(theta: Tensor, base: float, factor: float, trained_length: int, fast: float = 32, slow: float = 1) -> Tensor:
+    """Slows only the pairs that turn less than `slow` times in the trained length; a ramp leads to those above `fast`."""
+    pairs = len(theta)
+
+    def pair_turning(times: float) -> float:
+        return pairs * math.log(trained_length / (times * 2 * math.pi)) / math.log(base)
+
+    low = max(math.floor(pair_turning(fast)), 0)
+    high = min(math.ceil(pair_turning(slow)), 2 * pairs - 1)
+    ramp = ((torch.arange(pairs, device=theta.device) - low) / max(high - low, 1e-3)).clamp(0, 1)
+    return theta * (1 - ramp) + theta / factor * ramp

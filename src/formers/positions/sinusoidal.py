@@ -1,0 +1,71 @@
+"""Sinusoidal positions."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from formers.positions.position import Position
+from formers.site import Site
+
+
+class Sinusoidal(Position):
+    """Sines and cosines of the position at geometric frequencies, added to or concatenated with the embedding.
+
+    PE(i, 2m) = sin(i / base^{2m/P}), PE(i, 2m+1) = cos(i / base^{2m/P}), P = width of the encoding. No parameters; any
+    length. Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.5; concatenated as in arXiv:2006.16236, section 4.2.
+    """
+
+    acts_on = "input"
+    how: Literal["add", "concatenate"] = "add"
+    "`add` to the embedding (P = D), or `concatenate` behind an embedding of D − P."
+    width: int | None = None
+    "P when concatenating; half the model width unless given."
+    base: float = 10000.0
+    "The longest wavelength is 2π·base."
+
+    def check(self) -> None:
+        if self.how == "add" and self.width is not None:
+            raise ValueError("sinusoidal(how='add') has the model's width; leave width out, or use how='concatenate'")
+
+    def encoding_width(self, site: Site) -> int:
+        width = site.width if self.how == "add" else self.width or site.width // 2
+        if width % 2 or not 0 < width <= site.width - (self.how == "concatenate"):
+            raise ValueError(f"{self}: the encoding's width must be even and below the model's {site.width}, but is {width}")
+        return width
+
+    def embedding_width(self, site: Site) -> int:
+        return site.width if self.how == "add" else site.width - self.encoding_width(site)
+
+    def build(self, site: Site) -> nn.Module:
+        return SinusoidalPosition(self.encoding_width(site), self.base, concatenate=self.how == "concatenate")
+
+
+class SinusoidalPosition(nn.Module):
+    def __init__(self, width: int, base: float, concatenate: bool):
+        super().__init__()
+        self.width, self.base, self.concatenate = width, base, concatenate
+
+    def forward(self, x_bld: Tensor, positions_bl: Tensor) -> Tensor:
+        pe_blp = sinusoids(positions_bl, self.width, self.base).to(x_bld.dtype)
+        if not self.concatenate:
+            return x_bld + pe_blp
+        return torch.cat([x_bld, pe_blp.expand(x_bld.shape[0], -1, -1)], -1)
+
+
+def sinusoids(positions_bl: Tensor, width: int, base: float = 10000.0) -> Tensor:
+    """sin and cos of i / base^{2m/width}, interleaved: (…, L) → (…, L, width), in float32 or wider."""
+    angles = positions_bl.unsqueeze(-1) * frequencies(width, base, positions_bl.device)
+    return torch.stack([angles.sin(), angles.cos()], -1).flatten(-2)
+
+
+def frequencies(width: int, base: float, device: torch.device) -> Tensor:
+    """θ_m = base^{−2m/width}, m = 0 … width/2 − 1.
+
+    Made anew from its formula wherever it is used, in float64 before rounding: it costs nothing beside the rest, and
+    there is no buffer that a checkpoint, a change of dtype or a meta device could spoil.
+    """
+    m = torch.arange(0, width, 2, dtype=torch.float64, device=device)
+    return (base ** (-m / width)).float()

@@ -1,0 +1,43 @@
+"""The residual axis: how the sub-layers of a layer are wired."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from formers.mixers.mixer import MixerModule
+from formers.norms import Norm
+from formers.part import Part
+from formers.site import Site
+from formers.state import State
+
+
+class Residual(Part):
+    """How the mixer and the feed-forward of a layer are wired together."""
+
+    normalizes_end: ClassVar[bool]
+    "Whether the stream leaves the last layer unnormalised, so that the model puts one more norm behind it."
+
+    def build(self, site: Site, mixer: MixerModule, ffn: nn.Module, norm: Norm) -> Block:
+        raise NotImplementedError
+
+
+class Block(nn.Module):
+    """One layer: `x, state = block(x, state, mask_bl=…, positions_bl=…)`, arguments as in `MixerModule`."""
+
+    def __init__(self, site: Site, mixer: MixerModule, ffn: nn.Module, norm: Norm):
+        super().__init__()
+        self.mixer, self.ffn = mixer, ffn
+        self.mixer_norm, self.ffn_norm = norm.build(site), norm.build(site)
+        self.dropout = nn.Dropout(site.dropout)
+
+    def forward(
+        self,
+        x_bld: Tensor,
+        state: State | None = None,
+        *,
+        mask_bl: Tensor | None = None,
+        positions_bl: Tensor | None = None,
+    ) -> tuple[Tensor, State | None]:
+        raise NotImplementedError
