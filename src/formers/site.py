@@ -17,7 +17,7 @@ class Site:
         width: model width D.
         heads: attention heads H.
         causal: whether tokens may see only their past.
-        max_length: the longest sequence the model promises to take.
+        context_length: the longest sequence the model promises to take.
         layer, layers: index of this layer, and how many there are.
         dropout: probability of dropping an activation on the residual branches.
         position: the position part; a mixer asks it for what acts on its queries, keys or scores.
@@ -26,7 +26,7 @@ class Site:
     width: int
     heads: int
     causal: bool
-    max_length: int = 512
+    context_length: int = 512
     layer: int = 0
     layers: int = 1
     dropout: float = 0.0

@@ -12,7 +12,7 @@ from formers.site import Site
 
 
 class Learned(Position):
-    """A trained vector per position, added to the embedding. Needs `max_length` × D parameters; nothing beyond it.
+    """A trained vector per position, added to the embedding. Needs `context_length` × D parameters; nothing beyond it.
 
     Source: Gehring et al. 2017, arXiv:1705.03122; as in BERT and GPT-2.
     """
@@ -20,10 +20,10 @@ class Learned(Position):
     acts_on = "input"
     extrapolates = False
     beyond: Literal["raise", "copy"] = "raise"
-    "At positions ≥ max_length: `raise`, or `copy` the table again from its start (as Longformer extends BERT's)."
+    "At positions ≥ context_length: `raise`, or `copy` the table again from its start (as Longformer extends BERT's)."
 
     def build(self, site: Site) -> nn.Module:
-        return LearnedPosition(site.max_length, site.width, copy=self.beyond == "copy")
+        return LearnedPosition(site.context_length, site.width, copy=self.beyond == "copy")
 
 
 class LearnedPosition(nn.Module):
@@ -43,6 +43,6 @@ class LearnedPosition(nn.Module):
         if readable and positions_bl.numel() and int(positions_bl.max()) >= length:
             raise ValueError(
                 f"learned() knows {length} positions, but position {int(positions_bl.max())} was asked for; "
-                "raise max_length, use learned(beyond='copy'), or a position that extrapolates, such as alibi() or rotary()"
+                "raise context_length, use learned(beyond='copy'), or a position that extrapolates, such as alibi() or rotary()"
             )
         return positions_bl

@@ -25,7 +25,7 @@ class Position(Part):
     scores: on the scores; mixers that form them. Module: `forward(q_positions_bl, k_positions_bs) -> bias_bhls`.
     """
     extrapolates: ClassVar[bool] = True
-    "Whether positions beyond `max_length` are defined."
+    "Whether positions beyond `context_length` are defined."
 
     def build(self, site: Site) -> nn.Module:
         raise NotImplementedError

@@ -35,7 +35,7 @@ class Rotary(Position):
     factor: float = 1.0
     "Longest length over trained length."
     trained_length: int | None = None
-    "The trained length, for YaRN; the model's max_length / factor unless given."
+    "The trained length, for YaRN; the model's context_length / factor unless given."
 
     def check(self) -> None:
         if not 0 < self.fraction <= 1:
@@ -47,7 +47,7 @@ class Rotary(Position):
         rotated = int(site.head_width * self.fraction) // 2 * 2
         if rotated == 0 or (self.fraction == 1 and site.head_width % 2):
             raise ValueError(f"{self} rotates pairs, but a head is {site.head_width} wide; make it even, or change fraction")
-        return RotaryPosition(self, rotated, self.trained_length or max(1, int(site.max_length / self.factor)))
+        return RotaryPosition(self, rotated, self.trained_length or max(1, int(site.context_length / self.factor)))
 
 
 class RotaryPosition(nn.Module):

@@ -1,0 +1,24 @@
+"""One backbone and its heads, as Hugging Face classes: `AutoModel*.from_pretrained` finds them once this is imported."""
+
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+)
+
+from formers.models.backbone import Transformer
+from formers.models.config import TransformerConfig
+from formers.models.heads import CausalLM, MaskedLM, SequenceClassifier, TokenClassifier
+from formers.models.stream import Stream
+
+AutoConfig.register(TransformerConfig.model_type, TransformerConfig)
+AutoModel.register(TransformerConfig, Transformer)
+AutoModelForCausalLM.register(TransformerConfig, CausalLM)
+AutoModelForMaskedLM.register(TransformerConfig, MaskedLM)
+AutoModelForSequenceClassification.register(TransformerConfig, SequenceClassifier)
+AutoModelForTokenClassification.register(TransformerConfig, TokenClassifier)
+
+__all__ = ["CausalLM", "MaskedLM", "SequenceClassifier", "Stream", "TokenClassifier", "Transformer", "TransformerConfig"]

@@ -1,0 +1,132 @@
+"""The configuration of a model: its sizes and its parts."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from transformers import PreTrainedConfig
+
+from formers.ffn import Ffn, Mlp
+from formers.mixers import Mixer, Softmax
+from formers.norms import LayerNorm, Norm
+from formers.part import Part, check_names, value_json, value_text
+from formers.positions import Position, Rotary
+from formers.residuals import PreNorm, Residual
+from formers.site import Site
+
+AXIS_OF = {"mixer": Mixer, "position": Position, "residual": Residual, "norm": Norm, "ffn": Ffn}
+
+HUB_NAMES = {
+    *("transformers_version", "architectures", "model_type", "auto_map", "name_or_path", "_name_or_path", "torch_dtype"),
+    *("dtype", "num_labels", "id2label", "label2id", "attn_implementation", "experts_implementation", "return_dict"),
+    *("output_attentions", "output_hidden_states", "is_encoder_decoder", "problem_type", "chunk_size_feed_forward"),
+}
+"""Names that Hugging Face writes into every config.json, beside ours."""
+
+
+class TransformerConfig(PreTrainedConfig):
+    """Sizes and parts of a model. A part may be given as a `Part`, as text (`"linear(feature=relu)"`) or as JSON.
+
+    Attributes:
+        vocab_size: how many different tokens there are.
+        width, depth, heads: model width D, number of layers, attention heads H.
+        mixer: how tokens exchange information; a list is cycled over the layers.
+        position, residual, norm, ffn: the other choices.
+        causal: whether tokens see only their past; None lets the head decide (a `CausalLM` is, the others are not).
+        context_length: the longest sequence the model promises to take.
+        dropout: probability of dropping an activation of the embeddings and of each residual branch.
+        tie_word_embeddings: whether the output projection is the embedding.
+        initializer_range: standard deviation of initial weights.
+        pad_token_id, bos_token_id, eos_token_id: special tokens, where there are any.
+
+    Raises:
+        TypeError, for an unknown name, with the nearest right one.
+    """
+
+    model_type = "formers"
+    attribute_map = {  # noqa: RUF012
+        "hidden_size": "width",
+        "num_hidden_layers": "depth",
+        "num_attention_heads": "heads",
+        "max_position_embeddings": "context_length",
+    }
+
+    vocab_size: int = 256
+    width: int = 256
+    depth: int = 6
+    heads: int = 8
+    mixer: Any = Softmax()
+    position: Any = Rotary()
+    residual: Any = PreNorm()
+    norm: Any = LayerNorm()
+    ffn: Any = Mlp()
+    causal: bool | None = None
+    context_length: int = 512
+    dropout: float = 0.0
+    tie_word_embeddings: bool = True
+    initializer_range: float = 0.02
+    pad_token_id: int | None = None
+    bos_token_id: int | None = None
+    eos_token_id: int | list[int] | None = None
+    use_cache: bool = True
+
+    def __post_init__(self, **kwargs: Any) -> None:  # Hugging Face hands over here what is no field
+        check_names("TransformerConfig", [n for n in kwargs if n not in HUB_NAMES], self.own_names())
+        for axis in AXIS_OF:
+            setattr(self, axis, as_part(axis, getattr(self, axis)))
+        for name in ("vocab_size", "width", "depth", "heads", "context_length"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise ValueError(f"{name} must be a positive whole number, but {getattr(self, name)!r} was given")
+        super().__post_init__(**kwargs)
+
+    @classmethod
+    def own_names(cls) -> list[str]:
+        """The options that are ours, not Hugging Face's."""
+        return [name for name in cls.__annotations__ if not name.startswith("_")]
+
+    def swap(self, **changes: Any) -> Self:
+        """A copy with some choices changed; an unknown name raises with the nearest right one."""
+        check_names("TransformerConfig", [n for n in changes if n != "num_labels"], self.own_names())
+        options = {name: getattr(self, name) for name in self.own_names()} | {"num_labels": self.num_labels}
+        return type(self)(**(options | changes))
+
+    def choices(self) -> dict[str, str]:
+        """Axis → part in text form."""
+        return {axis: value_text(getattr(self, axis)) for axis in AXIS_OF}
+
+    def mixer_at(self, layer: int) -> Mixer:
+        """The mixer of one layer."""
+        return self.mixer[layer % len(self.mixer)] if isinstance(self.mixer, tuple) else self.mixer
+
+    def site(self) -> Site:
+        """Where the parts are built, for the first layer."""
+        return Site(
+            width=self.width,
+            heads=self.heads,
+            causal=bool(self.causal),
+            context_length=self.context_length,
+            layers=self.depth,
+            dropout=self.dropout,
+            position=self.position,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, parts as JSON."""
+        parts = {axis: value_json(getattr(self, axis)) for axis in AXIS_OF}
+        return super().to_dict() | parts
+
+
+def as_part(axis: str, value: Any) -> Any:
+    """A part of the axis from itself, text or JSON; for mixers, a tuple from a list of those."""
+    kind: type[Part] = AXIS_OF[axis]
+    if isinstance(value, str):
+        value = kind.parse(value)
+    if isinstance(value, dict):
+        return kind.from_json(value)
+    if isinstance(value, (list, tuple)) and axis == "mixer" and value:
+        return tuple(as_part(axis, item) for item in value)
+    if isinstance(value, type) and issubclass(value, kind):
+        raise TypeError(f"{axis} must be a part, but the class {value.__name__} was given; write {value.__name__}()")
+    if not isinstance(value, kind):
+        raise TypeError(f"{axis} must be one of {', '.join(k.name() for k in kind.kinds())}, but {value!r} was given")
+    return value
