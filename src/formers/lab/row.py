@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from formers.tasks.metric import Metric
+
+__all__ = ["Metric", "Point", "Results", "Row", "Status"]
+
 Status = Literal["finished", "failed", "diverged", "out_of_memory", "unsupported", "stopped"]
 
 
@@ -51,16 +55,8 @@ class Row:
     data_hash: str = ""
     command: str = ""
     "The command that repeats this row."
-
-
-@dataclass(frozen=True, kw_only=True)
-class Metric:
-    """How to read a metric: its name in `Row.metrics`, what to call it, its unit, and which way is better."""
-
-    name: str
-    label: str
-    unit: str = ""
-    lower_is_better: bool = True
+    fingerprint: str = ""
+    "sha256 of the task, configuration, budget, seed and data: equal rows are the same experiment."
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,25 @@
+"""The lab: studies, their arms, and the rows they leave behind. It never knows which part it is running."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "formers.lab.arm": ("Arm", "vary"),
+    "formers.lab.budget": ("Budget",),
+    "formers.lab.row": ("Metric", "Point", "Results", "Row"),
+    "formers.lab.store": ("Store",),
+    "formers.lab.stop": ("Stopped",),
+    "formers.lab.study": ("Study",),
+    "formers.lab.study_run": ("run",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+__all__ = sorted(_HOME_OF)
+
+
+def __getattr__(name: str) -> Any:
+    # Lazy, so that reading a report imports neither torch nor the training loop.
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'formers.lab' has no attribute {name!r}; it has {', '.join(__all__)}")
+    return getattr(import_module(_HOME_OF[name]), name)

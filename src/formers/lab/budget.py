@@ -1,0 +1,59 @@
+"""The budget: what every arm of a study is given, the same for all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What one arm is trained with: AdamW, linear warm-up, then a cosine down to zero.
+
+    Attributes:
+        steps: optimiser steps.
+        batch_size: examples in a step, per device.
+        learning_rate: at its highest, after the warm-up.
+        warmup: share of the steps in which the learning rate rises.
+        weight_decay: of matrices; biases and norms are not decayed.
+        clip: the largest norm of the gradient; longer ones are shortened to it.
+        evaluations: how often an arm is evaluated, evenly along its steps; the last time is at the end.
+    """
+
+    steps: int = 300
+    batch_size: int = 16
+    learning_rate: float = 1e-3
+    warmup: float = 0.1
+    weight_decay: float = 0.1
+    clip: float = 1.0
+    evaluations: int = 5
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise TypeError(f"budget: {field.name} must be a number, but {value!r} was given")
+            kind = int if field.type == "int" else float
+            if kind(value) != value:
+                raise TypeError(f"budget: {field.name} must be a whole number, but {value!r} was given")
+            object.__setattr__(self, field.name, kind(value))
+        self.check()
+
+    def check(self) -> None:
+        """Raises `ValueError` for amounts that cannot be trained with."""
+        for name in ("steps", "batch_size", "evaluations", "learning_rate", "clip"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"budget: {name} must be positive, but {getattr(self, name)} was given")
+        if not 0 <= self.warmup < 1:
+            raise ValueError(f"budget: warmup is a share of the steps, from 0 up to 1, but {self.warmup} was given")
+        if self.weight_decay < 0:
+            raise ValueError(f"budget: weight_decay cannot be negative, but {self.weight_decay} was given")
+
+    def words(self, length: int) -> str:
+        """The budget in words: `300 steps × 16 × 128 tokens, learning rate 0.001`."""
+        return f"{self.steps} steps × {self.batch_size} × {length} tokens, learning rate {self.learning_rate:g}"
+
+    @property
+    def evaluation_steps(self) -> frozenset[int]:
+        """The steps after which the arm is evaluated; the last step is among them."""
+        times = min(self.evaluations, self.steps)
+        return frozenset(round(self.steps * k / times) for k in range(1, times + 1))

@@ -1,0 +1,40 @@
+"""From rows to the report's input, and the report's files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from formers.lab.row import Results, Row
+from formers.lab.study import Study
+
+HTML, JSON = "report.html", "report.json"
+
+
+def results(study: Study, rows: tuple[Row, ...]) -> Results:
+    """Everything that a report shows about a study."""
+    task = study.task
+    return Results(
+        title=str(task).removesuffix("()"),
+        description=task.description,
+        metric=task.metric,
+        rows=rows,
+        references=task.references(),
+        budget=study.given.words(task.length),
+        matched="steps",
+        command=study.command(),
+    )
+
+
+def publish(study: Study, rows: tuple[Row, ...]) -> Results:
+    """Writes the report's files into the study's folder, and returns what is in them."""
+    from formers.lab.report import dump, write_html  # draws with plotly; training does not need it
+
+    found = results(study, rows)
+    dump(found, study.place / JSON)
+    write_html(found, study.place / HTML)
+    return found
+
+
+def report_path(study: Study) -> Path:
+    """Where the report of a study is."""
+    return study.place / HTML

@@ -1,0 +1,27 @@
+"""Keeping the libraries underneath from talking over the study, and from calling home."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+
+SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
+    "GIT_PYTHON_REFRESH": "quiet",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+LOUD = ("mlflow", "alembic", "transformers", "accelerate", "git", "torch.distributed")
+
+
+def quiet() -> None:
+    """Call before MLflow or Hugging Face is imported. What a user has set in the environment stays."""
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    for name in LOUD:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"(mlflow|transformers|accelerate|torch\.utils\.data)\b.*")

@@ -1,0 +1,92 @@
+"""Where rows are kept: MLflow runs, in a SQLite file in the study's folder or where `MLFLOW_TRACKING_URI` says."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from formers.lab.quiet import quiet
+from formers.lab.row import Point, Row
+
+FINGERPRINT, ROW = "formers.fingerprint", "row.json"
+ENDED = {"finished": "FINISHED", "stopped": "KILLED"}
+CHUNK = 500  # MLflow takes at most a thousand metrics, and a hundred parameters, in one call
+PAGE = 1000
+
+
+class Store:
+    """The rows of a study. A row is one MLflow run: its choices are parameters, its curve is metrics, all of it an artifact."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        """Opens the store for the experiment `name`, and makes it where there is none."""
+        quiet()
+        from mlflow.tracking import MlflowClient  # takes a second; only a study needs it
+
+        quiet()  # importing MLflow sets its own log level
+        folder.mkdir(parents=True, exist_ok=True)
+        uri = os.environ.get("MLFLOW_TRACKING_URI")
+        self.client = MlflowClient(tracking_uri=uri or f"sqlite:///{folder.resolve()}/mlflow.db")
+        # A server decides itself where artifacts go; a file in the folder must not put them into the working directory.
+        artifacts = None if uri and not uri.startswith("sqlite:") else (folder.resolve() / "artifacts").as_uri()
+        found = self.client.get_experiment_by_name(name)
+        self.experiment = (
+            found.experiment_id if found else self.client.create_experiment(name, artifact_location=artifacts)
+        )
+
+    def save(self, row: Row) -> None:
+        """Keeps a row."""
+        from mlflow.entities import Metric, Param
+
+        run = self.client.create_run(self.experiment, run_name=row.arm, tags=tags(row))
+        now = int(time.time() * 1000)
+        measured = [Metric(name, value, now, point.step) for point in row.curve for name, value in point.values.items()]
+        params = [Param(name, text[:6000]) for name, text in {**row.choices, "seed": str(row.seed)}.items()]
+        self.client.log_batch(run.info.run_id, params=params)
+        for start in range(0, len(measured), CHUNK):
+            self.client.log_batch(run.info.run_id, metrics=measured[start : start + CHUNK])
+        self.client.log_text(run.info.run_id, json.dumps(asdict(row)), ROW)
+        self.client.set_terminated(run.info.run_id, ENDED.get(row.status, "FAILED"))
+
+    def rows(self) -> dict[str, Row]:
+        """Fingerprint → the newest row that was kept for it."""
+        runs: list[Any] = []
+        token = None
+        while True:
+            page = self.client.search_runs(
+                [self.experiment], max_results=PAGE, order_by=["attributes.start_time ASC"], page_token=token
+            )
+            runs += page
+            token = page.token
+            if not token:
+                break
+        newest = {run.data.tags[FINGERPRINT]: run for run in runs if ended(run)}
+        return {fingerprint: self.read(run.info.run_id) for fingerprint, run in newest.items()}
+
+    def read(self, run: str) -> Row:
+        """The row that a run holds."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = self.client.download_artifacts(run, ROW, folder)
+            return row_from(json.loads(Path(path).read_text(encoding="utf-8")))
+
+
+def ended(run: Any) -> bool:
+    """Whether a run holds a whole row: one still marked as running was broken off while it was being saved."""
+    return FINGERPRINT in run.data.tags and run.info.status != "RUNNING"
+
+
+def tags(row: Row) -> dict[str, str]:
+    texts = {FINGERPRINT: row.fingerprint, "formers.status": row.status, "formers.cause": row.cause}
+    texts |= {"formers.command": row.command, "formers.data_hash": row.data_hash}
+    texts |= {f"formers.{name}": value for name, value in row.environment.items()}
+    return {name: value[:4000] for name, value in texts.items() if value}
+
+
+def row_from(data: dict[str, Any]) -> Row:
+    """The row that `dataclasses.asdict` wrote as JSON."""
+    curve = tuple(Point(**point) for point in data["curve"])
+    return Row(**{**data, "curve": curve, "samples": tuple(data["samples"])})

@@ -1,0 +1,148 @@
+"""Training one job, and what is measured on the way: a row, whatever happens."""
+
+from __future__ import annotations
+
+import shutil
+import traceback
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import PrinterCallback, Trainer, TrainingArguments
+from transformers.utils.logging import disable_progress_bar
+
+from formers.lab.environment import environment
+from formers.lab.job import Job
+from formers.lab.memory import peak_bytes, start_peak
+from formers.lab.progress import Progress
+from formers.lab.row import Row, Status
+from formers.lab.stop import Stop
+from formers.lab.watch import Diverged, Watch, curve
+from formers.lab.weights import seeded_model
+from formers.part import Unsupported
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+LOGS = 50  # points of training loss on a curve
+SAVES = 4  # checkpoints along a training; what is lost by a power cut is a quarter of an arm
+OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
+
+
+def train(job: Job, progress: Progress, stop: Stop) -> Row:
+    """Trains a job, from its last checkpoint if there is one. Every `Exception` becomes a row with its cause.
+
+    A row with status `stopped` has left a checkpoint behind; every other row has removed it.
+    """
+    facts: dict[str, Any] = {"environment": environment()}
+    try:
+        measure(job, progress, stop, facts)
+        status: Status = "finished" if facts["steps"] == job.study.given.steps else "stopped"
+        cause = "" if status == "finished" else f"stopped after {facts['steps']} steps; its checkpoint is kept"
+    except Exception as error:  # an arm that fails is a row, not the end of the study
+        status, cause = status_of(error), cause_of(error)
+        note(job, error)
+    if status != "stopped":
+        shutil.rmtree(job.checkpoints, ignore_errors=True)
+    return replace(job.row(), status=status, cause=cause, **facts)
+
+
+def measure(job: Job, progress: Progress, stop: Stop, facts: dict[str, Any]) -> None:
+    """Trains and fills in the facts of the row as they become known, so that a failure keeps those before it."""
+    can_measure_peak = start_peak()
+    task, length = job.study.task, job.study.task.length
+    model = seeded_model(task, job.config, job.seed)
+    facts["parameters"] = model.num_parameters()
+    facts["flops_per_token"] = model.flops_per_token(length)
+    facts["state_bytes_per_token"] = model.state_bytes_per_token(length)
+    trainer = make_trainer(job, model, Watch(job, progress, stop))
+    try:
+        trainer.train(resume_from_checkpoint=last_checkpoint(job.checkpoints))
+    finally:
+        facts |= progress_facts(job, trainer)
+        facts["peak_bytes"] = peak_bytes() if can_measure_peak else None
+    if facts["steps"] < job.study.given.steps:
+        return
+    facts["metrics"] = {k: v for k, v in facts["curve"][-1].values.items() if k != "train_loss"}
+    save(job, model)
+    facts["samples"] = task.samples(model)
+
+
+def make_trainer(job: Job, model: PreTrainedModel, watch: Watch) -> Trainer:
+    """Hugging Face's trainer, with the data in order and no reports of its own."""
+    disable_progress_bar()  # one for each checkpoint that is written
+    budget = job.study.given
+    arguments = TrainingArguments(
+        output_dir=str(job.checkpoints),
+        max_steps=budget.steps,
+        per_device_train_batch_size=budget.batch_size,
+        learning_rate=budget.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=round(budget.warmup * budget.steps),
+        weight_decay=budget.weight_decay,
+        max_grad_norm=budget.clip,
+        seed=job.seed,
+        train_sampling_strategy="sequential",  # the dataset itself is in random order, the same for every arm
+        logging_steps=max(1, budget.steps // LOGS),
+        logging_nan_inf_filter=False,  # it would report a diverged loss as the last good one
+        save_steps=max(1, budget.steps // SAVES),
+        save_total_limit=1,
+        report_to=[],
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_pin_memory=torch.cuda.is_available(),
+    )
+    count = budget.steps * arguments.train_batch_size * arguments.world_size
+    data = job.study.task.build(job.seed, count)
+    trainer = Trainer(model=model, args=arguments, train_dataset=data, callbacks=[watch])
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def progress_facts(job: Job, trainer: Trainer) -> dict[str, Any]:
+    """How far the training came, and how fast."""
+    points = curve(trainer.state.log_history)
+    seconds = points[-1].seconds if points else 0.0
+    steps = trainer.state.global_step
+    tokens = steps * trainer.args.train_batch_size * trainer.args.world_size * job.study.task.length
+    speed = tokens / seconds if seconds > 0 else 0.0
+    return {"curve": points, "steps": steps, "train_seconds": seconds, "tokens_per_second": speed}
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """The newest whole checkpoint: the trainer writes its state last, so one without it was broken off."""
+    whole = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json")]
+    return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2]))) if whole else None
+
+
+def save(job: Job, model: PreTrainedModel) -> None:
+    """Keeps the trained model, and what is needed to use it, in the study's folder."""
+    job.model_folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(job.model_folder)
+    job.study.task.save(job.model_folder)
+
+
+def status_of(error: Exception) -> Status:
+    if isinstance(error, Unsupported):
+        return "unsupported"
+    if isinstance(error, Diverged):
+        return "diverged"
+    memory = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+    if memory or (isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)):
+        return "out_of_memory"
+    return "failed"
+
+
+def cause_of(error: Exception) -> str:
+    """An error in one line."""
+    first = (str(error).strip().splitlines() or [""])[0]
+    own = isinstance(error, (Unsupported, Diverged))
+    return first if own else f"{type(error).__name__}: {first}".removesuffix(": ")
+
+
+def note(job: Job, error: Exception) -> None:
+    """Keeps the whole traceback of a failed arm beside its row."""
+    folder = job.study.place / "failures"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{job.slug}.txt").write_text("".join(traceback.format_exception(error)), encoding="utf-8")

@@ -1,0 +1,35 @@
+"""Equal starts: what two arms have in common begins with the same numbers."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from formers.models import TransformerConfig
+    from formers.tasks.task import Task
+
+
+def seeded_model(task: Task, config: TransformerConfig, seed: int) -> PreTrainedModel:
+    """A new model whose every module draws its weights from a stream of its own, named by the seed and the module.
+
+    So a swapped part does not shift the random numbers of the parts after it: parameters with the same name, shape and
+    distribution start equal in every arm with the same seed. The global random state is left as it was.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = task.model(config)
+        for name, module in reversed([*model.named_modules()]):  # a part's own rule comes after its layers' usual one
+            torch.manual_seed(stream(seed, name))
+            model._init_weights(module)
+    model.tie_weights()
+    return model
+
+
+def stream(seed: int, name: str) -> int:
+    """A 63-bit seed for the weights of one module."""
+    return int.from_bytes(hashlib.sha256(f"weights/{seed}/{name}".encode()).digest()[:8], "big") >> 1

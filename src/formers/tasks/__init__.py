@@ -1,0 +1,31 @@
+"""Tasks: what arms are trained on, and how they are judged. One file a task."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "formers.tasks.metric": ("Metric",),
+    "formers.tasks.task": ("Task",),
+    "formers.tasks.characters": ("Characters",),
+    "formers.tasks.shakespeare": ("Shakespeare",),
+    "formers.tasks.sort": ("Sort",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+__all__ = sorted([*_HOME_OF, "TASKS", "parse"])
+
+
+def __getattr__(name: str) -> Any:
+    # Lazy, so that reading a report needs no torch.
+    if name == "TASKS":
+        return (import_module("formers.tasks.shakespeare").Shakespeare, import_module("formers.tasks.sort").Sort)
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'formers.tasks' has no attribute {name!r}; it has {', '.join(__all__)}")
+    return getattr(import_module(_HOME_OF[name]), name)
+
+
+def parse(text: str) -> Any:
+    """The task that a text like `sort(length=16)` means, once every task of the library is known."""
+    kinds = __getattr__("TASKS")
+    return kinds[0].axis.parse(text)

@@ -1,0 +1,55 @@
+"""An alphabet: characters to numbers and back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+import torch
+from torch import Tensor
+
+FILE = "characters.json"
+
+
+@dataclass(frozen=True)
+class Characters:
+    """The characters a model knows, in order: the number of a character is its place."""
+
+    alphabet: str
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """The alphabet of a text: its distinct characters, sorted."""
+        return cls("".join(sorted(set(text))))
+
+    def __len__(self) -> int:
+        return len(self.alphabet)
+
+    @cached_property
+    def number(self) -> dict[str, int]:
+        return {character: i for i, character in enumerate(self.alphabet)}
+
+    def encode(self, text: str) -> Tensor:
+        """The numbers of the characters, (L,) int64. Raises `ValueError` for characters outside the alphabet."""
+        if unknown := sorted(set(text) - self.number.keys()):
+            raise ValueError(f"the model does not know the characters {unknown}; it knows {self.alphabet!r}")
+        return torch.tensor([self.number[character] for character in text], dtype=torch.long)
+
+    def decode(self, ids: Tensor) -> str:
+        """The text of some numbers, (L,)."""
+        return "".join(self.alphabet[i] for i in ids.tolist())
+
+    def save(self, folder: Path) -> None:
+        """Writes the alphabet beside a model."""
+        (folder / FILE).write_text(json.dumps({"alphabet": self.alphabet}), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """The alphabet beside a model. Raises `FileNotFoundError` where there is none."""
+        path = folder / FILE
+        if not path.is_file():
+            raise FileNotFoundError(f"{folder} has no {FILE}: it does not hold a model of characters")
+        return cls(json.loads(path.read_text(encoding="utf-8"))["alphabet"])

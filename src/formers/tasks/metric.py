@@ -1,0 +1,15 @@
+"""How a number that a task measures is to be read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """How to read a metric: its name in `Row.metrics`, what to call it, its unit, and which way is better."""
+
+    name: str
+    label: str
+    unit: str = ""
+    lower_is_better: bool = True

@@ -1,0 +1,144 @@
+"""Language modelling of characters: Tiny Shakespeare, or any text of one's own."""
+
+from __future__ import annotations
+
+import math
+import random
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from torch.utils.data import Dataset
+
+from formers.tasks.bigram import bigram_bits
+from formers.tasks.metric import Metric
+from formers.tasks.task import Example, Generated, Task
+from formers.tasks.text import Text, load_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from transformers import PreTrainedModel
+
+    from formers.models import TransformerConfig
+
+PROMPT = "ROMEO:\n"
+ROWS = 64  # windows evaluated at a time: enough to fill the cores, few enough to stay in cache
+
+
+class Shakespeare(Task):
+    """Predict the next character of Shakespeare's plays (1.1 million characters), or of a text file of your own.
+
+    The first 90 % of the text is trained on, in random windows; the next 5 % is the validation split, read whole in
+    windows of `length`, in which each character is predicted once; the last 5 % is kept for testing.
+    """
+
+    path: str | None = None
+    "A UTF-8 text file to learn from; None is Tiny Shakespeare, which comes with the library."
+
+    description: ClassVar[str] = (
+        "Predict the next character of Tiny Shakespeare. Measured on the validation split, which no arm trains on."
+    )
+    metric: ClassVar[Metric] = Metric(name="bits_per_character", label="validation loss", unit="bits/character")
+    head: ClassVar[str] = "CausalLM"
+    arms: ClassVar[tuple[str, ...]] = (
+        "softmax: mixer=softmax",
+        "linear: mixer=linear",
+        "dense: mixer=dense, residual=danet, norm=max_norm, ffn=mlp(activation=relu, bias=False)",
+        "metric: mixer=metric",
+        "pool: mixer=pool",
+        "identity: mixer=identity",
+    )
+    budget: ClassVar[dict[str, float]] = {"steps": 300, "batch_size": 16, "learning_rate": 3e-3}
+
+    def check(self) -> None:
+        if self.length < 2:
+            raise ValueError(
+                f"shakespeare: length must be at least 2 (one character predicts the next), not {self.length}"
+            )
+
+    def base(self) -> TransformerConfig:
+        from formers.models import TransformerConfig
+
+        size = len(self.text.characters)
+        return TransformerConfig(vocab_size=size, width=128, depth=4, heads=4, context_length=self.length)
+
+    @property
+    def text(self) -> Text:
+        """The text's three splits. Raises where the file is missing, empty, binary or too short."""
+        text = load_text(self.path)
+        if len(text.validation) < 2 or len(text.train) <= self.length:
+            raise ValueError(
+                f"{self.path}: {len(text.train)} characters of training text are too few for windows of {self.length}"
+            )
+        return text
+
+    def build(self, seed: int, count: int) -> Dataset[Example]:
+        return Generated(partial(window, self.text.train, self.length), f"shakespeare/{seed}", count)
+
+    def evaluate(self, model: PreTrainedModel, split: Literal["validation", "test"] = "validation") -> dict[str, float]:
+        """`bits_per_character` and `loss` (nats) over a whole split."""
+        ids: Tensor = getattr(self.text, split)
+        nats = mean_nats(model, ids, self.length)
+        return {"bits_per_character": nats / math.log(2), "loss": nats}
+
+    def references(self) -> dict[str, float]:
+        text = self.text
+        return {"bigram": bigram_bits(text.train, text.validation, len(text.characters))}
+
+    def samples(self, model: PreTrainedModel) -> tuple[str, ...]:
+        """One continuation of `PROMPT` (of the text's first characters, where it does not know the prompt's)."""
+        characters = self.text.characters
+        prompt = PROMPT if set(PROMPT) <= set(characters.alphabet) else characters.decode(self.text.train[:8])
+        ids = characters.encode(prompt)[: self.length - 1]
+        return (characters.decode(generate(model, ids, tokens=self.length - len(ids))),)
+
+    @property
+    def data_hash(self) -> str:
+        return self.text.sha256
+
+    def save(self, folder: Path) -> None:
+        self.text.characters.save(folder)
+
+
+def window(ids: Tensor, length: int, stream: random.Random) -> Example:
+    """A random window of the text; the model shifts the labels itself."""
+    start = stream.randrange(len(ids) - length + 1)
+    inputs = ids[start : start + length]
+    return {"input_ids": inputs, "labels": inputs}
+
+
+@torch.inference_mode()
+def mean_nats(model: PreTrainedModel, ids: Tensor, length: int) -> float:
+    """Mean −log p over every token of a text but its first, (N,), read in windows that overlap by one token."""
+    training = model.training
+    model.eval()
+    full = ids.unfold(0, length, length - 1) if len(ids) >= length else ids[:0, None]
+    rest = ids[len(full) * (length - 1) :]
+    batches = [*full.split(ROWS)] if len(full) else []
+    batches += [rest[None]] if len(rest) > 1 else []
+    total = sum(window_nats(model, batch.to(model.device)) for batch in batches)
+    model.train(training)
+    return total / (len(ids) - 1)
+
+
+def window_nats(model: PreTrainedModel, ids_bl: Tensor) -> float:
+    """The sum of −log p of tokens 2…L of each row."""
+    logits = model(input_ids=ids_bl).logits[:, :-1].float()
+    return cross_entropy(logits.flatten(0, 1), ids_bl[:, 1:].flatten(), reduction="sum").item()
+
+
+def generate(model: PreTrainedModel, ids: Tensor, *, tokens: int, temperature: float = 0.8, seed: int = 0) -> Tensor:
+    """Continues a prompt (L,) by sampling; the same seed gives the same text. Temperature 0 takes the likeliest token."""
+    training = model.training
+    model.eval()
+    devices = [model.device] if model.device.type == "cuda" else []
+    sampling = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature > 0 else {"do_sample": False}
+    with torch.random.fork_rng(devices), torch.inference_mode():
+        torch.manual_seed(seed)
+        prompt = ids[None].to(model.device)
+        out = model.generate(prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=tokens, **sampling)
+    model.train(training)
+    return out[0].cpu()

@@ -1,0 +1,121 @@
+"""Sorting: read an array of symbols, write it in order."""
+
+from __future__ import annotations
+
+import random
+import zlib
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from formers.tasks.metric import Metric
+from formers.tasks.task import Example, Generated, Task, digest
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from formers.models import TransformerConfig
+
+HELD_OUT = 1024  # arrays in the evaluation set
+SHARE = 8  # one array in this many belongs to the evaluation side
+
+
+class Sort(Task):
+    """Sort an array of random symbols: token i of the output is the i-th smallest symbol of the input.
+
+    Every token sees every other. An array belongs to training or to evaluation by a checksum of its symbols, so that
+    none is ever on both sides.
+    """
+
+    length: int = 16
+    "Symbols in an array."
+    symbols: int = 10
+    "Different symbols there are."
+
+    description: ClassVar[str] = (
+        "Sort an array of random symbols: label each position with the symbol that belongs there. Measured on arrays "
+        "that are never trained on; an array counts only when all of it is right."
+    )
+    metric: ClassVar[Metric] = Metric(name="sequence_accuracy", label="arrays sorted", lower_is_better=False)
+    head: ClassVar[str] = "TokenClassifier"
+    arms: ClassVar[tuple[str, ...]] = (
+        "softmax: mixer=softmax",
+        "linear: mixer=linear",
+        "metric: mixer=metric",
+        "fourier: mixer=fourier",
+        "pool: mixer=pool",
+        "identity: mixer=identity",
+    )
+    budget: ClassVar[dict[str, float]] = {"steps": 400, "batch_size": 64, "learning_rate": 2e-3}
+
+    def check(self) -> None:
+        if self.length < 1 or self.symbols < 2 or self.symbols**self.length < 256:
+            raise ValueError(
+                f"sort: {self.symbols} symbols in arrays of {self.length} make too few arrays to hold any out; "
+                "take at least 2 symbols, and at least 256 different arrays"
+            )
+
+    def base(self) -> TransformerConfig:
+        from formers.models import TransformerConfig
+
+        return TransformerConfig(
+            vocab_size=self.symbols, num_labels=self.symbols, width=64, depth=2, heads=4, context_length=self.length
+        )
+
+    def build(self, seed: int, count: int) -> Dataset[Example]:
+        return Generated(partial(self.example, held_out=False), f"sort/{seed}", count)
+
+    def example(self, stream: random.Random, held_out: bool) -> Example:
+        """An array from one side of the split, and the same array in order."""
+        while True:
+            array = stream.choices(range(self.symbols), k=self.length)
+            if (zlib.crc32(repr(array).encode()) % SHARE == 0) == held_out:
+                return {"input_ids": torch.tensor(array), "labels": torch.tensor(sorted(array))}
+
+    def held_out(self) -> tuple[Tensor, Tensor]:
+        """The evaluation arrays and their sorted forms, (HELD_OUT, L) each; the same for every seed."""
+        examples = Generated(partial(self.example, held_out=True), "sort/evaluation", HELD_OUT)
+        pairs = [examples[i] for i in range(HELD_OUT)]
+        return torch.stack([p["input_ids"] for p in pairs]), torch.stack([p["labels"] for p in pairs])
+
+    def evaluate(self, model: PreTrainedModel) -> dict[str, float]:
+        """`sequence_accuracy` (whole arrays right) and `token_accuracy` on the held-out arrays."""
+        inputs, targets = self.held_out()
+        right = self.answers(model, inputs) == targets
+        return {
+            "sequence_accuracy": right.all(1).double().mean().item(),
+            "token_accuracy": right.double().mean().item(),
+        }
+
+    @torch.inference_mode()
+    def answers(self, model: PreTrainedModel, inputs: Tensor) -> Tensor:
+        """The likeliest symbol at each position, (B, L)."""
+        training = model.training
+        model.eval()
+        logits = [model(input_ids=batch.to(model.device)).logits for batch in inputs.split(256)]
+        model.train(training)
+        return torch.cat(logits).argmax(-1).cpu()
+
+    def references(self) -> dict[str, float]:
+        """Chance: every position guessed blindly."""
+        return {"chance": float(self.symbols) ** -self.length}
+
+    def samples(self, model: PreTrainedModel) -> tuple[str, ...]:
+        inputs, targets = (pairs[:3] for pairs in self.held_out())
+        answers = self.answers(model, inputs)
+        return tuple(
+            f"{words(given)} → {words(answer)} ({'right' if answer.equal(target) else 'should be ' + words(target)})"
+            for given, answer, target in zip(inputs, answers, targets, strict=True)
+        )
+
+    @property
+    def data_hash(self) -> str:
+        first = self.build(0, 8)
+        return digest([self, *(first[i]["input_ids"].tolist() for i in range(8))])
+
+
+def words(ids: Tensor) -> str:
+    return " ".join(map(str, ids.tolist()))

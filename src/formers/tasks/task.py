@@ -1,0 +1,96 @@
+"""The task axis: data, how an example is made, and how a trained model is judged."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from formers.part import Part
+from formers.tasks.metric import Metric
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from formers.models import TransformerConfig
+
+Example = dict[str, Tensor]
+"One training example: the model's inputs by name, without the batch dimension."
+
+
+class Task(Part):
+    """A problem to train on. Every member is deterministic: example i is a function of the seed and i, and nothing else."""
+
+    length: int = 128
+    "Tokens in one example."
+
+    description: ClassVar[str]
+    "What the task is, in a sentence or two."
+    metric: ClassVar[Metric]
+    "The number that ranks models on this task."
+    head: ClassVar[str]
+    "The class in `formers.models` that is trained."
+    arms: ClassVar[tuple[str, ...]]
+    "The arms of the default study, as `name: axis=part, …`."
+    budget: ClassVar[dict[str, float]]
+    "What each arm of the default study is given: values for `formers.lab.Budget`."
+
+    def base(self) -> TransformerConfig:
+        """The configuration from which the arms of the default study differ."""
+        raise NotImplementedError
+
+    def build(self, seed: int, count: int) -> Dataset[Example]:
+        """The first `count` training examples for a seed; `dataset[i]` depends on the seed and i only."""
+        raise NotImplementedError
+
+    def evaluate(self, model: PreTrainedModel) -> dict[str, float]:
+        """Metric name → value on held-out data. Leaves the model and every random state as they were."""
+        raise NotImplementedError
+
+    def references(self) -> dict[str, float]:
+        """Named values of the ranking metric to compare with."""
+        return {}
+
+    def samples(self, model: PreTrainedModel) -> tuple[str, ...]:
+        """What the trained model makes, as text to read."""
+        return ()
+
+    @property
+    def data_hash(self) -> str:
+        """sha256 of the data, or of what generates it and of the first examples."""
+        raise NotImplementedError
+
+    def save(self, folder: Path) -> None:
+        """Writes beside a trained model what is needed to use it, such as its alphabet. Nothing by default."""
+
+    def model(self, config: TransformerConfig) -> PreTrainedModel:
+        """A new model for this task. Raises `Unsupported` for a configuration that cannot exist."""
+        from formers import models  # imports Hugging Face, which takes seconds; naming a task does not need it
+
+        build: Callable[[Any], PreTrainedModel] = getattr(models, self.head)
+        return build(config)
+
+
+class Generated(Dataset[Example]):
+    """A dataset of `count` examples, each made from its own random stream when it is asked for."""
+
+    def __init__(self, make: Callable[[random.Random], Example], stream: str, count: int) -> None:
+        self.make, self.stream, self.count = make, stream, count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Example:
+        if not 0 <= index < self.count:
+            raise IndexError(f"example {index} of {self.count}")
+        return self.make(random.Random(f"{self.stream}/{index}"))
+
+
+def digest(parts: Sequence[object]) -> str:
+    """sha256 over the texts of some values."""
+    return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()

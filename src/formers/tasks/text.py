@@ -1,0 +1,59 @@
+"""Reading a text to model, and cutting it into training, validation and test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from torch import Tensor
+
+from formers.tasks.characters import Characters
+from formers.tasks.task import digest
+
+SHIPPED = Path(__file__).parent / "data" / "tinyshakespeare.txt"
+TRAIN, VALIDATION = 0.90, 0.05  # the rest is the test split
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text as numbers: the first 90 % to train on, the next 5 % to validate, the last 5 % to test."""
+
+    characters: Characters
+    train: Tensor
+    validation: Tensor
+    test: Tensor
+    sha256: str
+
+
+def read_text(path: str | None) -> str:
+    """The text of a UTF-8 file, or Tiny Shakespeare for None. Raises where it is missing, empty or not a text."""
+    file = SHIPPED if path is None else Path(path).expanduser()
+    if not file.is_file():
+        raise FileNotFoundError(f"no text file at {file}; give the path of a UTF-8 text, or none for Tiny Shakespeare")
+    data = file.read_bytes()
+    if not data.strip():
+        raise ValueError(f"{file} is empty; give a UTF-8 text to learn from")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} is not a UTF-8 text (byte {error.start}: {error.reason})") from None
+    if "\0" in text:
+        raise ValueError(f"{file} is binary (it holds zero bytes); give a UTF-8 text")
+    return text
+
+
+@lru_cache(maxsize=4)
+def split_text(path: str | None, modified: float) -> Text:
+    """The splits of a file; `modified` tells a changed file from the one read before."""
+    text = read_text(path)
+    characters = Characters.of(text)
+    ids = characters.encode(text)
+    first, second = int(len(ids) * TRAIN), int(len(ids) * (TRAIN + VALIDATION))
+    return Text(characters, ids[:first], ids[first:second], ids[second:], digest([text]))
+
+
+def load_text(path: str | None) -> Text:
+    """The splits of a text file, read once until it changes."""
+    file = SHIPPED if path is None else Path(path).expanduser()
+    return split_text(path, file.stat().st_mtime if file.is_file() else 0.0)
