@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from torch.nn.functional import scaled_dot_product_attention as sdpa
 from torch.utils.checkpoint import checkpoint
 
@@ -11,8 +12,8 @@ from formers.ops import checks, plain
 from formers.ops.dispatch import pick
 from formers.ops.types import Bias
 
-PAIRS_AT_ONCE = 1 << 20
-"""Score masks and biases are made for blocks of query rows with at most so many (row, key) pairs a head."""
+SCORES_AT_ONCE = 1 << 21
+"""Score masks and biases are made for blocks of query rows, of about so many entries at a time."""
 
 
 def attention(
@@ -110,59 +111,96 @@ def fused(
     bias: Bias,
     scale: float | None,
 ) -> Tensor:
-    """`attention` through `scaled_dot_product_attention`, with the smallest mask that does."""
-    rows, keys = q.shape[2], k.shape[2]
-    gqa = q.shape[1] != k.shape[1]
+    """`attention` through `scaled_dot_product_attention`: in one call where it needs no score mask, else block by block."""
+    rows, keys, width = q.shape[2], k.shape[2], v.shape[3]
+    blind = max(rows - keys, 0) if causal else 0
+    if not keys or not rows:
+        return q.new_zeros(*q.shape[:3], width)
+    if blind:  # the first queries come before every key
+        q, bias = q[:, :, blind:], rows_from(blind, bias)
+    scale = q.shape[3] ** -0.5 if scale is None else scale
     if key_mask_bs is not None:
-        hidden = ~key_mask_bs[:, None, :, None]
-        k, v = k.masked_fill(hidden, 0), v.masked_fill(hidden, 0)
-    if causal and rows > keys:  # the first queries come before every key
-        blind = q.new_zeros(*q.shape[:2], rows - keys, v.shape[-1])
-        if isinstance(bias, Tensor) and bias.dim() > 1 and bias.shape[-2] > 1:
-            bias = bias[..., rows - keys :, :]
-        shifted = (lambda start, stop: bias(start + rows - keys, stop + rows - keys)) if callable(bias) else bias
-        seeing = fused(q[:, :, rows - keys :], k, v, causal=True, key_mask_bs=key_mask_bs, bias=shifted, scale=scale)
-        return torch.cat([blind, seeing], 2)
-    causal = causal and rows > 1
-    if key_mask_bs is None and bias is None and (not causal or rows == keys):
-        return sdpa(q, k, v, is_causal=causal, scale=scale, enable_gqa=gqa)
-
-    def rows_of(start: int, stop: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        end = keys - rows + stop if causal else keys
-        mask = score_mask(start, stop, end, q, causal, keys - rows, key_mask_bs, bias)
-        return sdpa(q[:, :, start:stop], k[:, :, :end], v[:, :, :end], attn_mask=mask, scale=scale, enable_gqa=gqa)
-
-    per_row = causal or callable(bias) or (isinstance(bias, Tensor) and bias.dim() > 1 and bias.shape[-2] > 1)
-    block = max(16, PAIRS_AT_ONCE // keys) if per_row else rows
-    if block >= rows:
-        return rows_of(0, rows, q, k, v)
-    blocks = [(start, min(start + block, rows)) for start in range(0, rows, block)]
-    return torch.cat([checkpoint(rows_of, i, j, q, k, v, use_reentrant=False) for i, j in blocks], 2)
-
-
-def score_mask(
-    start: int,
-    stop: int,
-    end: int,
-    q: Tensor,
-    causal: bool,
-    offset: int,
-    key_mask_bs: Tensor | None,
-    bias: Bias,
-) -> Tensor | None:
-    """What is added to (or allowed of) the scores of the rows `start … stop − 1` against the keys `0 … end − 1`."""
-    seen = None if key_mask_bs is None else key_mask_bs[:, None, None, :end]
-    if causal:
-        row, key = (torch.arange(i, j, device=q.device) for i, j in ((start, stop), (0, end)))
-        before = key <= row[:, None] + offset
-        seen = before[None, None] if seen is None else seen & before
-    if bias is None:
-        return seen
-    if callable(bias):
-        added = bias(start, stop)
+        q, k, v, scale = fold_mask(q, k, v, key_mask_bs, scale)
+    q, k, v = same_width(q, k, v)
+    causal = causal and q.shape[2] > 1  # one query sees every key
+    if bias is None and (not causal or rows >= keys):
+        y = sdpa(q, k, v, is_causal=causal, scale=scale, enable_gqa=q.shape[1] != k.shape[1])
     else:
-        added = bias[..., start:stop, :] if bias.dim() > 1 and bias.shape[-2] > 1 else bias
-    added = added if added.shape[-1] == 1 else added[..., :end]
-    added = added.to(q.dtype)
-    added = added[(None,) * (4 - added.dim())]
-    return added if seen is None else added.masked_fill(~seen, -torch.inf)
+        y = by_blocks(q, k, v, causal, bias, scale)
+    return pad(y[..., :width], (0, 0, blind, 0))
+
+
+def rows_from(first: int, bias: Bias) -> Bias:
+    """The bias of the query rows from `first` on."""
+    if callable(bias):
+        return lambda start, stop: bias(first + start, first + stop)
+    return bias if bias is None or one_for_all_rows(bias) else bias[..., first:, :]
+
+
+def one_for_all_rows(bias: Tensor) -> bool:
+    return bias.dim() < 2 or bias.shape[-2] == 1
+
+
+def fold_mask(
+    q: Tensor, k: Tensor, v: Tensor, key_mask_bs: Tensor, scale: float
+) -> tuple[Tensor, Tensor, Tensor, float]:
+    """Hides masked keys in eight more columns of q and k, which take their scores so low that their weight is exactly 0.
+
+    So a mask costs O(L + S), also together with causality, where a score mask would be O(LS). A row that sees masked keys
+    only averages their values, which are 0, and passes no gradient: p·(dp − Σ p·dp) with dp = 0.
+    """
+    if scale <= 0:  # the columns count on a positive one
+        q, scale = q * scale, 1.0
+    hidden = ~key_mask_bs[:, None, :, None]
+    reach = 2.0**15 if q.dtype == torch.float16 else 2.0**58
+    column = k.new_zeros(()).masked_fill(hidden, -reach).expand(*k.shape[:3], 8)
+    q = torch.cat([q, q.new_full((1, 1, 1, 1), reach).expand(*q.shape[:3], 8)], 3)
+    return q, torch.cat([k.masked_fill(hidden, 0), column], 3), v.masked_fill(hidden, 0), scale
+
+
+def same_width(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """q, k and v filled up with zeros to one width, which the fused kernels want."""
+    gap = v.shape[3] - q.shape[3]
+    return (pad(q, (0, gap)), pad(k, (0, gap)), v) if gap > 0 else (q, k, pad(v, (0, -gap)))
+
+
+def by_blocks(q: Tensor, k: Tensor, v: Tensor, causal: bool, bias: Bias, scale: float) -> Tensor:
+    """Attention for blocks of query rows, each with its own score mask, made again in the backward pass, not kept."""
+    (rows, keys), groups = (q.shape[2], k.shape[2]), q.shape[1] != k.shape[1]
+
+    def block(start: int, stop: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        end = keys - rows + stop if causal else keys
+        mask = score_mask(start, stop, end, keys - rows if causal else None, bias, q)
+        return sdpa(q, k[:, :, :end], v[:, :, :end], attn_mask=mask, scale=scale, enable_gqa=groups)
+
+    if not causal and isinstance(bias, Tensor) and one_for_all_rows(bias):
+        return block(0, rows, q, k, v)
+    step = max(16, SCORES_AT_ONCE // (keys * (1 if bias is None else q.shape[1])))
+    if step >= rows:
+        return block(0, rows, q, k, v)
+    ys = []
+    for start in range(0, rows, step):
+        stop = min(start + step, rows)
+        args = (start, stop, q[:, :, start:stop], k, v)
+        again = torch.is_grad_enabled()
+        ys.append(checkpoint(block, *args, use_reentrant=False, preserve_rng_state=False) if again else block(*args))
+    return torch.cat(ys, 2)
+
+
+def score_mask(start: int, stop: int, end: int, offset: int | None, bias: Bias, q: Tensor) -> Tensor:
+    """What is added to (or, if bool, allowed of) the scores of the rows `start … stop − 1` against the keys before `end`.
+
+    With an `offset`, row i sees the keys up to i + offset.
+    """
+    added = bias(start, stop) if callable(bias) else bias
+    if added is not None:
+        if isinstance(bias, Tensor) and not one_for_all_rows(added):
+            added = added[..., start:stop, :]
+        added = added[(None,) * (4 - added.dim())].to(q.dtype)
+        added = added if added.shape[3] == 1 else added[..., :end]
+    if offset is None:
+        assert added is not None
+        return added
+    row, key = torch.arange(start, stop, device=q.device), torch.arange(end, device=q.device)
+    seen = key <= row[:, None] + offset
+    return seen if added is None else added.masked_fill(~seen, -torch.inf)
