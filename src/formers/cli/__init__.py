@@ -1,0 +1,26 @@
+"""The `formers` command: it parses, calls the library, and prints."""
+
+from __future__ import annotations
+
+import sys
+
+NEEDS = ("typer", "rich", "yaml", "accelerate", "mlflow", "sqlalchemy", "alembic", "plotly", "jinja2")
+
+
+def main() -> None:
+    """The entry point of the `formers` command. Says what to install where only the library is."""
+    from importlib.util import find_spec
+
+    if missing := [name for name in NEEDS if find_spec(name) is None]:
+        print(
+            f"formers: the command line needs {', '.join(missing)}, which the library alone does not.\n"
+            "Install it with: pip install 'formers[lab]'",
+            file=sys.stderr,
+        )
+        raise SystemExit(1)
+    from formers.cli.app import app
+
+    words = sys.argv[1:]
+    if "--debug" in words:  # accepted after the command too, where one adds it
+        words = ["--debug", *(word for word in words if word != "--debug")]
+    app(words)

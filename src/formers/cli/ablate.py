@@ -1,0 +1,96 @@
+"""`formers ablate`: compare arms."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from formers.cli import options
+from formers.cli.running import run_and_show
+
+if TYPE_CHECKING:
+    from formers.lab.arm import Arm
+    from formers.lab.study import Study
+
+
+def ablate(
+    task: Annotated[str, typer.Argument(help="A task, such as shakespeare or 'sort(length=8)', or a study.yaml.")],
+    vary: Annotated[list[str] | None, typer.Option(help="axis=part,part(option=1),… ; repeat it to combine.")] = None,
+    arm: Annotated[
+        list[str] | None, typer.Option(help="An arm of several swaps: 'name: mixer=dense, depth=2'.")
+    ] = None,
+    base: Annotated[list[str] | None, typer.Option(help="Choices for every arm: position=rotary.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="How many seeds (3), or which (4,7).")] = None,
+    steps: options.Steps = None,
+    batch: options.Batch = None,
+    learning_rate: options.Rate = None,
+    warmup: options.Warmup = None,
+    weight_decay: options.Decay = None,
+    clip: options.Clip = None,
+    evaluations: options.Evaluations = None,
+    length: options.Length = None,
+    width: options.Width = None,
+    depth: options.Depth = None,
+    heads: options.Heads = None,
+    folder: options.Folder = None,
+) -> None:
+    """Compare parts: train one model per choice, all with the same budget and data, and report what each one costs.
+
+    \b
+    formers ablate shakespeare
+        the task's default study
+    formers ablate shakespeare --vary mixer=softmax,linear --vary position=learned,rotary --seeds 3
+        four arms, three times each
+    formers ablate sort --vary 'mixer=softmax,linear(feature=relu)' --steps 200 --width 32
+        an option of a part; quote the brackets
+    formers ablate shakespeare --arm 'dense: mixer=dense, residual=danet, norm=max_norm' --vary mixer=softmax
+        an arm that swaps several parts at once
+    formers ablate study.yaml
+        a study from a file; every study leaves one in its folder
+
+    Stop with Ctrl-C; the same command goes on where it stopped, and what is finished is not trained again.
+    """
+    sizes = options.Sizes(width=width, depth=depth, heads=heads)
+    budget = {"steps": steps, "batch_size": batch, "learning_rate": learning_rate, "warmup": warmup}
+    budget |= {"weight_decay": weight_decay, "clip": clip, "evaluations": evaluations}
+    start = starting_study(task, length, folder)
+    chosen = sizes.choices() | options.read_choices(base or [])
+    changes: dict[str, Any] = {"budget": options.read_budget(start.given, budget), "base": {**start.base, **chosen}}
+    if arms := read_arms(vary or [], arm or []):
+        changes["arms"] = arms
+    if seeds is not None:
+        changes["seeds"] = options.read_seeds(seeds)
+    run_and_show(replace(start, **changes, folder=folder or named(start, task)))
+
+
+def starting_study(task: str, length: int | None, folder: Path | None) -> Study:
+    """The study that the options change: the one in a file, or the task's default one."""
+    from formers.lab.study import Study
+
+    if not task.endswith((".yaml", ".yml")):
+        return Study(task=options.read_task(task, length), folder=folder)
+    if not Path(task).is_file():
+        raise FileNotFoundError(f"there is no study at {task}")
+    study = Study.from_yaml(task)
+    return study if length is None else replace(study, task=study.task.swap(length=length))
+
+
+def named(start: Study, task: str) -> Path | None:
+    """The folder that a file names; one named after the content otherwise."""
+    return start.folder if task.endswith((".yaml", ".yml")) else None
+
+
+def read_arms(vary: list[str], arms: list[str]) -> tuple[Arm, ...]:
+    """The arms that `--vary` and `--arm` describe, in this order."""
+    from formers.lab import arm
+    from formers.lab.choices import alternatives
+
+    axes = [alternatives(text) for text in vary]
+    names = [name for name, _ in axes]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f"--vary {twice.pop()} is given twice; write its alternatives in one list")
+    varied = arm.vary(**dict(axes)) if axes else ()
+    return varied + tuple(arm.Arm.parse(text) for text in arms)

@@ -1,0 +1,87 @@
+"""The command line: the commands, and what all of them share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from formers.lab.quiet import quiet
+from formers.lab.stop import Stopped
+
+
+class Group(TyperGroup):
+    """Turns what a user can get wrong into one clear message and a non-zero exit."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Stopped as stopped:
+            typer.echo(str(stopped), err=True)
+            raise typer.Exit(130) from None
+        except Exception as error:
+            own = hasattr(error, "exit_code") or isinstance(error, typer.Abort)  # the parser's, with its own messages
+            if own or ctx.params.get("debug"):
+                raise
+            typer.echo(message(error), err=True)
+            raise typer.Exit(2 if expected(error) else 1) from None
+
+
+def expected(error: Exception) -> bool:
+    """Whether an error is about what was given, not about the program."""
+    return isinstance(error, (ValueError, TypeError, OSError))
+
+
+def message(error: Exception) -> str:
+    text = str(error) or type(error).__name__
+    if expected(error):
+        return f"formers: {text}"
+    return f"formers: {type(error).__name__}: {text}\nThis should not happen; --debug shows where it comes from."
+
+
+app = typer.Typer(
+    cls=Group,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def version(wanted: bool) -> None:
+    if wanted:
+        from formers import __version__
+
+        typer.echo(f"formers {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def shared(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Swap any part of a Transformer, run it, and see what the swap costs.
+
+    Start with `formers ablate shakespeare`: it compares six kinds of token mixing in a few minutes on a laptop.
+    `formers list` names every part, `formers show linear` explains one.
+    """
+    quiet()
+
+
+def load_commands() -> None:
+    """Registers every command. Each module imports what is heavy inside its functions, so that help is quick."""
+    from formers.cli import ablate, doctor, generate, listing, show, train
+
+    app.command("ablate")(ablate.ablate)
+    app.command("train")(train.train)
+    app.command("generate")(generate.generate)
+    app.command("list")(listing.list_parts)
+    app.command("show")(show.show)
+    app.command("doctor")(doctor.doctor)
+
+
+load_commands()

@@ -1,0 +1,51 @@
+"""`formers list`: what there is."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from formers.part import Part
+
+
+def list_parts(
+    axis: Annotated[str | None, typer.Argument(help="One axis, such as mixer; all of them without it.")] = None,
+) -> None:
+    """List every part by axis, and the tasks, with a line on each.
+
+    \b
+    formers list
+    formers list mixer
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from formers.part import check_names
+
+    groups = parts_by_axis()
+    if axis is not None:
+        check_names("formers", [axis], list(groups), word="axis")
+    table = Table.grid(padding=(0, 2))
+    for name in [axis] if axis else groups:
+        table.add_row(f"[bold]{name}[/bold]", summary(groups[name][0].axis))
+        for part in groups[name]:
+            table.add_row(f"  {part.name()}", summary(part))
+        table.add_row()
+    Console().print(table, highlight=False)
+
+
+def parts_by_axis() -> dict[str, tuple[type[Part], ...]]:
+    """Axis → its parts; the tasks are an axis too."""
+    from formers.catalogue import AXES, members
+    from formers.tasks import TASKS
+
+    return {name: members(axis) for name, axis in AXES.items() if members(axis)} | {"task": TASKS}
+
+
+def summary(part: type[Part]) -> str:
+    """The first paragraph of a part's documentation, up to its first full stop."""
+    first = inspect.cleandoc(part.__doc__ or "").split("\n\n")[0].replace("\n", " ")
+    return first.partition(". ")[0].rstrip(".").replace("[", r"\[")

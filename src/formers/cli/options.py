@@ -1,0 +1,76 @@
+"""Options that several commands share, and the studies they mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from formers.lab.budget import Budget
+    from formers.tasks.task import Task
+
+Steps = Annotated[int | None, typer.Option(help="Optimiser steps each arm is given.", rich_help_panel="Budget")]
+Batch = Annotated[
+    int | None, typer.Option("--batch", "--batch-size", help="Examples in a step.", rich_help_panel="Budget")
+]
+Rate = Annotated[
+    float | None, typer.Option("--lr", "--learning-rate", help="Highest learning rate.", rich_help_panel="Budget")
+]
+Warmup = Annotated[float | None, typer.Option(help="Share of the steps with a rising learning rate.")]
+Decay = Annotated[float | None, typer.Option("--weight-decay", help="Weight decay of matrices.")]
+Clip = Annotated[float | None, typer.Option(help="Largest gradient norm.")]
+Evaluations = Annotated[int | None, typer.Option(help="How often an arm is evaluated.")]
+Length = Annotated[int | None, typer.Option(help="Tokens in one example of the task.")]
+Width = Annotated[int | None, typer.Option(help="Model width, for every arm.")]
+Depth = Annotated[int | None, typer.Option(help="Layers, for every arm.")]
+Heads = Annotated[int | None, typer.Option(help="Attention heads, for every arm.")]
+Folder = Annotated[
+    Path | None, typer.Option(help="Where rows, models and the report go; by default a folder in studies/.")
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """The sizes that have options of their own; None leaves the task's."""
+
+    width: int | None
+    depth: int | None
+    heads: int | None
+
+    def choices(self) -> dict[str, int]:
+        """Those that were given."""
+        given = {"width": self.width, "depth": self.depth, "heads": self.heads}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+def read_task(text: str, length: int | None) -> Task:
+    """The task a text means, with another length where one is given."""
+    from formers.tasks import parse
+
+    task: Task = parse(text)
+    return task if length is None else task.swap(length=length)
+
+
+def read_budget(given: Budget, changes: dict[str, Any]) -> Budget:
+    """A budget with the given options changed."""
+    return replace(given, **{name: value for name, value in changes.items() if value is not None})
+
+
+def read_choices(texts: list[str]) -> dict[str, Any]:
+    """Choices from several texts, each `name=value, …`; choosing twice raises."""
+    from formers.lab.choices import parse_choices
+
+    return parse_choices(", ".join(texts)) if texts else {}
+
+
+def read_seeds(text: str) -> tuple[int, ...]:
+    """`3` → seeds 0, 1, 2; `4,7` or `4,` → these."""
+    try:
+        if "," not in text:
+            return tuple(range(int(text)))
+        return tuple(int(piece) for piece in text.split(",") if piece.strip())
+    except ValueError:
+        raise ValueError(f"--seeds {text!r} is neither a number of seeds (3) nor a list of them (0,1,2)") from None

@@ -1,0 +1,34 @@
+"""Running a study from the command line: progress, table, and where the report is."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from formers.lab.study import Study
+
+WIDE = 140  # columns of a table that nobody sees on a screen
+
+
+def run_and_show(study: Study) -> None:
+    """Runs a study, prints its table and the path of its report."""
+    from formers.lab.progress import Bars, Lines
+    from formers.lab.publish import report_path
+    from formers.lab.report import terminal_table
+    from formers.lab.study_run import run
+
+    console = Console()
+    console = console if console.is_terminal else Console(width=WIDE)
+    say = nullcontext(Lines(console)) if not console.is_terminal else Bars(console)
+    with say as progress:
+        results = run(study, progress)
+    console.print(terminal_table(results))
+    print_path("report", report_path(study).resolve())
+
+
+def print_path(what: str, path: Any) -> None:
+    """A line with a path that can be copied: never wrapped or cut."""
+    Console(soft_wrap=True).print(f"{what}: {path}", markup=False, highlight=False)

@@ -1,0 +1,58 @@
+"""`formers train`: train and keep one model."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from formers.cli import options
+from formers.cli.running import print_path, run_and_show
+
+
+def train(
+    task: Annotated[str, typer.Argument(help="A task, such as shakespeare or 'shakespeare(path=\"my.txt\")'.")],
+    choices: Annotated[list[str] | None, typer.Argument(help="What to change: mixer=linear depth=2.")] = None,
+    steps: options.Steps = None,
+    batch: options.Batch = None,
+    learning_rate: options.Rate = None,
+    warmup: options.Warmup = None,
+    weight_decay: options.Decay = None,
+    clip: options.Clip = None,
+    evaluations: options.Evaluations = None,
+    seed: Annotated[int, typer.Option(help="Of the initial weights and of the data's order.")] = 0,
+    length: options.Length = None,
+    width: options.Width = None,
+    depth: options.Depth = None,
+    heads: options.Heads = None,
+    folder: options.Folder = None,
+) -> None:
+    """Train one model on a task, and keep it.
+
+    \b
+    formers train shakespeare mixer=linear --steps 500 --folder my-model
+    formers generate my-model --prompt 'JULIET:'
+    """
+    from formers.lab.arm import Arm
+    from formers.lab.job import Job
+    from formers.lab.study import Study, default_budget
+    from formers.part import Unsupported
+
+    sizes = options.Sizes(width=width, depth=depth, heads=heads)
+    swaps = options.read_choices(choices or [])
+    budget = {"steps": steps, "batch_size": batch, "learning_rate": learning_rate, "warmup": warmup}
+    budget |= {"weight_decay": weight_decay, "clip": clip, "evaluations": evaluations}
+    made = options.read_task(task, length)
+    study = Study(
+        task=made,
+        arms=(Arm(", ".join(choices or []) or "base", swaps),),
+        base=sizes.choices(),
+        budget=options.read_budget(default_budget(made), budget),
+        seeds=(seed,),
+        folder=folder,
+    )
+    [config] = study.configs().values()
+    if isinstance(config, Unsupported):
+        raise config
+    run_and_show(study)
+    print_path("model", Job(study=study, arm=study.arms[0], config=config, seed=seed).model_folder.resolve())
