@@ -1,0 +1,49 @@
+"""What an arm costs: the quantities that a report tabulates, and how each is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from formers.lab.report import numerals
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """One quantity of a `Row`: its attribute, what to call it, how to write it, and the units an axis can use."""
+
+    name: str
+    label: str
+    text: Callable[[float | None], str]
+    units: tuple[tuple[float, str], ...]
+    "(size, name), smallest first."
+    zero_is_missing: bool = True
+    "Rows that were never measured carry 0."
+    per_run: bool = False
+    "Whether it is measured anew in every run, instead of following from the configuration."
+
+
+_DECIMAL = ((1.0, ""), (1e3, "k"), (1e6, "M"), (1e9, "G"), (1e12, "T"))
+_BYTES = ((1.0, "B"), (2.0**10, "KiB"), (2.0**20, "MiB"), (2.0**30, "GiB"))
+
+PARAMETERS = Cost(name="parameters", label="parameters", text=numerals.count, units=_DECIMAL)
+FLOPS = Cost(name="flops_per_token", label="FLOPs/token", text=numerals.count, units=_DECIMAL)
+TIME = Cost(
+    name="train_seconds",
+    label="training time",
+    text=numerals.duration,
+    units=((1.0, "s"), (60.0, "min"), (3600.0, "h")),
+    per_run=True,
+)
+SPEED = Cost(name="tokens_per_second", label="tokens/s", text=numerals.count, units=_DECIMAL, per_run=True)
+STATE = Cost(name="state_bytes_per_token", label="state/token", text=numerals.size, units=_BYTES, zero_is_missing=False)
+MEMORY = Cost(name="peak_bytes", label="peak memory", text=numerals.size, units=_BYTES, per_run=True)
+STEPS = Cost(name="steps", label="steps", text=numerals.count, units=_DECIMAL, per_run=True)
+
+COSTS = (PARAMETERS, FLOPS, TIME, SPEED, STATE, MEMORY, STEPS)
+RANKING_COSTS = (PARAMETERS, FLOPS, TIME, SPEED, STATE)
+"The columns of the ranking."
+TRADED_COSTS = (TIME, PARAMETERS, FLOPS, MEMORY)
+"What quality is drawn against."
+MATCHABLE = {"parameters": PARAMETERS, "flops": FLOPS, "time": TIME, "steps": STEPS}
+"`Results.matched` → the quantity that was made equal."

@@ -1,0 +1,108 @@
+"""What the data supports, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from formers.lab.report.numerals import decimals, fixed
+from formers.lab.report.student import Estimate
+from formers.lab.report.summary import Arm, Summary
+
+_LISTED = 110
+"Characters of names that a sentence lists before it counts the rest."
+
+
+def headline(summary: Summary) -> tuple[str, ...]:
+    """The sentences that open a report, the most important first."""
+    ranked = summary.ranked
+    if not ranked:
+        return (f"No arm finished with a {summary.metric.label}.", *_failures(summary))
+    sentences = [_best(summary)]
+    if len(ranked) == 1:
+        sentences.append("No other arm has a result to compare it with.")
+    elif max(len(arm.values) for arm in ranked) < 2:
+        sentences.append("Every arm ran with one seed, and a single seed cannot separate arms: the order is a hint.")
+    else:
+        sentences += _separation(summary)
+    return (*sentences, *_references(summary), *_failures(summary))
+
+
+def places(summary: Summary) -> int:
+    """Digits after the point with which the whole report writes the ranking metric."""
+    return decimals(arm.metric.mean for arm in summary.ranked if arm.metric)
+
+
+def estimate_text(value: Estimate | None, digits: int, sign: bool = False) -> str:
+    """`1.523 ± 0.012`; without an interval just the mean."""
+    if value is None or value.half_width is None:
+        return fixed(value.mean if value else None, digits, sign)
+    return f"{fixed(value.mean, digits, sign)} ± {fixed(value.half_width, digits)}"
+
+
+def difference_text(value: Estimate | None, digits: int) -> str:
+    """A difference with its sign; `≈` before one that the seeds do not establish."""
+    doubt = "≈ " if value and value.half_width is not None and not value.established else ""
+    return doubt + estimate_text(value, digits, sign=True)
+
+
+def _best(summary: Summary) -> str:
+    best = summary.ranked[0]
+    superlative = "lowest" if summary.metric.lower_is_better else "highest"
+    unit = f" {summary.metric.unit}" if summary.metric.unit else ""
+    value = estimate_text(best.metric, places(summary))
+    seeds = f" over {len(best.values)} seeds" if len(best.values) > 1 else ""
+    if len(summary.ranked) == 1:
+        return f"{_quoted(best)} reached a {summary.metric.label} of {value}{unit}{seeds}."
+    return f"{_quoted(best)} has the {superlative} {summary.metric.label}: {value}{unit}{seeds}."
+
+
+def _separation(summary: Summary) -> list[str]:
+    others = summary.ranked[1:]
+    open_ = [arm for arm in others if not (arm.to_best and arm.to_best.established)]
+    if not open_:
+        sentences = ["Its lead over every other arm is established."]
+    elif len(open_) == len(others):
+        sentences = ["The seeds do not establish a difference from any other arm."]
+    else:
+        sentences = [f"The seeds do not establish a difference from {_names(open_)}; from every other arm they do."]
+    better = [arm for arm in others if arm.to_base and arm.to_base.established and summary.better(arm.to_base.mean, 0)]
+    if better:
+        sentences.append(f"Also established to be better than the base, “{summary.base}”: {_names(better)}.")
+    return sentences
+
+
+def _references(summary: Summary) -> list[str]:
+    sentences = []
+    for name, value in summary.results.references.items():
+        behind = [arm for arm in summary.ranked if arm.metric and not summary.better(arm.metric.mean, value)]
+        if behind:
+            verb = "does" if len(behind) == 1 else "do"
+            sentences.append(f"{_names(behind)} {verb} not beat {name} ({fixed(value, places(summary))}).")
+    return sentences
+
+
+def _failures(summary: Summary) -> list[str]:
+    sentences = []
+    if summary.unranked:
+        verb = "has" if len(summary.unranked) == 1 else "have"
+        sentences.append(f"{_names(summary.unranked)} {verb} no result.")
+    thinned = [arm for arm in summary.ranked if len(arm.values) < len({row.seed for row in arm.rows})]
+    if thinned:
+        sentences.append(f"Some runs of {_names(thinned)} failed; the mean is over those that finished.")
+    return sentences
+
+
+def _names(arms: Sequence[Arm]) -> str:
+    """“a”, “b” and 3 more: as many as one can read. Quoted, since the name of an arm may hold commas or be a word."""
+    named = [_quoted(arms[0])]
+    for arm in arms[1:]:
+        if len(", ".join(named)) + len(arm.name) > _LISTED:
+            break
+        named.append(_quoted(arm))
+    if len(named) < len(arms):
+        named.append(f"{len(arms) - len(named)} more")
+    return named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}"
+
+
+def _quoted(arm: Arm) -> str:
+    return f"“{arm.name}”"

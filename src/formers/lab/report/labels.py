@@ -1,0 +1,69 @@
+"""Names beside marks, moved apart so that they can be read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_LETTER, _HEIGHT = 7.6, 16.0
+"Roughly, in chart units, at the larger size which a phone gets."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Label:
+    """A text, and where its base line begins, ends or has its middle: which of them `anchor` says, as in SVG."""
+
+    x: float
+    y: float
+    anchor: str
+    text: str
+
+
+Box = tuple[float, float, float, float]
+"Left, top, right, bottom."
+
+
+def place(marks: Sequence[tuple[str, tuple[float, float]]], frame: Box, reserved: Sequence[Box]) -> dict[str, Label]:
+    """One label a mark, beside it if it fits, else a little above or below; left out where nothing is free."""
+    taken = [*reserved, *((x - 5, y - 5, x + 5, y + 5) for _, (x, y) in marks)]
+    placed: dict[str, Label] = {}
+    for text, (x, y) in marks:
+        for label, box in _candidates(text, x, y, frame):
+            if _within(box, frame) and _free(box, taken):
+                taken.append(box)
+                placed[text] = label
+                break
+    return placed
+
+
+def box_before(x: float, y: float, text: str) -> Box:
+    """What a text that ends at `x` on the base line `y` covers."""
+    return (x - _LETTER * len(text), y - _HEIGHT + 4, x, y + 4)
+
+
+def _candidates(text: str, x: float, y: float, frame: Box) -> list[tuple[Label, Box]]:
+    """Right and left of the mark, level or a little off; then below and above it, shifted into the frame."""
+    width, half = _LETTER * len(text), _HEIGHT / 2
+    found: list[tuple[Label, Box]] = []
+    for lift in (0.0, -12.0, 12.0):
+        line = y + lift
+        right, left = x + 11, x - 11
+        found.append(
+            (Label(x=right, y=line + 4, anchor="start", text=text), (right, line - half, right + width, line + half))
+        )
+        found.append(
+            (Label(x=left, y=line + 4, anchor="end", text=text), (left - width, line - half, left, line + half))
+        )
+    middle = min(max(x, frame[0] + width / 2), frame[2] - width / 2)
+    for line in (y + 16, y - 16):
+        box = (middle - width / 2, line - half, middle + width / 2, line + half)
+        found.append((Label(x=middle, y=line + 4, anchor="middle", text=text), box))
+    return found
+
+
+def _free(box: Box, taken: Sequence[Box]) -> bool:
+    return all(box[2] <= t[0] or t[2] <= box[0] or box[3] <= t[1] or t[3] <= box[1] for t in taken)
+
+
+def _within(box: Box, frame: Box) -> bool:
+    return box[0] >= frame[0] and box[1] >= frame[1] and box[2] <= frame[2] and box[3] <= frame[3]

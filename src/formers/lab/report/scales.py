@@ -1,0 +1,69 @@
+"""From values to places on paper, and the round numbers that mark an axis."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+Tick = tuple[float, str]
+"Where, and what it says."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """Maps `low`…`high` to `start`…`end`, linearly or by logarithm."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+    log: bool = False
+
+    def __call__(self, value: float) -> float:
+        """The place of `value`."""
+        low, high, value = (math.log(x) if self.log else x for x in (self.low, self.high, value))
+        return round(self.start + (value - low) / (high - low) * (self.end - self.start), 1)
+
+    def inside(self, value: float) -> float:
+        """The place of `value`, or of the nearest end."""
+        return self(min(max(value, self.low), self.high))
+
+    def ticks(self, wanted: int) -> list[Tick]:
+        """About `wanted` round values within the scale."""
+        if self.log:
+            decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
+            values = [digit * 10.0**decade for decade in decades for digit in (1, 2, 5)]
+            return [(self(value), f"{value:g}") for value in values if self.low <= value <= self.high]
+        step = _round_step((self.high - self.low) / wanted)
+        places = max(0, -math.floor(math.log10(step) + 1e-9)) + (1 if _needs_a_half(step) else 0)
+        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
+        return [
+            (self(index * step), f"{index * step:.{places}f}".replace("-", "−")) for index in range(first, last + 1)
+        ]
+
+
+def scale(values: Sequence[float], start: float, end: float, margin: float = 0.06, log: bool = False) -> Scale:
+    """A scale that holds `values`, with `margin` of their span left free on both sides."""
+    low, high = min(values), max(values)
+    if log:
+        room = (high / low) ** margin
+        return Scale(low=low / room, high=high * room, start=start, end=end, log=True)
+    room = (high - low) * margin or abs(high) * margin or 1.0
+    return Scale(low=low - room, high=high + room, start=start, end=end)
+
+
+def unit_for(values: Sequence[float], units: Sequence[tuple[float, str]]) -> tuple[float, str]:
+    """The largest of `units`, (size, name), that does not make a typical one of `values` smaller than 1."""
+    fitting = [unit for unit in units if unit[0] <= median(values)]
+    return fitting[-1] if fitting else units[0]
+
+
+def _round_step(step: float) -> float:
+    power = 10.0 ** math.floor(math.log10(step))
+    return next(digit * power for digit in (1, 2, 2.5, 5, 10) if digit * power >= step * (1 - 1e-9))
+
+
+def _needs_a_half(step: float) -> bool:
+    return step < 10 and round(step / 10.0 ** math.floor(math.log10(step)), 6) == 2.5

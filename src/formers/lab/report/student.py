@@ -1,0 +1,63 @@
+"""Intervals over seeds: Student's t, which is honest at the two to five seeds that people can afford.
+
+A percentile bootstrap over three seeds can never leave the range of the three values, so its "95 %" interval misses
+the truth in one case out of four, and with two seeds in one out of two. Student's t widens as it must.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from statistics import fmean, stdev
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A mean over seeds, and half the width of its interval: None with fewer than two seeds."""
+
+    mean: float
+    half_width: float | None
+    seeds: int
+
+    @property
+    def established(self) -> bool:
+        """Whether the interval leaves zero out: for a difference, whether it is one."""
+        return self.half_width is not None and abs(self.mean) > self.half_width
+
+
+def estimate(values: Sequence[float], comparisons: int = 1) -> Estimate:
+    """Mean of `values` with an interval of 95 %, which holds for all of `comparisons` intervals together (Bonferroni)."""
+    if len(values) < 2:
+        return Estimate(mean=fmean(values), half_width=None, seeds=len(values))
+    quantile = two_sided_quantile(len(values) - 1, 1 - (1 - LEVEL) / max(1, comparisons))
+    half_width = quantile * stdev(values) / math.sqrt(len(values))
+    return Estimate(mean=fmean(values), half_width=half_width, seeds=len(values))
+
+
+@cache
+def two_sided_quantile(freedom: int, level: float) -> float:
+    """The t with P(|T| < t) = `level` at `freedom` degrees of freedom, by bisection on the angle atan(t/√freedom)."""
+    low, high = 0.0, math.pi / 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        if _probability_within(middle, freedom) < level:
+            low = middle
+        else:
+            high = middle
+    return math.sqrt(freedom) * math.tan(low)
+
+
+def _probability_within(angle: float, freedom: int) -> float:
+    """P(|T| < √freedom·tan(angle)): the finite series for whole degrees of freedom (Abramowitz and Stegun 26.7.3-4)."""
+    cosine, sine = math.cos(angle), math.sin(angle)
+    odd = freedom % 2
+    term = cosine if odd else 1.0
+    total = term if freedom > 1 else 0.0
+    for k in range(2 + odd, freedom - 1, 2):
+        term *= cosine * cosine * (k - 1) / k
+        total += term
+    return (angle + sine * total) * 2 / math.pi if odd else sine * total

@@ -1,0 +1,27 @@
+"""The ranking in the terminal."""
+
+from __future__ import annotations
+
+from rich.table import Table
+from rich.text import Text
+
+from formers.lab.report.columns import ranking
+from formers.lab.report.headline import headline
+from formers.lab.report.numerals import visible
+from formers.lab.report.summary import summarize
+from formers.lab.row import Results
+
+
+def terminal_table(results: Results) -> Table:
+    """The ranking as a `rich` table, the headline below it. Names are shown as they are, never read as markup."""
+    summary = summarize(results)
+    shown = ranking(summary)
+    table = Table(
+        title=Text(visible(results.title)), caption=Text(visible(" ".join(headline(summary)))), caption_justify="left"
+    )
+    for column in shown.columns:
+        table.add_column(Text(column.title), justify="left" if column.text else "right", no_wrap=not column.text)
+    for line in shown.lines:
+        style = "italic dim" if line.arm is None else "dim" if line.arm.rank is None else ""
+        table.add_row(*(Text(visible(cell)) for cell in line.cells), style=style)
+    return table

@@ -1,0 +1,222 @@
+"""The page: complete as tables, closed to what data might inject, and asking nothing of the network."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from formers.lab.report import render_html, write_html
+from formers.lab.report.summary import summarize
+from formers.lab.row import Point, Results
+
+Study = Callable[[int], Results]
+ATTACK = "\"'><script>alert(1)</script></style></title><img src=x onerror=alert(2)>"
+
+
+class Page(HTMLParser):
+    """Collects tags with their attributes, and the cells of every table, by section."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.tables: dict[str, list[list[str]]] = {}
+        self._section, self._cell = "", False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag == "section":
+            self._section = dict(attrs).get("id") or ""
+        if tag == "tr":
+            self.tables.setdefault(self._section, []).append([])
+        if tag in ("td", "th"):
+            self.tables[self._section][-1].append("")
+            self._cell = True
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("td", "th"):
+            self._cell = False
+
+    def handle_data(self, data: str) -> None:
+        if self._cell:
+            self.tables[self._section][-1][-1] += " ".join(data.split())
+
+
+def poisoned(results: Results) -> Results:
+    """Every text that a study or a user provides, hostile."""
+    rows = tuple(
+        replace(
+            row,
+            arm=row.arm + ATTACK,
+            cause=ATTACK,
+            samples=(ATTACK,),
+            command=ATTACK,
+            data_hash=ATTACK,
+            choices={ATTACK: row.arm + ATTACK},
+            environment={ATTACK: ATTACK},
+            metrics={**row.metrics, ATTACK: 1.0},
+        )
+        for row in results.rows
+    )
+    metric = replace(results.metric, label=ATTACK, unit=ATTACK)
+    return replace(
+        results,
+        title=ATTACK,
+        description=ATTACK,
+        budget=ATTACK,
+        matched=ATTACK,
+        command=ATTACK,
+        metric=metric,
+        references={ATTACK: 2.0},
+        rows=rows,
+    )
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_text_from_data_stays_text(study: Study, seeds: int) -> None:
+    text = render_html(poisoned(study(seeds)))
+    clean = [tag for tag, _ in Page(render_html(study(seeds))).tags]
+    tags = Page(text).tags
+    assert "<script>alert" not in text
+    assert [tag for tag, _ in tags].count("script") == 1
+    assert not {tag for tag, _ in tags} - set(clean)
+    assert not [name for _, attributes in tags for name in attributes if name.startswith("on")]
+
+
+def test_nothing_is_fetched(study: Study) -> None:
+    text = render_html(study(3))
+    assert not re.search(r"https?://|url\(\s*['\"]?(?!#)|@import", text)
+    links = [
+        value for _, attributes in Page(text).tags for name, value in attributes.items() if name in ("src", "href")
+    ]
+    assert all(link and link.startswith("data:text/csv") for link in links)
+
+
+def test_the_policy_allows_the_style_and_the_script_of_the_page_and_nothing_else(study: Study) -> None:
+    text = render_html(study(1))
+    policy = next(attributes["content"] for tag, attributes in Page(text).tags if "http-equiv" in attributes)
+    style, script = (re.search(f"<{tag}>(.*?)</{tag}>", text, re.DOTALL) for tag in ("style", "script"))
+    assert style
+    assert script
+    hashes = [base64.b64encode(hashlib.sha256(found[1].encode()).digest()).decode() for found in (style, script)]
+    assert policy == f"default-src 'none'; style-src 'sha256-{hashes[0]}'; script-src 'sha256-{hashes[1]}'"
+    assert not [tag for tag, attributes in Page(text).tags if "style" in attributes]
+
+
+def test_the_ranking_is_a_table_with_references_and_failures_in_their_place(study: Study) -> None:
+    table = Page(render_html(study(3))).tables["ranking"]
+    assert [row[:2] for row in table[1:]] == [
+        ["1", "metric"],
+        ["2", "softmax"],
+        ["3", "dense, danet"],
+        ["4", "linear"],
+        ["5", "pool"],
+        ["", "bigram"],
+        ["6", "identity"],
+        ["–", "performer(features=128)"],
+    ]
+    assert table[1][2] == "1.622 ± 0.032"
+    assert table[1][4] == "≈ −0.010 ± 0.032"
+    assert table[-1][-1] == "failed"
+
+
+def test_every_number_of_the_charts_is_in_a_table(study: Study) -> None:
+    results = study(3)
+    page = Page(render_html(results))
+    summary = summarize(results)
+    learned = {row[0]: row[1:] for row in page.tables["learning"][1:]}
+    assert all(learned[arm.name][-1] == f"{arm.curve[-1].value:.3f}" for arm in summary.ranked)
+    runs = page.tables["repeat"][1:]
+    assert [row[0] for row in runs] == [row.arm for row in results.rows]
+    assert [row[-1] for row in runs] == [row.command for row in results.rows]
+    assert page.tables["failures"][1][1:] == ["0, 1, 2", "failed", "140, 140, 140", results.rows[-1].cause]
+    assert [row[0] for row in page.tables["setup"]].count("softmax") == 2
+
+
+def test_the_charts_mark_the_references_and_hold_every_arm(study: Study) -> None:
+    text = render_html(study(3))
+    series = [attributes for tag, attributes in Page(text).tags if attributes.get("class", "").startswith("series")]
+    assert {each["data-arm"] for each in series} == {arm.name for arm in summarize(study(3)).arms}
+    assert all(
+        len(json.loads(each["data-places"] or "")) == len(json.loads(each["data-tips"] or "")) for each in series
+    )
+    assert text.count(">bigram 2.481<") == 6
+
+
+def test_a_reference_far_away_is_named_at_the_edge(study: Study) -> None:
+    assert ">bigram 90.000 ↑<" in render_html(replace(study(1), references={"bigram": 90.0}))
+
+
+def test_arms_differ_in_shape_where_they_share_a_colour(study: Study) -> None:
+    from formers.lab.report.looks import looks
+
+    results = study(1)
+    many = tuple(replace(results.rows[0], arm=f"arm {index}") for index in range(40))
+    dealt = looks(summarize(replace(results, rows=many)))
+    assert len(dealt) == len(set(dealt.values())) == 12
+
+
+def test_the_same_results_give_the_same_page(study: Study) -> None:
+    assert render_html(study(3)) == render_html(study(3))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_numbers_that_are_not_finite_do_not_break_the_page(study: Study, value: float) -> None:
+    results = study(3)
+    broken = replace(
+        results.rows[0],
+        metrics={"val_loss": value},
+        curve=(Point(step=1, seconds=value, values={"val_loss": value}),),
+        flops_per_token=value,
+        train_seconds=value,
+        tokens_per_second=value,
+        state_bytes_per_token=value,
+    )
+    text = render_html(replace(results, rows=(broken, *results.rows[1:]), references={"nothing": value}))
+    assert "no finite metric" in text
+    assert not re.search(r"\b(nan|inf)\b", re.sub(r"base64,[^\"]*", "", text))
+
+
+def test_costs_that_are_not_finite_are_missing(study: Study) -> None:
+    results = study(3)
+    broken = replace(results.rows[0], train_seconds=math.nan, flops_per_token=math.inf, parameters=0)
+    still = tuple(replace(point, seconds=0.0) for point in results.rows[1].curve)
+    rows = (broken, *(replace(row, curve=still if row.curve else ()) for row in results.rows[1:]))
+    text = render_html(replace(results, rows=rows))
+    assert not re.search(r"\b(nan|inf)\b", re.sub(r"base64,[^\"]*", "", text), re.IGNORECASE)
+
+
+def test_degenerate_studies_have_a_page(study: Study) -> None:
+    results = study(1)
+    assert "No arm finished" in render_html(replace(results, rows=()))
+    assert "No arm finished" in render_html(replace(results, rows=results.rows[-1:]))
+    assert "No other arm has a result" in render_html(replace(results, rows=results.rows[:1], references={}))
+    twins = tuple(replace(results.rows[0], arm=name) for name in "ab")
+    assert "All arms have the same parameters" in render_html(replace(results, rows=twins, references={}))
+
+
+def test_a_thousand_rows_fit(study: Study, tmp_path: Path) -> None:
+    results = study(1)
+    points = tuple(Point(step=step, seconds=float(step), values={"val_loss": 4 - step / 500}) for step in range(500))
+    template = replace(results.rows[0], curve=points, samples=("<&> " * 4000,) * 5)
+    rows = tuple(
+        replace(template, arm=f"mixer=performer(features={index // 3}), position=alibi()", seed=index % 3)
+        for index in range(1000)
+    )
+    path = write_html(replace(results, rows=rows), tmp_path / "report.html")
+    assert path.stat().st_size < 10 * 2**20
+
+
+def test_a_page_that_cannot_be_made_leaves_no_file(tmp_path: Path, study: Study) -> None:
+    with pytest.raises(TypeError):
+        write_html(replace(study(1), references={"bigram": "not a number"}), tmp_path / "report.html")  # type: ignore[dict-item]
+    assert not list(tmp_path.iterdir())

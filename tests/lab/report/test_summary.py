@@ -1,0 +1,118 @@
+"""Arms over seeds: ranks, differences, fronts, and sentences that claim no more than the data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from formers.lab.report.headline import headline
+from formers.lab.report.summary import summarize
+from formers.lab.row import Metric, Results, Row
+
+Study = Callable[[int], Results]
+
+
+def results(values: dict[str, list[float]], lower: bool = True, seconds: dict[str, float] | None = None) -> Results:
+    """Arms whose seeds 0, 1, … reached these values."""
+    rows = tuple(
+        Row(
+            arm=arm,
+            seed=seed,
+            status="finished",
+            metrics={"m": value},
+            train_seconds=(seconds or {}).get(arm, 1.0),
+        )
+        for arm, seeds in values.items()
+        for seed, value in enumerate(seeds)
+    )
+    return Results(title="t", description="d", metric=Metric(name="m", label="loss", lower_is_better=lower), rows=rows)
+
+
+def test_arms_are_ranked_and_the_failed_one_is_last(study: Study) -> None:
+    summary = summarize(study(3))
+    assert [arm.name for arm in summary.ranked] == ["metric", "softmax", "dense, danet", "linear", "pool", "identity"]
+    assert [arm.name for arm in summary.unranked] == ["performer(features=128)"]
+    assert summary.base == "softmax"
+
+
+def test_higher_is_better_turns_the_ranking_round() -> None:
+    summary = summarize(results({"a": [0.2], "b": [0.9]}, lower=False))
+    assert [arm.name for arm in summary.ranked] == ["b", "a"]
+    assert "highest" in headline(summary)[0]
+
+
+def test_differences_are_paired_by_seed() -> None:
+    summary = summarize(results({"base": [1.0, 2.0, 3.0], "arm": [1.5, 2.5, 3.5]}))
+    difference = summary.arm("arm").to_base
+    assert difference is not None
+    assert (difference.mean, difference.half_width) == (0.5, 0.0)
+    assert difference.established
+
+
+def test_seeds_that_only_one_arm_finished_do_not_enter_the_difference() -> None:
+    some = results({"base": [1.0, 2.0, 3.0], "arm": [1.5, 2.5, float("nan")]})
+    difference = summarize(some).arm("arm").to_base
+    assert difference is not None
+    assert difference.seeds == 2
+
+
+def test_the_front_holds_what_nothing_beats() -> None:
+    some = results(
+        {"slow": [1.0], "fast": [2.0], "worse": [2.5], "twin": [1.0]},
+        seconds={"slow": 9, "fast": 3, "worse": 4, "twin": 9},
+    )
+    fronts = {arm.name for arm in summarize(some).arms if "train_seconds" in arm.fronts}
+    assert fronts == {"slow", "twin", "fast"}
+
+
+def test_one_seed_separates_nothing(study: Study) -> None:
+    assert any("a single seed cannot separate arms" in sentence for sentence in headline(summarize(study(1))))
+
+
+def test_the_headline_names_what_the_seeds_leave_open(study: Study) -> None:
+    sentences = headline(summarize(study(3)))
+    assert sentences[0].startswith("“metric” has the lowest validation loss: 1.622 ± 0.032 nats/token over 3 seeds")
+    assert sentences[1] == "The seeds do not establish a difference from “softmax”; from every other arm they do."
+
+
+@pytest.mark.parametrize(
+    ("arm", "sentence"),
+    [
+        ([1.0, 1.1, 0.9], "The seeds do not establish a difference from any other arm."),
+        ([3.0, 3.1, 3.2], "Its lead over every other arm is established."),
+    ],
+)
+def test_a_difference_is_claimed_only_where_there_is_one(arm: list[float], sentence: str) -> None:
+    assert sentence in headline(summarize(results({"base": [1.0, 1.05, 1.0], "arm": arm})))
+
+
+def test_arms_that_lose_to_a_reference_are_named() -> None:
+    some = replace(results({"a": [1.0], "b": [3.0]}), references={"bigram": 2.5})
+    assert "“b” does not beat bigram (2.500)." in headline(summarize(some))
+
+
+def test_a_thinned_mean_is_admitted() -> None:
+    sentences = headline(summarize(results({"a": [1.0, 1.1], "b": [2.0, float("nan")]})))
+    assert "Some runs of “b” failed; the mean is over those that finished." in sentences
+
+
+@pytest.mark.parametrize("rows", [(), (Row(arm="a", seed=0, status="diverged"),)])
+def test_nothing_finished(rows: tuple[Row, ...]) -> None:
+    some = replace(results({}), rows=rows)
+    assert headline(summarize(some))[0] == "No arm finished with a loss."
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_metric_that_is_not_finite_has_no_rank(value: float) -> None:
+    summary = summarize(results({"a": [1.0], "b": [value]}))
+    assert summary.arm("b").rank is None
+    assert summary.arm("b").status == "no finite metric"
+
+
+def test_the_curve_is_the_mean_over_seeds_where_all_of_them_are(study: Study) -> None:
+    arm = summarize(study(3)).arm("linear")
+    last = [row.curve[-1].values["val_loss"] for row in arm.rows]
+    assert arm.curve[-1].step == 400
+    assert arm.curve[-1].value == pytest.approx(sum(last) / 3)
