@@ -1,0 +1,42 @@
+# Two commands for a newcomer: `make study` and `make test`. Everything runs inside .venv, made on first use.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help install study test lint test-slow test-gpu bench docs clean
+
+help:             ## list the commands
+	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "formers needs Python 3.11 or newer; set PYTHON=python3.11 or the like")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[lab,adapt,oracles,dev]"
+	touch $@
+
+install: .venv/installed  ## make the environment
+
+study: .venv/installed    ## the default study: Tiny Shakespeare, six ways to mix tokens, one report (under 5 minutes)
+	$(BIN)/formers ablate shakespeare
+
+lint: .venv/installed     ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint                ## style, types and all tests but the slow and the GPU ones
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+test-slow: .venv/installed  ## the tests that take minutes
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m slow
+
+test-gpu: .venv/installed   ## the tests that need a CUDA device
+	$(BIN)/python -m pytest -m gpu
+
+bench: .venv/installed    ## every benchmark, one after the other, into docs/benchmarks.md
+	$(BIN)/python -m benchmarks
+
+docs: .venv/installed     ## the parts of the docs that are made from the code
+	$(BIN)/python docs/generate.py
+
+clean:            ## remove the environment and caches
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,81 @@
+"""Writes the parts of the documentation that the code already says: the table of parts in README.md, and docs/parts.md.
+
+    python docs/generate.py           write them
+    python docs/generate.py --check   only say whether they are up to date (exit code 1 if not)
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from formers.catalogue import AXES, members
+from formers.part import ABILITIES, Part, default_of, value_text
+
+ROOT = Path(__file__).parent.parent
+BEGIN, END = "<!-- parts: made by docs/generate.py -->", "<!-- end of parts -->"
+
+
+def summary(kind: type[Part]) -> str:
+    """The first sentence of a part's docstring."""
+    return " ".join((kind.__doc__ or "").split("\n\n")[0].split())
+
+
+def table() -> str:
+    """The parts by axis, one line each."""
+    lines = ["| axis | part | what it is |", "|---|---|---|"]
+    for axis, base in AXES.items():
+        for i, kind in enumerate(members(base)):
+            lines.append(f"| {f'**{axis}**' if i == 0 else ''} | `{kind.name()}` | {cell(summary(kind))} |")
+    return "\n".join(lines)
+
+
+def cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("*", "\\*")
+
+
+def reference() -> str:
+    """Every part with its options, what it can do, and its docstring."""
+    lines = ["# Parts", "", "Made by `docs/generate.py` from the code. In text a part is written as `name(option=value)`.", ""]
+    lines += ["What a part may be able to do:", "", "| ability | promise |", "|---|---|"]
+    lines += [f"| {name} | {promise} |" for name, promise in ABILITIES.items()]
+    for axis, base in AXES.items():
+        lines += ["", f"## {axis}", "", " ".join((base.__doc__ or "").split("\n\n")[0].split())]
+        for kind in members(base):
+            lines += ["", f"### `{kind.name()}`", "", *documentation(kind)]
+    return "\n".join(lines) + "\n"
+
+
+def documentation(kind: type[Part]) -> list[str]:
+    lines = [" ".join(paragraph.split()) + "\n" for paragraph in (kind.__doc__ or "").split("\n\n")]
+    if docs := kind.option_docs():
+        lines += ["| option | default | meaning |", "|---|---|---|"]
+        for name, field in kind.__dataclass_fields__.items():  # type: ignore[attr-defined]
+            lines.append(f"| `{name}` | `{value_text(default_of(field))}` | {cell(' '.join(docs[name].split()))} |")
+        lines.append("")
+    if kind.can:
+        lines.append(f"Can: {', '.join(sorted(kind.can))}.")
+    return lines
+
+
+def readme() -> str:
+    """README.md with the table of parts as it is now."""
+    text = (ROOT / "README.md").read_text()
+    before, rest = text.split(BEGIN)
+    return f"{before}{BEGIN}\n{table()}\n{END}{rest.split(END)[1]}"
+
+
+def main() -> int:
+    made = {ROOT / "README.md": readme(), ROOT / "docs" / "parts.md": reference()}
+    stale = [path for path, text in made.items() if not path.exists() or path.read_text() != text]
+    if "--check" in sys.argv:
+        print("\n".join(f"{path.relative_to(ROOT)} is out of date; run `make docs`" for path in stale) or "up to date")
+        return len(stale) > 0
+    for path in stale:
+        path.write_text(made[path])
+        print(f"wrote {path.relative_to(ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
