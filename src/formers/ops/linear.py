@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 from formers.ops import checks, plain
+from formers.ops.chunked import CausalLinear, guarded_reciprocal
 from formers.ops.dispatch import pick
 from formers.ops.types import LinearState
 
-CHUNK = 64
-"""Tokens a chunk of causal linear attention."""
-STATE_ORDER_FROM = 1.0
-"""`dense_attention` goes through the state, O(S K²), once S is this many times K; below, through the scores, O(S² K)."""
+STATE_FROM = 1.0
+"""`dense_attention` goes through the state once there are this many times as many keys as K; below, through the scores.
+Measured by `benchmarks/dense_order.py`."""
 
 
 def linear_attention(
@@ -87,20 +87,16 @@ def dense_attention(
     if order not in ("auto", "scores", "state"):
         raise ValueError(f"order is {order!r}; expected 'auto', 'scores' or 'state'")
     checks.sizes(q=(q_bhlk, "BHLK"), x=(x_bhsk, "BHSK"))
-    through_scores = order == "scores" or (order == "auto" and x_bhsk.shape[2] < STATE_ORDER_FROM * q_bhlk.shape[3])
-    if impl == "plain" or causal or not through_scores:
+    checks.same_dtype(q=q_bhlk, x=x_bhsk)
+    few = order == "auto" and x_bhsk.shape[2] < STATE_FROM * q_bhlk.shape[3]
+    if impl == "plain" or causal or not (few or order == "scores"):
         return linear_attention(
             q_bhlk, x_bhsk, x_bhsk, causal=causal, key_mask_bs=key_mask_bs, state=state, normalize=False, impl=impl
         )
-    checks.same_dtype(q=q_bhlk, x=x_bhsk)
     checks.mask("key_mask_bs", key_mask_bs, x_bhsk.shape[0], x_bhsk.shape[2])
     check_state(state, q_bhlk, x_bhsk, False)
-    pick("dense_attention", impl, {"torch": dense_attention, "plain": plain.dense_attention})
-    q, x = widen(q_bhlk), hide(widen(x_bhsk), key_mask_bs)
-    y, s = (q @ x.mT) @ x, x.mT @ x
-    if state is not None:
-        y, s = y + q @ state.s_bhmv, s + state.s_bhmv
-    return y.to(q_bhlk.dtype), LinearState(s, None)
+    form = pick("dense_attention", impl, {"torch": through_scores, "plain": plain.dense_attention})
+    return form(q_bhlk, x_bhsk, key_mask_bs=key_mask_bs, state=state)
 
 
 def check_causal(causal: bool, length: int, keys: int) -> None:
@@ -118,13 +114,17 @@ def check_state(state: LinearState | None, q: Tensor, v: Tensor, normalize: bool
     shape = (*q.shape[:2], q.shape[-1], v.shape[-1])
     if tuple(state.s_bhmv.shape) != shape:
         raise ValueError(f"state.s_bhmv has shape {tuple(state.s_bhmv.shape)}; expected (B, H, M, V) = {shape}")
+    if state.s_bhmv.dtype != wide(q.dtype):
+        raise ValueError(
+            f"state is {state.s_bhmv.dtype}; expected {wide(q.dtype)}, which sums of {q.dtype} are held in"
+        )
     if normalize and state.z_bhm is None:
         raise ValueError("state has no z_bhm: it comes from normalize=False; go on with normalize=False, or start anew")
 
 
-def widen(t: Tensor) -> Tensor:
-    """float32 for half types; float32 and float64 as they are."""
-    return t.to(torch.promote_types(t.dtype, torch.float32))
+def wide(dtype: torch.dtype) -> torch.dtype:
+    """What sums are held in: float32 for half types, else the type itself."""
+    return torch.promote_types(dtype, torch.float32)
 
 
 def hide(t_bhsm: Tensor, key_mask_bs: Tensor | None) -> Tensor:
@@ -132,9 +132,14 @@ def hide(t_bhsm: Tensor, key_mask_bs: Tensor | None) -> Tensor:
     return t_bhsm if key_mask_bs is None else t_bhsm.masked_fill(~key_mask_bs[:, None, :, None], 0)
 
 
-def guarded_reciprocal(d: Tensor, floor: float) -> Tensor:
-    """1/d with the guard that `linear_attention` documents: at least `floor` from zero, and 0 for d = 0."""
-    return torch.where(d.abs() < floor, d.sign() / floor, d.reciprocal())
+def start(q: Tensor, v: Tensor, state: LinearState | None, normalize: bool) -> tuple[Tensor, Tensor | None]:
+    """S₀ and, where it is needed, z₀: those of the state, or zeros."""
+    if state is not None:
+        return state.s_bhmv, state.z_bhm if normalize else None
+    batch, heads, _, width = q.shape
+    dtype = wide(q.dtype)
+    s = q.new_zeros(batch, heads, width, v.shape[3], dtype=dtype)
+    return s, q.new_zeros(batch, heads, width, dtype=dtype) if normalize else None
 
 
 def chunked(
@@ -148,145 +153,26 @@ def chunked(
     normalize: bool,
     floor: float,
 ) -> tuple[Tensor, LinearState]:
-    """Chunk by chunk when causal, else two matrix products."""
+    """Chunk by chunk when causal, else, and for one step, two matrix products."""
     k, v = hide(k, key_mask_bs), hide(v, key_mask_bs)
-    s, z = state if state is not None else (None, None)
-    work = torch.promote_types(q.dtype, torch.float32)
-    if s is None:
-        s = q.new_zeros(*q.shape[:2], q.shape[3], v.shape[3], dtype=work)
-    if normalize and z is None:
-        z = q.new_zeros(*q.shape[:2], q.shape[3], dtype=work)
+    s, z = start(q, v, state, normalize)
     if causal and q.shape[2] > 1:
-        y, s, z = Causal.apply(q, k, v, s, z if normalize else None, floor)
+        y, s, z = CausalLinear.apply(q, k, v, s, z, floor)
         return y, LinearState(s, z)
-    qw, k, v = q.to(work), k.to(work), v.to(work)
+    q_wide, k, v = q.to(s.dtype), k.to(s.dtype), v.to(s.dtype)
     s = s + k.mT @ v
-    y = qw @ s
-    if normalize:
+    y = q_wide @ s
+    if z is not None:
         z = z + k.sum(2)
-        y = y * guarded_reciprocal(qw @ z[..., None], floor)
-    return y.to(q.dtype), LinearState(s, z if normalize else None)
+        y = y * guarded_reciprocal(q_wide @ z[..., None], floor)
+    return y.to(q.dtype), LinearState(s, z)
 
 
-class Causal(torch.autograd.Function):
-    """Causal linear attention, cut into chunks and pieces.
-
-    Inside a chunk: tril(q kᵀ) v; between chunks: q S, with the running state S. Keeps its inputs only; the backward pass
-    makes the states again.
-    """
-
-    @staticmethod
-    def forward(q, k, v, s0, z0, floor):
-        y = torch.empty(*q.shape[:3], v.shape[3], dtype=q.dtype, device=q.device)
-        s, z = torch.empty_like(s0), None if z0 is None else torch.empty_like(z0)
-        for i in pieces(q):
-            piece = Chunks(q[i], k[i], v[i], s0[i], None if z0 is None else z0[i])
-            y[i] = piece.outputs(floor)
-            s[i] = piece.s_end
-            if z is not None:
-                z[i] = piece.z_end
-        return y, s, z
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        *tensors, ctx.floor = inputs
-        ctx.save_for_backward(*tensors)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, gy, gs, gz):
-        q, k, v, s0, z0 = ctx.saved_tensors
-        grads = [torch.empty_like(t) if t is not None else None for t in (q, k, v, s0, z0)]
-        for i in pieces(q):
-            piece = Chunks(q[i], k[i], v[i], s0[i], None if z0 is None else z0[i])
-            for whole, part in zip(grads, piece.gradients(gy[i], gs[i], None if z0 is None else gz[i], ctx.floor)):
-                if whole is not None:
-                    whole[i] = part
-        return *grads, None
-
-
-PIECE = 8192
-
-def pieces(q):
-    B, H, L, _ = q.shape
-    if torch.compiler.is_compiling() or q.device.type != "cpu":
-        return [(slice(None), slice(None))]
-    hs = min(max(PIECE // L, 1), H)
-    bs = min(max(PIECE // (L * H), 1), B)
-    return [(slice(b, b + bs), slice(h, h + hs)) for b in range(0, B, bs) for h in range(0, H, hs)]
-
-
-def running(steps, start, reverse=False):
-    """Exclusive running sums along dim 1."""
-    parts = [steps, start[:, None]] if reverse else [start[:, None], steps]
-    total = torch.cat(parts, 1)
-    slots = total.unbind(1)
-    if reverse:
-        slots = slots[::-1]
-    for before, after in zip(slots, slots[1:]):
-        after.add_(before)
-    return (total[:, 1:], total[:, 0]) if reverse else (total[:, :-1], total[:, -1])
-
-
-class Chunks:
-    def __init__(self, q, k, v, s0, z0):
-        self.shape = q.shape[:3]
-        length = q.shape[2]
-        self.count = -(-length // CHUNK)
-        self.chunk = -(-length // self.count)
-        self.lead = q.shape[0] * q.shape[1]
-        self.q, self.k, self.v = self.cut(q), self.cut(k), self.cut(v)
-        self.a = torch.bmm(self.q, self.k.mT).tril_()
-        s, self.s_end = self.run(torch.bmm(self.k.mT, self.v), s0)
-        self.s = s
-        self.z = None
-        self.z_end = None
-        if z0 is not None:
-            z, self.z_end = self.run(self.k.sum(1), z0)
-            self.z = z[:, None]
-
-    def run(self, steps, start, reverse=False):
-        r, end = running(steps.unflatten(0, (self.lead, self.count)), start.flatten(0, 1), reverse)
-        return r.flatten(0, 1), end.view(start.shape)
-
-    def cut(self, t):
-        t = t.to(torch.promote_types(t.dtype, torch.float32))
-        extra = self.count * self.chunk - t.shape[2]
-        if extra:
-            t = torch.nn.functional.pad(t, (0, 0, 0, extra))
-        return t.reshape(-1, self.chunk, t.shape[3])
-
-    def join(self, t):
-        return t.view(*self.shape[:2], self.count * self.chunk, t.shape[2])[:, :, : self.shape[2]]
-
-    def denominators(self):
-        return self.a.sum(-1, keepdim=True) + torch.bmm(self.z, self.q.mT).mT
-
-    def outputs(self, floor):
-        y = torch.bmm(self.q, self.s).baddbmm_(self.a, self.v)
-        if self.z is not None:
-            y.mul_(guarded_reciprocal(self.denominators(), floor))
-        return self.join(y)
-
-    def gradients(self, gy, gs, gz, floor):
-        g, q, k, v, a = self.cut(gy), self.q, self.k, self.v, self.a
-        if self.z is not None:
-            d = self.denominators()
-            r = guarded_reciprocal(d, floor)
-            g = g * r
-        dq = torch.bmm(g, self.s.mT)
-        w = torch.bmm(g, v.mT).tril_()
-        gz0 = None
-        if self.z is not None:
-            dd = (q * dq).sum(-1, keepdim=True).add_((a * w).sum(-1, keepdim=True)).mul_(r).neg_()
-            dd.masked_fill_(d.abs() < floor, 0)
-            w.add_(dd).tril_()
-            dq.addcmul_(dd, self.z)
-            rz, gz0 = self.run(torch.bmm(dd.mT, q).squeeze(1), gz, reverse=True)
-        dq.baddbmm_(w, k)
-        rs, gs0 = self.run(torch.bmm(q.mT, g), gs, reverse=True)
-        dk = torch.bmm(v, rs.mT).baddbmm_(w.mT, q)
-        if self.z is not None:
-            dk.add_(rz[:, None])
-        dv = torch.bmm(k, rs).baddbmm_(a.mT, g)
-        return self.join(dq), self.join(dk), self.join(dv), gs0, gz0
+def through_scores(
+    q: Tensor, x: Tensor, *, key_mask_bs: Tensor | None, state: LinearState | None
+) -> tuple[Tensor, LinearState]:
+    """(q xᵀ) x: cheaper than through the state for few keys."""
+    x = hide(x, key_mask_bs).to(wide(q.dtype))
+    q_wide, (s, _) = q.to(x.dtype), start(q, x, state, False)
+    y = q_wide @ x.mT @ x
+    return (y if state is None else y + q_wide @ s).to(q.dtype), LinearState(s + x.mT @ x, None)
