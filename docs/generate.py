@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 from formers.catalogue import AXES, members
@@ -50,8 +51,9 @@ def documentation(kind: type[Part]) -> list[str]:
     lines = [" ".join(paragraph.split()) + "\n" for paragraph in (kind.__doc__ or "").split("\n\n")]
     if docs := kind.option_docs():
         lines += ["| option | default | meaning |", "|---|---|---|"]
-        for name, field in kind.__dataclass_fields__.items():  # type: ignore[attr-defined]
-            lines.append(f"| `{name}` | `{value_text(default_of(field))}` | {cell(' '.join(docs[name].split()))} |")
+        for field in fields(kind):
+            meaning = cell(" ".join(docs[field.name].split()))
+            lines.append(f"| `{field.name}` | `{value_text(default_of(field))}` | {meaning} |")
         lines.append("")
     if kind.can:
         lines.append(f"Can: {', '.join(sorted(kind.can))}.")
