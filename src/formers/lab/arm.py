@@ -26,10 +26,8 @@ class Arm:
     @classmethod
     def parse(cls, text: str) -> Self:
         """The arm that `name: mixer=dense, residual=danet` means; without `name:` the choices are the name."""
-        name, mark, choices = text.partition(":")
-        if not mark or "=" in name:
-            return cls(text.strip(), parse_choices(text))
-        return cls(name.strip(), parse_choices(choices))
+        name, mark, choices = text.partition(": ")
+        return cls(name.strip(), parse_choices(choices)) if mark else cls(text.strip(), parse_choices(text))
 
     @property
     def text(self) -> str:

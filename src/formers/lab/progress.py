@@ -60,11 +60,10 @@ class Bars:
     """A live table: for each arm a bar, its latest numbers and the time left. Use as a context manager."""
 
     def __init__(self, console: Console) -> None:
-        self.live = Live(Table(), console=console, refresh_per_second=4, transient=True, get_renderable=self.table)
-        self.console = console
         self.done: list[tuple[str, str, str]] = []
         self.label, self.steps, self.now, self.first, self.since = "", 0, 0, 0, 0.0
         self.values: dict[str, float] = {}
+        self.live = Live(console=console, refresh_per_second=4, transient=True, get_renderable=self.table)
 
     def __enter__(self) -> Bars:
         self.live.__enter__()

@@ -131,7 +131,7 @@ class Study:
         words = ["formers", "ablate", str(self.task).removesuffix("()")]
         for arm in self.arms:
             words += ["--arm", arm.text]
-        return shlex.join([*words, *self.shared_words(), *(["--seeds", ",".join(map(str, self.seeds))])])
+        return shlex.join([*words, *self.shared_words(), "--seeds", seeds_text(self.seeds)])
 
     def arm_command(self, arm: Arm, seed: int) -> str:
         """The command line that trains one arm with one seed again."""
@@ -161,6 +161,11 @@ class Study:
 def default_budget(task: Task) -> Budget:
     """The budget of the task's default study."""
     return replace(Budget(), **cast(dict[str, Any], dict(task.budget)))
+
+
+def seeds_text(seeds: tuple[int, ...]) -> str:
+    """How many seeds, where they are the first ones; else the list, which a comma tells apart."""
+    return str(len(seeds)) if seeds == tuple(range(len(seeds))) else ",".join(map(str, seeds)) + ","
 
 
 def budget_words(budget: Budget) -> list[str]:

@@ -61,9 +61,12 @@ class Shakespeare(Task):
 
     def base(self) -> TransformerConfig:
         from formers.models import TransformerConfig
+        from formers.positions import Learned  # acts on the input, so every mixer takes it
 
         size = len(self.text.characters)
-        return TransformerConfig(vocab_size=size, width=128, depth=4, heads=4, context_length=self.length)
+        return TransformerConfig(
+            vocab_size=size, width=64, depth=3, heads=4, position=Learned(), context_length=self.length
+        )
 
     @property
     def text(self) -> Text:

@@ -60,9 +60,16 @@ class Sort(Task):
 
     def base(self) -> TransformerConfig:
         from formers.models import TransformerConfig
+        from formers.positions import Learned  # acts on the input, so every mixer takes it
 
         return TransformerConfig(
-            vocab_size=self.symbols, num_labels=self.symbols, width=64, depth=2, heads=4, context_length=self.length
+            vocab_size=self.symbols,
+            num_labels=self.symbols,
+            width=64,
+            depth=2,
+            heads=4,
+            position=Learned(),
+            context_length=self.length,
         )
 
     def build(self, seed: int, count: int) -> Dataset[Example]:

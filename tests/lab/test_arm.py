@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import pytest
+
+from formers.lab import Arm, vary
+from formers.mixers import Dense, Linear, Softmax
+from formers.positions import Cosine, Learned
+
+
+def test_vary_combines_every_alternative() -> None:
+    arms = vary(mixer=["softmax", Linear()], position=[Learned(), "cosine"])
+    assert [arm.name for arm in arms] == ["softmax, learned", "softmax, cosine", "linear, learned", "linear, cosine"]
+    assert arms[-1].swaps == {"mixer": Linear(), "position": Cosine()}
+
+
+def test_numbers_keep_their_axis_in_the_name() -> None:
+    assert [arm.name for arm in vary(mixer=["softmax"], depth=[1, 2])] == ["softmax, depth=1", "softmax, depth=2"]
+
+
+def test_arms_read_back_from_their_text() -> None:
+    arm = Arm.parse("dense: mixer=dense(heads=2), residual=danet")
+    assert arm.name == "dense"
+    assert arm.swaps["mixer"] == Dense(heads=2)
+    assert Arm.parse(arm.text) == arm
+
+
+def test_an_arm_without_a_name_is_called_by_its_choices() -> None:
+    assert Arm.parse("mixer=softmax, depth=2") == Arm("mixer=softmax, depth=2", {"mixer": Softmax(), "depth": 2})
+
+
+def test_text_and_parts_are_the_same_arm() -> None:
+    assert Arm("a", {"mixer": "softmax"}) == Arm("a", {"mixer": Softmax()})
+
+
+def test_one_alternative_must_be_a_list_too() -> None:
+    with pytest.raises(ValueError, match="list of alternatives"):
+        vary(mixer="softmax")

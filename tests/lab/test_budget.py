@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import pytest
+
+from formers.lab import Budget
+
+
+def test_the_last_step_is_evaluated() -> None:
+    assert Budget(steps=10, evaluations=3).evaluation_steps == {3, 7, 10}
+    assert Budget(steps=2, evaluations=5).evaluation_steps == {1, 2}
+    assert Budget(steps=7, evaluations=1).evaluation_steps == {7}
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"steps": 0}, {"learning_rate": -1.0}, {"warmup": 1.0}, {"weight_decay": -0.1}, {"batch_size": 0}]
+)
+def test_amounts_that_cannot_work(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Budget(**wrong)  # type: ignore[arg-type]
+
+
+def test_types() -> None:
+    with pytest.raises(TypeError, match="whole number"):
+        Budget(steps=1.5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="learning_rate must be a number"):
+        Budget(learning_rate="fast")  # type: ignore[arg-type]
+    assert isinstance(Budget(clip=1).clip, float)
+
+
+def test_words() -> None:
+    assert Budget(steps=5, batch_size=2).words(16) == "5 steps × 2 × 16 tokens, learning rate 0.001"
