@@ -1,7 +1,7 @@
 """Writes the parts of the documentation that the code already says: the table of parts in README.md, and docs/parts.md.
 
-    python docs/generate.py           write them
-    python docs/generate.py --check   only say whether they are up to date (exit code 1 if not)
+python docs/generate.py           write them
+python docs/generate.py --check   only say whether they are up to date (exit code 1 if not)
 """
 
 from __future__ import annotations
@@ -37,7 +37,12 @@ def cell(text: str) -> str:
 
 def reference() -> str:
     """Every part with its options, what it can do, and its docstring."""
-    lines = ["# Parts", "", "Made by `docs/generate.py` from the code. In text a part is written as `name(option=value)`.", ""]
+    lines = [
+        "# Parts",
+        "",
+        "Made by `docs/generate.py` from the code. In text a part is written as `name(option=value)`.",
+        "",
+    ]
     lines += ["What a part may be able to do:", "", "| ability | promise |", "|---|---|"]
     lines += [f"| {name} | {promise} |" for name, promise in ABILITIES.items()]
     for axis, base in AXES.items():

@@ -186,7 +186,9 @@ def example_call(kind: type[Part]) -> str:
 
 
 def example(axis: type[Part]) -> str:
-    return f"write one of {', '.join(sorted(kind.name() for kind in axis.kinds()))}, with options as in name(option=value)"
+    return (
+        f"write one of {', '.join(sorted(kind.name() for kind in axis.kinds()))}, with options as in name(option=value)"
+    )
 
 
 # --- types of options: checked when a part is made, used again when one is read from text or JSON ---

@@ -39,6 +39,8 @@ class Site:
 
     def split(self, heads: int) -> int:
         """Width per head for a given number of heads."""
+        if heads < 1:
+            raise ValueError(f"there must be at least 1 head, but {heads} was given")
         if self.width % heads:
             near = [h for h in range(1, self.width + 1) if self.width % h == 0]
             best = min(near, key=lambda h: abs(h - heads))

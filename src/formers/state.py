@@ -28,9 +28,7 @@ class State:
     @property
     def nbytes(self) -> int:
         """Bytes held by the tensors."""
-        sizes: list[int] = []
-        self.map(lambda t: (sizes.append(t.numel() * t.element_size()), t)[1])
-        return sum(sizes)
+        return sum(t.numel() * t.element_size() for f in fields(self) for t in tensors_in(getattr(self, f.name)))
 
     def reorder(self, rows: Tensor) -> Self:
         """Picks rows of the batch, as a beam search does: row i of the result is row `rows[i]`."""
@@ -42,7 +40,16 @@ class State:
 
     def trim(self, count_b: Tensor) -> Self:
         """Forgets the last `count_b` tokens of each row. Raises `Unsupported` where they cannot be taken out again."""
-        raise Unsupported(f"{type(self).__name__} cannot forget tokens: they are summed up; keep a copy of the earlier state")
+        raise Unsupported(
+            f"{type(self).__name__} cannot forget tokens: they are summed up; keep a copy of the earlier state"
+        )
+
+
+def tensors_in(value: Any) -> list[Tensor]:
+    """The tensors of a field, in order."""
+    if isinstance(value, Tensor):
+        return [value]
+    return [tensor for item in value for tensor in tensors_in(item)] if isinstance(value, tuple) else []
 
 
 def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:

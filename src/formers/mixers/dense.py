@@ -31,6 +31,9 @@ class Dense(Mixer):
     init: float = 1.0
     "W_Q starts as N(0, σ²), σ = init/√(2·layers·D)."
 
+    def growth(self) -> float:
+        return 2.0 if self.order == "scores" else 1.0
+
     def module(self, site: Site) -> MixerModule:
         return DenseMixer(site, self)
 

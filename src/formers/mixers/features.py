@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +28,7 @@ class Elu(FeatureMap):
     """φ(x) = elu(x) + 1, positive. Source: Katharopoulos et al. 2020, arXiv:2006.16236."""
 
     def build(self, width: int) -> nn.Module:
-        return Elementwise(lambda x: F.elu(x) + 1)
+        return Elementwise(elu_plus_one)
 
 
 class Relu(FeatureMap):
@@ -41,7 +42,7 @@ class SquaredRelu(FeatureMap):
     """φ(x) = max(x, 0)²: sharper than relu. Source: Hua et al. 2022, arXiv:2202.10447."""
 
     def build(self, width: int) -> nn.Module:
-        return Elementwise(lambda x: F.relu(x).square())
+        return Elementwise(squared_relu)
 
 
 class Exp(FeatureMap):
@@ -64,13 +65,20 @@ class Taylor2(FeatureMap):
         return 1 + width + width * (width + 1) // 2
 
 
+def elu_plus_one(x: Tensor) -> Tensor:
+    return F.elu(x) + 1
+
+
+def squared_relu(x: Tensor) -> Tensor:
+    return F.relu(x).square()
+
+
 class Elementwise(nn.Module):
-    def __init__(self, function: object):
+    def __init__(self, function: Callable[[Tensor], Tensor]):
         super().__init__()
         self.function = function
 
     def forward(self, x_bhlk: Tensor) -> Tensor:
-        assert callable(self.function)
         return self.function(x_bhlk)
 
 

@@ -24,6 +24,9 @@ class Fourier(Mixer):
         "or fourier() in a bidirectional one: a masked language model or a classifier"
     }
 
+    def growth(self) -> float:
+        return 1.0  # and a factor log L
+
     def module(self, site: Site) -> MixerModule:
         return FourierMixer(site)
 

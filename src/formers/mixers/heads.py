@@ -16,8 +16,8 @@ class HeadMixer(MixerModule):
     def __init__(self, site: Site, *, kv_heads: int | None = None, bias: bool = False):
         super().__init__(site)
         width, head_width = site.width, site.head_width
-        self.heads, self.kv_heads = site.heads, kv_heads or site.heads
-        if self.heads % self.kv_heads:
+        self.heads, self.kv_heads = site.heads, site.heads if kv_heads is None else kv_heads
+        if self.kv_heads < 1 or self.heads % self.kv_heads:
             raise ValueError(f"kv_heads must divide the {self.heads} heads, but {self.kv_heads} was given")
         self.q_proj = nn.Linear(width, width, bias=bias)
         self.k_proj = nn.Linear(width, self.kv_heads * head_width, bias=bias)

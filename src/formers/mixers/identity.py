@@ -14,6 +14,9 @@ class Identity(Mixer):
 
     can = frozenset({"causal", "bidirectional", "streaming", "padding", "trim", "order_blind"})
 
+    def growth(self) -> float:
+        return 1.0
+
     def module(self, site: Site) -> MixerModule:
         return IdentityMixer(site)
 

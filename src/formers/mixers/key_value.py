@@ -46,10 +46,18 @@ class KeyValueState(State):
     def map(self, change: Callable[[Tensor], Tensor]) -> Self:
         return replace(super().map(change), rooms=(None, None))
 
+    def reorder(self, rows: Tensor) -> Self:
+        if self.positions_bs is None or len(self.positions_bs) > 1:
+            return super().reorder(rows)
+        apart = replace(self, positions_bs=None)  # positions that all rows share stay as they are
+        return replace(State.reorder(apart, rows), positions_bs=self.positions_bs)
+
     def trim(self, count_b: Tensor) -> Self:
         """Forgets the last `count_b` real tokens of each row: what all rows forget is cut off, the rest is masked."""
         length = self.k_bgsk.shape[2]
-        mask_bs = self.mask_bs if self.mask_bs is not None else torch.ones_like(self.k_bgsk[:, 0, :, 0], dtype=torch.bool)
+        mask_bs = (
+            self.mask_bs if self.mask_bs is not None else torch.ones_like(self.k_bgsk[:, 0, :, 0], dtype=torch.bool)
+        )
         from_end_bs = mask_bs.long().flip(-1).cumsum(-1).flip(-1)
         mask_bs = mask_bs & (from_end_bs > count_b.unsqueeze(-1))
         keep = int((mask_bs.any(0).long() * torch.arange(1, length + 1, device=mask_bs.device)).max()) if length else 0

@@ -27,6 +27,9 @@ class Linear(Mixer):
     normalize: bool = True
     "Whether to divide by φ(q_i)·Σ φ(k_j)."
 
+    def growth(self) -> float:
+        return 1.0
+
     def module(self, site: Site) -> MixerModule:
         return LinearMixer(site, self)
 

@@ -22,11 +22,20 @@ class Metric(Mixer):
     stored, and what weight decay shrinks, is its difference from that, as an upper triangle. Source: nlp-metaformer.
     """
 
-    can = frozenset({"causal", "bidirectional", "streaming", "padding", "qk_position", "score_position", "trim", "order_blind"})
+    can = frozenset(
+        {"causal", "bidirectional", "streaming", "padding", "qk_position", "score_position", "trim", "order_blind"}
+    )
     positive: bool = False
     "Whether M is a true metric, AᵀA + ε·I with an upper triangle A, rather than only symmetric."
     eps: float = 1e-3
     "ε of the positive form."
+
+    def check(self) -> None:
+        if self.eps != type(self).eps and not self.positive:
+            raise ValueError(f"metric: eps is for positive=True, but eps={self.eps} was given with positive=False")
+
+    def growth(self) -> float:
+        return 2.0
 
     def module(self, site: Site) -> MixerModule:
         return MetricMixer(site, self)
@@ -46,7 +55,9 @@ class MetricMixer(MixerModule):
         """M of every head, (H, K, K): symmetric, and positive definite when the part says so."""
         h, k = self.heads, self.p_proj.out_features // self.heads
         rows, columns = torch.triu_indices(k, k, device=self.triangle_ht.device)
-        upper_hkk = self.triangle_ht.new_zeros(h, k, k).index_put((torch.arange(h)[:, None], rows, columns), self.triangle_ht)
+        upper_hkk = self.triangle_ht.new_zeros(h, k, k).index_put(
+            (torch.arange(h)[:, None], rows, columns), self.triangle_ht
+        )
         eye_kk = torch.eye(k, dtype=upper_hkk.dtype, device=upper_hkk.device)
         if self.part.positive:
             a_hkk = eye_kk + upper_hkk

@@ -28,6 +28,10 @@ class Mixer(Part):
         """Makes the module; the site has been checked. Every mixer overrides this."""
         raise NotImplementedError
 
+    def growth(self) -> float:
+        """The power of the length that the operations of a forward pass grow with: 1 = linear, 2 = every pair."""
+        raise NotImplementedError(f"{self.name()} does not say how its cost grows with the length; define growth()")
+
     def check_site(self, site: Site) -> None:
         """Raises `Unsupported` unless the mixer can be causal (or bidirectional) here and take the site's position."""
         direction = "causal" if site.causal else "bidirectional"

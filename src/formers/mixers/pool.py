@@ -26,6 +26,9 @@ class Pool(Mixer):
         if self.window < 1:
             raise ValueError(f"pool: window must be at least 1, but {self.window} was given")
 
+    def growth(self) -> float:
+        return 1.0
+
     def module(self, site: Site) -> MixerModule:
         return PoolMixer(site, self.window)
 

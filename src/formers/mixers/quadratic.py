@@ -20,7 +20,12 @@ class Quadratic(Mixer):
     heads share the inputs themselves as keys, so the cache grows by D + D numbers a token. Source: nlp-metaformer.
     """
 
-    can = frozenset({"causal", "bidirectional", "streaming", "padding", "qk_position", "score_position", "trim", "order_blind"})
+    can = frozenset(
+        {"causal", "bidirectional", "streaming", "padding", "qk_position", "score_position", "trim", "order_blind"}
+    )
+
+    def growth(self) -> float:
+        return 2.0
 
     def module(self, site: Site) -> MixerModule:
         return QuadraticMixer(site)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from formers.mixers.heads import HeadMixer
 from formers.mixers.key_value import KeyValueState, append
@@ -20,11 +20,16 @@ class Softmax(Mixer):
     Source: Vaswani et al. 2017, arXiv:1706.03762; grouped heads: Ainslie et al. 2023, arXiv:2305.13245.
     """
 
-    can = frozenset({"causal", "bidirectional", "streaming", "padding", "qk_position", "score_position", "trim", "order_blind"})
+    can = frozenset(
+        {"causal", "bidirectional", "streaming", "padding", "qk_position", "score_position", "trim", "order_blind"}
+    )
     kv_heads: int | None = None
     "Heads of keys and values, G, shared by the query heads; as many as those unless given. 1 is multi-query attention."
     bias: bool = False
     "Whether the projections have one."
+
+    def growth(self) -> float:
+        return 2.0
 
     def module(self, site: Site) -> MixerModule:
         return SoftmaxMixer(site, kv_heads=self.kv_heads, bias=self.bias)
@@ -45,9 +50,8 @@ class SoftmaxMixer(HeadMixer):
         return y, keys if self.causal else None
 
 
-def score_bias(score_position: object, positions_bl: Tensor, keys: KeyValueState) -> Bias:
+def score_bias(score_position: nn.Module | None, positions_bl: Tensor, keys: KeyValueState) -> Bias:
     """The position's bias on the scores as the kernel asks for it, a block of queries at a time; None without one."""
     if score_position is None:
         return None
-    assert callable(score_position)
     return lambda start, stop: score_position(positions_bl[:, start:stop], keys.positions_bs)

@@ -21,4 +21,12 @@ AutoModelForMaskedLM.register(TransformerConfig, MaskedLM)
 AutoModelForSequenceClassification.register(TransformerConfig, SequenceClassifier)
 AutoModelForTokenClassification.register(TransformerConfig, TokenClassifier)
 
-__all__ = ["CausalLM", "MaskedLM", "SequenceClassifier", "Stream", "TokenClassifier", "Transformer", "TransformerConfig"]
+__all__ = [
+    "CausalLM",
+    "MaskedLM",
+    "SequenceClassifier",
+    "Stream",
+    "TokenClassifier",
+    "Transformer",
+    "TransformerConfig",
+]

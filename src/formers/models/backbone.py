@@ -26,6 +26,8 @@ class FormersModel(PreTrainedModel):
     base_model_prefix = "model"
     supports_gradient_checkpointing = True
     _no_split_modules = ["Block"]  # noqa: RUF012
+    streaming: bool
+    "Whether there is a state to go on from: causal, and every mixer streams."
 
     def _init_weights(self, module: nn.Module) -> None:
         std = self.config.initializer_range
@@ -35,8 +37,8 @@ class FormersModel(PreTrainedModel):
                 nn.init.zeros_(module.bias)
         elif isinstance(module, (nn.LayerNorm, nn.RMSNorm)):
             nn.init.ones_(module.weight)
-            if getattr(module, "bias", None) is not None:
-                nn.init.zeros_(module.bias)
+            if isinstance(bias := getattr(module, "bias", None), nn.Parameter):
+                nn.init.zeros_(bias)
         elif callable(own := getattr(module, "init_weights", None)) and not isinstance(module, PreTrainedModel):
             own(std)
 
@@ -70,7 +72,7 @@ class Transformer(FormersModel):
     def get_input_embeddings(self) -> nn.Module:
         return self.embed_tokens
 
-    def set_input_embeddings(self, value: nn.Module) -> None:
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
         self.embed_tokens = value
 
     def forward(
@@ -120,7 +122,9 @@ class Transformer(FormersModel):
             hidden.append(x)
             state = past.states[i] if past is not None and past.states else None
             if self.gradient_checkpointing and self.training:
-                x, state = self._gradient_checkpointing_func(layer.__call__, x, state, mask_bl=mask, positions_bl=positions)
+                x, state = self._gradient_checkpointing_func(
+                    layer.__call__, x, state, mask_bl=mask, positions_bl=positions
+                )
             else:
                 x, state = layer(x, state, mask_bl=mask, positions_bl=positions)
             states.append(state)
@@ -131,7 +135,9 @@ class Transformer(FormersModel):
         wanted = past is not None or (self.config.use_cache and not self.training if use_cache is None else use_cache)
         if not wanted or not self.streaming:
             if past is not None:
-                raise Unsupported(f"{self.config.choices()['mixer']} has no streaming state here; call without past_key_values")
+                raise Unsupported(
+                    f"{self.config.choices()['mixer']} has no streaming state here; call without past_key_values"
+                )
             return None
         return past if past is not None else Stream([])
 

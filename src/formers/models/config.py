@@ -17,7 +17,15 @@ from formers.site import Site
 AXIS_OF = {"mixer": Mixer, "position": Position, "residual": Residual, "norm": Norm, "ffn": Ffn}
 
 HUB_NAMES = {
-    *("transformers_version", "architectures", "model_type", "auto_map", "name_or_path", "_name_or_path", "torch_dtype"),
+    *(
+        "transformers_version",
+        "architectures",
+        "model_type",
+        "auto_map",
+        "name_or_path",
+        "_name_or_path",
+        "torch_dtype",
+    ),
     *("dtype", "num_labels", "id2label", "label2id", "attn_implementation", "experts_implementation", "return_dict"),
     *("output_attentions", "output_hidden_states", "is_encoder_decoder", "problem_type", "chunk_size_feed_forward"),
 }

@@ -54,8 +54,7 @@ def flops_per_token(model: FormersModel, length: int) -> float:
 
 def state_bytes_per_token(model: FormersModel, length: int) -> float | None:
     """Bytes that the streaming state of one sequence grows by with each token, measured from length/2 to length."""
-    backbone = getattr(model, "model", model)
-    if not backbone.streaming:
+    if not model.streaming:
         return None
     empty = on_meta(model)
     if length < 2:

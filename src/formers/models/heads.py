@@ -30,15 +30,18 @@ class Headed(FormersModel):
     def __init__(self, config: TransformerConfig):
         config = copy.deepcopy(config)
         if self.direction is not None and config.causal is (not self.direction):
-            raise ValueError(f"{type(self).__name__} needs causal={self.direction}, but the configuration says {config.causal}")
+            raise ValueError(
+                f"{type(self).__name__} needs causal={self.direction}, but the configuration says {config.causal}"
+            )
         config.causal = bool(config.causal) if self.direction is None else self.direction
         super().__init__(config)
         self.model = Transformer(config)
+        self.streaming = self.model.streaming
 
     def get_input_embeddings(self) -> nn.Module:
         return self.model.embed_tokens
 
-    def set_input_embeddings(self, value: nn.Module) -> None:
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
         self.model.embed_tokens = value
 
 
@@ -61,7 +64,7 @@ class WordHead(Headed):
     def get_output_embeddings(self) -> nn.Module:
         return self.lm_head
 
-    def set_output_embeddings(self, value: nn.Module) -> None:
+    def set_output_embeddings(self, value: nn.Linear) -> None:
         self.lm_head = value
 
 
@@ -120,7 +123,13 @@ class MaskedLM(WordHead):
     ) -> MaskedLMOutput:
         """Logits (B, L, vocabulary), and the mean cross-entropy where `labels` (B, L) are not −100."""
         out = self.model(
-            input_ids, attention_mask, position_ids, None, inputs_embeds, use_cache=False, output_hidden_states=output_hidden_states
+            input_ids,
+            attention_mask,
+            position_ids,
+            None,
+            inputs_embeds,
+            use_cache=False,
+            output_hidden_states=output_hidden_states,
         )
         logits = self.lm_head(out.last_hidden_state)
         loss = None if labels is None else cross_entropy(logits, labels)
@@ -147,7 +156,13 @@ class TokenClassifier(Headed):
     ) -> TokenClassifierOutput:
         """Logits (B, L, labels), and the mean cross-entropy where `labels` (B, L) are not −100."""
         out = self.model(
-            input_ids, attention_mask, position_ids, None, inputs_embeds, use_cache=False, output_hidden_states=output_hidden_states
+            input_ids,
+            attention_mask,
+            position_ids,
+            None,
+            inputs_embeds,
+            use_cache=False,
+            output_hidden_states=output_hidden_states,
         )
         logits = self.score(out.last_hidden_state)
         loss = None if labels is None else cross_entropy(logits, labels)
@@ -174,7 +189,13 @@ class SequenceClassifier(Headed):
     ) -> SequenceClassifierOutput:
         """Logits (B, labels); the loss is the mean cross-entropy, or the mean squared error with one label."""
         out = self.model(
-            input_ids, attention_mask, position_ids, None, inputs_embeds, use_cache=False, output_hidden_states=output_hidden_states
+            input_ids,
+            attention_mask,
+            position_ids,
+            None,
+            inputs_embeds,
+            use_cache=False,
+            output_hidden_states=output_hidden_states,
         )
         logits = self.score(self.pool(out.last_hidden_state, attention_mask))
         loss = None

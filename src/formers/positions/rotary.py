@@ -40,13 +40,23 @@ class Rotary(Position):
     def check(self) -> None:
         if not 0 < self.fraction <= 1:
             raise ValueError(f"rotary: fraction must lie in (0, 1], but {self.fraction} was given")
-        if self.factor < 1 or (self.factor > 1 and self.scaling == "none"):
-            raise ValueError(f"rotary: factor={self.factor} needs factor ≥ 1 and a scaling (linear, ntk or yarn)")
+        if self.factor < 1 or (self.factor > 1) != (self.scaling != "none"):
+            raise ValueError(
+                f"rotary: a factor above 1 and a scaling (linear, ntk or yarn) go together, but factor={self.factor} and "
+                f"scaling={self.scaling!r} were given"
+            )
+        if self.trained_length is not None and (self.scaling != "yarn" or self.trained_length < 1):
+            raise ValueError(
+                f"rotary: trained_length is for scaling='yarn' and at least 1, but {self.trained_length} was given with "
+                f"scaling={self.scaling!r}"
+            )
 
     def build(self, site: Site) -> nn.Module:
         rotated = int(site.head_width * self.fraction) // 2 * 2
         if rotated == 0 or (self.fraction == 1 and site.head_width % 2):
-            raise ValueError(f"{self} rotates pairs, but a head is {site.head_width} wide; make it even, or change fraction")
+            raise ValueError(
+                f"{self} rotates pairs, but a head is {site.head_width} wide; make it even, or change fraction"
+            )
         return RotaryPosition(self, rotated, self.trained_length or max(1, int(site.context_length / self.factor)))
 
 

@@ -33,7 +33,9 @@ class Sinusoidal(Position):
     def encoding_width(self, site: Site) -> int:
         width = site.width if self.how == "add" else self.width or site.width // 2
         if width % 2 or not 0 < width <= site.width - (self.how == "concatenate"):
-            raise ValueError(f"{self}: the encoding's width must be even and below the model's {site.width}, but is {width}")
+            raise ValueError(
+                f"{self}: the encoding's width must be even and below the model's {site.width}, but is {width}"
+            )
         return width
 
     def embedding_width(self, site: Site) -> int:
