@@ -1,0 +1,78 @@
+"""Which laws a part must keep, and whether it does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from formers.part import Part
+from formers.site import Site
+from formers.testing import laws
+from formers.testing.stage import SITE, abilities
+
+Law: TypeAlias = Callable[[Part, Site], None]
+"""`law(part, site)` returns None, or raises `AssertionError` with what moved and by how much."""
+
+LAWS: dict[Law, frozenset[str]] = {
+    laws.same_as_plain: frozenset(),
+    laws.cannot_see_the_future: frozenset({"causal"}),
+    laws.padding_does_not_matter: frozenset(),
+    laws.one_pass_equals_pieces: frozenset({"causal", "streaming"}),
+    laws.gradients_flow_through_states: frozenset({"causal", "streaming"}),
+    laws.state_is_a_value: frozenset({"causal", "streaming"}),
+    laws.trims_as_promised: frozenset({"causal", "streaming"}),
+    laws.rows_are_independent: frozenset(),
+    laws.randomness_is_owned: frozenset(),
+    laws.survives_text_and_json: frozenset(),
+    laws.every_option_counts: frozenset(),
+    laws.finite_in_half: frozenset(),
+    laws.checkpointed_equals_plain: frozenset(),
+    laws.every_parameter_trains: frozenset(),
+    laws.saves_whole: frozenset(),
+    laws.every_submodule_matters: frozenset(),
+    laws.tokens_are_mixed: frozenset({"mixer"}),
+    laws.costs_as_promised: frozenset({"mixer"}),
+    laws.takes_positions_it_declares: frozenset({"mixer"}),
+    laws.positions_count_from_zero: frozenset(),
+    laws.order_makes_no_difference: frozenset({"order_blind"}),
+    laws.only_differences_count: frozenset({"relative"}),
+}
+"""Law → the abilities that demand it, all of them (`formers.testing.abilities`). A few seconds for a part, all together."""
+
+SLOW_LAWS: dict[Law, frozenset[str]] = {
+    laws.traces_whole: frozenset(),
+    laws.compiled_equals_eager: frozenset(),
+    laws.two_ranks_equal_one: frozenset(),
+}
+"""Laws that take several seconds each: they compile, or start processes."""
+
+
+def laws_of(part: Part, *, slow: bool = False) -> list[Law]:
+    """The laws that the part's abilities demand, in the order of `LAWS`; with `slow`, the slow ones after them."""
+    can = abilities(part)
+    return [law for law, needed in (LAWS | SLOW_LAWS if slow else LAWS).items() if needed <= can]
+
+
+def broken_laws(part: Part, *, site: Site = SITE, slow: bool = False) -> dict[str, str]:
+    """Name of each law that the part breaks → how. Empty when it keeps them all. An error of any kind is a broken law."""
+    broken = {}
+    for law in laws_of(part, slow=slow):
+        try:
+            law(part, site)
+        except Exception as error:  # whatever a part does wrong belongs in the answer
+            broken[law.__name__] = (
+                str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
+            )
+    return broken
+
+
+def keeps_laws(part: Part, *, site: Site = SITE) -> bool:
+    """Whether the part keeps every law but the slow ones."""
+    return not broken_laws(part, site=site)
+
+
+def check(part: Part, *, site: Site = SITE, slow: bool = False) -> None:
+    """Raises `AssertionError` listing every law that the part breaks: the one call that a part's own test needs."""
+    broken = broken_laws(part, site=site, slow=slow)
+    lines = "\n".join(f"  {name}: {how}" for name, how in broken.items())
+    assert not broken, f"{part} breaks {len(broken)} of {len(laws_of(part, slow=slow))} laws:\n{lines}"

@@ -1,0 +1,56 @@
+"""Comparing tensors so that a failure says what moved, where, and by how much."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+ROUNDING = 4096 * torch.finfo(torch.float64).eps
+"""What rounding may move, relative to the largest value: a float64 sum of up to 4,096 terms in another order."""
+FELT = 1e-6
+"""The least change, relative to the largest value, that counts as one where a change is expected."""
+
+
+def assert_same(got: Tensor, want: Tensor, what: str, allowed: float | None = None) -> None:
+    """Raises `AssertionError` where `got` differs from `want` by more than `allowed`, NaN and infinity included.
+
+    Args:
+        got, want: tensors of one shape.
+        what: names the tensor in the message.
+        allowed: the largest absolute difference; by default `ROUNDING` times the largest value of `want`.
+    """
+    assert got.shape == want.shape, f"{what} has shape {tuple(got.shape)}, but {tuple(want.shape)} was expected"
+    if not want.numel():
+        return
+    assert torch.isfinite(want).all(), f"{what} was to be compared with values that are not finite"
+    got, want = got.detach(), want.detach()
+    if allowed is None:
+        allowed = ROUNDING * float(want.abs().max())
+    off = (got - want).abs()
+    off = off.where(torch.isfinite(off), torch.inf)
+    worst = float(off.max())
+    where = tuple(int(i) for i in torch.unravel_index(off.argmax(), off.shape))
+    assert worst <= allowed, (
+        f"{what} moved by {worst:.1e} at {where}: {float(got[where]):.6g} instead of {float(want[where]):.6g} "
+        f"(at most {allowed:.1e} allowed)"
+    )
+
+
+def assert_zero(got: Tensor, what: str) -> None:
+    """Raises `AssertionError` unless every value is exactly zero."""
+    count = int((got != 0).sum()) + int(got.isnan().sum())
+    assert count == 0, f"{what} is not zero: {count} of {got.numel()} values, up to {float(got.abs().max()):.1e}"
+
+
+def assert_finite(got: Tensor, what: str) -> None:
+    """Raises `AssertionError` unless every value is finite."""
+    bad = ~torch.isfinite(got)
+    assert not bad.any(), f"{what} has {int(bad.sum())} of {got.numel()} values that are not finite"
+
+
+def moved(got: Tensor, want: Tensor) -> float:
+    """The largest difference relative to the largest value of `want`; infinite where the shapes differ."""
+    if got.shape != want.shape:
+        return torch.inf
+    got, want = got.detach(), want.detach()
+    return float((got - want).abs().max()) / max(float(want.abs().max()), torch.finfo(want.dtype).tiny)

@@ -1,0 +1,38 @@
+"""Outputs and all gradients of a module at once."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+def outputs_and_gradients(
+    module: nn.Module,
+    x_bld: Tensor,
+    *,
+    mask_bl: Tensor | None = None,
+    positions_bl: Tensor | None = None,
+) -> dict[str, Tensor]:
+    """`output`, `gradient of the input` and `gradient of NAME` for each parameter, for one random weighting of the outputs.
+
+    With a mask, only the outputs of real tokens count. The k-th real token of a row always has the same weights, wherever
+    padding puts it, so that gradients with and without padding can be compared.
+    """
+    x = x_bld.detach().clone().requires_grad_()
+    y, _ = module(x, mask_bl=mask_bl, positions_bl=positions_bl)
+    counted_bl = mask_bl if mask_bl is not None else torch.ones(y.shape[:2], dtype=torch.bool)
+    loss = (y[counted_bl] * weighting(y, counted_bl)[counted_bl]).sum()
+    parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    wanted = [x, *parameters.values()]
+    gradients = torch.autograd.grad(loss, wanted, allow_unused=True)
+    names = ["gradient of the input", *(f"gradient of {name}" for name in parameters)]
+    found = {
+        name: g if g is not None else torch.zeros_like(t) for name, g, t in zip(names, gradients, wanted, strict=True)
+    }
+    return {"output": y.detach()} | found
+
+
+def weighting(y: Tensor, counted_bl: Tensor) -> Tensor:
+    """Fixed random weights of the outputs, of their shape; the same for the k-th counted token of every row."""
+    made = torch.randn(1024, y.shape[-1], generator=torch.Generator().manual_seed(7), dtype=torch.float64).to(y)
+    return made[(counted_bl.long().cumsum(-1) - 1).clamp(min=0)]

@@ -1,0 +1,55 @@
+"""The laws, one idea a file. Each is a function `law(part, site)` that raises `AssertionError` saying what moved and how far."""
+
+from formers.testing.laws.compiled import checkpointed_equals_plain, compiled_equals_eager, traces_whole
+from formers.testing.laws.cost import costs_as_promised
+from formers.testing.laws.future import cannot_see_the_future
+from formers.testing.laws.matters import every_submodule_matters, tokens_are_mixed
+from formers.testing.laws.options import every_option_counts, survives_text_and_json
+from formers.testing.laws.padding import padding_does_not_matter
+from formers.testing.laws.plain import same_as_plain
+from formers.testing.laws.positions import (
+    only_differences_count,
+    order_makes_no_difference,
+    positions_count_from_zero,
+    takes_positions_it_declares,
+)
+from formers.testing.laws.precision import finite_in_half
+from formers.testing.laws.randomness import randomness_is_owned
+from formers.testing.laws.ranks import every_parameter_trains, two_ranks_equal_one, two_ranks_equal_one_for
+from formers.testing.laws.rows import rows_are_independent
+from formers.testing.laws.saving import saves_whole
+from formers.testing.laws.streaming import (
+    gradients_flow_through_states,
+    one_pass_equals_pieces,
+    state_is_a_value,
+    trims_as_promised,
+)
+
+__all__ = [
+    "cannot_see_the_future",
+    "checkpointed_equals_plain",
+    "compiled_equals_eager",
+    "costs_as_promised",
+    "every_option_counts",
+    "every_parameter_trains",
+    "every_submodule_matters",
+    "finite_in_half",
+    "gradients_flow_through_states",
+    "one_pass_equals_pieces",
+    "only_differences_count",
+    "order_makes_no_difference",
+    "padding_does_not_matter",
+    "positions_count_from_zero",
+    "randomness_is_owned",
+    "rows_are_independent",
+    "same_as_plain",
+    "saves_whole",
+    "state_is_a_value",
+    "survives_text_and_json",
+    "takes_positions_it_declares",
+    "tokens_are_mixed",
+    "traces_whole",
+    "trims_as_promised",
+    "two_ranks_equal_one",
+    "two_ranks_equal_one_for",
+]

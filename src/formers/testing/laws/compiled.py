@@ -1,0 +1,77 @@
+"""Law 9: compiled = eager, without a graph break; checkpointed = plain."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from formers.part import Part
+from formers.site import Site
+from formers.testing.compare import assert_same, assert_zero
+from formers.testing.gradients import outputs_and_gradients
+from formers.testing.stage import SITE, abilities, build, directions, padding_mask, tokens
+
+
+def traces_whole(part: Part, site: Site = SITE) -> None:
+    """The compiler takes the forward pass in one graph, and the traced graph and its backward give the same numbers."""
+    same_when_compiled(part, site, "aot_eager")
+
+
+def compiled_equals_eager(part: Part, site: Site = SITE) -> None:
+    """The same with compiled kernels. Slow: several seconds a part, and needs a C++ compiler."""
+    same_when_compiled(part, site, "inductor")
+
+
+def same_when_compiled(part: Part, site: Site, backend: str) -> None:
+    for causal in directions(part):
+        module = build(part, causal=causal, site=site)
+        masks = (None, padding_mask()) if "padding" in abilities(part) else (None,)
+        for mask_bl in masks:
+            torch.compiler.reset()
+            compiled = torch.compile(module, backend=backend, fullgraph=True)
+            x = tokens(width=site.width)
+            want = outputs_and_gradients(module, x, mask_bl=mask_bl)
+            found = outputs_and_gradients(Renamed(compiled, module), x, mask_bl=mask_bl)
+            for name, tensor in want.items():
+                scale = 1e-10 * max(1.0, float(tensor.abs().max()))
+                assert_same(found[name], tensor, f"{part} compiled by {backend}: {name}", scale)
+
+
+class Renamed(nn.Module):
+    """Calls the compiled module under the parameter names of the module itself."""
+
+    def __init__(self, compiled: object, module: nn.Module):
+        super().__init__()
+        self.call = [compiled]  # in a list, so that it is no submodule
+        for name, child in module.named_children():
+            self.add_module(name, child)
+        for name, parameter in module.named_parameters(recurse=False):
+            self.register_parameter(name, parameter)
+
+    def forward(self, *args: object, **options: object) -> object:
+        (call,) = self.call
+        assert callable(call)
+        return call(*args, **options)
+
+
+def checkpointed_equals_plain(part: Part, site: Site = SITE) -> None:
+    """Recomputing the forward pass during backward changes nothing, with dropout on."""
+    for causal in directions(part):
+        module = build(part, causal=causal, site=replace(site, dropout=0.2)).train()
+        results = [trained(module, tokens(width=site.width), recompute) for recompute in (False, True)]
+        for name, want in results[0].items():
+            assert_zero(results[1][name] - want, f"{part}: difference that recomputing makes to {name}")
+
+
+def trained(module: nn.Module, x_bld: Tensor, recompute: bool) -> dict[str, Tensor]:
+    """Output and gradients of one training pass with a fixed seed."""
+    x = x_bld.clone().requires_grad_()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        y, _ = checkpoint(module, x, use_reentrant=False) if recompute else module(x)
+        names = ["the input", *(name for name, _ in module.named_parameters())]
+        gradients = torch.autograd.grad(y.square().sum(), [x, *module.parameters()])
+    return {"the output": y.detach()} | {f"gradient of {n}": g for n, g in zip(names, gradients, strict=True)}

@@ -1,0 +1,48 @@
+"""Law 2: a causal part cannot see the future."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from formers.part import Part
+from formers.site import Site
+from formers.testing.compare import assert_same, assert_zero
+from formers.testing.stage import LENGTH, SITE, build, tokens
+
+CUTS = (1, LENGTH // 2, 64, LENGTH - 1)
+"""The laws look at the outputs before these tokens; 64 is where a block would end."""
+
+
+def cannot_see_the_future(part: Part, site: Site = SITE) -> None:
+    """What comes later changes no output before it, not as an outlier, not through statistics kept in training, no gradient."""
+    module = build(part, causal=True, site=site)
+    for training in (False, True):
+        module.train(training)
+        mode = "train" if training else "eval"
+        for cut in CUTS:
+            outlier_changes_nothing(module, cut, site.width, f"{part} in {mode} mode")
+        future_has_no_gradient(module, LENGTH // 2, site.width, f"{part} in {mode} mode")
+
+
+def outlier_changes_nothing(module: nn.Module, cut: int, width: int, what: str) -> None:
+    x = tokens(width=width)
+    changed = x.clone()
+    changed[:, cut:] *= 1e4
+    before, after = (seeded(module, t)[:, :cut] for t in (x, changed))
+    assert_same(
+        after, before, f"{what}: outputs before token {cut}, when all from {cut} on became 10,000 times larger,"
+    )
+
+
+def future_has_no_gradient(module: nn.Module, cut: int, width: int, what: str) -> None:
+    x = tokens(width=width).requires_grad_()
+    (gradient,) = torch.autograd.grad(seeded(module, x)[:, :cut].sum(), x)
+    assert_zero(gradient[:, cut:], f"{what}: gradient of the outputs before token {cut} for the tokens from {cut} on")
+
+
+def seeded(module: nn.Module, x: Tensor) -> Tensor:
+    """The output, with the same random choices every time."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        return module(x)[0]

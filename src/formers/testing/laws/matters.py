@@ -1,0 +1,68 @@
+"""Law 12: each part matters."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from formers.mixers import Identity, Mixer
+from formers.part import Part
+from formers.site import Site
+from formers.testing.compare import FELT, moved
+from formers.testing.stage import SITE, build, directions, tokens
+
+
+def every_submodule_matters(part: Part, site: Site = SITE) -> None:
+    """Silencing any submodule, or zeroing any parameter a module holds by itself, changes the output."""
+    x = tokens(width=site.width)
+    for causal in directions(part):
+        module = build(part, causal=causal, site=site)
+        with torch.no_grad():
+            want = module(x)[0]
+            for name, child in list(module.named_modules())[1:]:
+                change = moved(silenced(module, child, x), want)
+                assert change > FELT, f"{part}: the output is the same without {name} ({type(child).__name__})"
+            for name, parameter in module.named_parameters():
+                if not isinstance(owner(module, name), nn.Linear):
+                    change = moved(zeroed(module, parameter, x), want)
+                    assert change > FELT, f"{part}: the output is the same with {name} = 0"
+
+
+def tokens_are_mixed(part: Part, site: Site = SITE) -> None:
+    """An output depends on other tokens than its own; only `identity()` mixes nothing."""
+    if isinstance(part, Identity) or not isinstance(part, Mixer):
+        return
+    for causal in directions(part):
+        module = build(part, causal=causal, site=site)
+        x = tokens(width=site.width).requires_grad_()
+        (gradient,) = torch.autograd.grad(module(x)[0][:, 40].sum(), x)
+        gradient[:, 40] = 0
+        assert gradient.abs().max() > FELT, f"{part}: output 40 depends on no other token"
+
+
+def silenced(module: nn.Module, child: nn.Module, x: Tensor) -> Tensor:
+    """The output when one submodule returns zeros."""
+    hook = child.register_forward_hook(lambda module, args, out: silence(out))
+    try:
+        return module(x)[0]
+    finally:
+        hook.remove()
+
+
+def silence(out: object) -> object:
+    if isinstance(out, Tensor):
+        return torch.zeros_like(out)
+    return (silence(out[0]), *out[1:]) if isinstance(out, tuple) else out
+
+
+def zeroed(module: nn.Module, parameter: nn.Parameter, x: Tensor) -> Tensor:
+    kept = parameter.clone()
+    parameter.zero_()
+    try:
+        return module(x)[0]
+    finally:
+        parameter.copy_(kept)
+
+
+def owner(module: nn.Module, name: str) -> nn.Module:
+    return module.get_submodule(name.rpartition(".")[0])

@@ -1,0 +1,49 @@
+"""Law 8: finite in float16 and bfloat16."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+
+from formers.part import Part
+from formers.site import Site
+from formers.testing.compare import assert_finite, assert_zero
+from formers.testing.gradients import outputs_and_gradients
+from formers.testing.stage import SITE, abilities, build, directions, tokens
+
+SCALES = (1.0, 1e-4, 0.0)
+"""Standard deviations of the inputs: normalised, nearly nothing (denominators near zero), nothing."""
+
+
+def finite_in_half(part: Part, site: Site = SITE) -> None:
+    """Outputs and gradients are finite and of the input's dtype; a row that is all padding too, and it has no gradient."""
+    for causal in directions(part):
+        for dtype in (torch.float16, torch.bfloat16):
+            module = build(part, causal=causal, site=site, dtype=dtype)
+            for scale in SCALES:
+                all_finite(module, scale, site.width, dtype, f"{part} in {dtype}, inputs of size {scale:g}")
+            if "padding" in abilities(part):
+                masked_row_is_harmless(module, site.width, dtype, f"{part} in {dtype}")
+
+
+def all_finite(module: nn.Module, scale: float, width: int, dtype: torch.dtype, what: str) -> None:
+    x = tokens(width=width, dtype=dtype) * scale
+    found = outputs_and_gradients(module, x)
+    exact = outputs_and_gradients(copy.deepcopy(module).double(), x.double())
+    reach = torch.finfo(dtype).max / 16
+    if any(float(tensor.abs().max()) > reach for tensor in exact.values()):
+        return  # what lies beyond the dtype cannot be finite in it: a norm's gradient at nothing is 1/ε
+    for name, tensor in found.items():
+        assert_finite(tensor, f"{what}: {name}")
+        assert tensor.dtype == dtype, f"{what}: {name} is {tensor.dtype}"
+
+
+def masked_row_is_harmless(module: nn.Module, width: int, dtype: torch.dtype, what: str) -> None:
+    mask_bl = torch.ones(2, 77, dtype=torch.bool)
+    mask_bl[0] = False
+    found = outputs_and_gradients(module, tokens(width=width, dtype=dtype), mask_bl=mask_bl)
+    for name, tensor in found.items():
+        assert_finite(tensor, f"{what}: {name} beside a row of padding")
+    assert_zero(found["gradient of the input"][0], f"{what}: gradient of a row of padding")

@@ -1,0 +1,84 @@
+"""Law 10: two ranks train as one."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.distributed import destroy_process_group, init_process_group
+from torch.multiprocessing.spawn import spawn
+from torch.nn.parallel import DistributedDataParallel
+
+from formers.part import Part
+from formers.site import Site
+from formers.testing.compare import assert_same
+from formers.testing.stage import SITE, build, directions, tokens
+
+
+def every_parameter_trains(part: Part, site: Site = SITE) -> None:
+    """Every parameter takes part in the loss: with one that does not, distributed training stops."""
+    for causal in directions(part):
+        module = build(part, causal=causal, site=site).train()
+        if not any(True for _ in module.parameters()):
+            continue
+        loss(module, tokens(width=site.width)).backward()
+        idle = [name for name, p in module.named_parameters() if p.grad is None]
+        assert not idle, f"{part}: no gradient reaches {', '.join(idle)}"
+
+
+def two_ranks_equal_one(part: Part, site: Site = SITE) -> None:
+    """Two processes with half of the batch each take the same training steps as one with the whole batch. Slow: seconds."""
+    two_ranks_equal_one_for([part], site)
+
+
+def two_ranks_equal_one_for(parts: Sequence[Part], site: Site = SITE) -> None:
+    """The same for several parts, in one pair of processes."""
+    spawn(rank, args=(free_port(), list(parts), site), nprocs=2)
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+def rank(index: int, port: int, parts: list[Part], site: Site) -> None:
+    """What each process does. An `AssertionError` here arrives at whoever spawned it."""
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    torch.set_num_threads(1)
+    init_process_group("gloo", rank=index, world_size=2)
+    try:
+        for part in parts:
+            for causal in directions(part):
+                steps_agree(part, causal, site, index)
+    finally:
+        destroy_process_group()
+
+
+def steps_agree(part: Part, causal: bool, site: Site, index: int) -> None:
+    alone, shared = (build(part, causal=causal, site=site).train() for _ in range(2))
+    if not any(p.requires_grad for p in alone.parameters()):
+        return
+    x = tokens(4, width=site.width)
+    parallel = DistributedDataParallel(shared)
+    for _ in range(2):  # an unused parameter stops the second step
+        train_step(alone, x)
+        train_step(parallel, x[2 * index : 2 * index + 2])
+    for (name, want), got in zip(alone.named_parameters(), shared.parameters(), strict=True):
+        assert_same(got, want, f"{part}: {name} after two steps on two ranks")
+
+
+def train_step(module: nn.Module, x: Tensor) -> None:
+    module.zero_grad()
+    loss(module, x).backward()
+    with torch.no_grad():
+        for parameter in module.parameters():
+            assert parameter.grad is not None
+            parameter.sub_(parameter.grad, alpha=0.1)
+
+
+def loss(module: nn.Module, x: Tensor) -> Tensor:
+    return module(x)[0].square().mean()

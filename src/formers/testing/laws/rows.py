@@ -1,0 +1,24 @@
+"""Law 5: the rows of a batch are independent."""
+
+from __future__ import annotations
+
+from formers.part import Part
+from formers.site import Site
+from formers.testing.compare import assert_same
+from formers.testing.stage import SITE, abilities, build, directions, padding_mask, tokens
+
+
+def rows_are_independent(part: Part, site: Site = SITE) -> None:
+    """A batch gives what its rows give one by one, and an outlier in one row changes no other, in train mode too."""
+    x = tokens(3, width=site.width)
+    loud = x.clone()
+    loud[0] *= 1e4
+    for causal in directions(part):
+        for training in (False, True):
+            module = build(part, causal=causal, site=site).train(training)
+            for mask_bl in (None, padding_mask(3)) if "padding" in abilities(part) else (None,):
+                got = module(loud, mask_bl=mask_bl)[0]
+                for b in (1, 2):
+                    mask = None if mask_bl is None else mask_bl[b : b + 1]
+                    alone = module(x[b : b + 1], mask_bl=mask)[0][0]
+                    assert_same(got[b], alone, f"{part}: row {b}, in a batch with an outlier instead of alone,")

@@ -1,0 +1,186 @@
+"""Law 4: one pass, chunks and single steps agree, and a state is a value."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from formers.part import Part, Unsupported
+from formers.site import Site
+from formers.state import State
+from formers.testing.compare import assert_same
+from formers.testing.stage import BATCH, LENGTH, SITE, abilities, build, padding_mask, tokens
+
+CUTS: dict[str, list[int]] = {
+    "single steps, 64 and the rest": [1] * 10 + [64, LENGTH - 74],
+    "1 + 1 + 30 + 45": [1, 1, 30, LENGTH - 32],
+    "all but twelve, single steps": [LENGTH - 12] + [1] * 12,
+}
+
+
+def one_pass_equals_pieces(part: Part, site: Site = SITE) -> None:
+    """Outputs and the final state are the same whatever way the sequence is cut, with padding too, with gradients or without."""
+    module = build(part, causal=True, site=site)
+    x = tokens(width=site.width)
+    masks = (None, padding_mask()) if "padding" in abilities(part) else (None,)
+    for mask_bl in masks:
+        how = f"{part}{'' if mask_bl is None else ', padded'}"
+        with torch.no_grad():
+            for name, sizes in CUTS.items():
+                pieces_agree(module, x, mask_bl, sizes, f"{how}, in {name}")
+        pieces_agree(module, x, mask_bl, [1, 1, 30, LENGTH - 32], f"{how}, with gradients, in 1 + 1 + 30 + 45")
+
+
+def gradients_flow_through_states(part: Part, site: Site = SITE) -> None:
+    """Gradients through a state are those of one pass, and none pass a detached one."""
+    module = build(part, causal=True, site=site)
+    x = tokens(width=site.width).requires_grad_()
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    ys = torch.cat(in_pieces(module, x, None, [33, 1, LENGTH - 34])[0], 1)
+    weight = tokens(width=ys.shape[-1], seed=3)
+    got = torch.autograd.grad((ys * weight).sum(), [x, *parameters], allow_unused=True)
+    want = torch.autograd.grad((module(x)[0] * weight).sum(), [x, *parameters], allow_unused=True)
+    for i, (a, b) in enumerate(zip(got, want, strict=True)):
+        if a is None or b is None:
+            assert a is b, f"{part}: a gradient exists only in {'one pass' if a is None else 'pieces'}"
+        else:
+            assert_same(a, b, f"{part}: gradient {i} through states")
+    _, state = module(x[:, :30])
+    y, _ = module(x[:, 30:], state.detach())
+    (gradient,) = torch.autograd.grad(y.sum(), x)
+    assert not gradient[:, :30].any(), f"{part}: a detached state lets gradients pass"
+
+
+def state_is_a_value(part: Part, site: Site = SITE) -> None:
+    """Two searches may branch from one state, over and over, and it can be saved, restored and reordered."""
+    module = build(part, causal=True, site=site)
+    with torch.no_grad():
+        for length in (1, 30, 31):  # 31: one short of where a growing cache may be full
+            branches_do_not_meet(module, length, site.width, f"{part} after {length} tokens")
+        saved_states_go_on(module, site.width, f"{part}")
+        reordered_states_go_on(module, site.width, f"{part}")
+
+
+def trims_as_promised(part: Part, site: Site = SITE) -> None:
+    """A trimmed state is the state before the tokens it forgot, row by row; without the ability `trim` it refuses."""
+    module = build(part, causal=True, site=site)
+    x, forget_b = tokens(length=40, width=site.width), torch.tensor([5, 2])
+    with torch.no_grad():
+        _, state = module(x)
+        if "trim" not in abilities(part):
+            refuses_to_trim(state, forget_b, f"{part}")
+            return
+        for mask_bl in (None, padding_mask(BATCH, 40)) if "padding" in abilities(part) else (None,):
+            trimmed_states_go_on(module, x, mask_bl, forget_b, f"{part}{'' if mask_bl is None else ', padded'}")
+        everything_can_be_forgotten(module, x, f"{part}")
+
+
+def pieces_agree(module: nn.Module, x: Tensor, mask_bl: Tensor | None, sizes: list[int], what: str) -> None:
+    whole, end = module(x, mask_bl=mask_bl)
+    ys, state = in_pieces(module, x, mask_bl, sizes)
+    real = mask_bl if mask_bl is not None else torch.ones(x.shape[:2], dtype=torch.bool)
+    assert_same(torch.cat(ys, 1)[real], whole[real], f"{what}: output")
+    same_state(state, end, what)
+    more = tokens(length=9, width=x.shape[-1], seed=5)
+    assert_same(module(more, state)[0], module(more, end)[0], f"{what}: what follows")
+
+
+def in_pieces(module: nn.Module, x: Tensor, mask_bl: Tensor | None, sizes: list[int]) -> tuple[list[Tensor], Any]:
+    """The outputs of every piece, and the last state."""
+    state, ys, start = None, [], 0
+    for size in sizes:
+        mask = None if mask_bl is None else mask_bl[:, start : start + size]
+        y, state = module(x[:, start : start + size], state, mask_bl=mask)
+        ys.append(y)
+        start += size
+    return ys, state
+
+
+def same_state(got: Any, want: Any, what: str) -> None:
+    """Tensor by tensor; one that is the same for every row may be kept once."""
+    assert isinstance(got, State), f"{what}: returned {type(got).__name__} instead of a state"
+    assert type(got) is type(want), f"{what}: state is a {type(got).__name__}, in one pass a {type(want).__name__}"
+    a, b = tensors_of(got), tensors_of(want)
+    if len(a) != len(b):  # a mask that hides nothing may be left out
+        return
+    for i, (s, t) in enumerate(zip(a, b, strict=True)):
+        s, t = torch.broadcast_tensors(s.double(), t.double())
+        assert_same(s, t, f"{what}: tensor {i} of the final state")
+
+
+def tensors_of(state: State) -> list[Tensor]:
+    found: list[Tensor] = []
+
+    def keep(tensor: Tensor) -> Tensor:
+        found.append(tensor)
+        return tensor
+
+    state.map(keep)
+    return found
+
+
+def branches_do_not_meet(module: nn.Module, length: int, width: int, what: str) -> None:
+    stem = tokens(length=length, width=width)
+    left, right = (tokens(length=8, width=width, seed=seed) for seed in (11, 12))
+    _, shared = module(stem)
+    ends: list[Any] = [shared, shared]
+    ys: list[list[Tensor]] = [[], []]
+    for i in range(8):  # turn by turn, so that one could overwrite what the other wrote
+        for side, x in enumerate((left, right)):
+            y, ends[side] = module(x[:, i : i + 1], ends[side])
+            ys[side].append(y)
+    y_again, _ = module(left, shared)
+    for name, got, x in (
+        ("first", torch.cat(ys[0], 1), left),
+        ("second", torch.cat(ys[1], 1), right),
+        ("third", y_again, left),
+    ):
+        want = module(torch.cat([stem, x], 1))[0][:, length:]
+        assert_same(got, want, f"{what}: the {name} branch from one state")
+
+
+def saved_states_go_on(module: nn.Module, width: int, what: str) -> None:
+    x, more = tokens(length=30, width=width), tokens(length=9, width=width, seed=5)
+    _, state = module(x)
+    _, state = module(more[:, :1], state)
+    saved = state.map(lambda t: t.clone())
+    want = module(more, state)[0]
+    state.map(lambda t: t.zero_() if t.is_floating_point() else t)
+    assert_same(module(more, saved)[0], want, f"{what}: what follows a saved and restored state")
+    held = sum(t.numel() * t.element_size() for t in tensors_of(saved))
+    assert saved.nbytes == held, f"{what}: nbytes is {saved.nbytes}, but the state holds {held} bytes"
+
+
+def reordered_states_go_on(module: nn.Module, width: int, what: str) -> None:
+    rows = torch.tensor([1, 0, 1])
+    x, more = tokens(length=30, width=width), tokens(3, 9, width, seed=5)
+    _, state = module(x)
+    got = module(more, state.reorder(rows))[0]
+    want = module(torch.cat([x[rows], more], 1))[0][:, 30:]
+    assert_same(got, want, f"{what}: what follows a reordered state")
+
+
+def refuses_to_trim(state: State, forget_b: Tensor, what: str) -> None:
+    try:
+        state.trim(forget_b)
+    except Unsupported:
+        return
+    raise AssertionError(f"{what} does not declare the ability trim, but its state was trimmed without a word")
+
+
+def trimmed_states_go_on(module: nn.Module, x: Tensor, mask_bl: Tensor | None, forget_b: Tensor, what: str) -> None:
+    _, state = module(x[:, :20], mask_bl=None if mask_bl is None else mask_bl[:, :20])
+    _, state = module(x[:, 20:], state, mask_bl=None if mask_bl is None else mask_bl[:, 20:])
+    got, _ = module(tokens(length=9, width=x.shape[-1], seed=5), state.trim(forget_b))
+    for b, forget in enumerate(forget_b.tolist()):
+        real = x[b] if mask_bl is None else x[b][mask_bl[b]]
+        kept = torch.cat([real[: len(real) - forget], tokens(length=9, width=x.shape[-1], seed=5)[b]])
+        assert_same(got[b], module(kept[None])[0][0, -9:], f"{what}: what follows after row {b} forgot {forget} tokens")
+
+
+def everything_can_be_forgotten(module: nn.Module, x: Tensor, what: str) -> None:
+    _, state = module(x[:, :7])
+    got, _ = module(x, state.trim(torch.tensor([7, 7])))
+    assert_same(got, module(x)[0], f"{what}: what follows a state trimmed to nothing")

@@ -1,0 +1,53 @@
+"""Forcing every op to its plain form, to compare a part with what its formula says."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from formers import ops
+
+
+def ops_with_forms() -> dict[str, Callable[..., Any]]:
+    """Name → op, for every op of `formers.ops` that has more than one implementation."""
+    found = {name: getattr(ops, name) for name in ops.__all__}
+    return {
+        name: op for name, op in found.items() if inspect.isfunction(op) and "impl" in inspect.signature(op).parameters
+    }
+
+
+@contextmanager
+def plain_ops() -> Iterator[list[str]]:
+    """Inside, every op that a part's file has imported runs as its plain form. Yields the names of those that ran.
+
+    Not for threads: the files see the plain ops until the block ends.
+    """
+    ran: list[str] = []
+    forced = {id(op): plainly(name, op, ran) for name, op in ops_with_forms().items()}
+    replaced = [
+        (names, name, value) for names in importers() for name, value in list(names.items()) if id(value) in forced
+    ]
+    try:
+        for names, name, value in replaced:
+            names[name] = forced[id(value)]
+        yield ran
+    finally:
+        for names, name, value in replaced:
+            names[name] = value
+
+
+def importers() -> list[dict[str, Any]]:
+    """The global names of every loaded module outside `formers.ops`."""
+    loaded = list(sys.modules.items())
+    return [vars(m) for name, m in loaded if hasattr(m, "__dict__") and not (name + ".").startswith("formers.ops.")]
+
+
+def plainly(name: str, op: Callable[..., Any], ran: list[str]) -> Callable[..., Any]:
+    def plain(*args: Any, **options: Any) -> Any:
+        ran.append(name)
+        return op(*args, **options | {"impl": "plain"})
+
+    return plain
