@@ -89,13 +89,13 @@ def dense_attention(
     checks.sizes(q=(q_bhlk, "BHLK"), x=(x_bhsk, "BHSK"))
     checks.same_dtype(q=q_bhlk, x=x_bhsk)
     few = order == "auto" and x_bhsk.shape[2] < STATE_FROM * q_bhlk.shape[3]
-    if impl == "plain" or causal or not (few or order == "scores"):
+    if impl not in ("auto", "torch") or causal or not (few or order == "scores"):
         return linear_attention(
             q_bhlk, x_bhsk, x_bhsk, causal=causal, key_mask_bs=key_mask_bs, state=state, normalize=False, impl=impl
         )
     checks.mask("key_mask_bs", key_mask_bs, x_bhsk.shape[0], x_bhsk.shape[2])
     check_state(state, q_bhlk, x_bhsk, False)
-    form = pick("dense_attention", impl, {"torch": through_scores, "plain": plain.dense_attention})
+    form = pick("dense_attention", impl, {"torch": through_scores})
     return form(q_bhlk, x_bhsk, key_mask_bs=key_mask_bs, state=state)
 
 
