@@ -72,3 +72,9 @@ def test_a_run_that_was_never_ended_is_not_a_row(folder: Path) -> None:
     store = Store(folder, "test")
     store.client.create_run(store.experiment, tags={"formers.fingerprint": "half"})
     assert store.rows() == {}
+
+
+def test_a_store_that_cannot_be_opened_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"file://{folder}/plain")
+    with pytest.raises(ValueError, match="cannot keep rows in MLflow at file"):
+        Store(folder, "test")

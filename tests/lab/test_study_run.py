@@ -156,7 +156,7 @@ def test_an_arm_that_cannot_exist_is_a_row(small: Study) -> None:
         results = run(study)
         assert statuses(results) == {"fourier": "unsupported", "identity": "finished"}
         assert "causal" in results.rows[0].cause
-        assert results.rows[0].choices["mixer"] == "fourier"
+        assert results.rows[0].choices["mixer"] == "fourier()"
 
 
 def test_a_wrong_arm_stops_everything_before_it_starts(small: Study, monkeypatch: pytest.MonkeyPatch) -> None:

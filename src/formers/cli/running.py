@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
+import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ WIDE = 140  # columns of a table that nobody sees on a screen
 
 
 def run_and_show(study: Study) -> None:
-    """Runs a study, prints its table and the path of its report."""
+    """Runs a study, prints its table and the path of its report. Exits with 1 where no arm finished."""
     from formers.lab.progress import Bars, Lines
     from formers.lab.publish import report_path
     from formers.lab.report import terminal_table
@@ -27,6 +28,8 @@ def run_and_show(study: Study) -> None:
         results = run(study, progress)
     console.print(terminal_table(results))
     print_path("report", report_path(study).resolve())
+    if all(row.status != "finished" for row in results.rows):
+        raise typer.Exit(1)
 
 
 def print_path(what: str, path: Any) -> None:

@@ -54,6 +54,7 @@ def git_commit() -> str:
     """The commit this library was run from, with `+` after it when files differ from it; empty outside git."""
     here = Path(__file__).parent
     try:
+        git(here, "ls-files", "--error-unmatch", __file__)  # installed inside someone's repository is not part of it
         head = git(here, "rev-parse", "--short=12", "HEAD")
         return head + ("+" if git(here, "status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.SubprocessError):

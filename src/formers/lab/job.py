@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from formers.lab.arm import Arm
-from formers.lab.choices import choices_text, value_text
+from formers.lab.choices import choices_text
 from formers.lab.environment import environment
 from formers.lab.row import Row
 from formers.lab.study import Study
-from formers.part import Unsupported
+from formers.part import Unsupported, value_text
 from formers.tasks.task import digest
 
 if TYPE_CHECKING:

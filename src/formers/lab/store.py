@@ -23,20 +23,26 @@ class Store:
     """The rows of a study. A row is one MLflow run: its choices are parameters, its curve is metrics, all of it an artifact."""
 
     def __init__(self, folder: Path, name: str) -> None:
-        """Opens the store for the experiment `name`, and makes it where there is none."""
+        """Opens the store for the experiment `name`, and makes it where there is none.
+
+        Raises:
+            ValueError: when MLflow cannot use what `MLFLOW_TRACKING_URI` says.
+        """
         quiet()
-        from mlflow.tracking import MlflowClient  # takes a second; only a study needs it
+        from mlflow.exceptions import MlflowException  # takes a second; only a study needs it
+        from mlflow.tracking import MlflowClient
 
         quiet()  # importing MLflow sets its own log level
         folder.mkdir(parents=True, exist_ok=True)
         uri = os.environ.get("MLFLOW_TRACKING_URI")
-        self.client = MlflowClient(tracking_uri=uri or f"sqlite:///{folder.resolve()}/mlflow.db")
         # A server decides itself where artifacts go; a file in the folder must not put them into the working directory.
         artifacts = None if uri and not uri.startswith("sqlite:") else (folder.resolve() / "artifacts").as_uri()
-        found = self.client.get_experiment_by_name(name)
-        self.experiment = (
-            found.experiment_id if found else self.client.create_experiment(name, artifact_location=artifacts)
-        )
+        try:
+            self.client = MlflowClient(tracking_uri=uri or f"sqlite:///{folder.resolve()}/mlflow.db")
+            found = self.client.get_experiment_by_name(name)
+            self.experiment = found.experiment_id if found else self.client.create_experiment(name, artifacts)
+        except MlflowException as error:
+            raise ValueError(f"cannot keep rows in MLflow at {uri or folder}: {error}") from error
 
     def save(self, row: Row) -> None:
         """Keeps a row."""

@@ -39,7 +39,7 @@ def train(job: Job, progress: Progress, stop: Stop) -> Row:
     try:
         measure(job, progress, stop, facts)
         status: Status = "finished" if facts["steps"] == job.study.given.steps else "stopped"
-        cause = "" if status == "finished" else f"stopped after {facts['steps']} steps; its checkpoint is kept"
+        cause = "" if status == "finished" else f"after {facts['steps']} steps; its checkpoint is kept"
     except Exception as error:  # an arm that fails is a row, not the end of the study
         status, cause = status_of(error), cause_of(error)
         note(job, error)

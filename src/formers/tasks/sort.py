@@ -39,7 +39,7 @@ class Sort(Task):
         "Sort an array of random symbols: label each position with the symbol that belongs there. Measured on arrays "
         "that are never trained on; an array counts only when all of it is right."
     )
-    metric: ClassVar[Metric] = Metric(name="sequence_accuracy", label="arrays sorted", lower_is_better=False)
+    metric: ClassVar[Metric] = Metric(name="sequence_accuracy", label="sequence accuracy", lower_is_better=False)
     head: ClassVar[str] = "TokenClassifier"
     arms: ClassVar[tuple[str, ...]] = (
         "softmax: mixer=softmax",
