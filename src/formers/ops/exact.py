@@ -149,8 +149,9 @@ def fold_mask(
     So a mask costs O(L + S), also together with causality, where a score mask would be O(LS). A row that sees masked keys
     only averages their values, which are 0, and passes no gradient: p·(dp − Σ p·dp) with dp = 0.
     """
-    if scale <= 0:  # the columns count on a positive one
-        q, scale = q * scale, 1.0
+    # Scaled here, the columns' product is a power of two, which no kernel rounds: off by one rounding between the forward
+    # pass and the backward, exp(score − log-sum) would be infinite and the gradient NaN.
+    q, scale = q * scale, 1.0
     hidden = ~key_mask_bs[:, None, :, None]
     reach = 2.0**15 if q.dtype == torch.float16 else 2.0**58
     column = k.new_zeros(()).masked_fill(hidden, -reach).expand(*k.shape[:3], 8)
