@@ -5,6 +5,7 @@ Each op takes `impl="auto" | "plain" | "torch"`: an explicit request never falls
 """
 
 from formers.ops import plain
+from formers.ops.decayed import decayed_linear_attention
 from formers.ops.exact import attention, metric_attention
 from formers.ops.linear import dense_attention, linear_attention
 from formers.ops.padding import Packing, compact, packing, spread
@@ -19,6 +20,7 @@ __all__ = [
     "PoolState",
     "attention",
     "compact",
+    "decayed_linear_attention",
     "dense_attention",
     "fourier_mix",
     "linear_attention",

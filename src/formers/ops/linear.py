@@ -157,6 +157,7 @@ def chunked(
     k, v = hide(k, key_mask_bs), hide(v, key_mask_bs)
     s, z = start(q, v, state, normalize)
     if causal and q.shape[2] > 1:
+        v = v.view_as(v) if v is k else v  # a compiler wants to see two tensors
         y, s, z = CausalLinear.apply(q, k, v, s, z, floor)
         return y, LinearState(s, z)
     q_wide, k, v = q.to(s.dtype), k.to(s.dtype), v.to(s.dtype)

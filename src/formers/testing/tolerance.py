@@ -1,0 +1,113 @@
+"""Tolerances that are derived, not tuned: a fast form may be off by twice what the plain form is off by itself.
+
+Both are run in the working dtype and compared with the plain form in float64, outputs and gradients alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+FACTOR = 2.0
+"""How many times the error of the plain form the fast form may have."""
+FLOOR = 4.0
+"""Where the plain form happens to be exact, so many units of rounding, relative to the size of the whole, are allowed."""
+
+
+def assert_close_derived(
+    fast: Callable[..., Any],
+    plain: Callable[..., Any],
+    inputs: Sequence[Any],
+    *,
+    dtype: torch.dtype = torch.float32,
+    names: Sequence[str] = (),
+    gradients: bool = True,
+) -> None:
+    """Asserts that `fast(*inputs)` equals `plain(*inputs)`, and every gradient, up to a derived tolerance.
+
+    Args:
+        fast, plain: the same function twice, returning a tensor or a nest of tuples of tensors and Nones. Close over
+            options; pass every floating-point tensor through `inputs`, so that it gets the right dtype.
+        inputs: floating-point tensors, which are converted and differentiated, and anything else, passed as it is.
+        dtype: the working dtype.
+        names: of the inputs, for messages.
+        gradients: compare gradients too, for one random direction in the outputs.
+
+    Raises `AssertionError`, naming the tensor, its error and what was allowed.
+    """
+    allowed = tolerances(plain, inputs, dtype, names, gradients)
+    rounded = convert(inputs, dtype)  # the same for both, so that only the computation differs
+    exact = evaluate(plain, rounded, torch.float64, names, gradients)
+    found = evaluate(fast, rounded, dtype, names, gradients)
+    assert found.keys() == exact.keys(), f"fast gives {sorted(found)}, plain gives {sorted(exact)}"
+    for name, value in found.items():
+        assert value.shape == exact[name].shape, f"{name}: {tuple(value.shape)}, plain {tuple(exact[name].shape)}"
+        off = error(value, exact[name])
+        assert off <= allowed[name], f"{name} is off by {off:.3g} in {dtype}; the plain form allows {allowed[name]:.3g}"
+
+
+def tolerances(
+    plain: Callable[..., Any], inputs: Sequence[Any], dtype: torch.dtype, names: Sequence[str], gradients: bool
+) -> dict[str, float]:
+    """What each output and gradient may be off by. For float64, which nothing finer can judge, from float32 by scale."""
+    judged = torch.float32 if dtype == torch.float64 else dtype
+    rounded = convert(inputs, judged)
+    exact = evaluate(plain, rounded, torch.float64, names, gradients)
+    units = torch.finfo(dtype).eps / torch.finfo(judged).eps
+    return {
+        name: FACTOR * units * error(value, exact[name]) + FLOOR * torch.finfo(dtype).eps * size(exact[name])
+        for name, value in evaluate(plain, rounded, judged, names, gradients).items()
+    }
+
+
+def convert(inputs: Sequence[Any], dtype: torch.dtype) -> list[Any]:
+    return [t.detach().to(dtype) if is_float(t) else t for t in inputs]
+
+
+def evaluate(
+    function: Callable[..., Any], inputs: Sequence[Any], dtype: torch.dtype, names: Sequence[str], gradients: bool
+) -> dict[str, Tensor]:
+    """Outputs by their place and gradients by the name of their input, all in float64."""
+    given = [t.to(dtype).requires_grad_(gradients) if is_float(t) else t for t in inputs]
+    outputs = dict(leaves(function(*given), "output"))
+    results = {name: value.detach().double() for name, value in outputs.items()}
+    smooth = [value for value in outputs.values() if value.requires_grad]
+    if not gradients or not smooth:
+        return results
+    draw = torch.Generator().manual_seed(0)
+    directions = [torch.randn(v.shape, generator=draw, dtype=torch.float64).to(v.device, v.dtype) for v in smooth]
+    wanted = {
+        names[i] if i < len(names) else f"input {i}": t
+        for i, t in enumerate(given)
+        if isinstance(t, Tensor) and t.requires_grad
+    }
+    found = torch.autograd.grad(smooth, list(wanted.values()), directions, allow_unused=True)
+    for (name, value), gradient in zip(wanted.items(), found, strict=True):
+        results[f"gradient of {name}"] = (torch.zeros_like(value) if gradient is None else gradient).detach().double()
+    return results
+
+
+def is_float(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()
+
+
+def leaves(value: Any, name: str) -> list[tuple[str, Tensor]]:
+    """The tensors in a nest of tuples, named by their place."""
+    if isinstance(value, Tensor):
+        return [(name, value)]
+    if isinstance(value, tuple):
+        return [leaf for i, item in enumerate(value) for leaf in leaves(item, f"{name}[{i}]")]
+    return []
+
+
+def error(value: Tensor, exact: Tensor) -> float:
+    """The root mean square of the difference, which one wrong entry moves far; infinite where one is not a number."""
+    return size((value - exact).nan_to_num(nan=float("inf")))
+
+
+def size(value: Tensor) -> float:
+    """The root mean square."""
+    return float(value.square().mean().sqrt()) if value.numel() else 0.0

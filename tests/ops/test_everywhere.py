@@ -1,0 +1,99 @@
+"""What holds for every op: it needs torch alone, compiles without a break, and runs on the meta device."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from formers import ops
+
+ONLY_TORCH = """
+import sys, torch
+
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] not in sys.stdlib_module_names | {"torch", "formers"}:
+            raise ModuleNotFoundError(f"{name} is blocked", name=name)
+
+for name in [n for n in sys.modules if n.partition(".")[0] == "numpy"]:
+    del sys.modules[name]
+sys.meta_path.insert(0, Block())
+import formers.ops
+x = torch.rand(1, 1, 5, 4)
+formers.ops.attention(x, x, x)
+formers.ops.linear_attention(x, x, x, causal=True)
+"""
+
+
+def test_import_needs_torch_alone():
+    run = subprocess.run([sys.executable, "-c", ONLY_TORCH], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+
+
+def heads(**options):
+    return [torch.rand(2, 2, 70, 8, **options) for _ in range(3)]
+
+
+def late(start, stop):
+    return torch.arange(70.0).expand(1, 2, stop - start, 70)
+
+
+MASK = torch.arange(70).expand(2, 70) > 4
+CALLS = {
+    "attention": lambda q, k, v: ops.attention(q, k, v, causal=True),
+    "attention, masked": lambda q, k, v: ops.attention(q, k, v, causal=True, key_mask_bs=MASK.to(q.device)),
+    "attention, biased": lambda q, k, v: ops.attention(q, k, v, bias=lambda i, j: late(i, j).to(q.device)),
+    "metric_attention": lambda q, k, v: ops.metric_attention(q, k[0, :, :8], causal=True) + 0 * v,
+    "linear_attention": lambda q, k, v: ops.linear_attention(q, k, v)[0],
+    "linear_attention, causal": lambda q, k, v: ops.linear_attention(q, k, v, causal=True)[0],
+    "dense_attention": lambda q, k, v: ops.dense_attention(q, k, causal=True)[0] + ops.dense_attention(k, v)[0],
+    "fourier_mix": lambda q, k, v: ops.fourier_mix((q + k + v)[0], impl="torch"),
+    "fourier_mix, matmul": lambda q, k, v: ops.fourier_mix((q + k + v)[0], impl="matmul"),
+    "pool_mix": lambda q, k, v: ops.pool_mix((q + k + v)[:, 0], mask_bl=MASK.to(q.device), causal=True)[0],
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_compiles_without_a_break(name):
+    torch._dynamo.reset()
+    given = [t.requires_grad_() for t in heads()]
+    compiled = torch.compile(CALLS[name], fullgraph=True, backend="aot_eager")
+    wanted, found = CALLS[name](*given), compiled(*given)
+    torch.testing.assert_close(found, wanted)
+    gradients = [torch.autograd.grad(y.square().sum(), given) for y in (found, wanted)]
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CALLS)
+def test_compiles_to_native_code(name):
+    torch._dynamo.reset()
+    given = [t.requires_grad_() for t in heads()]
+    compiled = torch.compile(CALLS[name], fullgraph=True)
+    wanted, found = CALLS[name](*given), compiled(*given)
+    torch.testing.assert_close(found, wanted)
+    gradients = [torch.autograd.grad(y.square().sum(), given) for y in (found, wanted)]
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_runs_on_the_meta_device(name):
+    given = heads(device="meta", requires_grad=True)
+    y = CALLS[name](*given)
+    assert y.shape == CALLS[name](*heads()).shape
+    y.sum().backward()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("name", CALLS)
+def test_finite_in_half_types(name, dtype):
+    given = [t.requires_grad_() for t in heads(dtype=dtype)]
+    if "biased" in name:
+        pytest.skip("the bias of this call is float32")
+    y = CALLS[name](*given)
+    assert y.dtype == dtype
+    assert y.isfinite().all()
+    assert all(g.isfinite().all() for g in torch.autograd.grad(y.float().mean(), given))

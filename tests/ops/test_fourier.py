@@ -1,0 +1,54 @@
+"""Fourier mixing against its formula."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from formers.ops import fourier_mix, plain, spectral
+from formers.testing.tolerance import assert_close_derived
+
+
+@pytest.mark.parametrize("impl", ["torch", "matmul"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize(("length", "width"), [(1, 1), (1, 6), (8, 1), (8, 6), (7, 6), (8, 5), (33, 17), (2, 2)])
+def test_equals_the_plain_form(randn, length, width, dtype, impl):
+    given = [randn(3, length, width)]
+    assert_close_derived(lambda x: fourier_mix(x, impl=impl), plain.fourier_mix, given, dtype=dtype)
+
+
+def test_plain_equals_the_transform(randn):
+    x = randn(2, 9, 14)
+    torch.testing.assert_close(plain.fourier_mix(x), torch.fft.fftn(x, dim=(1, 2)).real)
+
+
+def test_second_gradients(randn):
+    assert torch.autograd.gradgradcheck(lambda x: fourier_mix(x, impl="torch"), randn(1, 3, 4).requires_grad_())
+
+
+def test_strided_input(randn):
+    x = randn(2, 14, 9).mT
+    torch.testing.assert_close(fourier_mix(x, impl="torch"), fourier_mix(x.contiguous(), impl="matmul"))
+
+
+def test_a_table_made_for_inference_serves_training(randn):
+    spectral.tables.cache_clear()
+    with torch.inference_mode():
+        fourier_mix(randn(1, 5, 4), impl="matmul")
+    fourier_mix(randn(1, 5, 4).requires_grad_(), impl="matmul").sum().backward()
+
+
+def test_auto_goes_by_size(randn, caplog):
+    with caplog.at_level("DEBUG", logger="formers.ops"):
+        fourier_mix(randn(1, 8, 8))
+        fourier_mix(randn(2, 512, 64))
+    assert ["matmul" in message for message in caplog.messages] == [True, False]
+
+
+def test_wrong_arguments_are_explained(randn):
+    with pytest.raises(ValueError, match=r"expected 3 axes \(B, L, D\)"):
+        fourier_mix(randn(3, 4))
+    with pytest.raises(ValueError, match=r"at least one entry"):
+        fourier_mix(randn(3, 0, 4))
+    with pytest.raises(ValueError, match=r"no impl 'fft'; available: 'auto', 'torch', 'matmul', 'plain'"):
+        fourier_mix(randn(3, 4, 4), impl="fft")
