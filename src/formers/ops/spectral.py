@@ -87,8 +87,9 @@ def transform(x_bld: Tensor) -> Tensor:
 def by_matmul(x_bld: Tensor) -> Tensor:
     """C_L (x C_D) − S_L (x S_D)."""
     x = x_bld.to(torch.promote_types(x_bld.dtype, torch.float32))
-    cos_l, sin_l = tables(x.shape[1], x.dtype, x.device)
-    cos_d, sin_d = tables(x.shape[2], x.dtype, x.device)
+    made = tables.__wrapped__ if torch.compiler.is_compiling() else tables  # a compiler keeps what it makes
+    cos_l, sin_l = made(x.shape[1], x.dtype, x.device)
+    cos_d, sin_d = made(x.shape[2], x.dtype, x.device)
     return (cos_l @ (x @ cos_d) - sin_l @ (x @ sin_d)).to(x_bld.dtype)
 
 

@@ -1,0 +1,117 @@
+"""Linear and dense attention against their matrix products alone and against softmax attention; memory against length."""
+
+from __future__ import annotations
+
+import torch
+from benchmarks.harness import SEED, Row, compared, peak_bytes, product, publish, timings, train_step, verify
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention as sdpa
+
+from formers import ops
+from formers.ops import chunked, plain
+
+HEADS, WIDTH = 8, 64
+LENGTHS = (512, 2048, 8192)
+NOTES = (
+    "float32, B=1, H=8, K=V=64. The products alone: one square product with the floating-point operations of the forward "
+    f"pass, per head and token 4·K·V between chunks and, when causal, 2·C·(K+V) inside chunks of C={chunked.CHUNK}."
+)
+
+
+def causal(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return ops.linear_attention(q, k, v, causal=True)[0]
+
+
+def all_pairs(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return ops.linear_attention(q, k, v)[0]
+
+
+def dense(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return ops.dense_attention(q, k)[0]
+
+
+def dense_causal(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return ops.dense_attention(q, k, causal=True)[0]
+
+
+def softmax_causal(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return sdpa(q, k, v, is_causal=True)
+
+
+def inputs(length: int, *, grad: bool) -> list[Tensor]:
+    return [torch.rand(1, HEADS, length, WIDTH, requires_grad=grad) for _ in range(3)]
+
+
+def check() -> None:
+    verify(causal, lambda q, k, v: plain.linear_attention(q, k, v, causal=True)[0], inputs(257, grad=False))
+    verify(all_pairs, lambda q, k, v: plain.linear_attention(q, k, v)[0], inputs(257, grad=False))
+    verify(dense, lambda q, k, v: plain.dense_attention(q, k)[0], inputs(257, grad=False))
+    verify(dense_causal, lambda q, k, v: plain.dense_attention(q, k, causal=True)[0], inputs(257, grad=False))
+
+
+def flops(length: int, *, inside: bool) -> float:
+    return HEADS * length * (4 * WIDTH * WIDTH + inside * 2 * chunked.CHUNK * 2 * WIDTH)
+
+
+def forward_rows(length: int) -> list[Row]:
+    given = inputs(length, grad=False)
+    calls = {
+        "linear, causal": lambda: causal(*given),
+        "linear, all pairs": lambda: all_pairs(*given),
+        "dense, causal": lambda: dense_causal(*given),
+        "dense, all pairs": lambda: dense(*given),
+        "products alone, causal": product(flops(length, inside=True)),
+        "products alone, all pairs": product(flops(length, inside=False)),
+    }
+    with torch.no_grad():
+        times = timings(calls, repeats=15)
+    rows = []
+    for name in list(calls)[:4]:
+        kind = name.split(", ")[1]
+        limit = 3.0 if length >= 2048 else None
+        rows.append(compared(f"{name}, forward", f"L={length}", times, name, f"products alone, {kind}", limit))
+    return rows
+
+
+def training_rows(length: int) -> list[Row]:
+    given = inputs(length, grad=True)
+    functions = {"linear, causal": causal, "dense, causal": dense_causal, "SDPA, causal": softmax_causal}
+    functions |= {"linear, all pairs": all_pairs, "dense, all pairs": dense, "SDPA, all pairs": sdpa}
+    if length > 2048:
+        del functions["SDPA, all pairs"]  # half a minute for a known answer
+    used = {name: given[:2] if name.startswith("dense") else given for name in functions}
+    calls = {name: step(function, used[name], given) for name, function in functions.items()}
+    times = timings(calls, repeats=5, warmup=1)
+    limits = {512: 1.0, 2048: 1.0, 8192: 1 / 8}
+    rows = []
+    for name in ("linear, causal", "linear, all pairs", "dense, causal", "dense, all pairs"):
+        peer = f"SDPA, {name.split(', ')[1]}"
+        if peer in times:
+            limit = limits[length] if name == "linear, causal" else None
+            rows.append(compared(f"{name}, forward + backward", f"L={length}", times, name, peer, limit))
+    return rows
+
+
+def step(function, used: list[Tensor], given: list[Tensor]):  # type: ignore[no-untyped-def]
+    """One training step; dense attention takes no values."""
+    return train_step(lambda *t: function(*t, *given[len(t) :]), used)
+
+
+def memory_rows() -> list[Row]:
+    """Peak memory of forward + backward at twice the length."""
+    rows = []
+    for name, function in (("linear, causal", causal), ("linear, all pairs", all_pairs)):
+        short, long = (peak_bytes(train_step(function, inputs(n, grad=True))) / 2**20 for n in (4096, 8192))
+        rows.append(Row(f"{name}, peak memory", "L=8192", long, short, "itself at L=4096", 2.1, "MiB"))
+    return rows
+
+
+def main() -> None:
+    torch.manual_seed(SEED)
+    check()
+    rows = [row for length in LENGTHS for row in forward_rows(length) + training_rows(length)]
+    publish("linear", "Linear and dense attention", NOTES, rows + memory_rows())
+
+
+if __name__ == "__main__":
+    main()
