@@ -237,6 +237,19 @@ def test_the_installed_command_starts_quickly_and_takes_debug_anywhere(tmp_path:
     assert " torch" not in done.stderr
 
 
+def test_nothing_but_the_study_speaks(here: Path) -> None:
+    program = "from formers.cli import main; main()"
+    words = [sys.executable, "-c", program, "ablate", "sort(length=8)", "--vary", "mixer=softmax", *TINY]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*words, "--folder", "study"], capture_output=True, text=True, cwd=here, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    assert done.stdout.startswith("softmax: 4 steps\n")
+    assert done.stdout.splitlines()[-1].startswith("report: ")
+
+
 def test_stopping_says_how_to_go_on(command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     from formers.lab import Stopped
 

@@ -35,6 +35,8 @@ class Shakespeare(Task):
     windows of `length`, in which each character is predicted once; the last 5 % is kept for testing.
     """
 
+    length: int = 64
+    "Characters in a window."
     path: str | None = None
     "A UTF-8 text file to learn from; None is Tiny Shakespeare, which comes with the library."
 
@@ -51,7 +53,7 @@ class Shakespeare(Task):
         "pool: mixer=pool",
         "identity: mixer=identity",
     )
-    budget: ClassVar[dict[str, float]] = {"steps": 300, "batch_size": 16, "learning_rate": 3e-3}
+    budget: ClassVar[dict[str, float]] = {"steps": 1000, "batch_size": 16, "learning_rate": 1e-2}
 
     def check(self) -> None:
         if self.length < 2:
@@ -61,11 +63,17 @@ class Shakespeare(Task):
 
     def base(self) -> TransformerConfig:
         from formers.models import TransformerConfig
-        from formers.positions import Learned  # acts on the input, so every mixer takes it
+        from formers.positions import Sinusoidal
 
-        size = len(self.text.characters)
         return TransformerConfig(
-            vocab_size=size, width=64, depth=3, heads=4, position=Learned(), context_length=self.length
+            vocab_size=len(self.text.characters),
+            width=64,
+            depth=3,
+            heads=4,
+            position=Sinusoidal(),  # acts on the input, so every mixer takes it, and knows no last position
+            context_length=self.length,
+            tie_word_embeddings=False,  # 65 characters need no shared table
+            initializer_range=0.1,  # about 1/√width; the usual 0.02 suits widths in the thousands
         )
 
     @property
