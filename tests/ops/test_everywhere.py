@@ -97,3 +97,22 @@ def test_finite_in_half_types(name, dtype):
     assert y.dtype == dtype
     assert y.isfinite().all()
     assert all(g.isfinite().all() for g in torch.autograd.grad(y.float().mean(), given))
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in CALLS if "attention" not in name or name.startswith(("linear", "dense"))]
+)
+def test_autocast_does_not_narrow_what_is_summed_in_float32(name):
+    given = [t.requires_grad_() for t in heads()]
+    wanted = CALLS[name](*given)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = CALLS[name](*given)
+    assert found.dtype == wanted.dtype
+    torch.testing.assert_close(found, wanted)
+
+
+def test_metric_attention_under_autocast():
+    p, m = torch.rand(1, 2, 9, 8), torch.eye(8).repeat(2, 1, 1)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        for given in (p, p.bfloat16()):
+            assert ops.metric_attention(given, m, causal=True).isfinite().all()

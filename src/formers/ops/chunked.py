@@ -22,6 +22,8 @@ from torch import Tensor, bmm
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
+from formers.ops.precision import wide, without_autocast
+
 CHUNK = 64
 """The most tokens in a chunk: where the work inside chunks, ∝ C, is about that between them, ∝ head width."""
 TOKENS_AT_ONCE = 8192
@@ -62,8 +64,9 @@ class CausalLinear(torch.autograd.Function):
         q, k, v, s0, z0 = inputs
         grads = [None if t is None else torch.empty_like(t) for t in inputs]
         for i in pieces(q):
-            piece = Piece(q[i], k[i], v[i], s0[i], None if z0 is None else z0[i])
-            found = piece.gradients(gy[i], gs[i], None if gz is None else gz[i], ctx.floor)
+            with without_autocast(q.device):
+                piece = Piece(q[i], k[i], v[i], s0[i], None if z0 is None else z0[i])
+                found = piece.gradients(gy[i], gs[i], None if gz is None else gz[i], ctx.floor)
             for whole, part in zip(grads, found, strict=True):
                 if whole is not None and part is not None:
                     whole[i] = part
@@ -99,7 +102,7 @@ class Piece:
 
     def cut(self, t_bhlx: Tensor) -> Tensor:
         """Into chunks, the last filled up with zeros."""
-        t_bhlx = t_bhlx.to(torch.promote_types(t_bhlx.dtype, torch.float32))
+        t_bhlx = t_bhlx.to(wide(t_bhlx.dtype))
         missing = self.count * self.chunk - t_bhlx.shape[2]
         t_bhlx = pad(t_bhlx, (0, 0, 0, missing)) if missing else t_bhlx
         return t_bhlx.reshape(-1, self.chunk, t_bhlx.shape[3])

@@ -9,7 +9,8 @@ from torch.nn.functional import pad
 from formers.ops import checks
 from formers.ops.chunked import guarded_reciprocal
 from formers.ops.dispatch import pick
-from formers.ops.linear import check_causal, check_state, hide, start, wide
+from formers.ops.linear import check_causal, check_state, hide, start
+from formers.ops.precision import wide
 from formers.ops.types import LinearState
 
 CHUNK = 64

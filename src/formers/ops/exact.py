@@ -36,7 +36,8 @@ def attention(
         causal: query i sees keys up to i + S − L only: the last query sees the last key.
         key_mask_bs: (B, S) bool, True where a key is real. What masked keys and values hold, NaN too, does not matter.
         bias: added to the scaled scores: a tensor that broadcasts to (B, H, L, S), where −inf hides a pair; or a function
-            `bias(start, stop)` giving rows `start … stop − 1`, (B or 1, H or 1, stop − start, S).
+            `bias(start, stop)` giving rows `start … stop − 1`, (B or 1, H or 1, stop − start, S), the same ones when it
+            is called again for the backward pass.
         scale: 1/√K by default.
         impl: "auto", "torch" (fused) or "plain" (from the formula).
 
@@ -72,7 +73,7 @@ def metric_attention(
 
     Args:
         p_bhlk: the one projection of the tokens (B, H, L, K).
-        m_hkk: a symmetric matrix per head (H, K, K).
+        m_hkk: a symmetric matrix per head (H, K, K), brought to the dtype of p.
         keys_bhsk: projections to attend to (B, H, S, K), a cache for example; p itself by default.
         causal, key_mask_bs, bias, scale, impl: as in `attention`.
 
@@ -85,8 +86,9 @@ def metric_attention(
     """
     keys = p_bhlk if keys_bhsk is None else keys_bhsk
     checks.sizes(p=(p_bhlk, "BHLK"), m=(m_hkk, "HKK"), keys=(keys, "BHSK"))
-    checks.same_dtype(p=p_bhlk, m=m_hkk, keys=keys)
-    q_bhlk = p_bhlk @ m_hkk
+    checks.same_dtype(p=p_bhlk, keys=keys)
+    q_bhlk = p_bhlk @ m_hkk.to(p_bhlk.dtype)
+    q_bhlk = q_bhlk.to(p_bhlk.dtype)  # autocast may have made it narrower
     return attention(q_bhlk, keys, keys, causal=causal, key_mask_bs=key_mask_bs, bias=bias, scale=scale, impl=impl)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from formers.ops import checks, plain
 from formers.ops.chunked import CausalLinear, guarded_reciprocal
 from formers.ops.dispatch import pick
+from formers.ops.precision import wide, without_autocast
 from formers.ops.types import LinearState
 
 STATE_FROM = 1.0
@@ -55,9 +55,9 @@ def linear_attention(
     check_causal(causal, size["L"], size["S"])
     check_state(state, q_bhlm, v_bhsv, normalize)
     form = pick("linear_attention", impl, {"torch": chunked, "plain": plain.linear_attention})
-    return form(
-        q_bhlm, k_bhsm, v_bhsv, causal=causal, key_mask_bs=key_mask_bs, state=state, normalize=normalize, floor=floor
-    )
+    options = {"causal": causal, "key_mask_bs": key_mask_bs, "state": state, "normalize": normalize, "floor": floor}
+    with without_autocast(q_bhlm.device):
+        return form(q_bhlm, k_bhsm, v_bhsv, **options)
 
 
 def dense_attention(
@@ -96,7 +96,8 @@ def dense_attention(
     checks.mask("key_mask_bs", key_mask_bs, x_bhsk.shape[0], x_bhsk.shape[2])
     check_state(state, q_bhlk, x_bhsk, False)
     form = pick("dense_attention", impl, {"torch": through_scores})
-    return form(q_bhlk, x_bhsk, key_mask_bs=key_mask_bs, state=state)
+    with without_autocast(q_bhlk.device):
+        return form(q_bhlk, x_bhsk, key_mask_bs=key_mask_bs, state=state)
 
 
 def check_causal(causal: bool, length: int, keys: int) -> None:
@@ -120,11 +121,6 @@ def check_state(state: LinearState | None, q: Tensor, v: Tensor, normalize: bool
         )
     if normalize and state.z_bhm is None:
         raise ValueError("state has no z_bhm: it comes from normalize=False; go on with normalize=False, or start anew")
-
-
-def wide(dtype: torch.dtype) -> torch.dtype:
-    """What sums are held in: float32 for half types, else the type itself."""
-    return torch.promote_types(dtype, torch.float32)
 
 
 def hide(t_bhsm: Tensor, key_mask_bs: Tensor | None) -> Tensor:

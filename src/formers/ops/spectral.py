@@ -12,6 +12,7 @@ from torch import Tensor
 
 from formers.ops import checks, plain
 from formers.ops.dispatch import pick
+from formers.ops.precision import wide, without_autocast
 
 MATMUL_UP_TO = 1 << 20
 """Two matrix products are faster than a transform while B·L·D·(L + D), half their multiplications, is at most this: they
@@ -52,8 +53,7 @@ def fourier_mix(x_bld: Tensor, *, impl: str = "auto") -> Tensor:
 
 
 def by_transform(x_bld: Tensor) -> Tensor:
-    wide = x_bld.to(torch.promote_types(x_bld.dtype, torch.float32))
-    return RealFourier.apply(wide).to(x_bld.dtype)
+    return RealFourier.apply(x_bld.to(wide(x_bld.dtype))).to(x_bld.dtype)
 
 
 class RealFourier(torch.autograd.Function):
@@ -86,11 +86,12 @@ def transform(x_bld: Tensor) -> Tensor:
 
 def by_matmul(x_bld: Tensor) -> Tensor:
     """C_L (x C_D) − S_L (x S_D)."""
-    x = x_bld.to(torch.promote_types(x_bld.dtype, torch.float32))
+    x = x_bld.to(wide(x_bld.dtype))
     made = tables.__wrapped__ if torch.compiler.is_compiling() else tables  # a compiler keeps what it makes
     cos_l, sin_l = made(x.shape[1], x.dtype, x.device)
     cos_d, sin_d = made(x.shape[2], x.dtype, x.device)
-    return (cos_l @ (x @ cos_d) - sin_l @ (x @ sin_d)).to(x_bld.dtype)
+    with without_autocast(x.device):
+        return (cos_l @ (x @ cos_d) - sin_l @ (x @ sin_d)).to(x_bld.dtype)
 
 
 @lru_cache(maxsize=32)
