@@ -76,9 +76,9 @@ def transform(x_bld: Tensor) -> Tensor:
     """Columns 0 … D/2 by a real-input transform; the others repeat them backwards, y[n, D − d] = y[−n, d]."""
     half = torch.fft.rfft2(x_bld, dim=(1, 2)).real
     computed = half.shape[2]
-    implied = half[:, :, 1 : x_bld.shape[2] - computed + 1]
     y = torch.empty_like(x_bld, memory_format=torch.contiguous_format)
     y[:, :, :computed] = half
+    implied = y[:, :, 1 : x_bld.shape[2] - computed + 1]  # read from y: half is every other number of a complex tensor
     y[:, :1, computed:] = implied[:, :1].flip(1, 2)  # −0 is 0: the first row repeats itself
     y[:, 1:, computed:] = implied[:, 1:].flip(1, 2)
     return y
