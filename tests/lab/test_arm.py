@@ -15,6 +15,7 @@ def test_vary_combines_every_alternative() -> None:
 
 def test_numbers_keep_their_axis_in_the_name() -> None:
     assert [arm.name for arm in vary(mixer=["softmax"], depth=[1, 2])] == ["softmax, depth=1", "softmax, depth=2"]
+    assert [arm.name for arm in vary(mixer=[["softmax", "pool"], "linear"])] == ["[softmax, pool]", "linear"]
 
 
 def test_arms_read_back_from_their_text() -> None:

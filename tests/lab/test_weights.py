@@ -8,7 +8,8 @@ from formers.lab.weights import seeded_model
 
 
 def weights(swaps: dict[str, object], seed: int = 0) -> dict[str, torch.Tensor]:
-    study = Study(task="sort(length=8)", base={"width": 16, "heads": 2, "position": "learned"}, arms=(Arm("a", swaps),))
+    base = {"width": 16, "heads": 2, "position": "learned", "initializer_range": 0.02}
+    study = Study(task="sort(length=8)", base=base, arms=(Arm("a", swaps),))
     return dict(seeded_model(study.task, study.config(study.arms[0]), seed).named_parameters())
 
 

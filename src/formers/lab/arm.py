@@ -46,6 +46,10 @@ def vary(**axes: Sequence[Any]) -> tuple[Arm, ...]:
 
 def label(swaps: Mapping[str, Any]) -> str:
     """A name for an arm: parts speak for themselves, numbers need their axis."""
-    texts = {name: (value, value_text(choice(name, value))) for name, value in swaps.items()}
-    parts = {name for name, (value, _) in texts.items() if isinstance(choice(name, value), Part)}
-    return ", ".join(text if name in parts else f"{name}={text}" for name, (_, text) in texts.items())
+    return ", ".join(label_of(name, choice(name, value)) for name, value in swaps.items())
+
+
+def label_of(name: str, value: Any) -> str:
+    parts = value if isinstance(value, tuple) else (value,)
+    spoken = all(isinstance(part, Part) for part in parts)
+    return value_text(value) if spoken else f"{name}={value_text(value)}"

@@ -173,5 +173,5 @@ def budget_words(budget: Budget) -> list[str]:
     return [
         word
         for option in fields(budget)
-        for word in (f"--{option.name.replace('_', '-')}", f"{getattr(budget, option.name):g}")
+        for word in (f"--{option.name.replace('_', '-')}", str(getattr(budget, option.name)))
     ]
