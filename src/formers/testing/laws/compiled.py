@@ -16,8 +16,8 @@ from formers.testing.stage import SITE, abilities, build, directions, padding_ma
 
 
 def traces_whole(part: Part, site: Site = SITE) -> None:
-    """The compiler takes the forward pass in one graph, and the traced graph and its backward give the same numbers."""
-    same_when_compiled(part, site, "aot_eager")
+    """The compiler takes the forward pass in one graph, and what it took gives the same numbers. No kernel is compiled."""
+    same_when_compiled(part, site, "eager")
 
 
 def compiled_equals_eager(part: Part, site: Site = SITE) -> None:
@@ -60,8 +60,11 @@ class Renamed(nn.Module):
 def checkpointed_equals_plain(part: Part, site: Site = SITE) -> None:
     """Recomputing the forward pass during backward changes nothing, with dropout on."""
     for causal in directions(part):
-        module = build(part, causal=causal, site=replace(site, dropout=0.2)).train()
-        results = [trained(module, tokens(width=site.width), recompute) for recompute in (False, True)]
+        there = replace(site, dropout=0.2)
+        results = [  # a module each: one that has seen a training step may not be what it was
+            trained(build(part, causal=causal, site=there).train(), tokens(width=site.width), recompute)
+            for recompute in (False, True)
+        ]
         for name, want in results[0].items():
             assert_zero(results[1][name] - want, f"{part}: difference that recomputing makes to {name}")
 

@@ -2,60 +2,56 @@
 
 from __future__ import annotations
 
-import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from formers.part import Part
 from formers.site import Site
-from formers.testing.compare import assert_same
-from formers.testing.gradients import outputs_and_gradients
 from formers.testing.plain_ops import plain_ops
-from formers.testing.stage import BATCH, LENGTH, SITE, abilities, build, directions, padding_mask, tokens
+from formers.testing.stage import SITE, abilities, build, directions, padding_mask, tokens
+from formers.testing.tolerance import FLOOR, convert, error, evaluate, size, tolerances
+
+VANISHING = 1e-12
+"""A gradient this much smaller than the largest is zero in exact arithmetic, as that of a bias on the keys of a softmax:
+all of it is rounding, which is judged by what it is the rounding of."""
 
 
 def same_as_plain(part: Part, site: Site = SITE) -> None:
-    """Output and all gradients equal those of the plain forms of the ops, in float32 and in float64.
-
-    The plain form in float64 is the truth. What the plain form loses in float32 is allowed twice; in float64, as much less as
-    float64 is finer.
-    """
+    """Output and all gradients equal those of the plain forms of the ops, within twice what these lose in float32."""
     for causal in directions(part):
         module = build(part, causal=causal, site=site)
         for mask_bl in (None, padding_mask()) if "padding" in abilities(part) else (None,):
-            x = tokens(width=site.width)
-            if mask_bl is not None:  # in a block, what padding holds comes out again where it went in
-                x = x.masked_fill(~mask_bl[..., None], 0)
-            compare(
-                module,
-                x,
-                mask_bl,
-                f"{part}, {'causal' if causal else 'bidirectional'}{'' if mask_bl is None else ', padded'}",
-            )
+            how = f"{part}, {'causal' if causal else 'bidirectional'}{'' if mask_bl is None else ', padded'}"
+            for dtype in (torch.float32, torch.float64):
+                try:
+                    compare(module.to(dtype), tokens(width=site.width), mask_bl, dtype)
+                except AssertionError as error:
+                    raise AssertionError(f"{how}: {error}") from None
 
 
-def compare(module: nn.Module, x: Tensor, mask_bl: Tensor | None, what: str) -> None:
-    truth = run(module.double(), x, mask_bl, plain=True)
-    fast = run(module.double(), x, mask_bl, plain=False)
-    rough = run(module.float(), x.float(), mask_bl, plain=True)
-    fast_rough = run(module.float(), x.float(), mask_bl, plain=False)
-    module.double()
-    ratio = torch.finfo(torch.float64).eps / torch.finfo(torch.float32).eps
-    for name, want in truth.items():
-        lost = error(rough[name], want)
-        assert_same(fast_rough[name].double(), want, f"{what}: {name} in float32", 2 * lost)
-        assert_same(fast[name], want, f"{what}: {name} in float64", 2 * lost * ratio)
+def compare(module: nn.Module, x: Tensor, mask_bl: Tensor | None, dtype: torch.dtype) -> None:
+    """The module against itself on plain ops; its parameters and floating-point buffers are inputs like the tokens."""
+    names = [name for name, _ in [*module.named_parameters(), *module.named_buffers()]]
+    values = [value.detach() for value in [*module.parameters(), *module.buffers()]]
+    real_bl = mask_bl if mask_bl is not None else torch.ones(x.shape[:2], dtype=torch.bool)
 
+    def fast(x: Tensor, *values: Tensor) -> Any:
+        y, _ = functional_call(module, dict(zip(names, values, strict=True)), (x,), {"mask_bl": mask_bl})
+        return y[real_bl]
 
-def run(module: nn.Module, x: Tensor, mask_bl: Tensor | None, *, plain: bool) -> dict[str, Tensor]:
-    if not plain:
-        return outputs_and_gradients(module, x, mask_bl=mask_bl)
-    with plain_ops():
-        return outputs_and_gradients(module, x, mask_bl=mask_bl)
+    def plain(x: Tensor, *values: Tensor) -> Any:
+        with plain_ops():
+            return fast(x, *values)
 
-
-def error(rough: Tensor, truth: Tensor) -> float:
-    """The error of the plain form: at least what a sum over all tokens loses, however lucky the plain form was."""
-    least = math.sqrt(BATCH * LENGTH) * torch.finfo(rough.dtype).eps * float(truth.abs().max())
-    return max(float((rough.double() - truth).abs().max()), least)
+    inputs, labels = [x, *values], ["the input", *names]
+    allowed = tolerances(plain, inputs, dtype, labels, True)
+    rounded = convert(inputs, dtype)
+    exact = evaluate(plain, rounded, torch.float64, labels, True)
+    largest = max(size(value) for value in exact.values())
+    for name, value in evaluate(fast, rounded, dtype, labels, True).items():
+        off, zero = error(value, exact[name]), size(exact[name]) < VANISHING * largest
+        bound = FLOOR * torch.finfo(dtype).eps * largest if zero else allowed[name]
+        assert off <= bound, f"{name} is off by {off:.3g} in {dtype}; {bound:.3g} is allowed"

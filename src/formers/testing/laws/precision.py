@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from formers.part import Part
 from formers.site import Site
@@ -23,21 +21,21 @@ def finite_in_half(part: Part, site: Site = SITE) -> None:
         for dtype in (torch.float16, torch.bfloat16):
             module = build(part, causal=causal, site=site, dtype=dtype)
             for scale in SCALES:
-                all_finite(module, scale, site.width, dtype, f"{part} in {dtype}, inputs of size {scale:g}")
+                x = tokens(width=site.width, dtype=dtype) * scale
+                exact = build(part, causal=causal, site=site)
+                all_finite(module, exact, x, f"{part} in {dtype}, inputs of size {scale:g}")
             if "padding" in abilities(part):
                 masked_row_is_harmless(module, site.width, dtype, f"{part} in {dtype}")
 
 
-def all_finite(module: nn.Module, scale: float, width: int, dtype: torch.dtype, what: str) -> None:
-    x = tokens(width=width, dtype=dtype) * scale
-    found = outputs_and_gradients(module, x)
-    exact = outputs_and_gradients(copy.deepcopy(module).double(), x.double())
-    reach = torch.finfo(dtype).max / 16
-    if any(float(tensor.abs().max()) > reach for tensor in exact.values()):
+def all_finite(module: nn.Module, exact: nn.Module, x: Tensor, what: str) -> None:
+    found, true = outputs_and_gradients(module, x), outputs_and_gradients(exact, x.double())
+    reach = torch.finfo(x.dtype).max / 16
+    if any(float(tensor.abs().max()) > reach for tensor in true.values()):
         return  # what lies beyond the dtype cannot be finite in it: a norm's gradient at nothing is 1/ε
     for name, tensor in found.items():
         assert_finite(tensor, f"{what}: {name}")
-        assert tensor.dtype == dtype, f"{what}: {name} is {tensor.dtype}"
+        assert tensor.dtype == x.dtype, f"{what}: {name} is {tensor.dtype}"
 
 
 def masked_row_is_harmless(module: nn.Module, width: int, dtype: torch.dtype, what: str) -> None:

@@ -1,0 +1,141 @@
+"""Every part of the catalogue keeps every law that its abilities demand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from formers.catalogue import AXES, CATALOGUE
+from formers.ffn import Glu
+from formers.mixers import Dense, Linear, Metric, Pool, Softmax, Taylor2
+from formers.norms import LayerNorm, MaxNorm
+from formers.part import ABILITIES, Part, Unsupported
+from formers.positions import Alibi, Cosine, Learned, Rotary, Sinusoidal
+from formers.site import Site
+from formers.testing import LAWS, SITE, SLOW_LAWS, check, laws_of
+from formers.testing.laws import (
+    cannot_see_the_future,
+    compiled_equals_eager,
+    one_pass_equals_pieces,
+    padding_does_not_matter,
+    same_as_plain,
+    state_is_a_value,
+    traces_whole,
+    trims_as_promised,
+    two_ranks_equal_one_for,
+)
+
+PARTS = [kind() for kind in CATALOGUE]
+VARIANTS = [
+    Softmax(kv_heads=1, bias=True),
+    Metric(positive=True),
+    Dense(heads=3),
+    Dense(order="scores"),
+    Linear(normalize=False),
+    Pool(window=5),
+    Sinusoidal(how="concatenate", width=6),
+    Learned(beyond="copy"),
+    Rotary(layout="interleaved", fraction=0.5, offset=3),
+    Rotary(scaling="yarn", factor=4, trained_length=64),
+    Rotary(scaling="ntk", factor=2),
+    Cosine(wave="cos-sin"),
+    LayerNorm(bias=False),
+    MaxNorm(weight="before"),
+    Glu(bias=True, activation="sigmoid"),
+]
+"""Parts with options away from their defaults, where these change what runs."""
+TOGETHER = [
+    (Softmax(kv_heads=1), Alibi()),
+    (Softmax(), Rotary()),
+    (Metric(), Rotary()),
+    (Metric(), Alibi()),
+    (Dense(), Rotary()),
+    (Dense(), Cosine()),
+    (Linear(feature=Taylor2()), Rotary()),
+    (Pool(), Cosine()),
+]
+"""Mixers with positions that reach into their states."""
+CORE = (
+    same_as_plain,
+    cannot_see_the_future,
+    padding_does_not_matter,
+    one_pass_equals_pieces,
+    state_is_a_value,
+    trims_as_promised,
+)
+
+
+def cases(parts: list[Any]) -> list[Any]:
+    return [pytest.param(part, law, id=f"{part}-{law.__name__}") for part in parts for law in laws_of(part)]
+
+
+@pytest.mark.parametrize(("part", "law"), cases(PARTS))
+def test_every_part_keeps_its_laws(part: Part, law: Any) -> None:
+    law(part, SITE)
+
+
+@pytest.mark.parametrize("part", VARIANTS, ids=str)
+def test_options_keep_the_laws(part: Part) -> None:
+    check(part)
+
+
+@pytest.mark.parametrize("law", CORE[1:], ids=lambda law: law.__name__)
+def test_an_even_window_keeps_the_causal_laws(law: Any) -> None:
+    class _Causal(Pool):
+        can = Pool.can - {"bidirectional"}  # an even window has no middle
+
+    law(_Causal(window=6), SITE)
+
+
+@pytest.mark.parametrize("law", CORE, ids=lambda law: law.__name__)
+@pytest.mark.parametrize(("mixer", "position"), TOGETHER, ids=lambda part: str(part))
+def test_mixers_keep_the_laws_with_positions(mixer: Part, position: Any, law: Any) -> None:
+    law(mixer, Site(width=24, heads=3, causal=False, context_length=128, position=position))
+
+
+def test_every_ability_is_demanded_by_a_law() -> None:
+    demanded = frozenset().union(*LAWS.values())
+    inside = {"bidirectional", "padding", "trim", "qk_position", "score_position"}  # laws look at these themselves
+    assert ABILITIES.keys() - inside <= demanded
+
+
+def test_a_part_of_an_unknown_axis_has_no_laws() -> None:
+    class _Axis(Part):
+        pass
+
+    with pytest.raises(TypeError, match="no law knows how to build"):
+        laws_of(_Axis())
+
+
+def test_every_axis_has_a_host() -> None:
+    assert all(laws_of(next(part for part in PARTS if isinstance(part, axis))) for axis in AXES.values())
+
+
+@pytest.mark.parametrize("part", PARTS, ids=str)
+def test_every_part_traces_whole(part: Part) -> None:
+    traces_whole(part, SITE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", PARTS, ids=str)
+def test_every_part_compiles(part: Part) -> None:
+    compiled_equals_eager(part, SITE)
+
+
+def test_two_ranks_train_as_one() -> None:
+    two_ranks_equal_one_for([Softmax(), Linear()])
+
+
+@pytest.mark.slow
+def test_every_part_trains_on_two_ranks() -> None:
+    two_ranks_equal_one_for(PARTS)
+
+
+def test_slow_laws_come_last_and_only_when_asked_for() -> None:
+    assert set(laws_of(Softmax())).isdisjoint(SLOW_LAWS)
+    assert set(laws_of(Softmax(), slow=True)) >= set(SLOW_LAWS)
+
+
+def test_unsupported_is_a_value_error() -> None:
+    assert issubclass(Unsupported, ValueError)
