@@ -129,7 +129,8 @@ def fused(
         y = sdpa(q, k, v, is_causal=causal, scale=scale, enable_gqa=q.shape[1] != k.shape[1])
     else:
         y = by_blocks(q, k, v, causal, bias, scale)
-    return pad(y[..., :width], (0, 0, blind, 0))
+    y = y if y.shape[3] == width else y[..., :width]
+    return pad(y, (0, 0, blind, 0)) if blind else y  # padding by nothing would still copy
 
 
 def rows_from(first: int, bias: Bias) -> Bias:
@@ -164,6 +165,8 @@ def fold_mask(
 def same_width(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """q, k and v filled up with zeros to one width, which the fused kernels want."""
     gap = v.shape[3] - q.shape[3]
+    if gap == 0:
+        return q, k, v
     return (pad(q, (0, gap)), pad(k, (0, gap)), v) if gap > 0 else (q, k, pad(v, (0, -gap)))
 
 
