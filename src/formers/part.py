@@ -158,7 +158,7 @@ def find(axis: type[Part], name: str) -> type[Any]:
     """The member of an axis with this name (`squared_relu` or `SquaredRelu`); an unknown one raises with the nearest."""
     kinds = axis.kinds() or (axis,)
     for kind in (axis, *kinds):
-        if name in (kind.name(), kind.__name__) and hasattr(kind, "build"):
+        if name in (kind.name(), kind.__name__) and not (Part in kind.__bases__ and kind.kinds()):
             return kind
     check_names(axis.name(), [name], [kind.name() for kind in kinds], word="member")
     raise ValueError(f"{name} is an axis, not a part; {example(axis)}")

@@ -91,5 +91,5 @@ class Taylor2Module(nn.Module):
         x = x_bhlk * self.width**-0.25
         rows, columns = torch.triu_indices(self.width, self.width, device=x.device)
         # (q·k)² = Σ_a q_a²k_a² + 2 Σ_{a<b} q_a q_b k_a k_b; half of it, split evenly between φ(q) and φ(k):
-        weight = torch.where(rows == columns, math.sqrt(0.5), 1.0).to(x.dtype)
+        weight = torch.ones_like(rows, dtype=x.dtype).masked_fill(rows == columns, math.sqrt(0.5))
         return torch.cat([torch.ones_like(x[..., :1]), x, x[..., rows] * x[..., columns] * weight], -1)
