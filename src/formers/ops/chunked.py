@@ -26,8 +26,8 @@ from formers.ops.precision import wide, without_autocast
 
 CHUNK = 64
 """The most tokens in a chunk: where the work inside chunks, ∝ C, is about that between them, ∝ head width."""
-TOKENS_AT_ONCE = 8192
-"""Heads × tokens in a piece on a CPU, so that the scores and states of a piece stay in its cache."""
+TOKENS_AT_ONCE = 2048
+"""Heads × tokens in a piece on a CPU, one head at least, so that its scores and states stay in the cache."""
 
 
 def guarded_reciprocal(d: Tensor, floor: float) -> Tensor:
