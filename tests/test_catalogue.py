@@ -1,0 +1,33 @@
+"""The catalogue is whole: everything that can be built is in it, once, under its axis."""
+
+from __future__ import annotations
+
+import formers
+from formers.catalogue import AXES, CATALOGUE, members
+from formers.part import Part
+
+
+def test_every_part_is_listed_once() -> None:
+    assert len(set(CATALOGUE)) == len(CATALOGUE)
+    for axis in AXES.values():
+        ours = [kind for kind in axis.kinds() if kind.__module__.startswith("formers.")]
+        assert set(members(axis)) == set(ours), f"{axis.name()}: listed and imported differ"
+
+
+def test_every_part_has_an_axis() -> None:
+    assert {kind.axis for kind in CATALOGUE} == set(AXES.values())
+    assert all(issubclass(axis, Part) for axis in AXES.values())
+
+
+def test_names_are_unique_within_an_axis() -> None:
+    for axis in AXES.values():
+        names = [kind.name() for kind in members(axis)]
+        assert len(set(names)) == len(names)
+
+
+def test_every_part_has_defaults() -> None:
+    assert [kind() for kind in CATALOGUE]
+
+
+def test_the_library_offers_it() -> None:
+    assert formers.CATALOGUE is CATALOGUE

@@ -1,0 +1,53 @@
+"""Feed-forwards against their formulas in float64."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+import torch
+
+from formers.ffn import ACTIVATIONS, Activation, Glu, Mlp
+from formers.testing import SITE, assert_same, tokens
+
+X = tokens()
+FORMULAS = {
+    "gelu": lambda x: x * 0.5 * (1 + torch.erf(x / 2**0.5)),
+    "gelu_tanh": lambda x: 0.5 * x * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (x + 0.044715 * x**3))),
+    "relu": lambda x: x * (x > 0),
+    "squared_relu": lambda x: x**2 * (x > 0),
+    "silu": lambda x: x / (1 + torch.exp(-x)),
+    "sigmoid": lambda x: 1 / (1 + torch.exp(-x)),
+    "tanh": lambda x: (torch.exp(2 * x) - 1) / (torch.exp(2 * x) + 1),
+    "identity": lambda x: x,
+}
+
+
+def test_every_activation_has_a_formula() -> None:
+    assert set(get_args(Activation)) == ACTIVATIONS.keys() == FORMULAS.keys()
+
+
+@pytest.mark.parametrize("activation", FORMULAS)
+def test_mlp(activation: Activation) -> None:
+    m = Mlp(expand=1.5, activation=activation).build(SITE).double()
+    hidden = FORMULAS[activation](X @ m.up_proj.weight.T + m.up_proj.bias)
+    assert hidden.shape[-1] == 36
+    assert_same(m(X), hidden @ m.down_proj.weight.T + m.down_proj.bias, f"mlp with {activation}")
+
+
+@pytest.mark.parametrize("activation", FORMULAS)
+def test_glu(activation: Activation) -> None:
+    m = Glu(expand=2, activation=activation).build(SITE).double()
+    hidden = FORMULAS[activation](X @ m.gate_proj.weight.T) * (X @ m.up_proj.weight.T)
+    assert_same(m(X), hidden @ m.down_proj.weight.T, f"glu with {activation}")
+
+
+def test_glu_has_the_parameters_of_an_mlp() -> None:
+    count = lambda part: sum(p.numel() for p in part.build(SITE).parameters())  # noqa: E731
+    assert count(Glu()) == count(Mlp(bias=False))
+
+
+@pytest.mark.parametrize("part", [Mlp(expand=0), Glu(expand=-1)], ids=str)
+def test_a_width_of_nothing_is_refused(part: Mlp | Glu) -> None:
+    with pytest.raises(ValueError, match="expand must be positive"):
+        part.build(SITE)
