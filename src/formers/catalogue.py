@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from formers.ffn import Ffn, Glu, Mlp
 from formers.mixers import (
+    ArcCosine,
     Dense,
     Elu,
     Exp,
+    Favor,
     FeatureMap,
     Fourier,
     Identity,
     Linear,
     Metric,
     Mixer,
+    Performer,
     Pool,
     Quadratic,
+    RandomFourier,
     Relu,
+    Rfa,
     Softmax,
     SquaredRelu,
     Taylor2,
@@ -41,6 +46,8 @@ CATALOGUE: tuple[type[Part], ...] = (
     Metric,
     Dense,
     Linear,
+    Performer,
+    Rfa,
     Fourier,
     Pool,
     Identity,
@@ -63,6 +70,9 @@ CATALOGUE: tuple[type[Part], ...] = (
     SquaredRelu,
     Exp,
     Taylor2,
+    Favor,
+    RandomFourier,
+    ArcCosine,
 )
 
 

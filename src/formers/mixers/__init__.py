@@ -7,14 +7,19 @@ from formers.mixers.identity import Identity
 from formers.mixers.linear import Linear
 from formers.mixers.metric import Metric
 from formers.mixers.mixer import Mixer, MixerModule
+from formers.mixers.performer import Performer
 from formers.mixers.pool import Pool
 from formers.mixers.quadratic import Quadratic
+from formers.mixers.random_features import ArcCosine, Favor, RandomFourier
+from formers.mixers.rfa import Rfa
 from formers.mixers.softmax import Softmax
 
 __all__ = [
+    "ArcCosine",
     "Dense",
     "Elu",
     "Exp",
+    "Favor",
     "FeatureMap",
     "Fourier",
     "Identity",
@@ -22,9 +27,12 @@ __all__ = [
     "Metric",
     "Mixer",
     "MixerModule",
+    "Performer",
     "Pool",
     "Quadratic",
+    "RandomFourier",
     "Relu",
+    "Rfa",
     "Softmax",
     "SquaredRelu",
     "Taylor2",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,10 @@ from formers.part import Part
 
 
 class FeatureMap(Part):
-    """φ of linear attention: similarity(q, k) = φ(q)·φ(k). Module: (B, H, L, K) → (B, H, L, M)."""
+    """φ of linear attention: similarity(q, k) = φ(q)·φ(k). Module: `forward(x_bhlk, query=False)` → (B, H, L, M)."""
+
+    needs_normalizer: ClassVar[bool] = False
+    "Whether a query's features are known only up to a factor, which a normaliser divides out."
 
     def build(self, width: int) -> nn.Module:
         """The module for queries and keys of this width K."""
@@ -22,6 +26,10 @@ class FeatureMap(Part):
     def count(self, width: int) -> int:
         """M, the number of features made of K."""
         return width
+
+    def floor(self) -> float:
+        """The smallest denominator that sums of these features should be divided by; see `linear_attention`."""
+        return 1e-18
 
 
 class Elu(FeatureMap):
@@ -78,7 +86,7 @@ class Elementwise(nn.Module):
         super().__init__()
         self.function = function
 
-    def forward(self, x_bhlk: Tensor) -> Tensor:
+    def forward(self, x_bhlk: Tensor, *, query: bool = False) -> Tensor:
         return self.function(x_bhlk)
 
 
@@ -87,7 +95,7 @@ class Taylor2Module(nn.Module):
         super().__init__()
         self.width = width
 
-    def forward(self, x_bhlk: Tensor) -> Tensor:
+    def forward(self, x_bhlk: Tensor, *, query: bool = False) -> Tensor:
         x = x_bhlk * self.width**-0.25
         rows, columns = torch.triu_indices(self.width, self.width, device=x.device)
         # (q·k)² = Σ_a q_a²k_a² + 2 Σ_{a<b} q_a q_b k_a k_b; half of it, split evenly between φ(q) and φ(k):

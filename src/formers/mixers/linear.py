@@ -10,6 +10,7 @@ from formers.mixers.features import Elu, FeatureMap
 from formers.mixers.heads import HeadMixer
 from formers.mixers.mixer import Mixer, MixerModule, seen_after
 from formers.ops import LinearState, linear_attention
+from formers.part import Unsupported
 from formers.site import Site
 from formers.state import State
 
@@ -26,6 +27,13 @@ class Linear(Mixer):
     "φ."
     normalize: bool = True
     "Whether to divide by φ(q_i)·Σ φ(k_j)."
+
+    def check(self) -> None:
+        if self.feature.needs_normalizer and not self.normalize:
+            raise Unsupported(
+                f"linear: {self.feature} knows a query's features up to a factor only, which the normaliser divides out; "
+                "use normalize=True, or another feature"
+            )
 
     def growth(self) -> float:
         return 1.0
@@ -45,18 +53,20 @@ class LinearMixer(HeadMixer):
     def __init__(self, site: Site, part: Linear):
         super().__init__(site)
         self.feature = part.feature.build(site.head_width)
-        self.normalize = part.normalize
+        self.normalize, self.floor = part.normalize, part.feature.floor()
 
     def mix(
         self, q: Tensor, k: Tensor, v: Tensor, state: State | None, mask_bl: Tensor | None, positions_bl: Tensor
     ) -> tuple[Tensor, State | None]:
+        phi_q, phi_k = self.feature(q, query=True), self.feature(k)
         y, sums = linear_attention(
-            self.feature(q),
-            self.feature(k),
-            v,
+            phi_q,
+            phi_k,
+            v.to(phi_k.dtype),  # features may be float32 where the model is not
             causal=self.causal,
             key_mask_bs=mask_bl,
             state=state.sums if isinstance(state, LinearStream) else None,
             normalize=self.normalize,
+            floor=self.floor,
         )
-        return y, LinearStream(seen_after(k[:, 0], mask_bl, state), sums) if self.causal else None
+        return y.to(v.dtype), LinearStream(seen_after(k[:, 0], mask_bl, state), sums) if self.causal else None

@@ -7,6 +7,7 @@ Each op takes `impl="auto" | "plain" | "torch"`: an explicit request never falls
 from formers.ops import plain
 from formers.ops.decayed import decayed_linear_attention
 from formers.ops.exact import attention, metric_attention
+from formers.ops.exponential import exp_features
 from formers.ops.linear import dense_attention, linear_attention
 from formers.ops.padding import Packing, compact, packing, spread
 from formers.ops.pool import pool_mix
@@ -22,6 +23,7 @@ __all__ = [
     "compact",
     "decayed_linear_attention",
     "dense_attention",
+    "exp_features",
     "fourier_mix",
     "linear_attention",
     "metric_attention",

@@ -10,7 +10,7 @@ from formers.ops import checks
 from formers.ops.chunked import guarded_reciprocal
 from formers.ops.dispatch import pick
 from formers.ops.linear import check_causal, check_state, hide, start
-from formers.ops.precision import wide
+from formers.ops.precision import wide, without_autocast
 from formers.ops.types import LinearState
 
 CHUNK = 64
@@ -56,7 +56,8 @@ def decayed_linear_attention(
     g = g if key_mask_bl is None else g.masked_fill(~key_mask_bl.unsqueeze(1), 0)
     form = pick("decayed_linear_attention", impl, {"torch": chunked, "plain": plain})
     s, z = start(q_bhlm, v_bhlv, state, normalize)
-    y, s, z = form(q_bhlm.to(g.dtype), k.to(g.dtype), v.to(g.dtype), g, s, z, floor)
+    with without_autocast(q_bhlm.device):
+        y, s, z = form(q_bhlm.to(g.dtype), k.to(g.dtype), v.to(g.dtype), g, s, z, floor)
     return y.to(q_bhlm.dtype), LinearState(s, z)
 
 
@@ -90,11 +91,11 @@ def chunked(
     missing = count * chunk - length
     q, k, v = (pad(t, (0, 0, 0, missing)).unflatten(2, (count, chunk)) for t in (q, k, v))
     g = pad(g, (0, missing)).unflatten(2, (count, chunk))
-    since = g.cumsum(-1)  # log decay from the chunk's start to each token
+    since = g.double().cumsum(-1)  # log decay from the chunk's start to each token; differences of these must stay exact
     later = torch.ones(chunk, chunk, dtype=torch.bool, device=q.device).triu(1)
-    between = (since.unsqueeze(-1) - since.unsqueeze(-2)).masked_fill(later, -torch.inf).exp()
+    between = (since.unsqueeze(-1) - since.unsqueeze(-2)).to(q.dtype).masked_fill(later, -torch.inf).exp()
     y = (q @ k.mT * between) @ v
-    to_end = (since[..., -1:] - since).exp().unsqueeze(-1)
+    to_end, since = (since[..., -1:] - since).to(q.dtype).exp().unsqueeze(-1), since.to(q.dtype)
     added, kept = (k * to_end).mT @ v, since[..., -1].exp()[..., None, None]
     starts = []
     for i in range(count):

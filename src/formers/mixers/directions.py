@@ -1,0 +1,70 @@
+"""Random directions that features and hashes project on: drawn, saved, and drawn anew as training goes on."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch import distributed as dist
+
+
+def draw(count: int, width: int, *, orthogonal: bool, device: torch.device | None = None) -> Tensor:
+    """`count` vectors ~ N(0, I) of this width, (M, K); with `orthogonal`, exactly so within each block of K of them.
+
+    Orthogonal ones are the rows of random rotations, with the lengths of independent Gaussian vectors: each is still
+    N(0, I), but together they cover the space evenly. Source: Yu et al. 2016, arXiv:1610.09072. O(M K²).
+    """
+    gaussian_mk = torch.randn(count, width, device=device)
+    if not orthogonal:
+        return gaussian_mk
+    blocks = -(-count // width)
+    rotations, triangles = torch.linalg.qr(torch.randn(blocks, width, width, device=device))
+    signs = triangles.diagonal(dim1=1, dim2=2).sign()  # makes the rotations uniform, whatever QR's convention
+    rows_mk = (rotations * signs.unsqueeze(1)).mT.reshape(-1, width)[:count]
+    return rows_mk * gaussian_mk.norm(dim=1, keepdim=True)
+
+
+class Directions(nn.Module):
+    """Random directions w, (M, K), for inputs of width K.
+
+    They are a buffer, saved with the model. With `redraw`, they are drawn anew at the start of the first training
+    pass after so many backward passes: those are counted, not forward ones, since a forward pass may be repeated during
+    the backward one and must then see the same directions. In eval mode nothing is drawn. All ranks get rank 0's draw.
+    """
+
+    left: Tensor
+    "Backward passes to go until the next draw; saved too, so that a resumed run draws when the first one would have."
+    w_mk: Tensor
+
+    def __init__(self, count: int, width: int, *, orthogonal: bool, redraw: int | None):
+        super().__init__()
+        self.orthogonal, self.redraw = orthogonal, redraw
+        self.register_buffer("w_mk", torch.empty(count, width))
+        if redraw is not None:
+            self.register_buffer("left", torch.empty((), dtype=torch.long))
+        self.init_weights(0.0)
+
+    def forward(self, x: Tensor, *, first: bool = True) -> Tensor:
+        """w (M, K) for projecting x, in its dtype. `first`: whether this is the first use in a forward pass, the one that draws and counts."""
+        if self.training and self.redraw is not None and first:
+            if int(self.left) <= 0:
+                self.init_weights(0.0)
+            if x.requires_grad and torch.is_grad_enabled():
+                x.register_hook(self.count)
+        return self.w_mk.to(x.dtype)
+
+    def count(self, gradient: Tensor) -> None:
+        self.left -= 1
+
+    @torch.no_grad()
+    def init_weights(self, std: float) -> None:
+        """Draws."""
+        count, width = self.w_mk.shape
+        self.w_mk.copy_(draw(count, width, orthogonal=self.orthogonal, device=self.w_mk.device))
+        if self.redraw is not None:
+            self.left.fill_(self.redraw)
+            if dist.is_available() and dist.is_initialized() and self.training and not self.w_mk.is_meta:
+                dist.broadcast(self.w_mk, 0)
+
+    def extra_repr(self) -> str:
+        count, width = self.w_mk.shape
+        return f"{count}, {width}, orthogonal={self.orthogonal}, redraw={self.redraw}"

@@ -1,0 +1,99 @@
+"""Random feature attention, plain and gated."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from formers.mixers.features import FeatureMap
+from formers.mixers.linear import Linear, LinearMixer, LinearStream
+from formers.mixers.mixer import Mixer, MixerModule, join_heads, seen_after, split_heads
+from formers.mixers.random_features import ArcCosine, RandomFourier
+from formers.ops import decayed_linear_attention
+from formers.site import Site
+from formers.state import State
+
+GATE = 30.0
+"""Gates beyond this are 1 to the last digit of float32."""
+
+
+class Rfa(Mixer):
+    """Softmax over cosines in linear time, on average: `linear(feature=random_fourier(…))`, and a gate that forgets.
+
+    With `gate`, S_t = g_t S_{t−1} + (1 − g_t) φ(k_t) v_tᵀ and the normaliser alike, g_t = sigmoid(w·x_t + b) per head:
+    recency, learned; causal only. O(L·M·K) time; streams with a state of M·V + M numbers per head. Denominators of the
+    Gaussian kernel may come near zero or below it; those of a size below exp(−2/σ²), which one key alone exceeds in the
+    exact kernel, count as that.
+    Source: Peng et al. 2021 (RFA), arXiv:2103.02143.
+    """
+
+    can = Linear.can
+    features: int | None = None
+    "M; 2·K unless given, sines and cosines together."
+    kernel: Literal["gaussian", "arccos"] = "gaussian"
+    "Which similarity: see `random_fourier` and `arc_cosine`."
+    sigma: float = 1.0
+    "σ of the Gaussian kernel exp((q̂·k̂ − 1)/σ²): small ones sharpen."
+    gate: bool = False
+    "Whether what came before fades, by a factor that each token sets."
+    redraw: int | None = 1
+    "Training steps between draws of new directions; None keeps the first. Never in eval mode."
+
+    def check(self) -> None:
+        if self.kernel == "arccos" and self.sigma != type(self).sigma:
+            raise ValueError(f"rfa: sigma is for kernel='gaussian', but sigma={self.sigma} was given with 'arccos'")
+        if self.gate:
+            object.__setattr__(self, "can", type(self).can - {"bidirectional", "order_blind"})
+        self.linear()
+
+    def linear(self) -> Linear:
+        """The same mixer without its gate, spelt out."""
+        feature: FeatureMap = (
+            RandomFourier(features=self.features, sigma=self.sigma, redraw=self.redraw)
+            if self.kernel == "gaussian"
+            else ArcCosine(features=self.features, redraw=self.redraw)
+        )
+        return Linear(feature=feature)
+
+    def growth(self) -> float:
+        return 1.0
+
+    def module(self, site: Site) -> MixerModule:
+        return GatedLinearMixer(site, self.linear()) if self.gate else LinearMixer(site, self.linear())
+
+
+class GatedLinearMixer(LinearMixer):
+    """Linear attention whose sums fade as each token says."""
+
+    def __init__(self, site: Site, part: Linear):
+        super().__init__(site, part)
+        self.gate_proj = nn.Linear(site.width, site.heads)
+
+    def forward(
+        self,
+        x_bld: Tensor,
+        state: State | None = None,
+        *,
+        mask_bl: Tensor | None = None,
+        positions_bl: Tensor | None = None,
+    ) -> tuple[Tensor, State | None]:
+        x_bld, positions_bl = self.enter(x_bld, state, mask_bl, positions_bl)
+        q, k, v = (split_heads(project(x_bld), self.heads) for project in (self.q_proj, self.k_proj, self.v_proj))
+        if self.head_position is not None:
+            q, k = self.head_position(q, positions_bl), self.head_position(k, positions_bl)
+        phi_q, phi_k = self.feature(q, query=True), self.feature(k)
+        gate_bhl = self.gate_proj(x_bld).mT.to(phi_k.dtype)
+        y, sums = decayed_linear_attention(
+            phi_q
+            * (1 + gate_bhl.clamp(max=GATE).exp()).unsqueeze(-1),  # 1/(1 − g): denominators as large as without gate
+            phi_k * torch.sigmoid(-gate_bhl).unsqueeze(-1),  # 1 − g
+            v.to(phi_k.dtype),
+            F.logsigmoid(gate_bhl),
+            key_mask_bl=mask_bl,
+            state=state.sums if isinstance(state, LinearStream) else None,
+            floor=self.floor,
+        )
+        return self.o_proj(join_heads(y.to(v.dtype))), LinearStream(seen_after(x_bld, mask_bl, state), sums)
