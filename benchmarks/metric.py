@@ -30,7 +30,8 @@ def rows_at(length: int) -> list[Row]:
 
 def main() -> None:
     torch.manual_seed(SEED)
-    verify(ops.metric_attention, plain.metric_attention, inputs(129)[0])
+    m = torch.randn(HEADS, WIDTH, WIDTH) / WIDTH**0.5  # scores of about unit size, as softmax attention has
+    verify(ops.metric_attention, plain.metric_attention, [inputs(129)[0][0], (m + m.mT) / 2**0.5])
     rows = [row for length in (512, 2048, 8192) for row in rows_at(length)]
     short, long = (peak_bytes(train_step(ops.metric_attention, inputs(n)[0])) / 2**20 for n in (1024, 2048))
     rows.append(Row("metric, peak memory", "L=2048", long, short, "itself at L=1024", 2.1, "MiB"))

@@ -79,8 +79,9 @@ def transform(x_bld: Tensor) -> Tensor:
     y = torch.empty_like(x_bld, memory_format=torch.contiguous_format)
     y[:, :, :computed] = half
     implied = y[:, :, 1 : x_bld.shape[2] - computed + 1]  # read from y: half is every other number of a complex tensor
-    y[:, :1, computed:] = implied[:, :1].flip(1, 2)  # −0 is 0: the first row repeats itself
-    y[:, 1:, computed:] = implied[:, 1:].flip(1, 2)
+    backwards = implied.flip(1, 2)
+    y[:, 1:, computed:] = backwards[:, :-1]
+    y[:, :1, computed:] = backwards[:, -1:]  # −0 is 0: the first row repeats itself
     return y
 
 
