@@ -48,7 +48,7 @@ def flops_per_token(model: FormersModel, length: int) -> float:
     """
     ids = torch.zeros(1, length, dtype=torch.long, device="meta")
     with FlopCounterMode(display=False, custom_mapping=FFTS) as counter:
-        on_meta(model)(input_ids=ids, use_cache=False)
+        on_meta(model)(input_ids=ids)
     return counter.get_total_flops() / length
 
 
