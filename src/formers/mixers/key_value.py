@@ -19,6 +19,7 @@ class Room:
 
     tensor: Tensor
     used: int
+    size: int
 
 
 @dataclass(frozen=True)
@@ -103,14 +104,21 @@ def all_real(k_bgsk: Tensor, mask_bs: Tensor | None) -> Tensor:
 
 def grow(old: Tensor, room: Room | None, new: Tensor) -> tuple[Tensor, Room | None]:
     """`old` followed by `new` along the length, in place where `old` ends its room and the room has space."""
-    if torch.compiler.is_compiling() or (torch.is_grad_enabled() and (old.requires_grad or new.requires_grad)):
+    start, length = old.shape[2], new.shape[2]
+    stop = start + length
+    if room is None or room.used != start or room.size < stop:
+        if torch.compiler.is_compiling() or (torch.is_grad_enabled() and (old.requires_grad or new.requires_grad)):
+            return torch.cat([old, new], 2), None
+        room = new_room(old, max(2 * stop, 32))
+    elif new.requires_grad and torch.is_grad_enabled():
         return torch.cat([old, new], 2), None
-    start, stop = old.shape[2], old.shape[2] + new.shape[2]
-    if room is None or room.used != start or room.tensor.shape[2] < stop:
-        size = list(old.shape)
-        size[2] = max(2 * stop, 32)
-        room = Room(old.new_empty(size), start)
-        room.tensor[:, :, :start] = old
-    room.tensor[:, :, start:stop] = new
+    room.tensor.narrow(2, start, length).copy_(new)
     room.used = stop
-    return room.tensor[:, :, :stop], room
+    return room.tensor.narrow(2, 0, stop), room
+
+
+def new_room(old: Tensor, size: int) -> Room:
+    """Storage for `size` tokens that begins with the old ones."""
+    tensor = old.new_empty((*old.shape[:2], size, old.shape[3]))
+    tensor.narrow(2, 0, old.shape[2]).copy_(old)
+    return Room(tensor, old.shape[2], size)

@@ -87,6 +87,9 @@ class MixerModule(nn.Module):
             x_bld = self.layer_position(x_bld, positions_bl)
         return x_bld, positions_bl
 
+    def follow(self, first: MixerModule) -> None:
+        """Called by a model on the mixer of every later layer with the same part: takes from the first what layers share."""
+
     def init_weights(self, std: float) -> None:
         """Sets the parameters that want another start than N(0, std²) for linear weights and 0 for biases."""
 
@@ -103,9 +106,11 @@ def count_tokens(x_bld: Tensor, mask_bl: Tensor | None, state: State | None) -> 
 
 def seen_after(x_bld: Tensor, mask_bl: Tensor | None, state: State | None) -> Tensor:
     """`State.seen_b` after these tokens, (B,)."""
+    if mask_bl is not None:
+        new_b = mask_bl.long().sum(-1)
+        return new_b if state is None else new_b + state.seen_b
     batch, length, _ = x_bld.shape
-    new_b = torch.full((batch,), length, device=x_bld.device) if mask_bl is None else mask_bl.long().sum(-1)
-    return new_b if state is None else new_b + state.seen_b
+    return torch.full((batch,), length, device=x_bld.device) if state is None else state.seen_b + length
 
 
 def split_heads(x_bld: Tensor, heads: int) -> Tensor:
