@@ -8,12 +8,13 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPast
+from transformers.utils.generic import can_return_tuple
 
 from formers.mixers.mixer import MixerModule, count_tokens
 from formers.models.config import TransformerConfig
 from formers.models.costs import flops_per_token, state_bytes_per_token
 from formers.models.stream import Stream
-from formers.part import Unsupported
+from formers.part import Part, Unsupported
 from formers.positions.position import build_at
 from formers.residuals import Block
 from formers.state import State
@@ -64,10 +65,20 @@ class Transformer(FormersModel):
         self.input_position = build_at("input", site)
         self.dropout = nn.Dropout(config.dropout)
         self.layers = nn.ModuleList(build_layer(config, layer) for layer in range(config.depth))
+        self.share_across_layers()
         self.norm = config.norm.build(site) if config.residual.normalizes_end else nn.Identity()
         self.streaming = site.causal and all("streaming" in config.mixer_at(i).can for i in range(config.depth))
         self.gradient_checkpointing = False
         self.post_init()
+
+    def share_across_layers(self) -> None:
+        """Lets the mixers of later layers take from the first one of the same part what they share."""
+        first: dict[Part, MixerModule] = {}
+        for i, layer in enumerate(self.layers):
+            part = self.config.mixer_at(i)
+            if part in first:
+                layer.mixer.follow(first[part])
+            first.setdefault(part, layer.mixer)
 
     def get_input_embeddings(self) -> nn.Module:
         return self.embed_tokens
@@ -75,6 +86,7 @@ class Transformer(FormersModel):
     def set_input_embeddings(self, value: nn.Embedding) -> None:
         self.embed_tokens = value
 
+    @can_return_tuple  # type: ignore[untyped-decorator]
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -84,6 +96,7 @@ class Transformer(FormersModel):
         inputs_embeds: Tensor | None = None,
         use_cache: bool | None = None,
         output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
         return_dict: bool | None = None,
     ) -> BaseModelOutputWithPast:
         """Hidden states of a batch.
@@ -94,8 +107,16 @@ class Transformer(FormersModel):
             position_ids: (B, L) or (1, L); None counts the real tokens of each row.
             past_key_values: the `Stream` of an earlier call, which this call moves on.
             use_cache: whether to return a `Stream`. Only causal models of streaming mixers have one.
-            output_hidden_states: whether to return what enters every layer, too.
+            output_hidden_states: whether to return what enters every layer, too; None = as the configuration says.
+            output_attentions: weights are never formed, so True raises `Unsupported`.
+            return_dict: False returns a tuple without what is None; None = as the configuration says.
         """
+        if output_attentions:
+            raise Unsupported(
+                f"{self.config.choices()['mixer']} returns no attention weights: its kernels never form them"
+            )
+        if output_hidden_states is None:
+            output_hidden_states = self.config.output_hidden_states
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give either input_ids or inputs_embeds, and not both")
         x = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds

@@ -15,6 +15,7 @@ from transformers.modeling_outputs import (
     SequenceClassifierOutput,
     TokenClassifierOutput,
 )
+from transformers.utils.generic import can_return_tuple
 
 from formers.models.backbone import FormersModel, Transformer
 from formers.models.config import TransformerConfig
@@ -73,6 +74,7 @@ class CausalLM(WordHead, GenerationMixin):
 
     direction = True
 
+    @can_return_tuple  # type: ignore[untyped-decorator]
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -84,6 +86,7 @@ class CausalLM(WordHead, GenerationMixin):
         use_cache: bool | None = None,
         output_hidden_states: bool | None = None,
         logits_to_keep: int | Tensor = 0,
+        output_attentions: bool | None = None,
         return_dict: bool | None = None,
     ) -> CausalLMOutputWithPast:
         """Logits of the next token, (B, L, vocabulary), and the mean cross-entropy in nats when there are labels.
@@ -92,7 +95,15 @@ class CausalLM(WordHead, GenerationMixin):
         limits the logits to the last ones. The rest as in `Transformer.forward`.
         """
         out = self.model(
-            input_ids, attention_mask, position_ids, past_key_values, inputs_embeds, use_cache, output_hidden_states
+            input_ids,
+            attention_mask,
+            position_ids,
+            past_key_values,
+            inputs_embeds,
+            use_cache=use_cache,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+            return_dict=True,
         )
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.lm_head(out.last_hidden_state[:, kept])
@@ -111,6 +122,7 @@ class MaskedLM(WordHead):
 
     direction = False
 
+    @can_return_tuple  # type: ignore[untyped-decorator]
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -119,6 +131,7 @@ class MaskedLM(WordHead):
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
         return_dict: bool | None = None,
     ) -> MaskedLMOutput:
         """Logits (B, L, vocabulary), and the mean cross-entropy where `labels` (B, L) are not −100."""
@@ -130,6 +143,8 @@ class MaskedLM(WordHead):
             inputs_embeds,
             use_cache=False,
             output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+            return_dict=True,
         )
         logits = self.lm_head(out.last_hidden_state)
         loss = None if labels is None else cross_entropy(logits, labels)
@@ -144,6 +159,7 @@ class TokenClassifier(Headed):
         self.score = nn.Linear(config.width, config.num_labels)
         self.post_init()
 
+    @can_return_tuple  # type: ignore[untyped-decorator]
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -152,6 +168,7 @@ class TokenClassifier(Headed):
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
         return_dict: bool | None = None,
     ) -> TokenClassifierOutput:
         """Logits (B, L, labels), and the mean cross-entropy where `labels` (B, L) are not −100."""
@@ -163,6 +180,8 @@ class TokenClassifier(Headed):
             inputs_embeds,
             use_cache=False,
             output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+            return_dict=True,
         )
         logits = self.score(out.last_hidden_state)
         loss = None if labels is None else cross_entropy(logits, labels)
@@ -177,6 +196,7 @@ class SequenceClassifier(Headed):
         self.score = nn.Linear(config.width, config.num_labels)
         self.post_init()
 
+    @can_return_tuple  # type: ignore[untyped-decorator]
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -185,6 +205,7 @@ class SequenceClassifier(Headed):
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
         return_dict: bool | None = None,
     ) -> SequenceClassifierOutput:
         """Logits (B, labels); the loss is the mean cross-entropy, or the mean squared error with one label."""
@@ -196,6 +217,8 @@ class SequenceClassifier(Headed):
             inputs_embeds,
             use_cache=False,
             output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+            return_dict=True,
         )
         logits = self.score(self.pool(out.last_hidden_state, attention_mask))
         loss = None

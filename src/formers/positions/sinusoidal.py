@@ -31,7 +31,8 @@ class Sinusoidal(Position):
             raise ValueError("sinusoidal(how='add') has the model's width; leave width out, or use how='concatenate'")
 
     def encoding_width(self, site: Site) -> int:
-        width = site.width if self.how == "add" else self.width or site.width // 2
+        half = site.width // 2 if self.width is None else self.width
+        width = site.width if self.how == "add" else half
         if width % 2 or not 0 < width <= site.width - (self.how == "concatenate"):
             raise ValueError(
                 f"{self}: the encoding's width must be even and below the model's {site.width}, but is {width}"
