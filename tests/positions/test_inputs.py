@@ -1,0 +1,81 @@
+"""Positions on the input and on the layer against their formulas."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from formers.positions import Cosine, Learned, NoPosition, Sinusoidal
+from formers.positions.sinusoidal import sinusoids
+from formers.site import Site
+from formers.testing import assert_same, tokens
+
+SITE = Site(width=24, heads=3, causal=False, context_length=128)
+POSITIONS = torch.arange(77).unsqueeze(0)
+SINGLE = 77 * torch.finfo(torch.float32).eps
+"""Angles are made in float32: their rounding, times the position."""
+
+
+def encoding(width: int, base: float) -> torch.Tensor:
+    pe = torch.zeros(77, width, dtype=torch.float64)
+    for i in range(77):
+        for m in range(width // 2):
+            pe[i, 2 * m], pe[i, 2 * m + 1] = (
+                math.sin(i / base ** (2 * m / width)),
+                math.cos(i / base ** (2 * m / width)),
+            )
+    return pe
+
+
+def test_sinusoidal_added() -> None:
+    got = Sinusoidal(base=50).build(SITE)(tokens(), POSITIONS)
+    assert_same(got, tokens() + encoding(24, 50), "embedding + sinusoids", SINGLE)
+
+
+def test_sinusoidal_concatenated() -> None:
+    part = Sinusoidal(how="concatenate", width=6)
+    assert part.embedding_width(SITE) == 18
+    got = part.build(SITE)(tokens(width=18), POSITIONS)
+    assert_same(got[..., :18], tokens(width=18), "embedding")
+    assert_same(got[..., 18:], encoding(6, 10000).expand(2, -1, -1), "sinusoids", SINGLE)
+
+
+@pytest.mark.parametrize("width", [5, 24, 0])
+def test_sinusoidal_widths_that_do_not_fit(width: int) -> None:
+    with pytest.raises(ValueError, match="even and below"):
+        Sinusoidal(how="concatenate", width=width).build(SITE)
+
+
+def test_sinusoids_of_far_positions() -> None:
+    far = sinusoids(torch.tensor([10**6]), 8)
+    want = torch.tensor([f(10**6 / 10000 ** (2 * m / 8)) for m in range(4) for f in (math.sin, math.cos)])
+    assert_same(far[0].double(), want.double(), "sinusoids", 10**6 * torch.finfo(torch.float32).eps)
+
+
+def test_learned() -> None:
+    module = Learned().build(SITE).double()
+    assert module.table.weight.shape == (128, 24)
+    assert_same(module(tokens(), POSITIONS + 3), tokens() + module.table.weight[3:80], "embedding + table")
+    with pytest.raises(ValueError, match="knows 128 positions, but position 128 was asked for"):
+        module(tokens(), POSITIONS + 52)
+
+
+def test_learned_copied_beyond_its_table() -> None:
+    module = Learned(beyond="copy").build(SITE).double()
+    assert_same(module(tokens(), POSITIONS + 128), module(tokens(), POSITIONS), "embedding + table again")
+
+
+@pytest.mark.parametrize("wave", ["cos", "cos-sin"])
+def test_cosine(wave: str) -> None:
+    theta = 50.0 ** (-torch.arange(24).double() / 24)
+    angles = torch.arange(77).double()[:, None] * theta
+    want = tokens() * (angles.cos() if wave == "cos" else angles.cos() - angles.sin())
+    got = Cosine(base=50, wave=wave).build(SITE)(tokens(), POSITIONS)
+    assert_same(got, want, "x · wave")
+
+
+def test_none_changes_nothing() -> None:
+    assert NoPosition.name() == "none"
+    assert torch.equal(NoPosition().build(SITE)(tokens(), POSITIONS), tokens())

@@ -1,0 +1,42 @@
+"""Wirings against their formulas."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from torch import Tensor
+
+from formers.residuals import Danet, PostNorm, PreNorm, Residual
+from formers.testing import assert_same, build, tokens
+
+FORMULAS = {
+    PreNorm(): lambda x, mix, ffn, n1, n2: (h := x + mix(n1(x))) + ffn(n2(h)),
+    PostNorm(): lambda x, mix, ffn, n1, n2: n2((h := n1(x + mix(x))) + ffn(h)),
+    Danet(): lambda x, mix, ffn, n1, n2: x + n2(ffn(mix(n1(x)))),
+}
+
+
+@pytest.mark.parametrize("causal", [True, False], ids=["causal", "both"])
+@pytest.mark.parametrize("part", FORMULAS, ids=str)
+def test_wiring(part: Residual, causal: bool) -> None:
+    block: Any = build(part, causal=causal)
+
+    def mix(x: Tensor) -> Tensor:
+        return block.mixer(x)[0]
+
+    want = FORMULAS[part](tokens(), mix, block.ffn, block.mixer_norm, block.ffn_norm)
+    assert_same(block(tokens())[0], want, f"{part}")
+
+
+@pytest.mark.parametrize("part", FORMULAS, ids=str)
+def test_dropout_falls_on_the_branches_alone(part: Residual) -> None:
+    block: Any = build(part, causal=True).train()
+    block.dropout.p = 1.0
+    x = tokens()
+    want = block.ffn_norm(block.mixer_norm(x)) if part == PostNorm() else x
+    assert_same(block(x)[0], want, f"{part} with every branch dropped")
+
+
+def test_who_normalises_the_end() -> None:
+    assert [part.normalizes_end for part in FORMULAS] == [True, False, True]
