@@ -5,6 +5,7 @@ from formers.mixers.features import Elu, Exp, FeatureMap, Relu, SquaredRelu, Tay
 from formers.mixers.fourier import Fourier
 from formers.mixers.identity import Identity
 from formers.mixers.linear import Linear
+from formers.mixers.linformer import Linformer
 from formers.mixers.metric import Metric
 from formers.mixers.mixer import Mixer, MixerModule
 from formers.mixers.performer import Performer
@@ -24,6 +25,7 @@ __all__ = [
     "Fourier",
     "Identity",
     "Linear",
+    "Linformer",
     "Metric",
     "Mixer",
     "MixerModule",

@@ -75,10 +75,11 @@ class Transformer(FormersModel):
         """Lets the mixers of later layers take from the first one of the same part what they share."""
         first: dict[Part, MixerModule] = {}
         for i, layer in enumerate(self.layers):
-            part = self.config.mixer_at(i)
+            mixer, part = layer.get_submodule("mixer"), self.config.mixer_at(i)
+            assert isinstance(mixer, MixerModule)
             if part in first:
-                layer.mixer.follow(first[part])
-            first.setdefault(part, layer.mixer)
+                mixer.follow(first[part])
+            first.setdefault(part, mixer)
 
     def get_input_embeddings(self) -> nn.Module:
         return self.embed_tokens

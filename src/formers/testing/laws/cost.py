@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -39,7 +40,8 @@ def flops(part: Part, causal: bool, site: Site, length: int) -> int:
     """Counted operations of a forward pass without data."""
     from formers.models.costs import FFTS  # here, because it takes Hugging Face's library with it
 
-    module: nn.Module = build(part, causal=causal, site=site, dtype=torch.float32).to("meta")
+    there = replace(site, context_length=length)  # a model for this length: what it takes as given may depend on that
+    module: nn.Module = build(part, causal=causal, site=there, dtype=torch.float32).to("meta")
     with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=FFTS) as counter:
         module(tokens(1, 1, site.width, dtype=torch.float32).to("meta").expand(1, length, -1))
     return int(counter.get_total_flops())

@@ -1,0 +1,76 @@
+"""Linformer."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor
+
+from formers.mixers.heads import HeadMixer
+from formers.mixers.length_projection import LengthProjection
+from formers.mixers.mixer import Mixer, MixerModule, join_heads, split_heads
+from formers.ops import attention, compact, packing
+from formers.site import Site
+from formers.state import State
+
+
+class Linformer(Mixer):
+    """softmax(Q (E K)ᵀ/√K) (F V): keys and values shortened to a fixed length by projections E and F along the sequence.
+
+    O(L·length·K) time. Bidirectional only: every shortened key holds all tokens. A sequence shorter than the model's
+    `context_length` uses the first columns of E and F, a longer one raises; padding is left out before the columns are
+    counted. For another `length` in other layers, give a cycle of mixers. Source: Wang et al. 2020, arXiv:2006.04768.
+    """
+
+    can = frozenset({"bidirectional", "padding", "qk_position"})
+    instead = {  # noqa: RUF012
+        "causal": "a shortened key mixes tokens with later ones, which no mask can undo. Use performer(), linear() or softmax() "
+        "in a causal model, or linformer() in a bidirectional one"
+    }
+    length: int = 64
+    "How many keys and values are left."
+    share: Literal["none", "headwise", "kv", "layerwise"] = "headwise"
+    "none: E and F per head; headwise: E and F per layer; kv: E = F per layer; layerwise: one E = F for all layers."
+    kind: Literal["learned", "mean", "max", "conv"] = "learned"
+    "E: a learned matrix; means or maxima of windows of context_length/length tokens; or a convolution with that stride."
+
+    def check(self) -> None:
+        if self.length < 1:
+            raise ValueError(f"linformer: length must be at least 1, but {self.length} was given")
+        if self.kind in ("mean", "max") and self.share != type(self).share:
+            raise ValueError(f"linformer: kind={self.kind!r} has nothing to share, but share={self.share!r} was given")
+
+    def growth(self) -> float:
+        return 1.0
+
+    def module(self, site: Site) -> MixerModule:
+        return LinformerMixer(site, self)
+
+
+class LinformerMixer(HeadMixer):
+    def __init__(self, site: Site, part: Linformer):
+        super().__init__(site)
+        self.part, groups = part, site.heads if part.share == "none" else 1
+        sizes = (groups, part.length, site.context_length, site.head_width)
+        self.key_length = LengthProjection(part.kind, *sizes)
+        self.value_length = LengthProjection(part.kind, *sizes) if part.share in ("none", "headwise") else None
+        self.lent: list[LengthProjection] = []  # another layer's projection; in a list, so that only that layer owns it
+
+    def follow(self, first: MixerModule) -> None:
+        if self.part.share == "layerwise" and isinstance(first, LinformerMixer):
+            del self.key_length
+            self.lent = [first.key_length]
+
+    def mix(
+        self, q: Tensor, k: Tensor, v: Tensor, state: State | None, mask_bl: Tensor | None, positions_bl: Tensor
+    ) -> tuple[Tensor, State | None]:
+        shorten_k = self.lent[0] if self.lent else self.key_length
+        shorten_v = shorten_k if self.value_length is None else self.value_length
+        counts_b = None
+        if mask_bl is not None:
+            pack = packing(mask_bl)
+            k, v = (split_heads(compact(join_heads(t), pack), self.heads) for t in (k, v))
+            counts_b = pack.length_b
+        return attention(
+            q, shorten_k(k, counts_b), shorten_v(v, counts_b), key_mask_bs=shorten_k.filled(counts_b, k.shape[2])
+        ), None
