@@ -28,7 +28,12 @@ DANET = {"residual": "danet()", "norm": "max_norm()", "ffn": "mlp(activation=rel
 
 def ours(**choices: object) -> Transformer:
     shared = {"vocab_size": WORDS, "width": WIDTH, "depth": DEPTH, "heads": HEADS, "context_length": LONGEST}
-    classic = {"position": Learned(), "residual": "post_norm()", "norm": "layer_norm(eps=1e-12)", "initializer_range": 0.02}
+    classic = {
+        "position": Learned(),
+        "residual": "post_norm()",
+        "norm": "layer_norm(eps=1e-12)",
+        "initializer_range": 0.02,
+    }
     return Transformer(TransformerConfig(**(shared | classic | choices)))
 
 
@@ -90,7 +95,11 @@ def compare(kind: str, length: int, times: dict[str, Timing]) -> list[Row]:
     for arm, (peer, limits) in CLAIMS.items():
         own = times[arm]
         limit = limits.get(length)
-        rows.append(Row(f"{arm}, {kind}", f"L={length}", own.median, times[peer].median, peer, limit, spread=(own.low, own.high)))
+        rows.append(
+            Row(
+                f"{arm}, {kind}", f"L={length}", own.median, times[peer].median, peer, limit, spread=(own.low, own.high)
+            )
+        )
     return rows
 
 
