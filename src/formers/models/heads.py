@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import GenerationMixin
+from transformers.generation import GenerationMode
 from transformers.modeling_outputs import (
     CausalLMOutputWithPast,
     MaskedLMOutput,
@@ -114,7 +115,20 @@ class CausalLM(WordHead, GenerationMixin):
 
     @classmethod
     def _supports_default_dynamic_cache(cls) -> bool:
-        return False  # the model makes its own `Stream` in the first forward
+        return False  # not a tensor per layer, but whatever state each mixer has
+
+    def _prepare_cache_for_generation(
+        self, generation_config: Any, model_kwargs: dict[str, Any], generation_mode: Any, *sizes: int
+    ) -> None:
+        """Starts generation on an empty `Stream`. Raises `Unsupported` at once where a search could not take tokens back."""
+        super()._prepare_cache_for_generation(generation_config, model_kwargs, generation_mode, *sizes)
+        if model_kwargs.get("past_key_values") is None and generation_config.use_cache and self.model.streaming:
+            model_kwargs["past_key_values"] = Stream([])
+        if generation_mode == GenerationMode.ASSISTED_GENERATION:
+            for layer in range(self.config.depth):
+                self.config.mixer_at(layer).require(
+                    "trim", why="assisted generation takes tokens back", instead="softmax()"
+                )
 
 
 class MaskedLM(WordHead):

@@ -46,9 +46,20 @@ class Stream:
         rows = torch.arange(len(self.seen_b), device=self.seen_b.device).repeat_interleave(repeats)
         self.reorder_cache(rows)
 
+    @property
+    def is_croppable(self) -> bool:
+        """Whether `crop` works here: whether every layer's state can forget tokens."""
+        return all(type(state).trim is not State.trim for state in self.states)
+
+    def activate_past_recording(self) -> None:
+        """Hugging Face calls this before it takes tokens back. Nothing to do: a state that can, can at any time."""
+
     def crop(self, max_length: int) -> None:
-        """Forgets the tokens beyond `max_length` (or, if negative, the last ones). Raises `Unsupported` where impossible."""
-        drop = -max_length if max_length < 0 else self.length - max_length
+        """Forgets the last −`max_length` tokens, or if positive, those beyond it; 0 forgets nothing.
+
+        Raises `Unsupported` where tokens cannot be taken out of a state again.
+        """
+        drop = -max_length if max_length <= 0 else self.length - max_length
         if drop <= 0:
             return
         try:
