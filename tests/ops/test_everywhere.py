@@ -15,7 +15,8 @@ import sys, torch
 
 class Block:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] not in sys.stdlib_module_names | {"torch", "formers"}:
+        standard = name.startswith("_sysconfigdata") or name.partition(".")[0] in sys.stdlib_module_names
+        if not standard and name.partition(".")[0] not in {"torch", "formers"}:
             raise ModuleNotFoundError(f"{name} is blocked", name=name)
 
 for name in [n for n in sys.modules if n.partition(".")[0] == "numpy"]:
