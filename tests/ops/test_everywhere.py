@@ -89,11 +89,9 @@ def test_runs_on_the_meta_device(name):
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("name", [name for name in CALLS if "biased" not in name])  # those bring a float32 bias
 def test_finite_in_half_types(name, dtype):
     given = [t.requires_grad_() for t in heads(dtype=dtype)]
-    if "biased" in name:
-        pytest.skip("the bias of this call is float32")
     y = CALLS[name](*given)
     assert y.dtype == dtype
     assert y.isfinite().all()

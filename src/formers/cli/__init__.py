@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-NEEDS = ("typer", "rich", "yaml", "accelerate", "mlflow", "sqlalchemy", "alembic", "plotly", "jinja2")
+NEEDS = ("typer", "rich", "yaml", "accelerate", "mlflow", "sqlalchemy", "alembic", "jinja2")
 
 
 def main() -> None:

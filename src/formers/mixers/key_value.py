@@ -19,7 +19,6 @@ class Room:
 
     tensor: Tensor
     used: int
-    size: int
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ def grow(old: Tensor, room: Room | None, new: Tensor) -> tuple[Tensor, Room | No
     """`old` followed by `new` along the length, in place where `old` ends its room and the room has space."""
     start, length = old.shape[2], new.shape[2]
     stop = start + length
-    if room is None or room.used != start or room.size < stop:
+    if room is None or room.used != start or room.tensor.shape[2] < stop:
         if torch.compiler.is_compiling() or (torch.is_grad_enabled() and (old.requires_grad or new.requires_grad)):
             return torch.cat([old, new], 2), None
         room = new_room(old, max(2 * stop, 32))
@@ -121,4 +120,4 @@ def new_room(old: Tensor, size: int) -> Room:
     """Storage for `size` tokens that begins with the old ones."""
     tensor = old.new_empty((*old.shape[:2], size, old.shape[3]))
     tensor.narrow(2, 0, old.shape[2]).copy_(old)
-    return Room(tensor, old.shape[2], size)
+    return Room(tensor, old.shape[2])
