@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from formers.ops import checks
 from formers.ops.dispatch import pick
 from formers.ops.precision import without_autocast
 
+LOG2_E = math.log2(math.e)
 NUMBERS_AT_ONCE = 1 << 18
 """Features in a piece on a CPU: 1 MB in float32, which stays in its cache between the product and the exponential."""
 
@@ -45,6 +47,7 @@ def plain(x_bhlk: Tensor, w_mk: Tensor, shift_bhl: Tensor | None) -> Tensor:
 
 
 def fused(x_bhlk: Tensor, w_mk: Tensor, shift_bhl: Tensor | None) -> Tensor:
+    """To base 2: on a CPU exp2 is several times faster than exp, which is slowest on what underflows."""
     shift_n1 = None if shift_bhl is None else shift_bhl.reshape(-1, 1)
     phi_nm = ExpFeatures.apply(x_bhlk.reshape(-1, x_bhlk.shape[3]), w_mk, shift_n1)
     return phi_nm.view(*x_bhlk.shape[:3], -1)
@@ -55,10 +58,11 @@ class ExpFeatures(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, w: Tensor, shift: Tensor | None) -> Tensor:
-        phi = x.new_empty(x.shape[0], w.shape[0])
+        phi, w = x.new_empty(x.shape[0], w.shape[0]), w * LOG2_E
+        shift = None if shift is None else shift * LOG2_E
         for i in pieces(phi):
             torch.mm(x[i], w.mT, out=phi[i])
-            phi[i].sub_(phi[i].amax(1, keepdim=True) if shift is None else shift[i]).exp_()
+            phi[i].sub_(phi[i].amax(1, keepdim=True) if shift is None else shift[i]).exp2_()
         return phi
 
     @staticmethod
