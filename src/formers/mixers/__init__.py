@@ -6,6 +6,7 @@ from formers.mixers.fourier import Fourier
 from formers.mixers.identity import Identity
 from formers.mixers.linear import Linear
 from formers.mixers.linformer import Linformer
+from formers.mixers.lsh import Lsh
 from formers.mixers.metric import Metric
 from formers.mixers.mixer import Mixer, MixerModule
 from formers.mixers.performer import Performer
@@ -26,6 +27,7 @@ __all__ = [
     "Identity",
     "Linear",
     "Linformer",
+    "Lsh",
     "Metric",
     "Mixer",
     "MixerModule",

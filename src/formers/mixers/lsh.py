@@ -1,0 +1,118 @@
+"""Reformer's attention: buckets by locality-sensitive hashing."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from formers.mixers.mixer import Mixer, MixerModule, join_heads, split_heads
+from formers.ops import bucketed_attention
+from formers.ops.precision import wide, without_autocast
+from formers.positions.position import build_at
+from formers.site import Site
+from formers.state import State
+
+
+class Lsh(Mixer):
+    """Attention among tokens of like hash: shared queries and keys, k_j = q_j/|q_j|, softmax over those in i's bucket.
+
+    h(x) = argmax [xR; −xR] with random R, drawn anew in each training pass and fixed in eval; in each of several rounds,
+    tokens meet nearby ones in their bucket (`bucketed_attention` says which: in a causal model the `chunk` tokens before,
+    so that no later token changes who meets whom). A token attends to itself only where it meets no other. More than 32
+    buckets are a product of two hashes. O(rounds·L·(log L + chunk·K)). Causal models do not stream: each step starts anew.
+    Source: Kitaev et al. 2020 (Reformer), arXiv:2001.04451.
+    """
+
+    can = frozenset({"causal", "bidirectional", "padding", "qk_position"})
+    rounds: int = 4
+    "Independent hashes; each brings the result closer to that of full attention."
+    chunk: int = 64
+    "Tokens that are attended to at once."
+    buckets: int | None = None
+    "1 or an even number; unless given, the power of two nearest to 2·context_length/chunk from above. Not by the sequence's "
+    "own length, which is still unknown while a causal model reads."
+
+    def check(self) -> None:
+        if self.rounds < 1 or self.chunk < 1:
+            raise ValueError(f"lsh: rounds and chunk must be at least 1, but {self.rounds} and {self.chunk} were given")
+        if self.buckets is not None and self.buckets != 1 and (self.buckets < 2 or self.buckets % 2):
+            raise ValueError(f"lsh: buckets must be 1 or even, as hashes come in pairs ±, but {self.buckets} was given")
+
+    def growth(self) -> float:
+        return 1.0  # and a factor log L, of the sort
+
+    def factors(self, context_length: int) -> list[int]:
+        """Even numbers of buckets whose product is the whole number."""
+        if self.buckets is not None:
+            return [] if self.buckets == 1 else [self.buckets]
+        bits = max((2 * context_length // self.chunk - 1).bit_length(), 0)
+        if bits > 5:
+            return [2 ** (bits - bits // 2), 2 ** (bits // 2)]
+        return [2**bits] if bits else []
+
+    def module(self, site: Site) -> MixerModule:
+        return LshMixer(site, self)
+
+
+class LshMixer(MixerModule):
+    rotations_rhkc: Tensor
+    "R of every round and head: the hash of eval mode, saved."
+
+    def __init__(self, site: Site, part: Lsh):
+        super().__init__(site)
+        self.part, self.heads, self.factors = part, site.heads, part.factors(site.context_length)
+        self.qk_proj = nn.Linear(site.width, site.width, bias=False)
+        self.v_proj = nn.Linear(site.width, site.width, bias=False)
+        self.o_proj = nn.Linear(site.width, site.width, bias=False)
+        self.head_position = build_at("heads", site)
+        columns = sum(self.factors) // 2
+        self.register_buffer("rotations_rhkc", torch.empty(part.rounds, site.heads, site.head_width, columns))
+        self.init_weights(0.0)
+
+    def forward(
+        self,
+        x_bld: Tensor,
+        state: State | None = None,
+        *,
+        mask_bl: Tensor | None = None,
+        positions_bl: Tensor | None = None,
+    ) -> tuple[Tensor, State | None]:
+        x_bld, positions_bl = self.enter(x_bld, state, mask_bl, positions_bl)
+        q_bhlk, v_bhlv = split_heads(self.qk_proj(x_bld), self.heads), split_heads(self.v_proj(x_bld), self.heads)
+        if self.head_position is not None:
+            q_bhlk = self.head_position(q_bhlk, positions_bl)
+        q = q_bhlk.to(wide(q_bhlk.dtype))
+        k_bhlk = (q / (q.square().sum(-1, keepdim=True) + 1e-12).sqrt()).to(q_bhlk.dtype)
+        y_bhlv = bucketed_attention(
+            q_bhlk,
+            k_bhlk,
+            v_bhlv,
+            self.hash(q_bhlk.detach()),
+            chunk=self.part.chunk,
+            causal=self.causal,
+            key_mask_bl=mask_bl,
+            self_last=True,
+        )
+        return self.o_proj(join_heads(y_bhlv)), None
+
+    def hash(self, x_bhlk: Tensor) -> Tensor:
+        """The bucket of each token in each round, (B, H, R, L)."""
+        rotations = torch.randn_like(self.rotations_rhkc) if self.training else self.rotations_rhkc
+        return hashes(x_bhlk, rotations, self.factors)
+
+    @torch.no_grad()
+    def init_weights(self, std: float) -> None:
+        self.rotations_rhkc.normal_()
+
+
+def hashes(x_bhlk: Tensor, rotations_rhkc: Tensor, factors: list[int]) -> Tensor:
+    """argmax [xR; −xR] for each factor's columns of R, combined to one number, (B, H, R, L)."""
+    with without_autocast(x_bhlk.device):
+        work = wide(x_bhlk.dtype)
+        p_bhrlc = x_bhlk.to(work).unsqueeze(2) @ rotations_rhkc.to(work).transpose(0, 1)
+    bucket = torch.zeros(p_bhrlc.shape[:-1], dtype=torch.long, device=x_bhlk.device)
+    for p, factor in zip(p_bhrlc.split([f // 2 for f in factors], -1), factors, strict=True):
+        nearest = p.abs().argmax(-1)
+        behind = p.gather(-1, nearest.unsqueeze(-1)).squeeze(-1) < 0
+        bucket = bucket * factor + nearest + behind * (factor // 2)
+    return bucket
