@@ -11,7 +11,7 @@ from formers.ops.dispatch import pick
 from formers.ops.precision import wide, without_autocast
 from formers.ops.types import LinearState
 
-STATE_FROM = 0.25
+STATE_FROM = 0.5
 """`dense_attention` goes through the state once there are this many times as many keys as K; below, through the scores.
 Less than 1, since the state is computed anyway, to be returned. Measured by `benchmarks/dense_order.py`."""
 
