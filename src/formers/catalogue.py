@@ -30,7 +30,7 @@ from formers.mixers import (
 from formers.norms import LayerNorm, MaxNorm, Norm, RmsNorm
 from formers.part import Part
 from formers.positions import Alibi, Cosine, Learned, NoPosition, Position, Rotary, Sinusoidal
-from formers.residuals import Danet, PostNorm, PreNorm, Residual
+from formers.residuals import Danet, PostNorm, PreNorm, Residual, Reversible
 
 AXES: dict[str, type[Part]] = {
     "mixer": Mixer,
@@ -64,6 +64,7 @@ CATALOGUE: tuple[type[Part], ...] = (
     PreNorm,
     PostNorm,
     Danet,
+    Reversible,
     LayerNorm,
     RmsNorm,
     MaxNorm,

@@ -127,7 +127,14 @@ class Transformer(FormersModel):
         positions = position_ids if position_ids is not None else count_tokens(x, mask, seen) - 1
         if self.input_position is not None:
             x = self.input_position(x, positions)
-        x, states, hidden = self.run(self.dropout(x), past_key_values, mask, positions)
+        x = self.config.residual.enter(self.dropout(x))
+        states: list[Any] = []
+        hidden: list[Tensor] = []
+        if stream is None and not output_hidden_states and not (self.gradient_checkpointing and self.training):
+            x = self.config.residual.through(self.layers, x, mask, positions)
+        else:
+            x, states, hidden = self.run(x, past_key_values, mask, positions)
+        x = self.norm(self.config.residual.leave(x))
         return BaseModelOutputWithPast(
             last_hidden_state=x,
             past_key_values=stream.advance(states, x.shape[1]) if stream is not None else None,
@@ -137,11 +144,11 @@ class Transformer(FormersModel):
     def run(
         self, x: Tensor, past: Stream | None, mask: Tensor | None, positions: Tensor
     ) -> tuple[Tensor, list[Any], list[Tensor]]:
-        """All layers and the last norm; returns the states after, and what entered each layer."""
+        """All layers; returns the states after, and the hidden states that entered each layer."""
         states: list[State | None] = []
         hidden = []
         for i, layer in enumerate(self.layers):
-            hidden.append(x)
+            hidden.append(self.config.residual.leave(x))
             state = past.states[i] if past is not None and past.states else None
             if self.gradient_checkpointing and self.training:
                 x, state = self._gradient_checkpointing_func(
@@ -150,7 +157,7 @@ class Transformer(FormersModel):
             else:
                 x, state = layer(x, state, mask_bl=mask, positions_bl=positions)
             states.append(state)
-        return self.norm(x), states, hidden
+        return x, states, hidden
 
     def stream_for(self, past: Stream | None, use_cache: bool | None) -> Stream | None:
         """The stream to move on, a new one, or None when nothing is to be remembered."""

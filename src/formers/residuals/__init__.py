@@ -4,5 +4,6 @@ from formers.residuals.danet import Danet
 from formers.residuals.post_norm import PostNorm
 from formers.residuals.pre_norm import PreNorm
 from formers.residuals.residual import Block, Residual
+from formers.residuals.reversible import Reversible
 
-__all__ = ["Block", "Danet", "PostNorm", "PreNorm", "Residual"]
+__all__ = ["Block", "Danet", "PostNorm", "PreNorm", "Residual", "Reversible"]

@@ -22,9 +22,26 @@ class Residual(Part):
     def build(self, site: Site, mixer: MixerModule, ffn: nn.Module, norm: Norm) -> Block:
         raise NotImplementedError
 
+    def enter(self, x_bld: Tensor) -> Tensor:
+        """What the first layer takes, made from the embedded input."""
+        return x_bld
+
+    def leave(self, x: Tensor) -> Tensor:
+        """The hidden states (B, L, D), made from what a layer gives."""
+        return x
+
+    def through(self, layers: nn.ModuleList, x: Tensor, mask_bl: Tensor | None, positions_bl: Tensor | None) -> Tensor:
+        """All layers one after the other, where only what the last one gives is wanted."""
+        for layer in layers:
+            x, _ = layer(x, mask_bl=mask_bl, positions_bl=positions_bl)
+        return x
+
 
 class Block(nn.Module):
-    """One layer: `x, state = block(x, state, mask_bl=…, positions_bl=…)`, arguments as in `MixerModule`."""
+    """One layer: `x, state = block(x, state, mask_bl=…, positions_bl=…)`, arguments as in `MixerModule`.
+
+    x is what the wiring's `enter` makes of hidden states: themselves, unless the wiring says otherwise.
+    """
 
     def __init__(self, site: Site, mixer: MixerModule, ffn: nn.Module, norm: Norm):
         super().__init__()

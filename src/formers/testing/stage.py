@@ -46,6 +46,25 @@ class Positioned(nn.Module):
         return self.mixer(x_bld, state, mask_bl=mask_bl, positions_bl=positions_bl)
 
 
+class Wired(nn.Module):
+    """A layer between what its wiring does before the first and after the last one."""
+
+    def __init__(self, wiring: Residual, layer: nn.Module):
+        super().__init__()
+        self.wiring, self.layer = wiring, layer
+
+    def forward(
+        self,
+        x_bld: Tensor,
+        state: State | None = None,
+        *,
+        mask_bl: Tensor | None = None,
+        positions_bl: Tensor | None = None,
+    ) -> tuple[Tensor, State | None]:
+        x, state = self.layer(self.wiring.enter(x_bld), state, mask_bl=mask_bl, positions_bl=positions_bl)
+        return self.wiring.leave(x), state
+
+
 def host_mixer(part: Any, site: Site) -> nn.Module:
     return part.build(site)
 
@@ -69,7 +88,8 @@ def host_ffn(part: Any, site: Site) -> nn.Module:
 
 
 def host_residual(part: Any, site: Site) -> nn.Module:
-    return part.build(site, Softmax().build(site), Mlp().build(site), LayerNorm())
+    layer = part.build(site, Softmax().build(site), Mlp().build(site), LayerNorm())
+    return layer if type(part).enter is Residual.enter else Wired(part, layer)
 
 
 HOSTS: dict[type[Part], Callable[[Any, Site], nn.Module]] = {
