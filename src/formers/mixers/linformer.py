@@ -71,6 +71,6 @@ class LinformerMixer(HeadMixer):
             pack = packing(mask_bl)
             k, v = (split_heads(compact(join_heads(t), pack), self.heads) for t in (k, v))
             counts_b = pack.length_b
-        return attention(
-            q, shorten_k(k, counts_b), shorten_v(v, counts_b), key_mask_bs=shorten_k.filled(counts_b, k.shape[2])
-        ), None
+        seen_bs = shorten_k.filled(counts_b, k.shape[2])
+        k, v = shorten_k(k, counts_b).to(q.dtype), shorten_v(v, counts_b).to(q.dtype)  # autocast sums in float32
+        return attention(q, k, v, key_mask_bs=seen_bs), None

@@ -29,8 +29,8 @@ class Lsh(Mixer):
     chunk: int = 64
     "Tokens that are attended to at once."
     buckets: int | None = None
-    "1 or an even number; unless given, the power of two nearest to 2·context_length/chunk from above. Not by the sequence's "
-    "own length, which is still unknown while a causal model reads."
+    """1 or an even number; unless given, the power of two nearest to 2·context_length/chunk from above. Not by the sequence's
+    own length, which is still unknown while a causal model reads."""
 
     def check(self) -> None:
         if self.rounds < 1 or self.chunk < 1:
@@ -61,7 +61,7 @@ class LshMixer(MixerModule):
     def __init__(self, site: Site, part: Lsh):
         super().__init__(site)
         self.part, self.heads, self.factors = part, site.heads, part.factors(site.context_length)
-        self.qk_proj = nn.Linear(site.width, site.width, bias=False)
+        self.q_proj = nn.Linear(site.width, site.width, bias=False)
         self.v_proj = nn.Linear(site.width, site.width, bias=False)
         self.o_proj = nn.Linear(site.width, site.width, bias=False)
         self.head_position = build_at("heads", site)
@@ -78,7 +78,7 @@ class LshMixer(MixerModule):
         positions_bl: Tensor | None = None,
     ) -> tuple[Tensor, State | None]:
         x_bld, positions_bl = self.enter(x_bld, state, mask_bl, positions_bl)
-        q_bhlk, v_bhlv = split_heads(self.qk_proj(x_bld), self.heads), split_heads(self.v_proj(x_bld), self.heads)
+        q_bhlk, v_bhlv = split_heads(self.q_proj(x_bld), self.heads), split_heads(self.v_proj(x_bld), self.heads)
         if self.head_position is not None:
             q_bhlk = self.head_position(q_bhlk, positions_bl)
         q = q_bhlk.to(wide(q_bhlk.dtype))

@@ -51,7 +51,8 @@ class QuadraticMixer(MixerModule):
         positions_bl: Tensor | None = None,
     ) -> tuple[Tensor, State | None]:
         x_bld, positions_bl = self.enter(x_bld, state, mask_bl, positions_bl)
-        q_bhld, k_b1ld = split_heads(self.q_proj(x_bld), self.heads), x_bld.unsqueeze(1)
+        q_bhld = split_heads(self.q_proj(x_bld), self.heads)
+        k_b1ld = x_bld.to(q_bhld.dtype).unsqueeze(1)  # under autocast, what no projection has touched is still wide
         if self.head_position is not None:
             q_bhld, k_b1ld = self.head_position(q_bhld, positions_bl), self.head_position(k_b1ld, positions_bl)
         scored = positions_bl if self.score_position is not None else None
