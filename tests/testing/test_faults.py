@@ -313,6 +313,24 @@ def silently_wider(patch: Patch) -> Part:
     return spoiled(Softmax(), lambda y, x, state, module: (y.float() if y.dtype != torch.float64 else y, state))
 
 
+@fault(laws.runs_under_autocast)
+def products_of_two_dtypes(patch: Patch) -> Part:
+    keys = torch.eye(24, dtype=torch.float64)
+
+    def mix(y: Tensor, x: Tensor, state: Any, module: nn.Module) -> Any:
+        with torch.autocast("cpu", enabled=False):
+            return y @ keys.to(x.dtype), state
+
+    return spoiled(Softmax(), mix)
+
+
+@fault(laws.runs_under_autocast)
+def too_coarse(patch: Patch) -> Part:
+    return spoiled(
+        Softmax(), lambda y, x, state, module: ((y * 4).round() / 4 if y.dtype == torch.bfloat16 else y, state)
+    )
+
+
 def with_extra(used: bool) -> Part:
     class _Extra(Softmax):
         def build(self, site: Site) -> Any:
@@ -413,7 +431,11 @@ def test_the_law_rejects_the_fault(law: Any, make: Any, monkeypatch: Patch) -> N
     part = make(monkeypatch)
     with pytest.raises((AssertionError, ValueError, RuntimeError, NotImplementedError, AttributeError)) as caught:
         law(part, SITE)
-    if law not in (laws.costs_as_promised, laws.one_pass_equals_pieces):  # where a crash is the answer
+    if law not in (
+        laws.costs_as_promised,
+        laws.one_pass_equals_pieces,
+        laws.runs_under_autocast,
+    ):  # where a crash is the answer
         assert caught.type is AssertionError, f"crashed instead of explaining: {caught.value!r}"
 
 

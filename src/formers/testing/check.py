@@ -26,6 +26,7 @@ LAWS: dict[Law, frozenset[str]] = {
     laws.survives_text_and_json: frozenset(),
     laws.every_option_counts: frozenset(),
     laws.finite_in_half: frozenset(),
+    laws.runs_under_autocast: frozenset(),
     laws.checkpointed_equals_plain: frozenset(),
     laws.every_parameter_trains: frozenset(),
     laws.saves_whole: frozenset(),

@@ -13,7 +13,7 @@ from formers.testing.laws.positions import (
     positions_count_from_zero,
     takes_positions_it_declares,
 )
-from formers.testing.laws.precision import finite_in_half
+from formers.testing.laws.precision import finite_in_half, runs_under_autocast
 from formers.testing.laws.randomness import randomness_is_owned
 from formers.testing.laws.ranks import every_parameter_trains, two_ranks_equal_one, two_ranks_equal_one_for
 from formers.testing.laws.rows import rows_are_independent
@@ -42,6 +42,7 @@ __all__ = [
     "positions_count_from_zero",
     "randomness_is_owned",
     "rows_are_independent",
+    "runs_under_autocast",
     "same_as_plain",
     "saves_whole",
     "state_is_a_value",

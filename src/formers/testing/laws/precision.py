@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from formers.part import Part
 from formers.site import Site
-from formers.testing.compare import assert_finite, assert_zero
+from formers.testing.compare import assert_finite, assert_same, assert_zero
 from formers.testing.gradients import outputs_and_gradients
 from formers.testing.stage import SITE, abilities, build, directions, tokens
 
@@ -45,3 +45,22 @@ def masked_row_is_harmless(module: nn.Module, width: int, dtype: torch.dtype, wh
     for name, tensor in found.items():
         assert_finite(tensor, f"{what}: {name} beside a row of padding")
     assert_zero(found["gradient of the input"][0], f"{what}: gradient of a row of padding")
+
+
+def runs_under_autocast(part: Part, site: Site = SITE) -> None:
+    """Mixed precision: what autocast makes of a float32 part is finite, and near it: within 64 roundings of bfloat16."""
+    allowed = 64 * torch.finfo(torch.bfloat16).eps
+    for causal in directions(part):
+        module = build(part, causal=causal, site=site, dtype=torch.float32)
+        x = tokens(width=site.width, dtype=torch.float32)
+        want = outputs_and_gradients(module, x)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = outputs_and_gradients(module, x)
+        for name, tensor in found.items():
+            assert_finite(tensor, f"{part} under autocast: {name}")
+        assert_same(
+            found["output"].float(),
+            want["output"],
+            f"{part} under autocast: output",
+            allowed * float(want["output"].abs().max()),
+        )

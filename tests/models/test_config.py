@@ -1,0 +1,138 @@
+"""Configurations: what they take, what they refuse, and that they come back equal."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import torch
+
+from formers import CausalLM, MaskedLM, SequenceClassifier, TokenClassifier, Transformer, TransformerConfig, Unsupported
+from formers.catalogue import members
+from formers.ffn import Glu
+from formers.mixers import Linear, Mixer, Pool, Softmax, SquaredRelu, Taylor2
+from formers.models.config import AXIS_OF
+from formers.norms import RmsNorm
+from formers.positions import Alibi, Learned, NoPosition, Rotary, Sinusoidal
+from formers.residuals import Danet
+
+CHOICES: dict[str, Any] = {
+    "mixer": (Linear(feature=Taylor2(), normalize=False), Softmax(kv_heads=1), Pool(window=5)),
+    "position": Rotary(scaling="yarn", factor=4),
+    "residual": Danet(),
+    "norm": RmsNorm(eps=1e-3),
+    "ffn": Glu(activation="gelu"),
+}
+
+
+def test_parts_from_text_json_and_python(config: Any) -> None:
+    python = config(**CHOICES)
+    text = config(**{axis: [str(m) for m in part] if axis == "mixer" else str(part) for axis, part in CHOICES.items()})
+    data = config(
+        **{axis: [m.to_json() for m in part] if axis == "mixer" else part.to_json() for axis, part in CHOICES.items()}
+    )
+    for other in (text, data):
+        assert all(getattr(other, axis) == getattr(python, axis) for axis in AXIS_OF)
+
+
+def test_config_json_comes_back_equal(config: Any, tmp_path: Any) -> None:
+    saved = config(causal=True, dropout=0.1, pad_token_id=3, **CHOICES)
+    saved.save_pretrained(tmp_path)
+    loaded = TransformerConfig.from_pretrained(tmp_path)
+    for name in TransformerConfig.own_names():
+        assert getattr(loaded, name) == getattr(saved, name), name
+    raw = json.loads((tmp_path / "config.json").read_text())
+    assert raw["mixer"][0] == {"part": "linear", "feature": {"part": "taylor2"}, "normalize": False}
+    assert raw["position"]["base"] == 10000.0, (
+        "defaults are written too, so that a saved model outlives a changed default"
+    )
+
+
+@pytest.mark.parametrize(("wrong", "right"), [("mixr", "mixer"), ("contextlength", "context_length"), ("hed", "heads")])
+def test_unknown_names_raise_with_the_nearest(config: Any, wrong: str, right: str) -> None:
+    with pytest.raises(TypeError, match=f"no option '{wrong}'; did you mean '{right}'"):
+        config(**{wrong: 1})
+    with pytest.raises(TypeError, match=f"did you mean '{right}'"):
+        config().swap(**{wrong: 1})
+
+
+def test_unknown_parts_raise_with_the_nearest(config: Any) -> None:
+    with pytest.raises(ValueError, match="mixer has no member 'softmx'; did you mean 'softmax'"):
+        config(mixer="softmx()")
+    with pytest.raises(TypeError, match="mixer must be one of"):
+        config(mixer=3)
+    with pytest.raises(TypeError, match=r"write Softmax\(\)"):
+        config(mixer=Softmax)
+    with pytest.raises(TypeError, match="mixer must be one of"):
+        config(mixer=[])
+    with pytest.raises(TypeError, match="position must be one of"):
+        config(position=[Rotary()])
+
+
+@pytest.mark.parametrize("name", ["vocab_size", "width", "depth", "heads", "context_length"])
+@pytest.mark.parametrize("value", [0, -1, 2.5])
+def test_sizes_are_positive_whole_numbers(config: Any, name: str, value: Any) -> None:
+    with pytest.raises(Exception, match=r"positive whole number|must be|expected"):
+        config(**{name: value})
+
+
+def test_swap_changes_what_it_says_alone(config: Any) -> None:
+    before = config(**CHOICES)
+    after = before.swap(position=Alibi(), width=48)
+    changed = {name for name in TransformerConfig.own_names() if getattr(after, name) != getattr(before, name)}
+    assert changed == {"position", "width"}
+    assert before.width == 24
+
+
+def test_a_cycle_of_mixers_goes_round_the_layers(config: Any) -> None:
+    model = Transformer(config(depth=5, mixer=["softmax()", "pool()"], position="none", causal=True))
+    kinds = [type(layer.mixer).__name__ for layer in model.layers]
+    assert kinds == ["SoftmaxMixer", "PoolMixer", "SoftmaxMixer", "PoolMixer", "SoftmaxMixer"]
+
+
+def test_the_head_decides_the_direction(config: Any) -> None:
+    assert CausalLM(config()).config.causal is True
+    for head in (MaskedLM, SequenceClassifier, TokenClassifier):
+        assert head(config()).config.causal is False
+    assert SequenceClassifier(config(causal=True)).config.causal is True
+    with pytest.raises(ValueError, match="CausalLM needs causal=True"):
+        CausalLM(config(causal=False))
+    with pytest.raises(ValueError, match="MaskedLM needs causal=False"):
+        MaskedLM(config(causal=True))
+
+
+def test_fourier_cannot_be_causal(config: Any) -> None:
+    with pytest.raises(Unsupported, match=r"fourier\(\) cannot be causal.*masked language model or a classifier"):
+        CausalLM(config(mixer="fourier()", position="none"))
+    MaskedLM(config(mixer="fourier()", position="none"))
+
+
+@pytest.mark.parametrize("mixer", [kind() for kind in members(Mixer)], ids=str)
+def test_positions_on_scores_need_scores(config: Any, mixer: Mixer) -> None:
+    if "score_position" in mixer.can:
+        MaskedLM(config(mixer=mixer, position=Alibi()))
+    else:
+        with pytest.raises(Unsupported, match=r"cannot take position alibi\(\)"):
+            MaskedLM(config(mixer=mixer, position=Alibi()))
+
+
+def test_a_concatenated_position_unties_the_embedding(config: Any) -> None:
+    part = Sinusoidal(how="concatenate")
+    with pytest.raises(ValueError, match="tie_word_embeddings=False"):
+        MaskedLM(config(position=part))
+    model = MaskedLM(config(position=part, tie_word_embeddings=False))
+    assert model.model.embed_tokens.embedding_dim == 12
+
+
+def test_learned_positions_end_at_the_context_length(config: Any) -> None:
+    model = Transformer(config(position=Learned(), context_length=8))
+    model(input_ids=torch.zeros(1, 8, dtype=torch.long))
+    with pytest.raises(ValueError, match="knows 8 positions, but position 8 was asked for"):
+        model(input_ids=torch.zeros(1, 9, dtype=torch.long))
+
+
+def test_nested_features_are_told_apart(config: Any) -> None:
+    one, two = (config(mixer=Linear(feature=f), position=NoPosition()) for f in (SquaredRelu(), Taylor2()))
+    assert one.choices() != two.choices()
+    assert one.choices()["mixer"] == "linear(feature=squared_relu())"

@@ -1,0 +1,94 @@
+"""Costs against hand counts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from formers import CausalLM, MaskedLM, SequenceClassifier
+from formers.catalogue import members
+from formers.mixers import Linear, Metric, Mixer, Pool, Quadratic, Softmax
+
+D, H, K, V, L, DEPTH = 24, 3, 8, 29, 64, 2
+MLP = 2 * 2 * D * 4 * D
+"""Two products, 2·m·n·k each."""
+
+
+def flops(config: Any, **choices: Any) -> float:
+    return CausalLM(config(**choices)).flops_per_token(L)
+
+
+def test_softmax_and_mlp(config: Any) -> None:
+    projections, pairs = 4 * 2 * D * D, 2 * 2 * L * D
+    assert flops(config, mixer=Softmax(), position="none") == DEPTH * (projections + pairs + MLP) + 2 * D * V
+
+
+def test_grouped_heads_save_projections_only(config: Any) -> None:
+    saved = 2 * 2 * D * (D - K) * DEPTH
+    assert flops(config) - flops(config, mixer=Softmax(kv_heads=1)) == saved
+
+
+def test_quadratic_and_metric(config: Any) -> None:
+    quadratic = 2 * D * H * D + 2 * 2 * D * D + 2 * L * H * (D + K)
+    # the fused kernel takes keys and values of one width, so values are filled up or keys counted as they are
+    got = (flops(config, mixer=Quadratic(), position="none") - 2 * D * V) / DEPTH - MLP
+    assert quadratic <= got <= quadratic + 2 * L * H * (D - K)
+    metric = 2 * 2 * D * D + 2 * H * K * K + 2 * 2 * L * D
+    assert (flops(config, mixer=Metric(), position="none") - 2 * D * V) / DEPTH - MLP == metric
+
+
+def test_a_pool_has_no_products(config: Any) -> None:
+    assert flops(config, mixer=Pool(), position="none") == DEPTH * MLP + 2 * D * V
+
+
+def test_heads_differ_by_their_last_product(config: Any) -> None:
+    masked = MaskedLM(config(position="none")).flops_per_token(L)
+    classes = SequenceClassifier(config(position="none", num_labels=5)).flops_per_token(L)
+    assert masked - classes == pytest.approx(2 * D * V - 2 * D * 5 / L)
+
+
+def test_linear_costs_the_same_per_token_at_any_length(config: Any) -> None:
+    model = CausalLM(config(mixer=Linear(), position="none"))
+    assert model.flops_per_token(256) == pytest.approx(model.flops_per_token(1024), rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("mixer", "numbers"),
+    [
+        (Softmax(), 2 * H * K),
+        (Softmax(kv_heads=1), 2 * K),
+        (Metric(), H * K),
+        (Quadratic(), D + H * K),
+        (Linear(), 0),
+        (Pool(), 0),
+    ],
+    ids=str,
+)
+def test_bytes_a_token_leaves_behind(config: Any, mixer: Mixer, numbers: int) -> None:
+    model = CausalLM(config(mixer=mixer, position="none"))
+    assert model.state_bytes_per_token(L) == DEPTH * numbers * 4
+    assert model.bfloat16().state_bytes_per_token(L) in (DEPTH * numbers * 2, DEPTH * numbers * 4)
+
+
+@pytest.mark.parametrize("mixer", [kind() for kind in members(Mixer)], ids=str)
+def test_states_grow_as_the_time_does(config: Any, mixer: Mixer) -> None:
+    if "causal" not in mixer.can:
+        assert MaskedLM(config(mixer=mixer, position="none")).state_bytes_per_token(L) is None
+        return
+    grown = CausalLM(config(mixer=mixer, position="none")).state_bytes_per_token(L)
+    if "streaming" not in mixer.can:
+        assert grown is None
+    elif mixer.growth() <= 1:
+        assert grown == 0, "linear time means a state of fixed size"
+    else:
+        assert grown > 0
+
+
+def test_counting_leaves_the_model_alone(config: Any) -> None:
+    model = CausalLM(config()).train()
+    model.flops_per_token(L)
+    assert model.training
+    assert model.device.type == "cpu"
+    with pytest.raises(ValueError, match="length must be at least 2"):
+        model.state_bytes_per_token(1)

@@ -1,0 +1,112 @@
+"""Models come back whole from disk, through Hugging Face's own loaders."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+)
+
+from formers import CausalLM, MaskedLM, SequenceClassifier, TokenClassifier, Transformer
+from formers.catalogue import CATALOGUE
+from formers.mixers import FeatureMap, Linear, Mixer
+from formers.models.config import AXIS_OF
+from formers.part import Part
+from formers.positions import NoPosition
+
+HEADS = {
+    Transformer: AutoModel,
+    CausalLM: AutoModelForCausalLM,
+    MaskedLM: AutoModelForMaskedLM,
+    SequenceClassifier: AutoModelForSequenceClassification,
+    TokenClassifier: AutoModelForTokenClassification,
+}
+
+
+def first(model: Any, ids: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        out = model.eval()(input_ids=ids)
+    return out.last_hidden_state if isinstance(model, Transformer) else out.logits
+
+
+def unsettled(model: Any) -> Any:
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return model
+
+
+def same_after_loading(model: Any, loader: Any, ids: torch.Tensor, folder: Any) -> Any:
+    model.save_pretrained(folder)
+    assert (folder / "model.safetensors").exists()
+    loaded, info = loader.from_pretrained(folder, output_loading_info=True)
+    assert type(loaded) is type(model)
+    assert not any(info.values()), info
+    assert torch.equal(first(loaded, ids), first(model, ids))
+    for axis in AXIS_OF:
+        assert getattr(loaded.config, axis) == getattr(model.config, axis)
+    return loaded
+
+
+@pytest.mark.parametrize("head", HEADS, ids=lambda head: head.__name__)
+def test_every_head(head: Any, config: Any, ids: torch.Tensor, tmp_path: Any) -> None:
+    mixers = ["linear(feature=taylor2)", "softmax(kv_heads=1)", "metric"]
+    model = unsettled(
+        head(config(mixer=mixers, depth=4, residual="danet", norm="max_norm(weight=after)", num_labels=5))
+    )
+    loaded = same_after_loading(model, HEADS[head], ids, tmp_path)
+    assert loaded.config.num_labels == 5
+
+
+def choice(part: Part) -> dict[str, Any]:
+    if isinstance(part, FeatureMap):
+        return {"mixer": Linear(feature=part)}
+    axis = next(name for name, kind in AXIS_OF.items() if isinstance(part, kind))
+    return {axis: part} | ({"position": NoPosition()} if isinstance(part, Mixer) else {})
+
+
+@pytest.mark.parametrize("kind", CATALOGUE, ids=lambda kind: kind.name())
+def test_every_part(kind: Any, config: Any, ids: torch.Tensor, tmp_path: Any) -> None:
+    model = unsettled(MaskedLM(config(depth=1, **choice(kind()))))
+    same_after_loading(model, AutoModelForMaskedLM, ids, tmp_path)
+
+
+@pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
+def test_tied_embeddings(tied: bool, config: Any, ids: torch.Tensor, tmp_path: Any) -> None:
+    model = unsettled(CausalLM(config(tie_word_embeddings=tied)))
+    loaded = same_after_loading(model, AutoModelForCausalLM, ids, tmp_path)
+    for m in (model, loaded):
+        assert (m.lm_head.weight.data_ptr() == m.model.embed_tokens.weight.data_ptr()) == tied
+    assert ("lm_head.weight" in load_file(tmp_path / "model.safetensors")) == (not tied)
+    embedding = 29 * 24
+    assert model.num_parameters() - CausalLM(config(tie_word_embeddings=True)).num_parameters() == (
+        0 if tied else embedding
+    )
+
+
+def test_parameters_by_hand(config: Any) -> None:
+    layer = 4 * 24 * 24 + (24 * 96 + 96) + (96 * 24 + 24) + 2 * (24 + 24)  # softmax, mlp, two norms
+    assert CausalLM(config(depth=3)).num_parameters() == 29 * 24 + 3 * layer + (24 + 24)
+
+
+def test_saved_in_bfloat16(config: Any, ids: torch.Tensor, tmp_path: Any) -> None:
+    model = CausalLM(config(mixer="linear")).bfloat16()
+    model.save_pretrained(tmp_path)
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path, dtype="auto")
+    assert loaded.dtype == torch.bfloat16
+    assert torch.equal(first(loaded, ids), first(model, ids))
+
+
+def test_a_backbone_loads_into_a_head(config: Any, ids: torch.Tensor, tmp_path: Any) -> None:
+    model = unsettled(Transformer(config(causal=False)))
+    model.save_pretrained(tmp_path)
+    loaded = SequenceClassifier.from_pretrained(tmp_path)
+    assert torch.equal(first(loaded.model, ids), first(model, ids))

@@ -1,0 +1,119 @@
+"""Training: checkpointing, autocast, half precision, the compiler."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from formers import CausalLM, MaskedLM
+from formers.catalogue import members
+from formers.ffn import Mlp
+from formers.mixers import Dense, Linear, Mixer, Softmax
+from formers.norms import MaxNorm
+from formers.positions import NoPosition
+from formers.residuals import Danet
+from formers.testing import assert_same, assert_zero
+
+MIXERS = [kind() for kind in members(Mixer)]
+EVERY_MIXER = pytest.mark.parametrize("mixer", MIXERS, ids=str)
+
+
+def model_of(config: Any, mixer: Mixer, **choices: Any) -> Any:
+    head = CausalLM if "causal" in mixer.can else MaskedLM
+    torch.manual_seed(0)
+    return head(config(mixer=mixer, **{"position": NoPosition()} | choices))
+
+
+def gradients(model: Any, ids: torch.Tensor) -> dict[str, torch.Tensor]:
+    model.zero_grad()
+    torch.manual_seed(3)
+    model(ids, labels=ids).loss.backward()
+    return {name: p.grad.clone() for name, p in model.named_parameters()}
+
+
+@EVERY_MIXER
+def test_checkpointed_is_plain(config: Any, ids: torch.Tensor, mixer: Mixer) -> None:
+    want = gradients(model_of(config, mixer, dropout=0.2).double().train(), ids)
+    model = model_of(config, mixer, dropout=0.2).double().train()
+    model.gradient_checkpointing_enable()
+    for name, got in gradients(model, ids).items():
+        assert_zero(got - want[name], f"difference that checkpointing makes to the gradient of {name}")
+
+
+@EVERY_MIXER
+def test_every_parameter_of_a_model_trains(config: Any, ids: torch.Tensor, mixer: Mixer) -> None:
+    model = model_of(config, mixer).train()
+    assert all(float(g.abs().max()) > 0 for g in gradients(model, ids).values())
+
+
+@EVERY_MIXER
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_is_finite_and_near(config: Any, ids: torch.Tensor, mixer: Mixer, dtype: torch.dtype) -> None:
+    model = model_of(config, mixer, initializer_range=0.02).train()
+    want = model(ids, labels=ids).loss
+    with torch.autocast("cpu", dtype=dtype):
+        loss = model(ids, labels=ids).loss
+    loss.backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+    assert_same(loss, want, "loss under autocast", 8 * torch.finfo(dtype).eps * want.item())
+
+
+@pytest.mark.parametrize("mixer", [Softmax(), Linear(), Dense()], ids=str)
+def test_a_model_learns(config: Any, mixer: Mixer) -> None:
+    model = model_of(config, mixer, position="learned", initializer_range=0.02).train()
+    ids = torch.arange(12).repeat(4, 2)  # 0 … 11 twice: the next token is a function of this one
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    first = model(ids, labels=ids).loss.item()
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss = model(ids, labels=ids).loss
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.5 < 3 < first
+
+
+SLOW = [pytest.param(mixer, marks=pytest.mark.slow) for mixer in MIXERS if mixer != Softmax()]
+
+
+@pytest.mark.parametrize("mixer", [Softmax(), *SLOW], ids=str)
+def test_compiled_is_eager(config: Any, ids: torch.Tensor, mixer: Any) -> None:
+    torch.compiler.reset()
+    model = model_of(config, mixer, depth=1).double().train()
+    want = gradients(model, ids)
+    compiled = torch.compile(model, fullgraph=True)
+    model.zero_grad()
+    compiled(input_ids=ids, labels=ids).loss.backward()
+    for name, parameter in model.named_parameters():
+        assert_same(parameter.grad, want[name], f"gradient of {name}", 1e-10)
+
+
+def danet(config: Any, depth: int) -> MaskedLM:
+    """A deep DANet whose weights, as in training, are not small: N(0, 1/D)."""
+    torch.manual_seed(0)
+    sizes = {
+        "width": 64,
+        "heads": 1,
+        "depth": depth,
+        "initializer_range": 64**-0.5,
+        "context_length": 256,
+        "vocab_size": 29,
+    }
+    ffn = Mlp(activation="relu", bias=False)
+    return MaskedLM(
+        config(mixer=Dense(init=8.0), position=NoPosition(), residual=Danet(), norm=MaxNorm(), ffn=ffn, **sizes)
+    )
+
+
+def worst(model: MaskedLM, dtype: torch.dtype) -> tuple[bool, bool]:
+    """Whether loss and gradients are finite in a dtype."""
+    ids = torch.randint(0, 29, (2, 256), generator=torch.Generator().manual_seed(0))
+    model = model.to(dtype)
+    loss = model(ids, labels=ids).loss
+    loss.backward()
+    return bool(torch.isfinite(loss)), all(bool(torch.isfinite(p.grad).all()) for p in model.parameters())
+
+
+def test_a_deep_danet_is_finite_in_float16(config: Any) -> None:
+    assert worst(danet(config, 24), torch.float16) == (True, True)
