@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import operator
 import re
 import textwrap
 import types
@@ -40,28 +41,34 @@ class Part:
             width: int = 128
             "How many tokens back a token sees, itself included."
 
-    The text form (`str(part)`, `repr(part)`) lists the options that differ from their defaults and parses back to an
-    equal part; the JSON form lists every option, so that a saved model does not change when a default does.
+    The text form (`str(part)`, `repr(part)`) lists the options that differ from their defaults (where options may be given by
+    their order, the first one always, without its name) and parses back to an equal part; the JSON form lists every option, so that a saved model does not change when a default does.
     """
 
     can: ClassVar[frozenset[str]] = frozenset()
     "What the part can do: keys of `ABILITIES`. Errors, laws and documentation are made from it."
     axis: ClassVar[type[Part]]
     "The axis a part belongs to: the direct subclass of `Part` it descends from."
+    positional: ClassVar[bool] = False
+    "Whether options may be given by their order, too: `Window(128)`. An axis decides for all its members."
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if unknown := cls.can - ABILITIES.keys():
             raise TypeError(f"{cls.__name__} declares unknown abilities {sorted(unknown)}; known: {sorted(ABILITIES)}")
-        dataclass(frozen=True, kw_only=True, repr=False)(cls)  # type: ignore[call-overload]
+        dataclass(frozen=True, kw_only=not cls.positional, repr=False)(cls)  # type: ignore[call-overload]
         if Part in cls.__bases__:
             cls.axis = cls
 
     def __new__(cls, *args: object, **options: object) -> Self:
         """Checks the names of the options before the dataclass sees them, to suggest the nearest right one."""
         check_names(cls.name(), options, option_names(cls))
-        if args:
+        if args and not cls.positional:
             raise TypeError(f"{cls.name()} takes named options only; write {example_call(cls)}")
+        if len(args) > len(option_names(cls)):
+            raise TypeError(
+                f"{cls.name()} takes {len(option_names(cls))} options, but {len(args)} were given; write {example_call(cls)}"
+            )
         return super().__new__(cls)
 
     def __post_init__(self) -> None:
@@ -110,12 +117,11 @@ class Part:
             )
 
     def __repr__(self) -> str:
-        changed = [
-            f"{f.name}={value_text(getattr(self, f.name))}"
-            for f in fields(self)  # type: ignore[arg-type]
-            if default_of(f) is MISSING or getattr(self, f.name) != default_of(f)
-        ]
-        return f"{self.name()}({', '.join(changed)})" if changed else f"{self.name()}()"
+        shown = [f for f in fields(self) if default_of(f) is MISSING or getattr(self, f.name) != default_of(f)]  # type: ignore[arg-type]
+        changed = [f"{f.name}={value_text(getattr(self, f.name))}" for f in shown]
+        if self.positional and (first := fields(self)[:1]):  # type: ignore[arg-type]
+            changed = [value_text(getattr(self, first[0].name)), *changed[first[0] in shown :]]
+        return f"{self.name()}({', '.join(changed)})"
 
     def to_json(self) -> dict[str, Any]:
         """`{"part": name, option: value, …}` with every option, defaults too."""
@@ -136,7 +142,7 @@ class Part:
     def parse(cls, text: str) -> Self:
         """The part that a text like `performer(features=256)` means. Literals and part names only; nothing is run."""
         try:
-            tree = ast.parse(text.strip(), mode="eval").body
+            tree = ast.parse(KEYWORD.sub(r"\1_", text.strip()), mode="eval").body
         except SyntaxError as error:
             raise ValueError(f"cannot read {text!r} as a {cls.name()}: {error.msg}; {example(cls)}") from None
         part = node_value(tree, cls, text)
@@ -158,7 +164,7 @@ def find(axis: type[Part], name: str) -> type[Any]:
     """The member of an axis with this name (`squared_relu` or `SquaredRelu`); an unknown one raises with the nearest."""
     kinds = axis.kinds() or (axis,)
     for kind in (axis, *kinds):
-        if name in (kind.name(), kind.__name__) and not (Part in kind.__bases__ and kind.kinds()):
+        if name.rstrip("_") in (kind.name(), kind.__name__) and not (Part in kind.__bases__ and kind.kinds()):
             return kind
     check_names(axis.name(), [name], [kind.name() for kind in kinds], word="member")
     raise ValueError(f"{name} is an axis, not a part; {example(axis)}")
@@ -243,6 +249,11 @@ def describe(hint: Any) -> str:
 
 # --- text and JSON ---
 
+OPERATORS: dict[type[ast.AST], Any] = {ast.BitAnd: operator.and_, ast.BitOr: operator.or_, ast.Invert: operator.invert}
+"""What may stand between parts of an axis that defines it, as patterns do: `window(128) | global(0)`."""
+KEYWORD = re.compile(r"\b(global)\b(?=\s*(?:$|[(),|&\]]))")
+"""Names of parts that are keywords of Python, which parses the text."""
+
 
 def value_text(value: Any) -> str:
     if isinstance(value, tuple):
@@ -282,12 +293,20 @@ def node_value(node: ast.AST, hint: Any, text: str) -> Any:
         return node.id
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and axis is not Part:
         kind = find(axis, node.func.id)
-        if node.args:
+        if node.args and (not kind.positional or len(node.args) > len(option_names(kind))):
             raise ValueError(f"{ast.unparse(node)}: options are named; write {example_call(kind)}")
-        given = {word.arg: word.value for word in node.keywords if word.arg}
+        given = dict(zip(option_names(kind), node.args, strict=False))
+        given |= {word.arg: word.value for word in node.keywords if word.arg}
         check_names(kind.name(), given, option_names(kind))
         hints = get_type_hints(kind)
         return kind(**{name: node_value(value, hints[name], text) for name, value in given.items()})
+    if isinstance(node, (ast.BinOp, ast.UnaryOp)) and type(node.op) in OPERATORS and axis is not Part:
+        sides = [node.operand] if isinstance(node, ast.UnaryOp) else [node.left, node.right]
+        values = [node_value(side, hint, text) for side in sides]
+        try:
+            return OPERATORS[type(node.op)](*values)
+        except TypeError:
+            raise ValueError(f"in {text!r}: a {axis.name()} has no {ast.unparse(node)!r}") from None
     if isinstance(node, (ast.List, ast.Tuple)):
         return tuple(node_value(item, hint, text) for item in node.elts)
     try:

@@ -1,0 +1,78 @@
+"""What the sparse kernel asks of a pattern."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class Places(Protocol):
+    """A set of (query, key) pairs."""
+
+    def mask(self, q_idx: Tensor, k_idx: Tensor) -> Tensor:
+        """True where query i sees key j, for token indices that broadcast: FlexAttention's `mask_mod` without its b, h."""
+
+    def bounds(self, q_lo: Tensor, q_hi: Tensor, k_lo: Tensor, k_hi: Tensor) -> tuple[Tensor, Tensor]:
+        """Of the pairs [q_lo, q_hi] × [k_lo, k_hi]: whether there may be one that is in, and whether surely all are."""
+
+
+class Pairs(Places, Hashable, Protocol):
+    """A set of pairs as `formers.patterns` makes them. Equal options are equal sets and hash alike."""
+
+    def resolve(self, *, length: int, causal: bool) -> Pairs:
+        """The same set for a known number of tokens, and without what lies in the future when causal."""
+
+    def folded(self, length: int) -> Fold | None:
+        """Another order of the tokens in which the pairs lie closer together, where there is one."""
+
+    def fits(self, length: int) -> None:
+        """Raises `ValueError` where the pattern makes no sense for so many tokens."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """Tokens in another order.
+
+    Attributes:
+        key: equal for equal orders.
+        order_c: the token at each place, −1 where there is none.
+        pairs: the pattern in terms of places. None: ask the pattern itself about the tokens there.
+    """
+
+    key: tuple[int | str, ...]
+    order_c: Tensor
+    pairs: Places | None = None
+
+
+def every_nth(length: int, step: int) -> Tensor:
+    """The order 0, step, 2·step, …, 1, 1 + step, …, with −1 where a residue has a token less than others."""
+    count = -(-length // step)
+    order_c = (torch.arange(count)[None, :] * step + torch.arange(step)[:, None]).flatten()
+    return order_c.masked_fill(order_c >= length, -1)
+
+
+class Reordered:
+    """A pattern in terms of places: place c stands for token `order[c]`."""
+
+    def __init__(self, pairs: Places, order_c: Tensor):
+        self.pairs, self.order_c = pairs, order_c
+
+    def mask(self, q_idx: Tensor, k_idx: Tensor) -> Tensor:
+        return self.pairs.mask(self.order_c[q_idx], self.order_c[k_idx])
+
+    def bounds(self, q_lo: Tensor, q_hi: Tensor, k_lo: Tensor, k_hi: Tensor) -> tuple[Tensor, Tensor]:
+        return self.pairs.bounds(*self.range_of(q_lo, q_hi), *self.range_of(k_lo, k_hi))
+
+    def range_of(self, lo: Tensor, hi: Tensor) -> tuple[Tensor, Tensor]:
+        """The least and the greatest token at the places lo … hi; holes count for nothing."""
+        least, most = [], []
+        for a, b in zip(lo.flatten().tolist(), hi.flatten().tolist(), strict=True):
+            there = self.order_c[a : b + 1]
+            there = there[there >= 0]
+            least.append(int(there.min()) if len(there) else 0)
+            most.append(int(there.max()) if len(there) else -1)
+        return torch.tensor(least).view(lo.shape), torch.tensor(most).view(hi.shape)

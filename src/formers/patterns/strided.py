@@ -1,0 +1,150 @@
+"""The patterns of the Sparse Transformer."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from formers.ops.pairs import Fold, every_nth
+from formers.patterns.bands import Residues, Span
+from formers.patterns.chunks import Chunk
+from formers.patterns.pattern import Either, Pattern
+
+
+class Strided(Pattern):
+    """The last `stride` tokens (local), every stride-th token (columns), or both in one (merged).
+
+    A¹: |i − j| ≤ l; A²: (i − j) mod l = 0; causal: also j ≤ i. The paper takes l close to √L and uses A¹ and A² in turn over
+    layers, in one head (merged), or on different heads, which was best. The columns cost L²/l pairs; merged, whole blocks
+    of them. Source: Child et al. 2019, arXiv:1904.10509.
+    """
+
+    stride: int = 16
+    "l."
+    factor: Literal["merged", "local", "columns"] = "merged"
+    "A¹, A², or their union."
+
+    def check(self) -> None:
+        if self.stride < 1:
+            raise ValueError(f"{self}: stride must be at least 1")
+
+    def parts(self) -> Pattern:
+        """The same pattern from simpler ones."""
+        local, columns = Span(self.stride, self.stride), Columns(self.stride)
+        return {"merged": Either(local, columns), "local": local, "columns": columns}[self.factor]
+
+    def resolve(self, *, length: int, causal: bool) -> Pattern:
+        return self.parts().resolve(length=length, causal=causal)
+
+    def causal_form(self) -> Pattern:
+        return self.parts().causal_form()
+
+    def mask(self, q_idx: Tensor, k_idx: Tensor) -> Tensor:
+        return self.parts().mask(q_idx, k_idx)
+
+    def bounds(self, q_lo: Tensor, q_hi: Tensor, k_lo: Tensor, k_hi: Tensor) -> tuple[Tensor, Tensor]:
+        return self.parts().bounds(q_lo, q_hi, k_lo, k_hi)
+
+    def recalled(self, k_idx: Tensor, next_idx: Tensor) -> Tensor:
+        return self.parts().recalled(k_idx, next_idx)
+
+    def memory(self) -> int | None:
+        return self.parts().memory()
+
+    def growth(self) -> float:
+        return self.parts().growth()
+
+
+class Columns(Pattern):
+    """(i − j) mod stride = 0."""
+
+    stride: int = 16
+    "Every how many tokens one is seen."
+
+    def check(self) -> None:
+        if self.stride < 1:
+            raise ValueError(f"{self}: stride must be at least 1")
+
+    def mask(self, q_idx: Tensor, k_idx: Tensor) -> Tensor:
+        return (q_idx - k_idx).remainder(self.stride) == 0
+
+    def folded(self, length: int) -> Fold | None:
+        """Among the tokens of each residue, everything."""
+        order_c = every_nth(length, self.stride)
+        return Fold(("every", self.stride), order_c, Residues(len(order_c) // self.stride))
+
+
+class Fixed(Pattern):
+    """The tokens of the query's block (local), the last `summary` tokens of every block (columns), or both (merged).
+
+    A¹: ⌊j/l⌋ = ⌊i/l⌋; A²: j mod l ≥ l − c; causal: also j ≤ i. Different heads may take different parts of the last c.
+    Source: Child et al. 2019 (Sparse Transformer), arXiv:1904.10509: l ∈ {128, 256}, c ∈ {8, 16, 32}.
+    """
+
+    block: int = 32
+    "l, tokens in a block."
+    summary: int = 4
+    "c, how many tokens at the end of each block are seen from everywhere."
+    factor: Literal["merged", "local", "columns"] = "merged"
+    "A¹, A², or their union."
+
+    def check(self) -> None:
+        if not 1 <= self.summary <= self.block:
+            raise ValueError(f"{self}: summary must be at least 1 and at most block")
+
+    def parts(self) -> Pattern:
+        """The same pattern from simpler ones."""
+        local, columns = Chunk(self.block), Summaries(self.block, self.summary)
+        return {"merged": Either(local, columns), "local": local, "columns": columns}[self.factor]
+
+    def resolve(self, *, length: int, causal: bool) -> Pattern:
+        return self.parts().resolve(length=length, causal=causal)
+
+    def causal_form(self) -> Pattern:
+        return self.parts().causal_form()
+
+    def mask(self, q_idx: Tensor, k_idx: Tensor) -> Tensor:
+        return self.parts().mask(q_idx, k_idx)
+
+    def bounds(self, q_lo: Tensor, q_hi: Tensor, k_lo: Tensor, k_hi: Tensor) -> tuple[Tensor, Tensor]:
+        return self.parts().bounds(q_lo, q_hi, k_lo, k_hi)
+
+    def recalled(self, k_idx: Tensor, next_idx: Tensor) -> Tensor:
+        return self.parts().recalled(k_idx, next_idx)
+
+    def memory(self) -> int | None:
+        return self.parts().memory()
+
+    def growth(self) -> float:
+        return self.parts().growth()
+
+
+class Summaries(Pattern):
+    """j mod block ≥ block − summary: the last tokens of every block, seen from everywhere."""
+
+    block: int = 32
+    "Tokens in a block."
+    summary: int = 4
+    "How many of them are seen."
+
+    def check(self) -> None:
+        if not 1 <= self.summary <= self.block:
+            raise ValueError(f"{self}: summary must be at least 1 and at most block")
+
+    def mask(self, q_idx: Tensor, k_idx: Tensor) -> Tensor:
+        return (k_idx % self.block >= self.block - self.summary) & (q_idx >= 0)
+
+    def bounds(self, q_lo: Tensor, q_hi: Tensor, k_lo: Tensor, k_hi: Tensor) -> tuple[Tensor, Tensor]:
+        inside = self.up_to(k_hi) - self.up_to(k_lo - 1)
+        anyone = torch.ones_like(q_lo, dtype=torch.bool)
+        return (inside > 0) & anyone, (inside == k_hi - k_lo + 1) & anyone
+
+    def up_to(self, idx: Tensor) -> Tensor:
+        """How many tokens up to this one are seen."""
+        whole = (idx + 1).div(self.block, rounding_mode="floor")
+        return whole * self.summary + ((idx + 1).remainder(self.block) - (self.block - self.summary)).clamp(min=0)
+
+    def recalled(self, k_idx: Tensor, next_idx: Tensor) -> Tensor:
+        return self.mask(next_idx, k_idx)

@@ -1,0 +1,98 @@
+"""Patterns of tokens that see everything and are seen from everywhere."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from formers.patterns.pattern import Pattern
+
+
+class Global(Pattern):
+    """i ∈ index or j ∈ index: some tokens see all and are seen by all.
+
+    Source: Beltagy et al. 2020 (Longformer), arXiv:2004.05150; Ainslie et al. 2020 (ETC), arXiv:2004.08483.
+    """
+
+    index: int | tuple[int, ...] = 0
+    "Which tokens, counted from 0; one or a list."
+
+    def check(self) -> None:
+        if not self.tokens() or min(self.tokens()) < 0:
+            raise ValueError(f"{self}: index must name at least one token, counted from 0")
+
+    def tokens(self) -> tuple[int, ...]:
+        return tuple(sorted({self.index} if isinstance(self.index, int) else set(self.index)))
+
+    def fits(self, length: int) -> None:
+        if self.tokens()[-1] >= length:
+            raise ValueError(f"{self}: there is no token {self.tokens()[-1]} among {length}, counted from 0")
+
+    def mask(self, q_idx: Tensor, k_idx: Tensor) -> Tensor:
+        return self.named(q_idx) | self.named(k_idx)
+
+    def named(self, idx: Tensor) -> Tensor:
+        found = idx == self.tokens()[0]
+        if len(self.tokens()) < 8:
+            for token in self.tokens()[1:]:
+                found = found | (idx == token)
+            return found
+        return torch.isin(idx, torch.tensor(self.tokens(), device=idx.device))
+
+    def bounds(self, q_lo: Tensor, q_hi: Tensor, k_lo: Tensor, k_hi: Tensor) -> tuple[Tensor, Tensor]:
+        q_some, q_every = self.within(q_lo, q_hi)
+        k_some, k_every = self.within(k_lo, k_hi)
+        return q_some | k_some, q_every | k_every
+
+    def within(self, lo: Tensor, hi: Tensor) -> tuple[Tensor, Tensor]:
+        """Whether some, and all, of the tokens lo … hi are global."""
+        tokens = torch.tensor(self.tokens())
+        count = torch.searchsorted(tokens, hi.contiguous(), right=True) - torch.searchsorted(tokens, lo.contiguous())
+        return count > 0, count == hi - lo + 1
+
+    def recalled(self, k_idx: Tensor, next_idx: Tensor) -> Tensor:
+        return self.named(k_idx) | (next_idx <= self.tokens()[-1])
+
+    def memory(self) -> int:
+        return self.tokens()[-1] + 1
+
+    def growth(self) -> float:
+        return 1.0
+
+
+class Etc(Pattern):
+    """The first tokens are a global input, the others a long one: global sees all, long sees global and its neighbours.
+
+    The pieces g2g, g2l and l2g are full, l2l is |i − j| ≤ radius. Source: Ainslie et al. 2020 (ETC), arXiv:2004.08483.
+    """
+
+    tokens: int = 8
+    "How many tokens the global input has."
+    radius: int = 16
+    "How far a long token sees to each side among the long ones."
+
+    def check(self) -> None:
+        if self.tokens < 1 or self.radius < 0:
+            raise ValueError(f"{self}: tokens must be at least 1 and radius at least 0")
+
+    def fits(self, length: int) -> None:
+        if self.tokens > length:
+            raise ValueError(f"{self}: the global input alone has {self.tokens} tokens, but {length} were given")
+
+    def mask(self, q_idx: Tensor, k_idx: Tensor) -> Tensor:
+        return (q_idx < self.tokens) | (k_idx < self.tokens) | ((q_idx - k_idx).abs() <= self.radius)
+
+    def bounds(self, q_lo: Tensor, q_hi: Tensor, k_lo: Tensor, k_hi: Tensor) -> tuple[Tensor, Tensor]:
+        least, most = q_lo - k_hi, q_hi - k_lo
+        some = (q_lo < self.tokens) | (k_lo < self.tokens) | ((least <= self.radius) & (most >= -self.radius))
+        near = (most <= self.radius) & (least >= -self.radius)
+        return some, (q_hi < self.tokens) | (k_hi < self.tokens) | near
+
+    def recalled(self, k_idx: Tensor, next_idx: Tensor) -> Tensor:
+        return (k_idx < self.tokens) | (next_idx - k_idx <= self.radius)
+
+    def memory(self) -> int:
+        return self.tokens + self.radius
+
+    def growth(self) -> float:
+        return 1.0
