@@ -15,7 +15,7 @@ SITE = Site(width=24, heads=3, causal=True, context_length=128)
 
 def full(module, x, causal):
     """softmax over all other tokens of q·q̂/√K; a token that has no other keeps to itself."""
-    q, v = (p(x).unflatten(-1, (3, 8)).transpose(1, 2) for p in (module.qk_proj, module.v_proj))
+    q, v = (p(x).unflatten(-1, (3, 8)).transpose(1, 2) for p in (module.q_proj, module.v_proj))
     scores = q @ normalize(q, dim=-1).mT / 8**0.5
     scores = scores.masked_fill(torch.eye(x.shape[1], dtype=torch.bool), -1e5)
     if causal:

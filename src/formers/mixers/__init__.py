@@ -14,6 +14,7 @@ from formers.mixers.pool import Pool
 from formers.mixers.quadratic import Quadratic
 from formers.mixers.random_features import ArcCosine, Favor, RandomFourier
 from formers.mixers.rfa import Rfa
+from formers.mixers.routing import Routing
 from formers.mixers.softmax import Softmax
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "RandomFourier",
     "Relu",
     "Rfa",
+    "Routing",
     "Softmax",
     "SquaredRelu",
     "Taylor2",

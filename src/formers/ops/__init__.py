@@ -6,13 +6,13 @@ Each op takes `impl="auto" | "plain" | "torch"`: an explicit request never falls
 
 from formers.ops import plain
 from formers.ops.bucketed import bucketed_attention
+from formers.ops.clustered import clustered_attention
 from formers.ops.decayed import decayed_linear_attention
 from formers.ops.exact import attention, metric_attention
 from formers.ops.exponential import exp_features
 from formers.ops.linear import dense_attention, linear_attention
 from formers.ops.padding import Packing, compact, packing, spread
 from formers.ops.pool import pool_mix
-from formers.ops.sparse import sparse_attention
 from formers.ops.spectral import fourier_mix
 from formers.ops.types import Bias, LinearState, PoolState
 
@@ -23,6 +23,7 @@ __all__ = [
     "PoolState",
     "attention",
     "bucketed_attention",
+    "clustered_attention",
     "compact",
     "decayed_linear_attention",
     "dense_attention",
@@ -33,6 +34,5 @@ __all__ = [
     "packing",
     "plain",
     "pool_mix",
-    "sparse_attention",
     "spread",
 ]

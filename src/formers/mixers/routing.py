@@ -1,0 +1,157 @@
+"""The Routing Transformer's attention: clusters by online k-means."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from formers.mixers.centroids import Centroids
+from formers.mixers.mixer import Mixer, MixerModule, join_heads, split_heads
+from formers.ops import bucketed_attention, clustered_attention
+from formers.part import Unsupported
+from formers.positions.position import build_at
+from formers.site import Site
+from formers.state import State
+
+
+class Routing(Mixer):
+    """Softmax attention among tokens of one cluster in some heads, and among neighbours in the others. O(L^1.5·K).
+
+    Clusters are those of an online k-means over scale-free (layer-normed) vectors. `select` says who is in one:
+
+    nearest: each token is in its nearest cluster, with keys equal to queries, and sees the last `window` tokens there
+    (bidirectional: those of its chunk of `window` and the one before); itself only where it meets no other. A token's cluster
+    depends on itself alone, so a causal model is strictly causal.
+
+    balanced: each cluster picks the `window` queries and the `window` keys nearest to it; results of a token picked by several
+    are averaged, one picked by none gives zero. As published, but a causal model sees the future: whether a token is picked
+    depends on how near later ones come. A causal site raises unless `leaks` says that this is understood; keys equal queries.
+
+    The local heads see the `window` tokens before (bidirectional: their chunk of `window` and the one before). No streaming.
+    Source: Roy et al. 2021, arXiv:2003.05997.
+    """
+
+    can = frozenset({"causal", "bidirectional", "padding", "qk_position"})
+    clusters: int | None = None
+    "√context_length unless given."
+    window: int | None = None
+    "Tokens to attend to in a cluster or nearby; context_length/clusters unless given."
+    select: Literal["nearest", "balanced"] = "nearest"
+    "Who is in a cluster: see above."
+    leaks: bool = False
+    "Accepts that `balanced` shows a causal model something of the future."
+    local_heads: int | None = None
+    "Heads that attend to neighbours; half of them, rounded down, unless given."
+    top: int | None = None
+    "How many of the last layers route; in those below, all heads are local. All route unless given."
+    decay: float = 0.999
+    "How much of a centroid stays in one training step."
+
+    def check(self) -> None:
+        if any(n is not None and n < 1 for n in (self.clusters, self.window)):
+            raise ValueError(f"routing: clusters and window must be positive; got {self.clusters} and {self.window}")
+        if not 0 <= self.decay < 1:
+            raise ValueError(f"routing: decay must lie in [0, 1), but {self.decay} was given")
+        if self.leaks and self.select != "balanced":
+            raise ValueError("routing: leaks=True is for select='balanced'; select='nearest' does not leak")
+        if self.select == "balanced" and not self.leaks:
+            object.__setattr__(self, "can", type(self).can - {"causal"})
+
+    def check_site(self, site: Site) -> None:
+        if site.causal and self.select == "balanced" and not self.leaks:
+            raise Unsupported(
+                f"{self} cannot be causal: a cluster takes the tokens nearest to it, so a later token can push an earlier one "
+                "out. Use select='nearest', which is strictly causal, or leaks=True to accept that"
+            )
+        super().check_site(site)
+
+    def growth(self) -> float:
+        if self.clusters is None:
+            return 1.5
+        return 2.0 if self.window is None else 1.0
+
+    def module(self, site: Site) -> MixerModule:
+        return RoutingMixer(site, self)
+
+
+class RoutingMixer(MixerModule):
+    def __init__(self, site: Site, part: Routing):
+        super().__init__(site)
+        clusters = part.clusters if part.clusters is not None else max(round(math.sqrt(site.context_length)), 1)
+        self.window = part.window if part.window is not None else -(-site.context_length // clusters)
+        self.balanced, self.heads = part.select == "balanced", site.heads
+        self.local = local_heads(part, site)
+        width, head_width = site.width, site.head_width
+        own_keys = site.heads if self.balanced and not site.causal else self.local
+        self.q_proj = nn.Linear(width, width, bias=False)
+        self.k_proj = nn.Linear(width, own_keys * head_width, bias=False) if own_keys else None
+        self.v_proj = nn.Linear(width, width, bias=False)
+        self.o_proj = nn.Linear(width, width, bias=False)
+        self.head_position = build_at("heads", site)
+        self.centroids: Centroids | None = None
+        if self.local < site.heads:
+            self.centroids = Centroids(site.heads - self.local, clusters, head_width, part.decay)
+
+    def forward(
+        self,
+        x_bld: Tensor,
+        state: State | None = None,
+        *,
+        mask_bl: Tensor | None = None,
+        positions_bl: Tensor | None = None,
+    ) -> tuple[Tensor, State | None]:
+        x_bld, positions_bl = self.enter(x_bld, state, mask_bl, positions_bl)
+        q, v = split_heads(self.q_proj(x_bld), self.heads), split_heads(self.v_proj(x_bld), self.heads)
+        k = q[:, :0] if self.k_proj is None else split_heads(self.k_proj(x_bld), self.k_proj.out_features // q.shape[3])
+        if self.head_position is not None:
+            q, k = self.head_position(q, positions_bl), self.head_position(k, positions_bl)
+        ys = []
+        if self.local:
+            one_bucket = torch.zeros(q.shape[0], self.local, 1, q.shape[2], dtype=torch.long, device=q.device)
+            near = slice(None, self.local)
+            ys.append(self.in_buckets(q[:, near], k[:, near], v[:, near], one_bucket, mask_bl))
+        if self.centroids is not None:
+            far_q, far_k = scale_free(q[:, self.local :]), scale_free(k[:, self.local :])
+            route = self.pick if self.balanced else self.join
+            ys.append(route(self.centroids, far_q, far_k if far_k.shape[1] else far_q, v[:, self.local :], mask_bl))
+        return self.o_proj(join_heads(torch.cat(ys, 1))), None
+
+    def in_buckets(self, q: Tensor, k: Tensor, v: Tensor, bucket_bhrl: Tensor, mask_bl: Tensor | None) -> Tensor:
+        return bucketed_attention(
+            q, k, v, bucket_bhrl, chunk=self.window, causal=self.causal, key_mask_bl=mask_bl, self_last=q is k
+        )
+
+    def join(self, centroids: Centroids, q: Tensor, k: Tensor, v: Tensor, mask_bl: Tensor | None) -> Tensor:
+        """Each token joins the cluster nearest to it."""
+        centroids.learn_from(q, mask_bl=mask_bl)
+        return self.in_buckets(q, k, v, centroids(q.detach()).argmax(-1).unsqueeze(2), mask_bl)
+
+    def pick(self, centroids: Centroids, q: Tensor, k: Tensor, v: Tensor, mask_bl: Tensor | None) -> Tensor:
+        """Each cluster picks the queries and the keys nearest to it."""
+        centroids.learn_from(*((q,) if q is k else (q, k)), mask_bl=mask_bl)
+        queries, keys = (self.nearest(centroids(t.detach()), mask_bl) for t in (q, k))
+        return clustered_attention(q, k, v, queries, keys, causal=self.causal, key_mask_bl=mask_bl)
+
+    def nearest(self, similarity_bhlc: Tensor, mask_bl: Tensor | None) -> Tensor:
+        """The positions that each cluster picks, in their order, (B, H, C, w)."""
+        if mask_bl is not None:
+            similarity_bhlc = similarity_bhlc.masked_fill(~mask_bl[:, None, :, None], -torch.inf)
+        count = min(self.window, similarity_bhlc.shape[2])
+        return similarity_bhlc.mT.topk(count, -1).indices.sort(-1).values
+
+
+def local_heads(part: Routing, site: Site) -> int:
+    """How many heads of this layer attend to neighbours."""
+    local = site.heads // 2 if part.local_heads is None else part.local_heads
+    if not 0 <= local <= site.heads:
+        raise ValueError(f"routing: local_heads must be 0 to {site.heads}, but {part.local_heads} was given")
+    return site.heads if part.top is not None and site.layer < site.layers - part.top else local
+
+
+def scale_free(x_bhlk: Tensor) -> Tensor:
+    """Layer norm per head, without weights."""
+    return F.layer_norm(x_bhlk, x_bhlk.shape[-1:])

@@ -1,0 +1,41 @@
+"""Attention in clusters against all pairs, cluster by cluster."""
+
+import pytest
+import torch
+
+from formers.ops import attention, clustered_attention
+from formers.testing.tolerance import assert_close_derived
+
+LENGTH = 33
+
+
+def given() -> list[torch.Tensor]:
+    torch.manual_seed(0)
+    q, k = (torch.randn(2, 3, LENGTH, 5, dtype=torch.float64) for _ in range(2))
+    return [q, k, torch.randn(2, 3, LENGTH, 4, dtype=torch.float64)]
+
+
+def picks(clusters: int, count: int, seed: int) -> torch.Tensor:
+    scores = torch.rand(2, 3, clusters, LENGTH, generator=torch.Generator().manual_seed(seed))
+    return scores.topk(count).indices
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("padded", [True, False])
+def test_equals_the_definition(dtype, causal, padded):
+    mask = torch.rand(2, LENGTH, generator=torch.Generator().manual_seed(2)) < 0.7 if padded else None
+    queries, keys = picks(4, 7, 0), picks(4, 7, 1)
+
+    def form(impl):
+        return lambda q, k, v: clustered_attention(q, k, v, queries, keys, causal=causal, key_mask_bl=mask, impl=impl)
+
+    assert_close_derived(form("torch"), form("plain"), given(), dtype=dtype, names=["q", "k", "v"])
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_one_cluster_of_all_is_full_attention(causal):
+    q, k, v = given()
+    everyone = picks(1, LENGTH, 0)
+    got = clustered_attention(q, k, v, everyone, everyone, causal=causal)
+    torch.testing.assert_close(got, attention(q, k, v, causal=causal))
