@@ -20,7 +20,7 @@ WIDTH, DEPTH, HEADS, HIDDEN, WORDS, LONGEST = 256, 4, 4, 1024, 1000, 4096
 NOTES = (
     f"float32; hidden {WIDTH}, {DEPTH} layers, {HEADS} heads, FFN {HIDDEN}, vocabulary {WORDS}, no head, no dropout, "
     f"{LONGEST} tokens a batch (B = {LONGEST}/L). The training step is forward and backward. The limit is a share of the peer's "
-    "time: at least 1.5 × as fast is ≤ 0.67. `danet, equal parameters` has 5 layers: "
+    "time: at least 1.5 × as fast is ≤ 0.67. DANet has one head, as its paper finds best, unless it says 4. `danet, equal parameters` has 5 layers: "
     "DANet's have no keys, values and output projection."
 )
 DANET = {"residual": "danet()", "norm": "max_norm()", "ffn": "mlp(activation=relu, bias=False)", "mixer": Dense()}
@@ -56,6 +56,7 @@ def arms() -> dict[str, nn.Module]:
         "linear": ours(mixer=Linear()),
         "fnet": ours(mixer=Fourier(), ffn="mlp(activation=gelu_tanh)"),
         "danet": ours(**DANET, position=NoPosition()),
+        "danet, 4 heads": ours(**(DANET | {"mixer": Dense(heads=HEADS)}), position=NoPosition()),
         "danet with cosine positions": ours(**DANET, position=Cosine()),
         "danet, equal parameters": ours(**DANET, position=NoPosition(), depth=5),
     }
@@ -66,6 +67,7 @@ CLAIMS = {  # arm → peer, and the most of its time that the forward pass may t
     "linear": ("transformers BERT (sdpa)", {}),
     "fnet": ("transformers FNet", {512: 1 / 1.2, 4096: 1 / 1.2}),
     "danet": ("transformers BERT (sdpa)", {512: 1 / 1.5, 4096: 1 / 3}),
+    "danet, 4 heads": ("transformers BERT (sdpa)", {512: 1 / 1.5, 4096: 1 / 3}),
     "danet with cosine positions": ("transformers BERT (sdpa)", {512: 1 / 1.5, 4096: 1 / 3}),
     "danet, equal parameters": ("transformers BERT (sdpa)", {}),
 }
