@@ -1,0 +1,183 @@
+"""Mixers that choose or compress, against published implementations and softmax attention; the reversible wiring."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from benchmarks.harness import SEED, Row, compared, peak_bytes, publish, timings, train_step, verify
+from torch import Tensor, nn
+
+from formers import ops
+from formers.mixers import Favor, Linformer, Lsh, Mixer, Performer, Routing, Softmax
+from formers.models import Transformer, TransformerConfig
+from formers.site import Site
+
+HEADS, WIDTH = 8, 64
+PUBLISHED = {
+    "performer-pytorch": {2048: (837.0, 3949.0)},
+    "reformer-pytorch": {8192: (1088.0, 2619.0)},
+}
+"""Milliseconds, forward and forward + backward, taken before on a machine with two cores; the packages are not run here."""
+NOTES = (
+    "float32, B=1, H=8, K=V=64. Performer: causal, 256 features made from queries and keys included. LSH: causal, 4 rounds, "
+    "chunks of 64, hashing included. Figures of published packages were taken before, on two cores. Routing and Linformer "
+    "are whole mixers, projections included, and so is the softmax they are compared with. Reversible: a causal model of "
+    "width 256 with softmax attention, B=1, L=1024."
+)
+
+
+def performer() -> Callable[..., Tensor]:
+    feature = Favor(features=256).build(WIDTH).eval()
+    return lambda q, k, v: ops.linear_attention(feature(q, query=True), feature(k), v, causal=True)[0]
+
+
+def lsh(length: int, impl: str = "auto") -> Callable[..., Tensor]:
+    site = Site(width=HEADS * WIDTH, heads=HEADS, causal=True, context_length=length)
+    mixer = Lsh(rounds=4, chunk=64).build(site).eval()
+
+    def attend(q: Tensor, v: Tensor) -> Tensor:
+        k = torch.nn.functional.normalize(q, dim=-1)
+        return ops.bucketed_attention(q, k, v, mixer.hash(q.detach()), chunk=64, causal=True, self_last=True, impl=impl)
+
+    return attend
+
+
+def inputs(count: int, length: int, *, grad: bool = True) -> list[Tensor]:
+    return [torch.randn(1, HEADS, length, WIDTH, requires_grad=grad) for _ in range(count)]
+
+
+def check() -> None:
+    bucket = torch.randint(8, (1, HEADS, 4, 257))
+    forms = [
+        lambda q, k, v, impl=impl: ops.bucketed_attention(
+            q, k, v, bucket, chunk=64, causal=True, self_last=True, impl=impl
+        )
+        for impl in ("torch", "plain")
+    ]
+    verify(*forms, inputs(3, 257, grad=False))
+    w = torch.randn(256, WIDTH) / 4
+    forms = [lambda q, impl=impl: ops.exp_features(q, w.to(q.dtype), impl=impl) for impl in ("torch", "plain")]
+    verify(*forms, inputs(1, 257, grad=False))
+
+
+def against_published(
+    case: str, package: str, length: int, function: Callable[..., Tensor], given: list[Tensor], less: float
+) -> list[Row]:
+    """Forward, and forward + backward, `less` times less than a package took."""
+
+    def forward() -> None:
+        with torch.no_grad():
+            function(*given)
+
+    times = timings({"forward": forward, "forward + backward": train_step(function, given)}, repeats=7)
+    return [
+        Row(
+            f"{case}, {what}",
+            f"L={length}",
+            t.median,
+            PUBLISHED[package][length][i],
+            package,
+            1 / less,
+            spread=(t.low, t.high),
+        )
+        for i, (what, t) in enumerate(times.items())
+    ]
+
+
+def mixer_rows(part: Mixer, causal: bool, length: int) -> list[Row]:
+    """A mixer against softmax attention in the same place."""
+    site = Site(width=HEADS * WIDTH, heads=HEADS, causal=causal, context_length=length)
+    own, softmax = part.build(site).train(), Softmax().build(site).train()
+    x = torch.randn(1, length, HEADS * WIDTH, requires_grad=True)
+    steps = {
+        name: train_step(lambda x, m=m: m(x)[0], [x]) for name, m in ((part.name(), own), ("softmax (SDPA)", softmax))
+    }
+    kind = "causal" if causal else "all pairs"
+    rows = [
+        compared(
+            f"{part.name()}, {kind}, forward + backward",
+            f"L={length}",
+            timings(steps, repeats=5, warmup=1),
+            part.name(),
+            "softmax (SDPA)",
+            1.0,
+        )
+    ]
+    forwards = {name: without_grad(m, x) for name, m in ((part.name(), own.eval()), ("softmax (SDPA)", softmax.eval()))}
+    return [
+        compared(
+            f"{part.name()}, {kind}, forward",
+            f"L={length}",
+            timings(forwards, repeats=5, warmup=1),
+            part.name(),
+            "softmax (SDPA)",
+            1.0,
+        ),
+        *rows,
+    ]
+
+
+def without_grad(module: nn.Module, x: Tensor) -> Callable[[], None]:
+    def call() -> None:
+        with torch.no_grad():
+            module(x)
+
+    return call
+
+
+def model_step(depth: int, residual: str) -> Callable[[], None]:
+    config = TransformerConfig(
+        vocab_size=64, width=256, depth=depth, heads=4, causal=True, residual=residual, context_length=1024
+    )
+    model, ids = Transformer(config).train(), torch.randint(64, (1, 1024))
+    parameters = list(model.parameters())
+
+    def step() -> None:
+        y = model(input_ids=ids, use_cache=False).last_hidden_state
+        for parameter, gradient in zip(parameters, torch.autograd.grad(y.sum(), parameters), strict=True):
+            parameter.grad = gradient
+
+    return step
+
+
+def reversible_rows() -> list[Row]:
+    shallow, deep, plain = model_step(2, "reversible()"), model_step(12, "reversible()"), model_step(12, "pre_norm()")
+    parameters = {depth: parameter_bytes(depth) for depth in (2, 12)}
+    memory = {depth: (peak_bytes(step) - parameters[depth]) / 2**20 for depth, step in ((2, shallow), (12, deep))}
+    usual = (peak_bytes(plain) - parameters[12]) / 2**20
+    times = timings({"reversible": deep, "pre-norm": plain}, repeats=5, warmup=1)
+    return [
+        Row(
+            "reversible, peak memory beside gradients",
+            "12 layers",
+            memory[12],
+            memory[2],
+            "itself with 2 layers",
+            1.3,
+            "MiB",
+        ),
+        Row("reversible, peak memory beside gradients", "12 layers", memory[12], usual, "pre-norm", None, "MiB"),
+        compared("reversible, training step", "12 layers", times, "reversible", "pre-norm", 1.6),
+    ]
+
+
+def parameter_bytes(depth: int) -> int:
+    """What a fresh set of gradients takes."""
+    config = TransformerConfig(vocab_size=64, width=256, depth=depth, heads=4, context_length=1024)
+    return sum(p.numel() * p.element_size() for p in Transformer(config).parameters())
+
+
+def main() -> None:
+    torch.manual_seed(SEED)
+    check()
+    rows = against_published("performer, causal", "performer-pytorch", 2048, performer(), inputs(3, 2048), 20)
+    rows += against_published("lsh, causal", "reformer-pytorch", 8192, lsh(8192), inputs(2, 8192), 3)
+    for length in (4096, 8192):
+        rows += mixer_rows(Routing(), True, length) + mixer_rows(Linformer(length=256), False, length)
+        rows += mixer_rows(Performer(features=256), True, length)
+    publish("content", "Mixers that choose or compress", NOTES, rows + reversible_rows())
+
+
+if __name__ == "__main__":
+    main()
