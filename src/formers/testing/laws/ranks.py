@@ -64,9 +64,10 @@ def steps_agree(part: Part, causal: bool, site: Site, index: int) -> None:
         return
     x = tokens(4, width=site.width)
     parallel = DistributedDataParallel(shared)
-    for _ in range(2):  # an unused parameter stops the second step
-        train_step(alone, x)
-        train_step(parallel, x[2 * index : 2 * index + 2])
+    for step in range(2):  # an unused parameter stops the second step
+        for model, rows in ((alone, x), (parallel, x[2 * index : 2 * index + 2])):
+            torch.manual_seed(step)  # what is drawn for all rows is the same for both
+            train_step(model, rows)
     for (name, want), got in zip(alone.named_parameters(), shared.parameters(), strict=True):
         assert_same(got, want, f"{part}: {name} after two steps on two ranks")
 
