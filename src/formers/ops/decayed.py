@@ -91,7 +91,7 @@ def chunked(
     missing = count * chunk - length
     q, k, v = (pad(t, (0, 0, 0, missing)).unflatten(2, (count, chunk)) for t in (q, k, v))
     g = pad(g, (0, missing)).unflatten(2, (count, chunk))
-    since = g.double().cumsum(-1)  # log decay from the chunk's start to each token; differences of these must stay exact
+    since = g.double().cumsum(-1)  # log decay from the chunk's start to each token; wide, as differences must be exact
     later = torch.ones(chunk, chunk, dtype=torch.bool, device=q.device).triu(1)
     between = (since.unsqueeze(-1) - since.unsqueeze(-2)).to(q.dtype).masked_fill(later, -torch.inf).exp()
     y = (q @ k.mT * between) @ v
