@@ -13,6 +13,7 @@ from formers.ops.exponential import exp_features
 from formers.ops.linear import dense_attention, linear_attention
 from formers.ops.padding import Packing, compact, packing, spread
 from formers.ops.pool import pool_mix
+from formers.ops.sparse import sparse_attention
 from formers.ops.spectral import fourier_mix
 from formers.ops.types import Bias, LinearState, PoolState
 
@@ -34,5 +35,6 @@ __all__ = [
     "packing",
     "plain",
     "pool_mix",
+    "sparse_attention",
     "spread",
 ]

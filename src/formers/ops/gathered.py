@@ -20,6 +20,7 @@ from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
 from formers.ops.layout import Group, Layout
+from formers.ops.precision import without_autocast
 
 SCORES_AT_ONCE = 1 << 18
 """Scores in a piece on a CPU, so that they stay in its cache. Other devices take 512 times as many."""
@@ -155,6 +156,11 @@ class Gathered(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gy: Tensor, gz: Tensor) -> tuple[Tensor | None, ...]:
+        with without_autocast(gy.device):
+            return Gathered.gradients(ctx, gy, gz)
+
+    @staticmethod
+    def gradients(ctx: Any, gy: Tensor, gz: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, mask_bs = ctx.saved_tensors
         inputs = Inputs(q, k, v, mask_bs, ctx.plan)
         dq, dk, dv = (like_rows(t, rows, inputs.work) for t, rows in ((q, inputs.q), (k, inputs.k), (v, inputs.v)))

@@ -16,6 +16,7 @@ from formers.ops.gathered import Gathered, PairBias, Plan, by_autograd
 from formers.ops.layout import BLOCK, Layout, layout, of_heads
 from formers.ops.pairs import Pairs
 from formers.ops.per_row import with_global_tokens
+from formers.ops.precision import without_autocast
 
 REMEMBERED = 64
 """How many patterns and lengths are remembered with their layouts."""
@@ -125,8 +126,13 @@ def gathered(
         k, v = k.where(real, 0), v.where(real, 0)
     parts = layouts(tuple(patterns), q.shape[1], q.shape[2], k.shape[2], causal, str(q.device))
     plan = Plan(parts, scale, bias, normalizer=global_bs is not None)
-    y, z = run(q, k, v, key_mask_bs, plan)
-    return y if global_bs is None else with_global_tokens(y, z, q, k, v, patterns, causal, key_mask_bs, global_bs, plan)
+    with without_autocast(q.device):  # pieces are computed in float32 anyway
+        y, z = run(q, k, v, key_mask_bs, plan)
+        return (
+            y
+            if global_bs is None
+            else with_global_tokens(y, z, q, k, v, patterns, causal, key_mask_bs, global_bs, plan)
+        )
 
 
 def run(q: Tensor, k: Tensor, v: Tensor, key_mask_bs: Tensor | None, plan: Plan) -> tuple[Tensor, Tensor]:
