@@ -51,3 +51,19 @@ def test_glu_has_the_parameters_of_an_mlp() -> None:
 def test_a_width_of_nothing_is_refused(part: Mlp | Glu) -> None:
     with pytest.raises(ValueError, match="expand must be positive"):
         part.build(SITE)
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu", "silu"])
+@pytest.mark.parametrize("with_gradient", [True, False])
+def test_a_hook_sees_what_the_projection_made(activation, with_gradient):
+    """The activation may overwrite the hidden layer only where nobody looks at it."""
+    module = Mlp(activation=activation).build(SITE)
+    x = torch.randn(3, 5, SITE.width)
+    seen = []
+    module.up_proj.register_forward_hook(lambda _, __, out: seen.append(out))
+    with torch.set_grad_enabled(with_gradient):
+        y = module(x)
+    torch.testing.assert_close(seen[0], torch.nn.functional.linear(x, module.up_proj.weight, module.up_proj.bias))
+    with torch.no_grad():
+        module.up_proj._forward_hooks.clear()
+        torch.testing.assert_close(module(x), y)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -22,6 +24,22 @@ ACTIVATIONS = {
     "tanh": F.tanh,
     "identity": lambda x: x,
 }
+
+
+IN_PLACE: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": torch.ops.aten.gelu_,
+    "relu": F.relu_,
+    "silu": lambda x: F.silu(x, inplace=True),
+}
+"""Activations that can overwrite their input: a hidden layer is large, and fresh memory for it costs more than the activation."""
+
+
+def activate(name: str, x: Tensor, source: nn.Linear) -> Tensor:
+    """The named activation of what `source` has just made. It overwrites x where nobody could notice: no gradient needs it
+    (relu's is made from the result) and no hook watches `source`.
+    """
+    unseen = not source._forward_hooks and (name == "relu" or not torch.is_grad_enabled())
+    return IN_PLACE[name](x) if unseen and name in IN_PLACE else ACTIVATIONS[name](x)
 
 
 class Ffn(Part):
@@ -73,7 +91,7 @@ class MlpModule(nn.Module):
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down_proj(ACTIVATIONS[self.activation](self.up_proj(x)))
+        return self.down_proj(activate(self.activation, self.up_proj(x), self.up_proj))
 
 
 class GluModule(nn.Module):
@@ -85,4 +103,4 @@ class GluModule(nn.Module):
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down_proj(ACTIVATIONS[self.activation](self.gate_proj(x)) * self.up_proj(x))
+        return self.down_proj(activate(self.activation, self.gate_proj(x), self.gate_proj) * self.up_proj(x))
