@@ -115,7 +115,7 @@ def main() -> None:
     rows = []
     for length in (512, LONGEST):
         ids = torch.randint(WORDS, (LONGEST // length, length))
-        for kind, make, repeats in (("forward", forward, 11), ("training step", training_step, 7)):
+        for kind, make, repeats in (("forward", forward, 11), ("training step", training_step, 5)):
             times = timings({name: make(model, ids) for name, model in models.items()}, repeats=repeats)
             rows += compare(kind, length, times)
     sizes = ", ".join(f"{name} {sum(p.numel() for p in m.parameters()) / 1e6:.2f} M" for name, m in models.items())
