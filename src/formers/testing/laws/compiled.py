@@ -12,20 +12,24 @@ from formers.part import Part
 from formers.site import Site
 from formers.testing.compare import assert_same, assert_zero
 from formers.testing.gradients import outputs_and_gradients
-from formers.testing.stage import SITE, abilities, build, directions, padding_mask, tokens
+from formers.testing.stage import LENGTH, SITE, abilities, build, directions, padding_mask, tokens
 
 
 def traces_whole(part: Part, site: Site = SITE) -> None:
     """The compiler takes the forward pass in one graph, and what it took gives the same numbers. No kernel is compiled."""
-    same_when_compiled(part, site, "eager")
+    same_when_compiled(part, site, "eager", 1e-10)
 
 
 def compiled_equals_eager(part: Part, site: Site = SITE) -> None:
-    """The same with compiled kernels. Slow: several seconds a part, and needs a C++ compiler."""
-    same_when_compiled(part, site, "inductor")
+    """The same with compiled kernels. Slow: several seconds a part, and needs a C++ compiler.
+
+    Angles of positions are float32 for every dtype, and compiled sines and powers round differently: by one unit of float32,
+    which the position multiplies.
+    """
+    same_when_compiled(part, site, "inductor", LENGTH * torch.finfo(torch.float32).eps)
 
 
-def same_when_compiled(part: Part, site: Site, backend: str) -> None:
+def same_when_compiled(part: Part, site: Site, backend: str, relative: float) -> None:
     for causal in directions(part):
         module = build(part, causal=causal, site=site)
         masks = (None, padding_mask()) if "padding" in abilities(part) else (None,)
@@ -36,8 +40,8 @@ def same_when_compiled(part: Part, site: Site, backend: str) -> None:
             want = outputs_and_gradients(module, x, mask_bl=mask_bl)
             found = outputs_and_gradients(Renamed(compiled, module), x, mask_bl=mask_bl)
             for name, tensor in want.items():
-                scale = 1e-10 * max(1.0, float(tensor.abs().max()))
-                assert_same(found[name], tensor, f"{part} compiled by {backend}: {name}", scale)
+                allowed = relative * max(1.0, float(tensor.abs().max()))
+                assert_same(found[name], tensor, f"{part} compiled by {backend}: {name}", allowed)
 
 
 class Renamed(nn.Module):
