@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from formers.catalogue import CATALOGUE
 from formers.mixers import Dense, Elu, FeatureMap, Linear, Metric, Mixer, Pool, Relu, Softmax, SquaredRelu
 from formers.part import ABILITIES, Part, Unsupported
+from formers.patterns import PATTERNS, Global
 from formers.positions import Alibi, Position, Rotary, Sinusoidal
 from formers.testing.laws.options import values_beside
 
@@ -52,8 +53,8 @@ def test_json_reads_back(part: Part) -> None:
 
 @given(parts())
 def test_python_reads_back(part: Part) -> None:
-    names = {kind.name(): kind for kind in CATALOGUE}
-    assert eval(str(part), {}, names) == part
+    names = {kind.name(): kind for kind in (*CATALOGUE, *PATTERNS)} | {"global_": Global}
+    assert eval(str(part).replace("global(", "global_("), {}, names) == part  # `global` is a keyword, in Python Global
 
 
 @given(parts())

@@ -7,9 +7,10 @@ from typing import Any, Self
 from transformers import PreTrainedConfig
 
 from formers.ffn import Ffn, Mlp
-from formers.mixers import Mixer, Softmax
+from formers.mixers import Mixer, Softmax, Sparse
 from formers.norms import LayerNorm, Norm
 from formers.part import Part, check_names, value_json, value_text
+from formers.patterns import Pattern
 from formers.positions import Position, Rotary
 from formers.residuals import PreNorm, Residual
 from formers.site import Site
@@ -125,12 +126,14 @@ class TransformerConfig(PreTrainedConfig):
 
 
 def as_part(axis: str, value: Any) -> Any:
-    """A part of the axis from itself, text or JSON; for mixers, a tuple from a list of those."""
+    """A part of the axis from itself, text or JSON; for mixers, a tuple from a list of those, and a pattern is `sparse` over it."""
     kind: type[Part] = AXIS_OF[axis]
     if isinstance(value, str):
         value = kind.parse(value)
     if isinstance(value, dict):
         return kind.from_json(value)
+    if isinstance(value, Pattern) and axis == "mixer":
+        return Sparse(pattern=value)
     if isinstance(value, (list, tuple)) and axis == "mixer" and value:
         return tuple(as_part(axis, item) for item in value)
     if isinstance(value, type) and issubclass(value, kind):

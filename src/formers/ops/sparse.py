@@ -124,7 +124,7 @@ def gathered(
     if key_mask_bs is not None:
         real = key_mask_bs[:, None, :, None]
         k, v = k.where(real, 0), v.where(real, 0)
-    parts = layouts(tuple(patterns), q.shape[1], q.shape[2], k.shape[2], causal, str(q.device))
+    parts = layouts(q.shape[1], q.shape[2], k.shape[2], causal, str(q.device), *patterns)
     plan = Plan(parts, scale, bias, normalizer=global_bs is not None)
     with without_autocast(q.device):  # pieces are computed in float32 anyway
         y, z = run(q, k, v, key_mask_bs, plan)
@@ -150,7 +150,7 @@ def learns(plan: Plan) -> bool:
 
 
 def layouts(
-    patterns: tuple[Pairs, ...], heads: int, rows: int, keys: int, causal: bool, device: str
+    heads: int, rows: int, keys: int, causal: bool, device: str, *patterns: Pairs
 ) -> tuple[tuple[Layout, tuple[int, ...]], ...]:
     """The layout of each different pattern, and the heads that have it."""
     return tuple((resolved(one, rows, keys, causal, device), tuple(which)) for one, which in of_heads(patterns, heads))

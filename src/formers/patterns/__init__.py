@@ -14,7 +14,34 @@ from formers.patterns.pattern import Both, Causal, Either, Every, Outside, Patte
 from formers.patterns.strided import Columns, Fixed, Strided, Summaries
 from formers.patterns.tokens import Etc, Global
 
+PATTERNS: tuple[type[Pattern], ...] = (
+    Every,
+    Causal,
+    Window,
+    Span,
+    Chunk,
+    Global,
+    Strided,
+    Fixed,
+    Columns,
+    Summaries,
+    Local1D,
+    Local2D,
+    Blockwise,
+    Neighbours,
+    Edges,
+    Ends,
+    Random,
+    Listed,
+    Etc,
+    Both,
+    Either,
+    Outside,
+)
+"""Every pattern there is."""
+
 __all__ = [
+    "PATTERNS",
     "Blockwise",
     "Both",
     "Causal",

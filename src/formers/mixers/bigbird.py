@@ -1,0 +1,49 @@
+"""BigBird."""
+
+from __future__ import annotations
+
+from formers.mixers.mixer import Mixer, MixerModule
+from formers.mixers.sparse import SparseMixer
+from formers.patterns import Edges, Ends, Neighbours, Pattern, Random
+from formers.site import Site
+
+
+class BigBird(Mixer):
+    """A window of blocks, global tokens and random blocks: O(L), and any two tokens connected in a few layers.
+
+    Random blocks are a function of seed, layer and number of blocks: the same in training and evaluation, and a
+    short batch never becomes full attention. The published code draws anew and switches. Random blocks may fall on what is
+    seen anyway. Source: Zaheer et al. 2020, arXiv:2007.14062; there blocks of 64, a window of 3 blocks and 3 random ones.
+    """
+
+    can = frozenset({"causal", "bidirectional", "padding", "qk_position", "score_position"})
+    block: int = 16
+    "Tokens in a block."
+    radius: int = 1
+    "Blocks to each side in the window; 1 is a window of 3."
+    random: int = 3
+    "Random blocks per query block."
+    first: int | None = None
+    "How many tokens at the beginning are global (ETC); None: the first and the last block are (ITC), the first when causal."
+    seed: int = 0
+    "What the random blocks are drawn from, together with the layer."
+
+    @classmethod
+    def name(cls) -> str:
+        return "bigbird"
+
+    def check(self) -> None:
+        if self.block < 1 or self.radius < 0 or self.random < 0 or (self.first is not None and self.first < 1):
+            raise ValueError(f"{self}: block and first must be at least 1, radius and random at least 0")
+
+    def patterns(self, site: Site) -> tuple[Pattern, ...]:
+        pattern = Neighbours(self.block, self.radius) | (Edges(self.block) if self.first is None else Ends(self.first))
+        if self.random:
+            pattern = pattern | Random(self.random, self.seed, self.block, layer=site.layer)
+        return (pattern,)
+
+    def growth(self) -> float:
+        return 1.0
+
+    def module(self, site: Site) -> MixerModule:
+        return SparseMixer(site, self.patterns(site))

@@ -1,0 +1,32 @@
+"""The Image Transformer's local attention."""
+
+from __future__ import annotations
+
+from formers.mixers.mixer import Mixer, MixerModule
+from formers.mixers.sparse import ABILITIES, SparseMixer
+from formers.patterns import Local1D, Local2D, Pattern
+from formers.site import Site
+
+
+class ImageLocal(Mixer):
+    """Blocks of queries that see their own block and what lies around it, along the raster or as rectangles. O(L·memory).
+
+    Source: Parmar et al. 2018 (Image Transformer), arXiv:1802.05751.
+    """
+
+    can = ABILITIES
+    pattern: Pattern = Local1D(16, 32)
+    "`local1d(block, memory_width)` or `local2d(height, width, block, halo)`."
+
+    def check(self) -> None:
+        if not isinstance(self.pattern, (Local1D, Local2D)):
+            raise ValueError(f"image_local: pattern must be local1d(…) or local2d(…), but {self.pattern} was given")
+
+    def patterns(self, site: Site) -> tuple[Pattern, ...]:
+        return (self.pattern,)
+
+    def growth(self) -> float:
+        return 1.0
+
+    def module(self, site: Site) -> MixerModule:
+        return SparseMixer(site, self.patterns(site))

@@ -1,0 +1,99 @@
+"""Longformer."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from formers.mixers.mixer import Mixer, MixerModule, split_heads
+from formers.mixers.sparse import ABILITIES, SparseMixer
+from formers.ops import attention
+from formers.patterns import Global, Pattern, Window
+from formers.site import Site
+
+
+class Longformer(Mixer):
+    """A sliding window, and global tokens that see all and are seen by all, with projections of their own. O(L·window).
+
+    Every token sees its window and the global tokens through q, k, v; a global token sees everything through q_g, k_g, v_g,
+    which start as copies of the local ones. The window may grow from layer to layer and be dilated on some heads. In a causal
+    model a global token sees little that is not local, so there it has no projections of its own; it streams.
+    Source: Beltagy et al. 2020, arXiv:2004.05150. `attention_window` there counts both sides: 2·window.
+    """
+
+    can = ABILITIES
+    window: tuple[int, ...] = (32,)
+    "Tokens to each side (causal: back, its own included), from the lowest layers to the highest."
+    dilation: tuple[int, ...] = (1,)
+    "Dilation of the window, for the heads in turn. The paper dilates two heads of the higher layers."
+    tokens: tuple[int, ...] = (0,)
+    "Which tokens are global, counted without padding."
+    bias: bool = False
+    "Whether the projections have one."
+
+    def check(self) -> None:
+        if not self.window or not self.dilation or min(self.window) < 1 or min(self.dilation) < 1:
+            raise ValueError(f"{self}: window and dilation must list numbers of at least 1")
+        if self.tokens and min(self.tokens) < 0:
+            raise ValueError(f"{self}: tokens are counted from 0")
+
+    def patterns(self, site: Site) -> tuple[Pattern, ...]:
+        width = self.window[site.layer * len(self.window) // max(site.layers, len(self.window))]
+        windows = [Window(width, dilation) for dilation in self.dilation[: site.heads]]
+        return tuple(one | Global(self.tokens) if self.tokens else one for one in windows)
+
+    def growth(self) -> float:
+        return 1.0
+
+    def module(self, site: Site) -> MixerModule:
+        if site.causal or not self.tokens:
+            return SparseMixer(site, self.patterns(site), bias=self.bias)
+        return LongformerMixer(site, self.patterns(site), tokens=self.tokens, bias=self.bias)
+
+
+class LongformerMixer(SparseMixer):
+    def __init__(self, site: Site, patterns: tuple[Pattern, ...], *, tokens: tuple[int, ...], bias: bool):
+        super().__init__(site, patterns, bias=bias)
+        self.tokens = tuple(sorted(set(tokens)))
+        self.q_proj_global, self.k_proj_global, self.v_proj_global = map(
+            copy.deepcopy, (self.q_proj, self.k_proj, self.v_proj)
+        )
+
+    def attend(
+        self, x_bld: Tensor, qkv: tuple[Tensor, Tensor, Tensor], mask_bl: Tensor | None, positions_bl: Tensor
+    ) -> Tensor:
+        """Attention over the pattern, with the rows of the global tokens replaced."""
+        y_bhlv = super().attend(x_bld, qkv, mask_bl, positions_bl)
+        there = [token for token in self.tokens if token < x_bld.shape[1]]
+        if not there:
+            return y_bhlv
+        index = torch.tensor(there, device=x_bld.device)
+        y_bhgv = self.global_rows(x_bld, index, mask_bl, positions_bl)
+        if mask_bl is not None:  # a row may be shorter than its global tokens are far
+            y_bhgv = y_bhgv.where(mask_bl[:, index][:, None, :, None], 0)
+        return y_bhlv.index_copy(2, index, y_bhgv.to(y_bhlv.dtype))
+
+    def global_rows(self, x_bld: Tensor, index: Tensor, mask_bl: Tensor | None, positions_bl: Tensor) -> Tensor:
+        """What the global tokens see, (B, H, G, V)."""
+        q = split_heads(self.q_proj_global(x_bld[:, index]), self.heads)
+        k, v = (split_heads(proj(x_bld), self.heads) for proj in (self.k_proj_global, self.v_proj_global))
+        if self.head_position is not None:
+            q, k = self.head_position(q, positions_bl[:, index]), self.head_position(k, positions_bl)
+
+        position = self.score_position
+        bias = (
+            None if position is None else lambda start, stop: position(positions_bl[:, index[start:stop]], positions_bl)
+        )
+        return attention(q, k, v, key_mask_bs=mask_bl, bias=bias)
+
+    def init_weights(self, std: float) -> None:
+        """The global projections start as the local ones."""
+        pairs: list[tuple[nn.Linear, nn.Linear]] = [
+            (self.q_proj_global, self.q_proj),
+            (self.k_proj_global, self.k_proj),
+            (self.v_proj_global, self.v_proj),
+        ]
+        for own, local in pairs:
+            own.load_state_dict(local.state_dict())

@@ -1,0 +1,222 @@
+"""Mixers over patterns: what each of them sees, what they remember, and that published implementations agree."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from formers.mixers import (
+    BigBird,
+    BlockwiseAttention,
+    Dense,
+    ImageLocal,
+    LocalDense,
+    Longformer,
+    Mixer,
+    Softmax,
+    Sparse,
+    SparseTransformer,
+)
+from formers.models import TransformerConfig
+from formers.patterns import (
+    Blockwise,
+    Chunk,
+    Edges,
+    Every,
+    Fixed,
+    Global,
+    Listed,
+    Local1D,
+    Local2D,
+    Neighbours,
+    Random,
+    Strided,
+    Window,
+)
+from formers.testing import SITE, assert_same, build, check, tokens
+
+VARIANTS = [
+    "sparse(pattern=window(8) | global(3))",
+    "sparse(per_head=[chunk(16), fixed(8), global(3)])",
+    "sparse(pattern=random(1) | neighbours(8))",
+    "longformer(window=[4, 8], dilation=[1, 2], tokens=[0, 5], bias=True)",
+    "bigbird(first=3)",
+    "sparse_transformer(factors=merged)",
+    "image_local(pattern=local2d(128, 80))",
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text", VARIANTS)
+def test_other_options_keep_the_laws(text: str) -> None:
+    check(Mixer.parse(text))
+
+
+def copied(module: Any, other: Any) -> Any:
+    module.load_state_dict(other.state_dict())
+    return module
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_every_pair_is_softmax(causal: bool) -> None:
+    theirs = build(Softmax(kv_heads=1, bias=True), causal=causal)
+    module = copied(build(Sparse(pattern=Every(), kv_heads=1, bias=True), causal=causal), theirs)
+    assert_same(module(tokens())[0], theirs(tokens())[0], "output")
+
+
+def test_a_pattern_is_a_mixer() -> None:
+    config = TransformerConfig(mixer=Window(16) | Global(0))
+    assert config.mixer == Sparse(pattern=Window(16) | Global(0))
+    assert TransformerConfig(mixer=["sparse(pattern=window(16) | global(0))"]).mixer == (config.mixer,)
+    assert TransformerConfig.from_dict(config.to_dict()).mixer == config.mixer
+
+
+def test_a_window_is_remembered_in_constant_space() -> None:
+    module: Any = build(Sparse(pattern=Window(8) | Global(0)), causal=True)
+    _, state = module(tokens(length=20))
+    size = state.nbytes
+    _, state = module(tokens(length=500, seed=1), state)
+    assert state.nbytes == size
+    assert state.index_bs[0].tolist() == [0, *range(513, 520)]
+
+
+def test_what_cannot_stream_says_so() -> None:
+    assert "streaming" in Sparse().can
+    assert "streaming" not in Sparse(pattern=Random()).can
+    assert build(Sparse(pattern=Random()), causal=True)(tokens())[1] is None
+
+
+def test_which_patterns_the_mixers_have() -> None:
+    two = replace(SITE, layer=1, layers=2)
+    assert Longformer(window=(4, 8)).patterns(two) == (Window(8) | Global((0,)),)
+    assert Longformer(window=(4, 8)).patterns(replace(two, layer=0)) == (Window(4) | Global((0,)),)
+    assert Longformer(window=(4,), dilation=(1, 2), tokens=()).patterns(SITE) == (Window(4), Window(4, 2))
+    assert BigBird(random=1).patterns(two) == (Neighbours(16) | Edges(16) | Random(1, layer=1),)
+    assert SparseTransformer(pattern=Strided(8)).patterns(SITE) == (Strided(8, "local"), Strided(8, "columns"))
+    assert SparseTransformer(pattern=Fixed(8), factors="layers").patterns(two) == (Fixed(8, factor="columns"),)
+    assert BlockwiseAttention(blocks=3).patterns(SITE) == (
+        Blockwise((0, 1, 2)),
+        Blockwise((1, 2, 0)),
+        Blockwise((2, 0, 1)),
+    )
+    assert ImageLocal(pattern=Local2D(8, 8)).patterns(SITE) == (Local2D(8, 8),)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda: SparseTransformer(pattern=Window(3)), "strided"),
+        (lambda: ImageLocal(pattern=Window(3)), "local1d"),
+        (lambda: Sparse(pattern=Window(3), per_head=(Window(2),)), "not both"),
+        (lambda: Longformer(window=()), "at least 1"),
+        (lambda: BlockwiseAttention(blocks=0), "at least 1"),
+        (lambda: build(BlockwiseAttention(), causal=True), "blockwise_attention"),
+        (lambda: build(Sparse(per_head=(Window(1),) * 4), causal=True)(tokens()), "4 patterns were given for 3 heads"),
+        (lambda: build(Sparse(pattern=Global(90)), causal=False)(tokens()), "no token 90 among 77"),
+    ],
+)
+def test_what_cannot_work_is_refused(wrong: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        wrong()
+
+
+@pytest.mark.parametrize("shift", [0, 5])
+def test_local_dense_is_dense_in_every_window(shift: int) -> None:
+    module: Any = build(LocalDense(window=16, shift=shift, heads=2), causal=False)
+    whole: Any = copied(build(Dense(heads=2), causal=False), module)
+    x = tokens()
+    pieces = [p for p in (x[:, :shift], *x[:, shift:].split(16, 1)) if p.shape[1]]
+    want = torch.cat([whole(p)[0] * p.shape[1] / 16 for p in pieces], 1)
+    assert_same(module(x)[0], want, "output")
+
+
+def test_a_window_of_everything_is_local_dense_without_softmax() -> None:
+    assert LocalDense(window=8).growth() == Sparse(pattern=Chunk(8)).growth() == 1
+
+
+# --- published implementations ---
+
+
+def loaded(module: Any, theirs: Any, names: dict[str, str]) -> Any:
+    """The module with the weights of theirs and no output projection."""
+    with torch.no_grad():
+        for ours, name in names.items():
+            getattr(module, ours).load_state_dict(getattr(theirs, name).state_dict())
+        module.o_proj.weight.copy_(torch.eye(24))
+        module.o_proj.bias.zero_()
+    return module
+
+
+@pytest.mark.parametrize("tokens_at", [(), (0,), (0, 3, 40)])
+def test_longformer_of_hugging_face(tokens_at: tuple[int, ...]) -> None:
+    pytest.importorskip("transformers")
+    from transformers import LongformerConfig
+    from transformers.models.longformer.modeling_longformer import LongformerSelfAttention
+
+    window, length = 8, 48
+    config = LongformerConfig(
+        hidden_size=24, num_attention_heads=3, attention_window=[2 * window], attention_probs_dropout_prob=0.0
+    )
+    theirs = LongformerSelfAttention(config, layer_id=0).double().eval()
+    names = {"q_proj": "query", "k_proj": "key", "v_proj": "value"}
+    if tokens_at:
+        names |= {"q_proj_global": "query_global", "k_proj_global": "key_global", "v_proj_global": "value_global"}
+    module = loaded(build(Longformer(window=(window,), tokens=tokens_at, bias=True), causal=False), theirs, names)
+    x = tokens(length=length)
+    mask = torch.zeros(2, length, dtype=torch.float64)
+    mask[:, list(tokens_at)] = 10000.0
+    want = theirs(
+        x, attention_mask=mask, is_index_masked=mask < 0, is_index_global_attn=mask > 0, is_global_attn=bool(tokens_at)
+    )[0]
+    assert_same(module(x)[0], want, "output", 1e-6)  # their softmax is in float32
+
+
+def test_bigbird_of_hugging_face() -> None:
+    pytest.importorskip("transformers")
+    from transformers import BigBirdConfig
+    from transformers.models.big_bird.modeling_big_bird import BigBirdBlockSparseAttention, BigBirdModel
+
+    block, count = 4, 12
+    config = BigBirdConfig(
+        hidden_size=24,
+        num_attention_heads=3,
+        block_size=block,
+        num_random_blocks=2,
+        use_bias=True,
+        attention_probs_dropout_prob=0.0,
+    )
+    theirs = (
+        BigBirdBlockSparseAttention(config, seed=3).double().train()
+    )  # in eval mode its random blocks are all block 0
+    drawn: list[Any] = []
+    original = theirs._bigbird_block_rand_mask_with_head
+
+    def recorded(*args: Any, **options: Any) -> Any:
+        drawn.append(original(*args, **options))
+        return drawn[-1]
+
+    theirs._bigbird_block_rand_mask_with_head = recorded
+    x = tokens(length=block * count)
+    masks = BigBirdModel.create_masks_for_block_sparse_attn(torch.ones(2, block * count, dtype=torch.float64), block)
+    blocked, band, from_mask, to_mask = masks
+    want = theirs(x, band, from_mask, to_mask, blocked, blocked)[0]
+    per_head = tuple(listed(rows.tolist(), block, count) for rows in drawn[0])
+    names = {"q_proj": "query", "k_proj": "key", "v_proj": "value"}
+    module = loaded(build(Sparse(per_head=per_head, bias=True), causal=False), theirs, names)
+    assert_same(module(x)[0], want, "output", 1e-9)
+
+
+def listed(drawn: list[list[int]], block: int, count: int) -> Listed:
+    """Their window, first and last block, with the blocks that they drew for the rows in between."""
+    everything = tuple(range(count))
+    rows = [everything]
+    for i in range(1, count - 1):
+        rows.append(tuple(sorted({0, count - 1, i - 1, i, i + 1, *drawn[i - 1]})))
+    return Listed(block, (*rows, everything))
+
+
+def test_image_blocks_are_patterns() -> None:
+    assert ImageLocal().pattern == Local1D(16, 32)
