@@ -19,6 +19,9 @@ def picture(pattern: Pattern, length: int = 32, *, causal: bool = False) -> str:
 def pictures(pattern: Pattern, length: int = 32) -> str:
     """The pattern and its causal form side by side, with the share of all pairs that each contains."""
     drawn = [picture(pattern, length, causal=causal).splitlines() for causal in (False, True)]
-    shares = [f"{name}, {pattern.density(length, causal=causal):.0%} of {length}²" for name, causal in (("all", False), ("causal", True))]
+    shares = [
+        f"{name}, {pattern.density(length, causal=causal):.0%} of {length}²"
+        for name, causal in (("all", False), ("causal", True))
+    ]
     lines = [shares, *zip(*drawn, strict=True)]
     return "\n".join(f"  {left:<{max(length, len(shares[0]))}}   {right}" for left, right in lines)
