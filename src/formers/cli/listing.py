@@ -38,11 +38,12 @@ def list_parts(
 
 
 def parts_by_axis() -> dict[str, tuple[type[Part], ...]]:
-    """Axis → its parts; the tasks are an axis too."""
+    """Axis → its parts; patterns, which mixers are made from, and tasks are axes too."""
     from formers.catalogue import AXES, members
+    from formers.patterns import PATTERNS
     from formers.tasks import TASKS
 
-    return {name: members(axis) for name, axis in AXES.items() if members(axis)} | {"task": TASKS}
+    return {name: members(axis) for name, axis in AXES.items() if members(axis)} | {"pattern": PATTERNS, "task": TASKS}
 
 
 def summary(part: type[Part]) -> str:

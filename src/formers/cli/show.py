@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 def show(
-    part: Annotated[str, typer.Argument(help="A part or task, such as linear or rotary.")],
+    part: Annotated[
+        str, typer.Argument(help="A part or task, such as linear, or a pattern in full: 'window(4) | global(0)'.")
+    ],
     code: Annotated[bool, typer.Option("--code", help="Print its source, too.")] = False,
 ) -> None:
     """Explain a part: what it computes, its options, what it can do, where it comes from, and where its code is.
@@ -23,7 +25,13 @@ def show(
     \b
     formers show linear
     formers show rotary --code
+    formers show 'window(4) | global(0)'
     """
+    if "(" in part:
+        from formers.patterns import Pattern
+
+        typer.echo(f"{Pattern.parse(part)}\n\n{pictures_of(Pattern.parse(part))}")
+        return
     typer.echo("\n\n".join(page(kind, axis, code) for axis, kind in named(part)))
 
 
@@ -46,10 +54,21 @@ def page(kind: type[Part], axis: str, code: bool) -> str:
         blocks.append("Options\n" + "\n".join(options))
     if abilities := ability_lines(kind):
         blocks.append("Can\n" + "\n".join(abilities))
+    if picture := pictures_of(kind):
+        blocks.append("Picture\n" + picture)
     blocks.append(f"Code\n  {inspect.getsourcefile(kind)}:{inspect.getsourcelines(kind)[1]}")
     if code:
         blocks.append(inspect.getsource(inspect.getmodule(kind) or kind).rstrip())
     return "\n\n".join(blocks)
+
+
+def pictures_of(part: Part | type[Part]) -> str:
+    """A pattern, or one with its defaults, drawn; nothing for other parts."""
+    from formers.patterns import Pattern
+    from formers.patterns.picture import pictures
+
+    made = part() if isinstance(part, type) and issubclass(part, Pattern) else part
+    return pictures(made) if isinstance(made, Pattern) else ""
 
 
 def option_lines(kind: type[Part]) -> list[str]:
