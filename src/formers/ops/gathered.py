@@ -22,8 +22,8 @@ from torch.utils.checkpoint import checkpoint
 from formers.ops.layout import Group, Layout
 from formers.ops.precision import without_autocast
 
-SCORES_AT_ONCE = 1 << 18
-"""Scores in a piece on a CPU, so that they stay in its cache. Other devices take 512 times as many."""
+SCORES_AT_ONCE = 1 << 19
+"""Scores in a piece on a CPU, so that they stay in its cache. Other devices take 256 times as many."""
 
 PairBias: TypeAlias = Callable[[int, Tensor, Tensor], Tensor]
 """`bias(b, q_nl, k_ns)`: what is added to the scores of row b of the batch between queries (n, l) and keys (n, s), given by
@@ -74,7 +74,7 @@ class Piece(NamedTuple):
 
 def pieces(plan: Plan, q: Tensor, whole: bool = False) -> Iterator[Piece]:
     """Everything there is to compute, in pieces; `whole`: as few as there can be."""
-    most = SCORES_AT_ONCE if q.device.type in ("cpu", "meta") else 512 * SCORES_AT_ONCE
+    most = SCORES_AT_ONCE if q.device.type in ("cpu", "meta") else 256 * SCORES_AT_ONCE
     for layout, heads in plan.parts:
         b_all = torch.arange(q.shape[0], device=q.device).repeat_interleave(len(heads))
         h_all = torch.tensor(heads, device=q.device).repeat(q.shape[0])
