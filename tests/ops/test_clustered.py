@@ -23,12 +23,14 @@ def picks(clusters: int, count: int, seed: int) -> torch.Tensor:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("padded", [True, False])
-def test_equals_the_definition(dtype, causal, padded):
+@pytest.mark.parametrize("self_last", [True, False])
+def test_equals_the_definition(dtype, causal, padded, self_last):
     mask = torch.rand(2, LENGTH, generator=torch.Generator().manual_seed(2)) < 0.7 if padded else None
     queries, keys = picks(4, 7, 0), picks(4, 7, 1)
 
     def form(impl):
-        return lambda q, k, v: clustered_attention(q, k, v, queries, keys, causal=causal, key_mask_bl=mask, impl=impl)
+        options = {"causal": causal, "key_mask_bl": mask, "self_last": self_last, "impl": impl}
+        return lambda q, k, v: clustered_attention(q, k, v, queries, keys, **options)
 
     assert_close_derived(form("torch"), form("plain"), given(), dtype=dtype, names=["q", "k", "v"])
 
@@ -39,3 +41,12 @@ def test_one_cluster_of_all_is_full_attention(causal):
     everyone = picks(1, LENGTH, 0)
     got = clustered_attention(q, k, v, everyone, everyone, causal=causal)
     torch.testing.assert_close(got, attention(q, k, v, causal=causal))
+
+
+def test_a_token_sees_itself_only_where_it_meets_no_other():
+    q, k, v = given()
+    alone = torch.arange(LENGTH).view(1, 1, LENGTH, 1).expand(2, 3, -1, -1)
+    torch.testing.assert_close(clustered_attention(q, k, v, alone, alone, self_last=True), v)
+    pairs = torch.arange(LENGTH - 1).view(1, 1, -1, 2).expand(2, 3, -1, -1)
+    got = clustered_attention(q, k, v, pairs, pairs, self_last=True)[:, :, :-1]
+    torch.testing.assert_close(got, v[:, :, :-1].unflatten(2, (-1, 2)).flip(3).flatten(2, 3))

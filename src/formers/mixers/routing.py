@@ -29,7 +29,8 @@ class Routing(Mixer):
 
     balanced: each cluster picks the `window` queries and the `window` keys nearest to it; results of a token picked by several
     are averaged, one picked by none gives zero. As published, but a causal model sees the future: whether a token is picked
-    depends on how near later ones come. A causal site raises unless `leaks` says that this is understood; keys equal queries.
+    depends on how near later ones come. A causal site raises unless `leaks` says that this is understood; keys
+    equal queries there, and a token sees itself only where it meets no other.
 
     The local heads see the `window` tokens before (bidirectional: their chunk of `window` and the one before). No streaming.
     Source: Roy et al. 2021, arXiv:2003.05997.
@@ -134,7 +135,7 @@ class RoutingMixer(MixerModule):
         """Each cluster picks the queries and the keys nearest to it."""
         centroids.learn_from(*((q,) if q is k else (q, k)), mask_bl=mask_bl)
         queries, keys = (self.nearest(centroids(t.detach()), mask_bl) for t in (q, k))
-        return clustered_attention(q, k, v, queries, keys, causal=self.causal, key_mask_bl=mask_bl)
+        return clustered_attention(q, k, v, queries, keys, causal=self.causal, key_mask_bl=mask_bl, self_last=q is k)
 
     def nearest(self, similarity_bhlc: Tensor, mask_bl: Tensor | None) -> Tensor:
         """The positions that each cluster picks, in their order, (B, H, C, w)."""

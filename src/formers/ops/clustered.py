@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from formers.ops import checks
+from formers.ops.bucketed import ITSELF
 from formers.ops.dispatch import pick
 from formers.ops.exact import attention
 from formers.ops.precision import wide, without_autocast
@@ -20,6 +21,7 @@ def clustered_attention(
     *,
     causal: bool = False,
     key_mask_bl: Tensor | None = None,
+    self_last: bool = False,
     scale: float | None = None,
     impl: str = "auto",
 ) -> Tensor:
@@ -31,6 +33,7 @@ def clustered_attention(
         causal: a query sees keys at positions up to its own. What the clusters picked is the caller's business: picks
             made over the whole sequence depend on the future.
         key_mask_bl: (B, L) bool, True where a token is real. Others are left out even where they were picked.
+        self_last: a token attends to itself only where it meets no other (that pair's score is lowered by 100,000).
         scale: 1/√K by default.
         impl: "auto", "torch" or "plain" (cluster by cluster over all pairs).
 
@@ -55,37 +58,57 @@ def clustered_attention(
     form = pick("clustered_attention", impl, {"torch": gathered, "plain": plain})
     with without_autocast(q_bhlk.device):
         work = [t.to(wide(t.dtype)) for t in (q_bhlk, k_bhlk, v_bhlv)]
-        return form(*work, queries_bhcw, keys_bhcw, causal, key_mask_bl, scale).to(q_bhlk.dtype)
+        return form(*work, queries_bhcw, keys_bhcw, causal, key_mask_bl, self_last, scale).to(q_bhlk.dtype)
 
 
 def plain(
-    q: Tensor, k: Tensor, v: Tensor, queries: Tensor, keys: Tensor, causal: bool, mask_bl: Tensor | None, scale: float
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    queries: Tensor,
+    keys: Tensor,
+    causal: bool,
+    mask_bl: Tensor | None,
+    self_last: bool,
+    scale: float,
 ) -> Tensor:
     """All pairs for every cluster, those outside it hidden."""
     length = q.shape[2]
     real = q.new_ones(q.shape[0], length, dtype=torch.bool) if mask_bl is None else mask_bl
     total, count = torch.zeros_like(v), v.new_zeros(*v.shape[:3], 1)
+    itself = ITSELF * torch.eye(length, dtype=q.dtype, device=q.device) if self_last else 0
     for c in range(queries.shape[2]):
         asks = (queries[:, :, c, :, None] == torch.arange(length, device=q.device)).any(2) & real[:, None]
         shows = (keys[:, :, c, :, None] == torch.arange(length, device=q.device)).any(2) & real[:, None]
         seen = asks[..., :, None] & shows[..., None, :]
         seen = seen.tril() if causal else seen
-        scores = (q @ k.mT * scale).masked_fill(~seen, -1e30)
+        scores = (q @ k.mT * scale + itself).masked_fill(~seen, -1e30)
         total = total + (scores.softmax(-1) * seen.any(-1, keepdim=True)) @ v
         count = count + asks[..., None]
     return total / count.clamp(min=1)
 
 
 def gathered(
-    q: Tensor, k: Tensor, v: Tensor, queries: Tensor, keys: Tensor, causal: bool, mask_bl: Tensor | None, scale: float
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    queries: Tensor,
+    keys: Tensor,
+    causal: bool,
+    mask_bl: Tensor | None,
+    self_last: bool,
+    scale: float,
 ) -> Tensor:
     """The picked rows side by side, a batch of small attentions, and back by adding up."""
     q_cw, k_cw, v_cw = rows(q, queries), rows(k, keys), rows(v, keys)
     real_k = None if mask_bl is None else picked(mask_bl, keys).flatten(0, 2)
+    ahead = keys.unsqueeze(-2) - queries.unsqueeze(-1)
     bias = None
+    if self_last:
+        bias = ITSELF * (ahead == 0).to(q.dtype)
     if causal:
-        later = keys.unsqueeze(-2) > queries.unsqueeze(-1)
-        bias = q.new_zeros(()).masked_fill(later, -torch.inf).flatten(0, 2).unsqueeze(1)
+        bias = (q.new_zeros(ahead.shape) if bias is None else bias).masked_fill(ahead > 0, -torch.inf)
+    bias = None if bias is None else bias.flatten(0, 2).unsqueeze(1)
     y = attention(q_cw, k_cw, v_cw, key_mask_bs=real_k, bias=bias, scale=scale)
     batch, heads, _, _ = queries.shape
     y = y.view(batch, heads, -1, y.shape[-1])
