@@ -3,6 +3,7 @@
 from formers.mixers.bigbird import BigBird
 from formers.mixers.blockwise_attention import BlockwiseAttention
 from formers.mixers.dense import Dense
+from formers.mixers.etc import Etc
 from formers.mixers.features import Elu, Exp, FeatureMap, Relu, SquaredRelu, Taylor2
 from formers.mixers.fourier import Fourier
 from formers.mixers.identity import Identity
@@ -30,6 +31,7 @@ __all__ = [
     "BlockwiseAttention",
     "Dense",
     "Elu",
+    "Etc",
     "Exp",
     "Favor",
     "FeatureMap",

@@ -123,7 +123,8 @@ class SparseMixer(HeadMixer):
         self, x_bld: Tensor, qkv: tuple[Tensor, Tensor, Tensor], mask_bl: Tensor | None, positions_bl: Tensor
     ) -> Tensor:
         """What every head sees, (B, H, L, V), in a sequence that begins here; padding, if any, is behind it."""
-        (q, k, v), bias = qkv, self.pair_bias(positions_bl)
+        q, k, v = qkv
+        bias = self.pair_bias(q, positions_bl)
         if self.by_length and mask_bl is not None:
             return ragged_attention(q, k, v, mask_bl.sum(1), self.patterns, causal=self.causal, bias=bias)
         return sparse_attention(q, k, v, self.patterns, causal=self.causal, key_mask_bs=mask_bl, bias=bias)
@@ -136,8 +137,8 @@ class SparseMixer(HeadMixer):
             q_bhlk, k_bglk = self.head_position(q_bhlk, positions_bl), self.head_position(k_bglk, positions_bl)
         return q_bhlk, k_bglk, v_bglk
 
-    def pair_bias(self, positions_bl: Tensor) -> PairBias | None:
-        """The position's bias on the scores, as the kernel asks for it."""
+    def pair_bias(self, q_bhlk: Tensor, positions_bl: Tensor) -> PairBias | None:
+        """What is added to the scores, as the kernel asks for it: the position's bias, where there is one."""
         position = self.score_position
         if position is None:
             return None
