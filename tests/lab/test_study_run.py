@@ -50,7 +50,11 @@ def test_a_study_leaves_rows_models_and_a_report(small: Study) -> None:
     assert statuses(results) == {"softmax": "finished", "identity": "finished"}
     softmax = results.rows[0]
     assert [point.step for point in softmax.curve] == list(range(1, 9))
-    assert softmax.metrics["loss"] == softmax.curve[-1].values["loss"]
+    evaluated = {point.step: point.values["loss"] for point in softmax.curve if "loss" in point.values}
+    assert softmax.chosen_step == min(evaluated, key=lambda step: (evaluated[step], step))
+    assert softmax.validation["loss"] == evaluated[softmax.chosen_step]
+    assert softmax.metrics["loss"] != softmax.validation["loss"]  # of another split
+    assert softmax.state_bytes > softmax.state_bytes_per_token
     assert sum("loss" in point.values for point in softmax.curve) == 2
     assert all("train_loss" in point.values for point in softmax.curve)
     assert softmax.parameters > results.rows[1].parameters > 0

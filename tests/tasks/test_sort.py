@@ -29,12 +29,12 @@ class Sorter(nn.Module):
 
 def test_a_perfect_sorter() -> None:
     task = Sort(length=6, symbols=4)
-    assert task.evaluate(Sorter(4)) == {"sequence_accuracy": 1.0, "token_accuracy": 1.0}  # type: ignore[arg-type]
+    assert task.evaluate(Sorter(4)).metrics == {"sequence_accuracy": 1.0, "token_accuracy": 1.0}  # type: ignore[arg-type]
     assert all("right" in sample for sample in task.samples(Sorter(4)))  # type: ignore[arg-type]
 
 
 def test_one_wrong_token_loses_the_array() -> None:
-    values = Sort(length=6, symbols=4).evaluate(Sorter(4, wrong=4))  # type: ignore[arg-type]
+    values = Sort(length=6, symbols=4).evaluate(Sorter(4, wrong=4)).metrics  # type: ignore[arg-type]
     assert values == {"sequence_accuracy": 0.75, "token_accuracy": pytest.approx(1 - 0.25 / 6)}
 
 
@@ -46,19 +46,22 @@ def test_examples_are_sorted_and_depend_on_the_seed_and_the_index_only() -> None
     assert not data[7]["input_ids"].equal(task.build(6, 8)[7]["input_ids"])
 
 
-def test_nothing_held_out_is_trained_on() -> None:
-    task = Sort(length=4, symbols=4)  # 256 arrays: 3,000 draws would meet if they could
-    held_out = {tuple(row.tolist()) for row in task.held_out()[0]}
+def test_no_array_is_in_two_splits() -> None:
+    task = Sort(length=4, symbols=4)  # 256 arrays: thousands of draws would meet if they could
     data = task.build(0, 3000)
     trained = {tuple(data[i]["input_ids"].tolist()) for i in range(3000)}
-    assert held_out
-    assert not held_out & trained
-    assert len(held_out | trained) > 250
+    validated, tested = ({tuple(row.tolist()) for row in task.held_out(split)[0]} for split in ("validation", "test"))
+    assert validated
+    assert tested
+    assert not trained & validated
+    assert not trained & tested
+    assert not validated & tested
+    assert len(trained | validated | tested) > 250
 
 
 def test_the_held_out_set_is_the_same_for_every_seed() -> None:
-    assert Sort().held_out()[0].equal(Sort().held_out()[0])
-    assert Sort().held_out()[0].shape == (1024, 16)
+    assert Sort().held_out("test")[0].equal(Sort().held_out("test")[0])
+    assert Sort().held_out("test")[0].shape == (1024, 16)
 
 
 def test_chance_and_hash() -> None:

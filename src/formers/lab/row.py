@@ -37,8 +37,17 @@ class Row:
     config: dict[str, Any] = field(default_factory=dict)
     "The whole model configuration, as in config.json."
     metrics: dict[str, float] = field(default_factory=dict)
-    "Final evaluation: metric name → value."
+    "Metric name → value on the test split, measured once, with the weights of `chosen_step`."
+    validation: dict[str, float] = field(default_factory=dict)
+    "Metric name → value on the validation split at `chosen_step`."
+    chosen_step: int = 0
+    "The evaluated step with the best validation metric."
+    slices: dict[str, dict[str, float]] = field(default_factory=dict)
+    "Title → label → the ranking metric over that part of the test split, as in `pairs` → `16` → 0.93."
+    items: tuple[float, ...] = ()
+    "The ranking metric of each test item, where it is their mean; the same items in the same order in every row."
     curve: tuple[Point, ...] = ()
+    "Training loss and validation metrics on the way."
     samples: tuple[str, ...] = ()
     "What the trained model wrote, if the task asks for samples."
     steps: int = 0
@@ -47,6 +56,8 @@ class Row:
     "Floating-point operations of one forward pass, per token, at the task's length."
     state_bytes_per_token: float | None = None
     "Bytes that the streaming state grows by with each token; None where the model does not stream."
+    state_bytes: float | None = None
+    "Bytes of one sequence's streaming state at the task's length; None where the model does not stream."
     train_seconds: float = 0.0
     tokens_per_second: float = 0.0
     peak_bytes: int | None = None

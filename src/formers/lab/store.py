@@ -95,4 +95,4 @@ def tags(row: Row) -> dict[str, str]:
 def row_from(data: dict[str, Any]) -> Row:
     """The row that `dataclasses.asdict` wrote as JSON."""
     curve = tuple(Point(**point) for point in data["curve"])
-    return Row(**{**data, "curve": curve, "samples": tuple(data["samples"])})
+    return Row(**{**data, "curve": curve, "samples": tuple(data["samples"]), "items": tuple(data.get("items", ()))})

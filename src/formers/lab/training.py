@@ -12,13 +12,14 @@ import torch
 from transformers import PrinterCallback, Trainer, TrainingArguments
 from transformers.utils.logging import disable_progress_bar
 
+from formers.lab.best import Best
 from formers.lab.environment import environment
 from formers.lab.job import Job
 from formers.lab.memory import peak_bytes, start_peak
 from formers.lab.progress import Progress
-from formers.lab.row import Row, Status
+from formers.lab.row import Point, Row, Status
 from formers.lab.stop import Stop
-from formers.lab.watch import Diverged, Watch, curve
+from formers.lab.watch import Diverged, Watch, check_finite, curve
 from formers.lab.weights import seeded_model
 from formers.part import Unsupported
 
@@ -56,7 +57,9 @@ def measure(job: Job, progress: Progress, stop: Stop, facts: dict[str, Any]) -> 
     facts["parameters"] = model.num_parameters()
     facts["flops_per_token"] = model.flops_per_token(length)
     facts["state_bytes_per_token"] = model.state_bytes_per_token(length)
-    trainer = make_trainer(job, model, Watch(job, progress, stop))
+    facts["state_bytes"] = model.state_bytes(length)
+    watch = Watch(job, progress, stop)
+    trainer = make_trainer(job, model, watch)
     try:
         trainer.train(resume_from_checkpoint=last_checkpoint(job.checkpoints))
     finally:
@@ -64,9 +67,24 @@ def measure(job: Job, progress: Progress, stop: Stop, facts: dict[str, Any]) -> 
         facts["peak_bytes"] = peak_bytes() if can_measure_peak else None
     if facts["steps"] < job.study.given.steps:
         return
-    facts["metrics"] = {k: v for k, v in facts["curve"][-1].values.items() if k != "train_loss"}
+    facts |= judge(job, model, watch.best, facts["curve"])
     save(job, model)
     facts["samples"] = task.samples(model)
+
+
+def judge(job: Job, model: PreTrainedModel, best: Best, points: tuple[Point, ...]) -> dict[str, Any]:
+    """Takes the weights that did best on the validation split, and measures them on the test split: the only time it is read."""
+    step = best.restore(model)
+    [chosen] = [point for point in points if point.step == step]
+    result = job.study.task.evaluate(model, "test")
+    check_finite(result.metrics, step)
+    return {
+        "chosen_step": step,
+        "validation": {name: value for name, value in chosen.values.items() if name != "train_loss"},
+        "metrics": result.metrics,
+        "slices": result.slices,
+        "items": result.items,
+    }
 
 
 def make_trainer(job: Job, model: PreTrainedModel, watch: Watch) -> Trainer:

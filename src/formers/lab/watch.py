@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from formers.lab.best import Best
 from formers.lab.job import Job
 from formers.lab.progress import Progress
 from formers.lab.row import Point
@@ -28,6 +29,7 @@ class Watch(TrainerCallback):
     def __init__(self, job: Job, progress: Progress, stop: Stop) -> None:
         self.job, self.progress, self.stop = job, progress, stop
         self.due = job.study.given.evaluation_steps
+        self.best = Best(job.checkpoints, job.study.task.metric)
         self.seconds = self.since = 0.0
 
     def on_train_begin(
@@ -52,9 +54,10 @@ class Watch(TrainerCallback):
             control.should_log = control.should_save = control.should_training_stop = True
 
     def evaluate(self, model: Any, state: TrainerState) -> None:
-        values = self.job.study.task.evaluate(model)
+        values = self.job.study.task.evaluate(model, "validation").metrics
         check_finite(values, state.global_step)
         state.log_history.append({"step": state.global_step, "seconds": self.seconds, "values": values})
+        self.best.offer(model, state.global_step, values[self.best.metric.name])
         self.progress.measured(state.global_step, values)
 
     def on_log(

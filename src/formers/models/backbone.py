@@ -12,7 +12,7 @@ from transformers.utils.generic import can_return_tuple
 
 from formers.mixers.mixer import MixerModule, count_tokens
 from formers.models.config import TransformerConfig
-from formers.models.costs import flops_per_token, state_bytes_per_token
+from formers.models.costs import flops_per_token, state_bytes, state_bytes_per_token
 from formers.models.stream import Stream
 from formers.part import Part, Unsupported
 from formers.positions.position import build_at
@@ -46,6 +46,10 @@ class FormersModel(PreTrainedModel):
     def flops_per_token(self, length: int) -> float:
         """Floating-point operations of a forward pass over `length` tokens, per token (products and transforms)."""
         return flops_per_token(self, length)
+
+    def state_bytes(self, length: int) -> int | None:
+        """Bytes of one sequence's streaming state after `length` tokens; None for a model that does not stream."""
+        return state_bytes(self, length)
 
     def state_bytes_per_token(self, length: int) -> float | None:
         """Bytes that the streaming state grows by with each token, from `length`/2 to `length`; None if it cannot stream."""

@@ -54,16 +54,15 @@ def flops_per_token(model: FormersModel, length: int) -> float:
 
 def state_bytes_per_token(model: FormersModel, length: int) -> float | None:
     """Bytes that the streaming state of one sequence grows by with each token, measured from length/2 to length."""
-    if not model.streaming:
-        return None
-    empty = on_meta(model)
     if length < 2:
         raise ValueError(f"length must be at least 2 to see a state grow, but {length} was given")
-    half, whole = (state_bytes(empty, tokens) for tokens in (length // 2, length))
-    return (whole - half) / (length - length // 2)
+    half, whole = (state_bytes(model, tokens) for tokens in (length // 2, length))
+    return None if half is None or whole is None else (whole - half) / (length - length // 2)
 
 
-def state_bytes(model: FormersModel, length: int) -> int:
-    """Bytes of the streaming state of one sequence after `length` tokens."""
-    ids = torch.zeros(1, length, dtype=torch.long, device=model.device)
-    return model(input_ids=ids, use_cache=True).past_key_values.nbytes
+def state_bytes(model: FormersModel, length: int) -> int | None:
+    """Bytes of the streaming state of one sequence after `length` tokens; None for a model that does not stream."""
+    if not model.streaming:
+        return None
+    ids = torch.zeros(1, length, dtype=torch.long, device="meta")
+    return on_meta(model)(input_ids=ids, use_cache=True).past_key_values.nbytes

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "formers.tasks.evaluation": ("Evaluation", "Split"),
     "formers.tasks.metric": ("Metric",),
     "formers.tasks.task": ("Task",),
     "formers.tasks.characters": ("Characters",),

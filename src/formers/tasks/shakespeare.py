@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import Dataset
 
 from formers.tasks.bigram import bigram_bits
+from formers.tasks.evaluation import Evaluation, Split
 from formers.tasks.metric import Metric
 from formers.tasks.task import Example, Generated, Task
 from formers.tasks.text import Text, load_text
@@ -31,8 +32,8 @@ ROWS = 64  # windows evaluated at a time: enough to fill the cores, few enough t
 class Shakespeare(Task):
     """Predict the next character of Shakespeare's plays (1.1 million characters), or of a text file of your own.
 
-    The first 90 % of the text is trained on, in random windows; the next 5 % is the validation split, read whole in
-    windows of `length`, in which each character is predicted once; the last 5 % is kept for testing.
+    The first 90 % of the text is trained on, in random windows; the next 5 % is the validation split, the last 5 % the
+    test split, each read whole in windows of `length`, in which each character is predicted once.
     """
 
     length: int = 64
@@ -41,9 +42,9 @@ class Shakespeare(Task):
     "A UTF-8 text file to learn from; None is Tiny Shakespeare, which comes with the library."
 
     description: ClassVar[str] = (
-        "Predict the next character of Tiny Shakespeare. Measured on the validation split, which no arm trains on."
+        "Predict the next character of Tiny Shakespeare. Measured on the last 5 % of it, which no arm trains on."
     )
-    metric: ClassVar[Metric] = Metric(name="bits_per_character", label="validation loss", unit="bits/character")
+    metric: ClassVar[Metric] = Metric(name="bits_per_character", label="loss", unit="bits/character")
     head: ClassVar[str] = "CausalLM"
     arms: ClassVar[tuple[str, ...]] = (
         "softmax: mixer=softmax",
@@ -89,15 +90,15 @@ class Shakespeare(Task):
     def build(self, seed: int, count: int) -> Dataset[Example]:
         return Generated(partial(window, self.text.train, self.length), f"shakespeare/{seed}", count)
 
-    def evaluate(self, model: PreTrainedModel, split: Literal["validation", "test"] = "validation") -> dict[str, float]:
+    def evaluate(self, model: PreTrainedModel, split: Split = "validation") -> Evaluation:
         """`bits_per_character` and `loss` (nats) over a whole split."""
         ids: Tensor = getattr(self.text, split)
         nats = mean_nats(model, ids, self.length)
-        return {"bits_per_character": nats / math.log(2), "loss": nats}
+        return Evaluation(metrics={"bits_per_character": nats / math.log(2), "loss": nats})
 
     def references(self) -> dict[str, float]:
         text = self.text
-        return {"bigram": bigram_bits(text.train, text.validation, len(text.characters))}
+        return {"bigram": bigram_bits(text.train, text.test, len(text.characters))}
 
     def samples(self, model: PreTrainedModel) -> tuple[str, ...]:
         """One continuation of `PROMPT` (of the text's first characters, where it does not know the prompt's)."""

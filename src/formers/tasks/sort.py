@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import random
-import zlib
 from functools import partial
+from hashlib import sha256
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from formers.tasks.evaluation import Evaluation, Split
 from formers.tasks.metric import Metric
 from formers.tasks.task import Example, Generated, Task, digest
 
@@ -19,15 +20,16 @@ if TYPE_CHECKING:
 
     from formers.models import TransformerConfig
 
-HELD_OUT = 1024  # arrays in the evaluation set
-SHARE = 8  # one array in this many belongs to the evaluation side
+HELD_OUT = 1024  # arrays in a split that is not trained on
+SHARE = 16  # one array in this many belongs to the validation split, another to the test split
+SIDE = {0: "validation", 1: "test"}  # what is left of a checksum → the split
 
 
 class Sort(Task):
     """Sort an array of random symbols: token i of the output is the i-th smallest symbol of the input.
 
-    Every token sees every other. An array belongs to training or to evaluation by a checksum of its symbols, so that
-    none is ever on both sides.
+    Every token sees every other. An array belongs to training, validation or test by a checksum of its symbols,
+    so that none is ever in two of them.
     """
 
     length: int = 16
@@ -75,29 +77,30 @@ class Sort(Task):
         )
 
     def build(self, seed: int, count: int) -> Dataset[Example]:
-        return Generated(partial(self.example, held_out=False), f"sort/{seed}", count)
+        return Generated(partial(self.example, split="train"), f"sort/{seed}", count)
 
-    def example(self, stream: random.Random, held_out: bool) -> Example:
-        """An array from one side of the split, and the same array in order."""
+    def example(self, stream: random.Random, split: str) -> Example:
+        """An array of a split, and the same array in order."""
         while True:
             array = stream.choices(range(self.symbols), k=self.length)
-            if (zlib.crc32(repr(array).encode()) % SHARE == 0) == held_out:
+            if SIDE.get(sha256(repr(array).encode()).digest()[0] % SHARE, "train") == split:
                 return {"input_ids": torch.tensor(array), "labels": torch.tensor(sorted(array))}
 
-    def held_out(self) -> tuple[Tensor, Tensor]:
-        """The evaluation arrays and their sorted forms, (HELD_OUT, L) each; the same for every seed."""
-        examples = Generated(partial(self.example, held_out=True), "sort/evaluation", HELD_OUT)
+    def held_out(self, split: Split) -> tuple[Tensor, Tensor]:
+        """The arrays of a split and their sorted forms, (HELD_OUT, L) each; the same for every seed."""
+        examples = Generated(partial(self.example, split=split), f"sort/{split}", HELD_OUT)
         pairs = [examples[i] for i in range(HELD_OUT)]
         return torch.stack([p["input_ids"] for p in pairs]), torch.stack([p["labels"] for p in pairs])
 
-    def evaluate(self, model: PreTrainedModel) -> dict[str, float]:
-        """`sequence_accuracy` (whole arrays right) and `token_accuracy` on the held-out arrays."""
-        inputs, targets = self.held_out()
-        right = self.answers(model, inputs) == targets
-        return {
-            "sequence_accuracy": right.all(1).double().mean().item(),
-            "token_accuracy": right.double().mean().item(),
-        }
+    def evaluate(self, model: PreTrainedModel, split: Split = "validation") -> Evaluation:
+        """`sequence_accuracy` (whole arrays right) and `token_accuracy` on the arrays of a split."""
+        inputs, targets = self.held_out(split)
+        right_bl = self.answers(model, inputs) == targets
+        whole_b = right_bl.all(1).double()
+        return Evaluation(
+            metrics={"sequence_accuracy": whole_b.mean().item(), "token_accuracy": right_bl.double().mean().item()},
+            items=tuple(whole_b.tolist()),
+        )
 
     @torch.inference_mode()
     def answers(self, model: PreTrainedModel, inputs: Tensor) -> Tensor:
@@ -113,7 +116,7 @@ class Sort(Task):
         return {"chance": float(self.symbols) ** -self.length}
 
     def samples(self, model: PreTrainedModel) -> tuple[str, ...]:
-        inputs, targets = (pairs[:3] for pairs in self.held_out())
+        inputs, targets = (pairs[:3] for pairs in self.held_out("test"))
         answers = self.answers(model, inputs)
         return tuple(
             f"{words(given)} → {words(answer)} ({'right' if answer.equal(target) else 'should be ' + words(target)})"

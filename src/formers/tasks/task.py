@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from formers.part import Part
+from formers.tasks.evaluation import Evaluation, Split
 from formers.tasks.metric import Metric
 
 if TYPE_CHECKING:
@@ -48,12 +49,12 @@ class Task(Part):
         """The first `count` training examples for a seed; `dataset[i]` depends on the seed and i only."""
         raise NotImplementedError
 
-    def evaluate(self, model: PreTrainedModel) -> dict[str, float]:
-        """Metric name → value on held-out data. Leaves the model and every random state as they were."""
+    def evaluate(self, model: PreTrainedModel, split: Split = "validation") -> Evaluation:
+        """What the model reaches on held-out data. Leaves the model and every random state as they were."""
         raise NotImplementedError
 
     def references(self) -> dict[str, float]:
-        """Named values of the ranking metric to compare with."""
+        """Named values of the ranking metric to compare with, on the test split."""
         return {}
 
     def samples(self, model: PreTrainedModel) -> tuple[str, ...]:

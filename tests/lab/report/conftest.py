@@ -10,7 +10,7 @@ import pytest
 
 from formers.lab.row import Metric, Point, Results, Row
 
-LOSS = Metric(name="val_loss", label="validation loss", unit="nats/token")
+LOSS = Metric(name="val_loss", label="loss", unit="nats/token")
 CAUSE = "RuntimeError: expected <script>alert('cause')</script> & got \"nothing\""
 FINAL = {
     "softmax": (1.612, 52.0, 0.0, 1024.0),

@@ -73,7 +73,7 @@ def test_one_seed_separates_nothing(study: Study) -> None:
 
 def test_the_headline_names_what_the_seeds_leave_open(study: Study) -> None:
     sentences = headline(summarize(study(3)))
-    assert sentences[0].startswith("“metric” has the lowest validation loss: 1.622 ± 0.032 nats/token over 3 seeds")
+    assert sentences[0].startswith("“metric” has the lowest test loss: 1.622 ± 0.032 nats/token over 3 seeds")
     assert sentences[1] == "The seeds do not establish a difference from “softmax”; from every other arm they do."
 
 
@@ -101,7 +101,7 @@ def test_a_thinned_mean_is_admitted() -> None:
 @pytest.mark.parametrize("rows", [(), (Row(arm="a", seed=0, status="diverged"),)])
 def test_nothing_finished(rows: tuple[Row, ...]) -> None:
     some = replace(results({}), rows=rows)
-    assert headline(summarize(some))[0] == "No arm finished with a loss."
+    assert headline(summarize(some))[0] == "No arm finished with a test loss."
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

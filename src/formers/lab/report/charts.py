@@ -125,7 +125,7 @@ def trade(summary: Summary, cost: Cost, look: Mapping[str, Look]) -> Chart | str
     )
     return Chart(
         name=cost.name,
-        title=f"{_capital(summary.metric.label)} against {cost.label}",
+        title=f"Test {summary.metric.label} against {cost.label}",
         width=width,
         height=height,
         left=left,
@@ -154,7 +154,7 @@ def learning(summary: Summary, look: Mapping[str, Look], by: str) -> Chart | Non
     y = _curve_scale(summary, arms, bottom, top)
     return Chart(
         name=by,
-        title=f"{_capital(summary.metric.label)} against {'training time' if by == 'seconds' else 'steps'}",
+        title=f"Validation {summary.metric.label} against {'training time' if by == 'seconds' else 'steps'}",
         width=width,
         height=height,
         left=left,

@@ -56,9 +56,9 @@ def ranking(summary: Summary) -> Ranking:
 
 
 def metric_title(summary: Summary) -> str:
-    """`validation loss (nats/token)`."""
+    """`test loss (nats/token)`."""
     unit = f" ({summary.metric.unit})" if summary.metric.unit else ""
-    return summary.metric.label + unit
+    return f"test {summary.metric.label}{unit}"
 
 
 def _arm_line(summary: Summary, arm: Arm, costs: list[Cost], digits: int) -> Line:

@@ -94,6 +94,9 @@ def _row(data: dict[str, Any]) -> Row:
         for point in data["curve"]
     )
     data["samples"] = tuple(data["samples"])
+    data["items"] = tuple(float(item) for item in data["items"])
+    data["slices"] = {title: _numbers(values) for title, values in data["slices"].items()}
+    data["validation"] = _numbers(data["validation"])
     data["metrics"] = _numbers(data["metrics"])
     data |= {name: float(data[name]) for name in _FLOATS if data[name] is not None}
     return Row(**data)

@@ -16,7 +16,7 @@ def headline(summary: Summary) -> tuple[str, ...]:
     """The sentences that open a report, the most important first."""
     ranked = summary.ranked
     if not ranked:
-        return (f"No arm finished with a {summary.metric.label}.", *_failures(summary))
+        return (f"No arm finished with a test {summary.metric.label}.", *_failures(summary))
     sentences = [_best(summary)]
     if len(ranked) == 1:
         sentences.append("No other arm has a result to compare it with.")
@@ -52,8 +52,8 @@ def _best(summary: Summary) -> str:
     value = estimate_text(best.metric, places(summary))
     seeds = f" over {len(best.values)} seeds" if len(best.values) > 1 else ""
     if len(summary.ranked) == 1:
-        return f"{_quoted(best)} reached a {summary.metric.label} of {value}{unit}{seeds}."
-    return f"{_quoted(best)} has the {superlative} {summary.metric.label}: {value}{unit}{seeds}."
+        return f"{_quoted(best)} reached a test {summary.metric.label} of {value}{unit}{seeds}."
+    return f"{_quoted(best)} has the {superlative} test {summary.metric.label}: {value}{unit}{seeds}."
 
 
 def _separation(summary: Summary) -> list[str]:

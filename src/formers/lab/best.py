@@ -1,0 +1,58 @@
+"""The weights that did best on the validation split, kept on disk while an arm trains."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from safetensors import safe_open
+from safetensors.torch import load_model, save_model
+
+from formers.tasks.metric import Metric
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+FILE = "best.safetensors"
+
+
+class Best:
+    """One file with the best weights so far; which step they are of stands in the file itself, so the two cannot disagree.
+
+    Of equal values the earlier step is the better one: a training that is resumed from before the best step, and comes by it
+    a second time, ends with the same choice as one that was never stopped.
+    """
+
+    def __init__(self, folder: Path, metric: Metric) -> None:
+        self.path, self.metric = folder / FILE, metric
+
+    def offer(self, model: PreTrainedModel, step: int, value: float) -> None:
+        """Keeps the model's weights if `value` is better than what is kept."""
+        kept = self.kept()
+        if kept is not None and self.order(*kept) <= self.order(step, value):
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        part = self.path.with_suffix(".part")
+        save_model(model, str(part), metadata={"step": str(step), "value": repr(value)})
+        os.replace(part, self.path)
+
+    def order(self, step: int, value: float) -> tuple[float, int]:
+        """Less is better."""
+        return (value if self.metric.lower_is_better else -value), step
+
+    def kept(self) -> tuple[int, float] | None:
+        """The step and the value of what is kept, if anything is."""
+        if not self.path.is_file():
+            return None
+        with safe_open(str(self.path), framework="pt") as file:
+            facts = file.metadata()
+        return int(facts["step"]), float(facts["value"])
+
+    def restore(self, model: PreTrainedModel) -> int:
+        """Puts the best weights into the model, and returns the step they are of."""
+        kept = self.kept()
+        if kept is None:
+            raise FileNotFoundError(f"{self.path} is missing: no evaluation of this training was kept")
+        load_model(model, str(self.path), device=str(model.device))
+        return kept[0]
