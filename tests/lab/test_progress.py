@@ -15,9 +15,9 @@ def test_lines_tell_beginning_evaluations_and_end() -> None:
     out = io.StringIO()
     lines = Lines(Console(file=out, width=30))
     lines.begin("a", 10)
-    lines.step(1)
-    lines.measured(2, {"train_loss": 2.0})
-    lines.measured(5, {"loss": 1.5})
+    lines.step("a", 1)
+    lines.measured("a", 2, {"train_loss": 2.0})
+    lines.measured("a", 5, {"loss": 1.5})
     lines.end(DONE, "a")
     lines.end(FAILED, "[b]")
     assert out.getvalue().splitlines() == [
@@ -33,11 +33,17 @@ def test_bars_show_every_arm() -> None:
     with Bars(Console(file=out, width=120, force_terminal=True)) as bars:
         bars.end(DONE, "first")
         bars.begin("second", 10)
-        assert bars.left() == ""
-        bars.step(4)
-        bars.step(6)
-        bars.measured(6, {"loss": 1.5})
-        assert bars.left().endswith("left")
+        bars.begin("third", 10)
+        second = bars.running["second"]
+        assert second.left() == ""
+        bars.step("second", 4)
+        bars.step("second", 6)
+        bars.step("third", 1)
+        bars.measured("second", 6, {"loss": 1.5})
+        assert second.left().endswith("left")
+        assert bars.running["third"].now == 1
+        assert bars.table().row_count == 3
         bars.live.refresh()
+    assert "third" in out.getvalue()
     assert "first" in out.getvalue()
     assert "second" in out.getvalue()

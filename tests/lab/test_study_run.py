@@ -23,7 +23,7 @@ class StopsAt(Silent):
     def begin(self, label: str, steps: int) -> None:
         self.began.append(label)
 
-    def step(self, done: int) -> None:
+    def step(self, label: str, done: int) -> None:
         if done == self.at:
             self.at = -1
             signal.raise_signal(signal.SIGINT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from rich.console import Console
@@ -15,11 +16,11 @@ BAR = 24
 
 
 class Progress(Protocol):
-    """Told what happens in a study, in order."""
+    """Told what happens in a study. Several arms may be running at once; their labels tell them apart."""
 
     def begin(self, label: str, steps: int) -> None: ...
-    def step(self, done: int) -> None: ...
-    def measured(self, done: int, values: dict[str, float]) -> None: ...
+    def step(self, label: str, done: int) -> None: ...
+    def measured(self, label: str, done: int, values: dict[str, float]) -> None: ...
     def end(self, row: Row, label: str) -> None: ...
 
 
@@ -27,29 +28,55 @@ class Silent:
     """Tells nothing."""
 
     def begin(self, label: str, steps: int) -> None: ...
-    def step(self, done: int) -> None: ...
-    def measured(self, done: int, values: dict[str, float]) -> None: ...
+    def step(self, label: str, done: int) -> None: ...
+    def measured(self, label: str, done: int, values: dict[str, float]) -> None: ...
     def end(self, row: Row, label: str) -> None: ...
+
+
+@dataclass
+class Running:
+    """How far one arm is."""
+
+    steps: int
+    values: dict[str, float] = field(default_factory=dict)
+    now: int = 0
+    first: int | None = None
+    "The first step that was heard of: a resumed arm does not start at 0."
+    since: float = 0.0
+
+    def step(self, done: int) -> None:
+        if self.first is None:
+            self.first, self.since = done, time.perf_counter()
+        self.now = done
+
+    def left(self) -> str:
+        """Minutes and seconds to the end, at the pace so far."""
+        if self.first is None or self.now <= self.first:
+            return ""
+        seconds = (time.perf_counter() - self.since) / (self.now - self.first) * (self.steps - self.now)
+        return f"{int(seconds) // 60}:{int(seconds) % 60:02d} left"
 
 
 class Lines:
     """One line when an arm begins, at each of its evaluations, and when it ends."""
 
     def __init__(self, console: Console) -> None:
-        self.console, self.label, self.steps, self.values = console, "", 0, dict[str, float]()
+        self.console, self.running = console, dict[str, Running]()
 
     def begin(self, label: str, steps: int) -> None:
-        self.label, self.steps, self.values = label, steps, {}
+        self.running[label] = Running(steps)
         self.say(f"{label}: {steps} steps")
 
-    def step(self, done: int) -> None: ...
+    def step(self, label: str, done: int) -> None: ...
 
-    def measured(self, done: int, values: dict[str, float]) -> None:
-        self.values |= values
+    def measured(self, label: str, done: int, values: dict[str, float]) -> None:
+        arm = self.running[label]
+        arm.values |= values
         if set(values) - {"train_loss"}:
-            self.say(f"{self.label}: step {done}/{self.steps}, {numbers(self.values)}")
+            self.say(f"{label}: step {done}/{arm.steps}, {numbers(arm.values)}")
 
     def end(self, row: Row, label: str) -> None:
+        self.running.pop(label, None)
         self.say(f"{label}: {outcome(row)}")
 
     def say(self, line: str) -> None:
@@ -61,8 +88,7 @@ class Bars:
 
     def __init__(self, console: Console) -> None:
         self.done: list[tuple[str, str, str]] = []
-        self.label, self.steps, self.now, self.first, self.since = "", 0, 0, 0, 0.0
-        self.values: dict[str, float] = {}
+        self.running: dict[str, Running] = {}
         self.live = Live(console=console, refresh_per_second=4, transient=True, get_renderable=self.table)
 
     def __enter__(self) -> Bars:
@@ -73,35 +99,25 @@ class Bars:
         self.live.stop()
 
     def begin(self, label: str, steps: int) -> None:
-        self.label, self.steps, self.now, self.first, self.since, self.values = label, steps, 0, -1, 0.0, {}
+        self.running[label] = Running(steps)
 
-    def step(self, done: int) -> None:
-        if self.first < 0:  # a resumed arm does not start at 0
-            self.first, self.since = done, time.perf_counter()
-        self.now = done
+    def step(self, label: str, done: int) -> None:
+        self.running[label].step(done)
 
-    def measured(self, done: int, values: dict[str, float]) -> None:
-        self.values |= values
+    def measured(self, label: str, done: int, values: dict[str, float]) -> None:
+        self.running[label].values |= values
 
     def end(self, row: Row, label: str) -> None:
+        self.running.pop(label, None)
         self.done.append((label, "█" * BAR if row.status == "finished" else row.status, outcome(row)))
-        self.label = ""
-
-    def left(self) -> str:
-        """Minutes and seconds to the end of the running arm, at its pace so far."""
-        passed = self.now - self.first
-        if self.first < 0 or passed <= 0:
-            return ""
-        seconds = (time.perf_counter() - self.since) / passed * (self.steps - self.now)
-        return f"{int(seconds) // 60}:{int(seconds) % 60:02d} left"
 
     def table(self) -> Table:
         table = Table.grid(padding=(0, 2))
         for row in self.done:
             table.add_row(*row)
-        if self.label:
-            filled = BAR * self.now // max(1, self.steps)
-            table.add_row(self.label, "█" * filled + "░" * (BAR - filled), numbers(self.values), self.left())
+        for label, arm in [*self.running.items()]:  # drawn in a thread of its own
+            filled = BAR * arm.now // max(1, arm.steps)
+            table.add_row(label, "█" * filled + "░" * (BAR - filled), numbers(arm.values), arm.left())
         return table
 
 

@@ -49,7 +49,7 @@ class Watch(TrainerCallback):
         self.seconds += time.perf_counter() - self.since
         if evaluate:
             self.evaluate(given["model"], state)
-        self.progress.step(state.global_step)
+        self.progress.step(self.job.label, state.global_step)
         if self.stop.requested:  # the log entry carries the clock into the checkpoint
             control.should_log = control.should_save = control.should_training_stop = True
 
@@ -58,7 +58,7 @@ class Watch(TrainerCallback):
         check_finite(values, state.global_step)
         state.log_history.append({"step": state.global_step, "seconds": self.seconds, "values": values})
         self.best.offer(model, state.global_step, values[self.best.metric.name])
-        self.progress.measured(state.global_step, values)
+        self.progress.measured(self.job.label, state.global_step, values)
 
     def on_log(
         self,
@@ -73,7 +73,7 @@ class Watch(TrainerCallback):
         values = {"train_loss": logs["loss"]}
         state.log_history[-1] |= {"seconds": self.seconds, "values": values}
         check_finite(values, state.global_step)
-        self.progress.measured(state.global_step, values)
+        self.progress.measured(self.job.label, state.global_step, values)
 
 
 def check_finite(values: dict[str, float], step: int) -> None:
