@@ -53,7 +53,8 @@ def test_json_reads_back(part: Part) -> None:
 
 @given(parts())
 def test_python_reads_back(part: Part) -> None:
-    names = {kind.name(): kind for kind in (*CATALOGUE, *PATTERNS)} | {"global_": Global}
+    names = {kind.name(): kind for kind in (*CATALOGUE, *PATTERNS)}
+    names |= {"global_": Global, part.name(): type(part)}  # `etc` is a mixer and a pattern: inside a part, the pattern
     assert eval(str(part).replace("global(", "global_("), {}, names) == part  # `global` is a keyword, in Python Global
 
 
