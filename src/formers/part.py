@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import math
 import operator
 import re
 import textwrap
@@ -222,7 +223,7 @@ def accept(value: Any, hint: Any) -> Any:
             if value is None:
                 return None
         elif option is float:
-            if isinstance(value, (int, float)) and not isinstance(value, bool):
+            if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
                 return float(value)
         elif option is int:
             if isinstance(value, int) and not isinstance(value, bool):
@@ -243,7 +244,7 @@ def describe(hint: Any) -> str:
         elif isinstance(option, type) and issubclass(option, Part):
             words.append(f"a {option.name()} ({', '.join(kind.name() for kind in option.kinds())})")
         else:
-            words.append("None" if option is type(None) else option.__name__)
+            words.append({type(None): "None", float: "finite float"}.get(option, option.__name__))
     return " or ".join(words)
 
 

@@ -31,6 +31,10 @@ class Dense(Mixer):
     init: float = 1.0
     "W_Q starts as N(0, σ²), σ = init/√(2·layers·D)."
 
+    def check(self) -> None:
+        if self.init < 0:
+            raise ValueError(f"{self}: init must be at least 0")
+
     def growth(self) -> float:
         return 2.0 if self.order == "scores" else 1.0
 

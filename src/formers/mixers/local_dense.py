@@ -36,6 +36,8 @@ class LocalDense(Mixer):
     def check(self) -> None:
         if self.window < 1 or not 0 <= self.shift < self.window:
             raise ValueError(f"{self}: window must be at least 1 and shift at least 0 and below window")
+        if self.init < 0:
+            raise ValueError(f"{self}: init must be at least 0")
 
     def growth(self) -> float:
         return 1.0

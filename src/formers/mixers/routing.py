@@ -55,6 +55,8 @@ class Routing(Mixer):
     def check(self) -> None:
         if any(n is not None and n < 1 for n in (self.clusters, self.window)):
             raise ValueError(f"routing: clusters and window must be positive; got {self.clusters} and {self.window}")
+        if self.top is not None and self.top < 0:
+            raise ValueError(f"routing: top must be at least 0, but {self.top} was given")
         if not 0 <= self.decay < 1:
             raise ValueError(f"routing: decay must lie in [0, 1), but {self.decay} was given")
         if self.leaks and self.select != "balanced":

@@ -74,6 +74,8 @@ def bucketed_attention(
     if key_mask_bl is not None:
         hidden = ~key_mask_bl[:, None, :, None]
         q_bhlk, k_bhlk, v_bhlv = (t.masked_fill(hidden, 0) for t in (q_bhlk, k_bhlk, v_bhlv))
+    if not size["L"]:
+        return v_bhlv
     form = pick("bucketed_attention", impl, {"torch": by_chunks, "plain": plain})
     with without_autocast(q_bhlk.device):
         work = [t.to(wide(t.dtype)) for t in (q_bhlk, k_bhlk, v_bhlv)]

@@ -50,7 +50,7 @@ def fused(x_bhlk: Tensor, w_mk: Tensor, shift_bhl: Tensor | None) -> Tensor:
     """To base 2: on a CPU exp2 is several times faster than exp, which is slowest on what underflows."""
     shift_n1 = None if shift_bhl is None else shift_bhl.reshape(-1, 1)
     phi_nm = ExpFeatures.apply(x_bhlk.reshape(-1, x_bhlk.shape[3]), w_mk, shift_n1)
-    return phi_nm.view(*x_bhlk.shape[:3], -1)
+    return phi_nm.view(*x_bhlk.shape[:3], w_mk.shape[0])
 
 
 class ExpFeatures(torch.autograd.Function):

@@ -146,6 +146,10 @@ class Ends(Pattern):
     last: int | None = None
     "From which token on at the end; None: nowhere."
 
+    def check(self) -> None:
+        if self.first < 0 or (self.last is not None and self.last < 0):
+            raise ValueError(f"{self}: first and last must be at least 0")
+
     def mask(self, q_idx: Tensor, k_idx: Tensor) -> Tensor:
         return self.named(q_idx) | self.named(k_idx)
 

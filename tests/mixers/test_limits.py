@@ -1,0 +1,134 @@
+"""Options and sequences at and beyond their limits: a clear error, or a defined result."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import fields
+from typing import Any, get_args, get_origin, get_type_hints
+
+import pytest
+import torch
+
+from formers.catalogue import CATALOGUE
+from formers.mixers import BigBird, Dense, ImageLocal, LocalDense, Longformer, Mixer, Routing, Softmax, Sparse
+from formers.part import Part, alternatives
+from formers.patterns import Chunk, Ends, Every, Global, Local1D, Outside, Pattern, Window
+from formers.testing import assert_finite, assert_same, assert_zero, build, directions, padding_mask, tokens
+
+KINDS: list[type[Part]] = [kind for kind in CATALOGUE if issubclass(kind, Mixer)] + list(Pattern.kinds())
+SHORT = tokens(length=20)
+
+
+def mixer_of(part: Part) -> Mixer:
+    return Sparse(pattern=part) if isinstance(part, Pattern) else part
+
+
+def extremes(hint: Any, name: str) -> list[Any]:
+    """Values at the limits of whole numbers, and of lists of them."""
+    kinds = alternatives(hint)
+    large = [] if name == "rounds" else [1000]  # Reformer's time grows with the square of its rounds
+    lists = any(get_origin(kind) is tuple and get_args(kind)[0] is int for kind in kinds)
+    return ([0, -1, *large] if int in kinds else []) + ([(), (0,), (-1,), (1000,)] if lists else [])
+
+
+def runs(part: Part, x: torch.Tensor) -> None:
+    """Whatever is not refused gives numbers."""
+    for causal in directions(mixer_of(part)):
+        with torch.no_grad(), contextlib.suppress(ValueError):
+            y, _ = build(mixer_of(part), causal=causal)(x)
+            assert_finite(y, f"{part}, {'causal' if causal else 'both'}")
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_extreme_options_are_refused_or_give_numbers(kind: type[Part]) -> None:
+    hints = get_type_hints(kind)
+    for field in fields(kind):  # type: ignore[arg-type]
+        for value in extremes(hints[field.name], field.name):
+            with contextlib.suppress(ValueError):
+                runs(kind(**{field.name: value}), SHORT)
+
+
+@pytest.mark.parametrize("length", [0, 1])
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_short_sequences_are_refused_or_give_numbers(kind: type[Part], length: int) -> None:
+    runs(kind(), tokens(length=length))
+
+
+@pytest.mark.parametrize("name", ["kv_heads", "sigma", "decay"])
+def test_what_is_no_number_is_refused(name: str) -> None:
+    part = {"kv_heads": "softmax", "sigma": "rfa", "decay": "routing"}[name]
+    for value in (float("nan"), float("inf")):
+        with pytest.raises(TypeError, match=f"{name} must be"):
+            Mixer.parse(part).swap(**{name: value})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: Dense(init=-1),
+        lambda: LocalDense(init=-1),
+        lambda: Routing(top=-1),
+        lambda: Ends(-1),
+        lambda: Ends(1, -1),
+    ],
+)
+def test_less_than_nothing_is_refused(wrong: Any) -> None:
+    with pytest.raises(ValueError, match="at least 0"):
+        wrong()
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize(
+    "mixer",
+    [
+        Sparse(pattern=Window(100)),
+        Sparse(pattern=Window(100, dilation=1) | Global(0)),
+        Sparse(pattern=Chunk(100)),
+        Longformer(window=(100,), tokens=()),
+        BigBird(block=100, random=0),
+        ImageLocal(pattern=Local1D(100, 0)),
+    ],
+    ids=str,
+)
+def test_a_window_beyond_the_sequence_is_everything(mixer: Mixer, causal: bool) -> None:
+    theirs = build(Softmax(), causal=causal)
+    module = build(mixer, causal=causal)
+    module.load_state_dict(theirs.state_dict())
+    assert_same(module(SHORT)[0], theirs(SHORT)[0], "output")
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("pattern", [Outside(Every()), Window(2) & ~Window(5), Outside(Window(30))], ids=str)
+def test_queries_without_keys_give_zeros(pattern: Pattern, causal: bool) -> None:
+    """As `sparse_attention` says: zeros, and nothing of them in any gradient."""
+    module = build(Sparse(pattern=pattern), causal=causal)
+    x = SHORT.clone().requires_grad_()
+    y, _ = module(x)
+    assert_zero(y, "output")
+    y.sum().backward()
+    assert_zero(x.grad, "gradient")
+
+
+def test_some_queries_without_keys_leave_the_others_alone() -> None:
+    module = build(Sparse(pattern=Outside(Window(12))), causal=False)  # the tokens in the middle see nothing
+    y, _ = module(SHORT)
+    assert_zero(y[:, 7:13], "middle")
+    assert (y[:, :7].abs().amax(2) > 0).all()
+
+
+def test_a_global_token_that_is_not_there() -> None:
+    """A sequence without it raises, unless it may still come; in a batch, a shorter row has none."""
+    part = Sparse(pattern=Window(3) | Global(40))
+    with pytest.raises(ValueError, match=r"global\(40\): there is no token 40 among 20"):
+        build(part, causal=False)(SHORT)
+    near = build(Sparse(pattern=Window(3)), causal=True)
+    module = build(part, causal=True)
+    module.load_state_dict(near.state_dict())
+    assert_same(module(SHORT)[0], near(SHORT)[0], "causal output before the global token")
+    for kind in (part, Longformer(window=(3,), tokens=(40,))):
+        module, mask = build(kind, causal=False), padding_mask(2, 77)
+        mask[1, 35:] = False
+        alone = build(Sparse(pattern=Window(3)), causal=False)
+        alone.load_state_dict({name: t for name, t in module.state_dict().items() if "global" not in name})
+        y, _ = module(tokens(), mask_bl=mask)
+        assert_same(y[1:], alone(tokens()[1:], mask_bl=mask[1:])[0], "a row that is too short for its global token")
