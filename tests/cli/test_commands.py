@@ -113,7 +113,7 @@ def test_the_commands_a_study_names_mean_the_same_study(command: Run, ran: list[
         seeds=(3,),
     )
     assert command(*shlex.split(study.command())[1:]).exit_code == 0
-    assert command(*shlex.split(study.arm_command(study.arms[0], 3))[1:]).exit_code == 0
+    assert command(*shlex.split(study.arm_command(study.arms[0], study.given, 3))[1:]).exit_code == 0
     whole, one = ran
     assert whole == study
     assert one.config(one.arms[0]).to_dict() == study.config(study.arms[0]).to_dict()

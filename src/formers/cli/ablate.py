@@ -23,6 +23,9 @@ def ablate(
         list[str] | None, typer.Option(help="An arm of several swaps: 'name: mixer=dense, depth=2'.")
     ] = None,
     base: Annotated[list[str] | None, typer.Option(help="Choices for every arm: position=rotary.")] = None,
+    match: Annotated[
+        str | None, typer.Option(help="What arms have in common: steps, parameters, flops or time.")
+    ] = None,
     seeds: Annotated[str | None, typer.Option(help="How many seeds (3), or which (4,7).")] = None,
     steps: options.Steps = None,
     batch: options.Batch = None,
@@ -48,6 +51,8 @@ def ablate(
         an option of a part; quote the brackets
     formers ablate shakespeare --arm 'dense: mixer=dense, residual=danet, norm=max_norm' --vary mixer=softmax
         an arm that swaps several parts at once
+    formers ablate recall --match parameters
+        the same number of parameters for all: feed-forwards are widened or narrowed
     formers ablate study.yaml
         a study from a file; every study leaves one in its folder
 
@@ -61,6 +66,8 @@ def ablate(
     changes: dict[str, Any] = {"budget": options.read_budget(start.given, budget), "base": {**start.base, **chosen}}
     if arms := read_arms(vary or [], arm or []):
         changes["arms"] = arms
+    if match is not None:
+        changes["match"] = match
     if seeds is not None:
         changes["seeds"] = options.read_seeds(seeds)
     run_and_show(replace(start, **changes, folder=folder or named(start, task)))

@@ -35,6 +35,7 @@ def train(
     """
     from formers.lab.arm import Arm
     from formers.lab.job import Job
+    from formers.lab.plan import planned
     from formers.lab.study import Study, default_budget
     from formers.part import Unsupported
 
@@ -55,4 +56,6 @@ def train(
     if isinstance(config, Unsupported):
         raise config
     run_and_show(study)
-    print_path("model", Job(study=study, arm=study.arms[0], config=config, seed=seed).model_folder.resolve())
+    [job] = planned(study)
+    assert isinstance(job, Job)
+    print_path("model", job.model_folder.resolve())

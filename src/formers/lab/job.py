@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from formers.lab.arm import Arm
+from formers.lab.budget import Budget
 from formers.lab.choices import choices_text
 from formers.lab.environment import environment
 from formers.lab.row import Row
@@ -25,11 +26,12 @@ INCIDENTAL = ("transformers_version", "_name_or_path", "architectures", "dtype",
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One arm of a study with one seed, and its configuration."""
+    """One arm of a study with one seed, its configuration and its budget: those of the study, but for what was matched."""
 
     study: Study
     arm: Arm
     config: TransformerConfig
+    budget: Budget
     seed: int
 
     @property
@@ -49,7 +51,7 @@ class Job:
             "task": str(self.study.task),
             "data": self.study.task.data_hash,
             "config": {name: value for name, value in self.plain_config.items() if name not in INCIDENTAL},
-            "budget": asdict(self.study.given),
+            "budget": asdict(self.budget),
             "seed": self.seed,
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
@@ -79,7 +81,7 @@ class Job:
             choices=self.config.choices(),
             config=self.plain_config,
             data_hash=self.study.task.data_hash,
-            command=self.study.arm_command(self.arm, self.seed),
+            command=self.study.arm_command(self.arm, self.budget, self.seed),
             fingerprint=self.fingerprint,
         )
 
@@ -95,6 +97,6 @@ def impossible(study: Study, arm: Arm, seed: int, reason: Unsupported) -> Row:
         choices=study.task.base().choices() | {name: value_text(value) for name, value in swaps.items()},
         environment=environment(),
         data_hash=study.task.data_hash,
-        command=study.arm_command(arm, seed),
+        command=study.arm_command(arm, study.given, seed),
         fingerprint=digest([study.task, study.given, choices_text(swaps), seed, reason]),
     )

@@ -20,7 +20,7 @@ def results(study: Study, rows: tuple[Row, ...]) -> Results:
         rows=rows,
         references=task.references(),
         budget=study.given.words(task.length),
-        matched="steps",
+        matched=study.match,
         command=study.command(),
     )
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from formers.lab.arm import Arm
 from formers.lab.budget import Budget
 from formers.lab.choices import choice, choices_text
-from formers.part import Unsupported
+from formers.lab.match import MATCHES, Match
+from formers.part import Unsupported, check_names
 from formers.tasks import parse as parse_task
 from formers.tasks.task import Task
 
@@ -32,6 +33,9 @@ class Study:
         arms: what is compared.
         base: choices that change the task's base configuration for every arm.
         budget: what each arm is given.
+        match: what every arm has in common with the first. `steps`: the budget, as it is. `parameters`, `flops`: the number of
+            parameters, or of operations per token, too, by the width of the feed-forward or the depth. `time`: seconds of
+            training instead of steps, by the pace of each arm's steps on this machine.
         seeds: each arm is trained once per seed.
         folder: where rows, models and the report go; by default a folder in `studies/` named after the content.
 
@@ -43,6 +47,7 @@ class Study:
     arms: tuple[Arm, ...] = ()
     base: Mapping[str, Any] = field(default_factory=dict)
     budget: Budget | None = None
+    match: Match = "steps"
     seeds: tuple[int, ...] = (0,)
     folder: Path | None = None
 
@@ -63,7 +68,8 @@ class Study:
         object.__setattr__(self, "folder", folder)
 
     def check(self) -> None:
-        """Raises `ValueError` for repeated arms or seeds, or none."""
+        """Raises `ValueError` for repeated arms or seeds, or none, and for a match that there is not."""
+        check_names("match", [self.match], list(MATCHES), word="quantity")
         names = [arm.name for arm in self.arms]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"arms need different names, but {', '.join(map(repr, twice))} comes more than once")
@@ -111,6 +117,7 @@ class Study:
             "base": choices_text(self.base),
             "arms": [arm.text for arm in self.arms],
             "budget": asdict(self.given),
+            "match": self.match,
             "seeds": list(self.seeds),
         }
 
@@ -133,16 +140,17 @@ class Study:
             words += ["--arm", arm.text]
         return shlex.join([*words, *self.shared_words(), "--seeds", seeds_text(self.seeds)])
 
-    def arm_command(self, arm: Arm, seed: int) -> str:
-        """The command line that trains one arm with one seed again."""
+    def arm_command(self, arm: Arm, budget: Budget, seed: int) -> str:
+        """The command line that trains one arm with one budget and seed again."""
         words = ["formers", "train", str(self.task).removesuffix("()")]
         swaps = {**self.base, **arm.swaps}
         words += [f"{choices_text({name: value})}" for name, value in swaps.items()]
-        return shlex.join([*words, *budget_words(self.given), "--seed", str(seed)])
+        return shlex.join([*words, *budget_words(budget), "--seed", str(seed)])
 
     def shared_words(self) -> list[str]:
         base = ["--base", choices_text(self.base)] if self.base else []
-        return [*base, *budget_words(self.given)]
+        match = ["--match", self.match] if self.match != "steps" else []
+        return [*base, *match, *budget_words(self.given)]
 
     @classmethod
     def from_yaml(cls, path: Path | str) -> Self:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from formers.lab.job import Job, impossible
+from formers.lab.job import Job
+from formers.lab.plan import planned
 from formers.lab.progress import Progress, Silent
 from formers.lab.publish import publish
 from formers.lab.quiet import quiet
@@ -13,7 +14,6 @@ from formers.lab.stop import Stop, Stopped, stopping
 from formers.lab.store import Store
 from formers.lab.study import Study
 from formers.lab.training import train
-from formers.part import Unsupported
 
 KEPT = ("finished", "diverged", "unsupported")  # started again, the others are tried again
 
@@ -38,20 +38,6 @@ def run(study: Study, progress: Progress | None = None) -> Results:
     return publish(study, rows)
 
 
-def planned(study: Study) -> list[Job | Row]:
-    """A job for each arm and seed, or its row where it cannot exist. The first seed of every arm comes first."""
-    configs = study.configs()
-    plan: list[Job | Row] = []
-    for seed in study.seeds:
-        for arm in study.arms:
-            config = configs[arm.name]
-            if isinstance(config, Unsupported):
-                plan.append(impossible(study, arm, seed, config))
-            else:
-                plan.append(Job(study=study, arm=arm, config=config, seed=seed))
-    return plan
-
-
 def run_all(study: Study, plan: list[Job | Row], store: Store, progress: Progress, stop: Stop) -> tuple[Row, ...]:
     """The row of every job: kept from before, or trained now. Raises `Stopped` when asked to."""
     before, rows = store.rows(), list[Row]()
@@ -71,7 +57,7 @@ def run_all(study: Study, plan: list[Job | Row], store: Store, progress: Progres
 
 
 def run_one(job: Job, progress: Progress, stop: Stop) -> Row:
-    progress.begin(job.label, job.study.given.steps)
+    progress.begin(job.label, job.budget.steps)
     return train(job, progress, stop)
 
 

@@ -9,6 +9,7 @@
       deep:  {depth: 8, width: 64}
     base: {depth: 2, width: 64}         # changes to the task's base configuration, or text as in `arms`
     budget: {steps: 200, batch_size: 16, learning_rate: 0.002}
+    match: parameters                   # or steps (the default), flops, time
     seeds: 3                            # how many (0, 1, 2), or a list of them
     folder: studies/mine
 
@@ -30,7 +31,7 @@ from formers.lab.study import Study, default_budget
 from formers.part import check_names
 from formers.tasks import parse as parse_task
 
-KEYS = ["task", "vary", "arms", "base", "budget", "seeds", "folder"]
+KEYS = ["task", "vary", "arms", "base", "budget", "match", "seeds", "folder"]
 
 
 def read(path: Path) -> Study:
@@ -54,6 +55,7 @@ def study(data: Any) -> Study:
         arms=read_arms(data),
         base=read_choices(data.get("base") or {}),
         budget=replace(default_budget(task), **options),
+        match=data.get("match", "steps"),
         seeds=read_seeds(data.get("seeds", 1)),
         folder=Path(data["folder"]) if data.get("folder") else None,
     )

@@ -39,7 +39,7 @@ def train(job: Job, progress: Progress, stop: Stop) -> Row:
     facts: dict[str, Any] = {"environment": environment()}
     try:
         measure(job, progress, stop, facts)
-        status: Status = "finished" if facts["steps"] == job.study.given.steps else "stopped"
+        status: Status = "finished" if facts["steps"] == job.budget.steps else "stopped"
         cause = "" if status == "finished" else f"after {facts['steps']} steps; its checkpoint is kept"
     except Exception as error:  # an arm that fails is a row, not the end of the study
         status, cause = status_of(error), cause_of(error)
@@ -65,7 +65,7 @@ def measure(job: Job, progress: Progress, stop: Stop, facts: dict[str, Any]) -> 
     finally:
         facts |= progress_facts(job, trainer)
         facts["peak_bytes"] = peak_bytes() if can_measure_peak else None
-    if facts["steps"] < job.study.given.steps:
+    if facts["steps"] < job.budget.steps:
         return
     facts |= judge(job, model, watch.best, facts["curve"])
     save(job, model)
@@ -90,7 +90,7 @@ def judge(job: Job, model: PreTrainedModel, best: Best, points: tuple[Point, ...
 def make_trainer(job: Job, model: PreTrainedModel, watch: Watch) -> Trainer:
     """Hugging Face's trainer, with the data in order and no reports of its own."""
     disable_progress_bar()  # one for each checkpoint that is written
-    budget = job.study.given
+    budget = job.budget
     arguments = TrainingArguments(
         output_dir=str(job.checkpoints),
         max_steps=budget.steps,

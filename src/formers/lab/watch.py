@@ -28,7 +28,7 @@ class Watch(TrainerCallback):
 
     def __init__(self, job: Job, progress: Progress, stop: Stop) -> None:
         self.job, self.progress, self.stop = job, progress, stop
-        self.due = job.study.given.evaluation_steps
+        self.due = job.budget.evaluation_steps
         self.best = Best(job.checkpoints, job.study.task.metric)
         self.seconds = self.since = 0.0
 
