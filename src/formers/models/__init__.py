@@ -11,6 +11,7 @@ from transformers import (
 
 from formers.models.backbone import Transformer
 from formers.models.config import TransformerConfig
+from formers.models.convert import Conversion, convert_weights
 from formers.models.heads import CausalLM, MaskedLM, SequenceClassifier, TokenClassifier
 from formers.models.stream import Stream
 
@@ -23,10 +24,12 @@ AutoModelForTokenClassification.register(TransformerConfig, TokenClassifier)
 
 __all__ = [
     "CausalLM",
+    "Conversion",
     "MaskedLM",
     "SequenceClassifier",
     "Stream",
     "TokenClassifier",
     "Transformer",
     "TransformerConfig",
+    "convert_weights",
 ]

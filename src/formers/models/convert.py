@@ -1,0 +1,130 @@
+"""A model with another mixer from a trained one: what has a counterpart is copied, and a report says what has none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from formers.models.backbone import FormersModel
+from formers.models.config import TransformerConfig
+from formers.part import Unsupported
+
+SAME = ("vocab_size", "width", "depth", "heads", "residual", "norm", "ffn", "tie_word_embeddings", "num_labels")
+"""What both configurations must agree on, so that the copied weights mean the same."""
+TABLE = "input_position.table.weight"
+"""Where learned positions are, within the backbone."""
+GLOBAL = "_global."
+"""What a global token's own projections have in their names, beside those of the local ones."""
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A converted model, and where each of its weights and buffers comes from.
+
+    Attributes:
+        model: the new model, of the old one's class, dtype, device and mode.
+        copied: what was taken over as it is.
+        derived: what was made from an old weight, and how.
+        fresh: what has no counterpart and starts as in a new model.
+        left: weights and buffers of the old model that were of no use.
+    """
+
+    model: Any
+    copied: tuple[str, ...]
+    derived: dict[str, str]
+    fresh: tuple[str, ...]
+    left: tuple[str, ...]
+
+    def __str__(self) -> str:
+        lines = [f"copied {len(self.copied)} tensors"]
+        lines += [f"derived {name}: {how}" for name, how in self.derived.items()]
+        lines += [f"fresh {name}" for name in self.fresh]
+        lines += [f"left out {name}" for name in self.left]
+        return "\n".join(lines)
+
+
+def convert_weights(model: FormersModel, config: TransformerConfig) -> Conversion:
+    """A model of `config` that starts from the weights of `model`: dense attention into longformer, bigbird, sparse, …
+
+    Weights of the same name and shape are copied. A global token's projections start as copies of the local ones. Learned
+    positions are extended by repeating the table from its start, as Longformer and BigBird do. Anything else is as in a
+    new model. Where the new mixer still sees every pair, so with a window that covers the sequence, nothing changes.
+
+    Raises `ValueError` where sizes, wiring, norm, feed-forward, kind of position or direction differ, or a weight of the same
+    name has another shape; `Unsupported` where a layer's mixer has no weight in common with the old one.
+    Source: Beltagy et al. 2020 (Longformer), arXiv:2004.05150, section 5.
+    """
+    check_configs(model.config, config)
+    target = type(model)(with_direction(model, config)).to(model.device, model.dtype).train(model.training)
+    old, new = model.state_dict(), target.state_dict()
+    copied, derived, used = list[str](), dict[str, str](), set[str]()
+    for name, tensor in new.items():
+        source = source_of(name, old)
+        if source is None:
+            continue
+        used.add(source)
+        taken = fitted(name, old[source], tensor)
+        tensor.copy_(taken)
+        if source == name and taken is old[source]:
+            copied.append(name)
+        else:
+            derived[name] = (
+                f"from {source}" if source != name else f"{len(old[name])} positions repeated to {len(tensor)}"
+            )
+    fresh = tuple(name for name in new if name not in derived and name not in copied)
+    check_mixers(model.config, target.config, new, fresh)
+    return Conversion(target, tuple(copied), derived, fresh, tuple(name for name in old if name not in used))
+
+
+def source_of(name: str, old: dict[str, Tensor]) -> str | None:
+    """The old weight that a new one is made from; None where there is none."""
+    local = name.replace(GLOBAL, ".")
+    return name if name in old else local if local in old else None
+
+
+def fitted(name: str, old: Tensor, new: Tensor) -> Tensor:
+    """The old tensor in the new one's shape. Only a table of positions may change its own."""
+    if old.shape == new.shape:
+        return old
+    if name.endswith(TABLE) and old.shape[1:] == new.shape[1:]:
+        return old[torch.arange(len(new), device=old.device) % len(old)]
+    raise ValueError(
+        f"{name} has shape {tuple(old.shape)} in the given model, but {tuple(new.shape)} is needed; "
+        "give the new mixer the same heads, kv_heads and widths as the old one"
+    )
+
+
+def with_direction(model: FormersModel, config: TransformerConfig) -> TransformerConfig:
+    """The configuration for the direction that the given model has."""
+    return config if config.causal is not None else config.swap(causal=model.config.causal)
+
+
+def check_configs(old: TransformerConfig, new: TransformerConfig) -> None:
+    for name in SAME:
+        if getattr(old, name) != getattr(new, name):
+            raise ValueError(
+                f"the given model has {name}={getattr(old, name)}, but the new configuration {name}={getattr(new, name)}; "
+                "start from model.config.swap(mixer=…), which keeps the rest"
+            )
+    if new.causal is not None and bool(new.causal) != bool(old.causal):
+        raise ValueError(f"the given model has causal={old.causal}, but the new configuration causal={new.causal}")
+    if type(old.position) is not type(new.position):
+        raise ValueError(
+            f"the given model has position {old.position}, and {new.position} is of another kind: the weights would not know it"
+        )
+
+
+def check_mixers(
+    before: TransformerConfig, config: TransformerConfig, new: dict[str, Tensor], fresh: tuple[str, ...]
+) -> None:
+    """Raises where nothing of a layer's new mixer comes from the given model."""
+    for layer in range(config.depth):
+        own = {name for name in new if f"layers.{layer}.mixer." in name}
+        if config.mixer_at(layer) != before.mixer_at(layer) and not own - set(fresh):
+            raise Unsupported(
+                f"{config.mixer_at(layer)} has no weight in common with the given model's mixer; train it from the start, or "
+                "take one with q_proj, k_proj, v_proj and o_proj, such as longformer(), bigbird() or sparse()"
+            )

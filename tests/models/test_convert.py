@@ -1,0 +1,145 @@
+"""A model of another mixer that starts from the weights of a dense one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from formers.models import CausalLM, MaskedLM, SequenceClassifier, Transformer, TransformerConfig, convert_weights
+from formers.part import Unsupported
+
+SIZES = {"vocab_size": 11, "width": 24, "heads": 3, "depth": 2, "context_length": 64}
+IDS = torch.randint(11, (2, 60), generator=torch.Generator().manual_seed(0))
+
+
+def dense(kind: Any = MaskedLM, **choices: Any) -> Any:
+    """A softmax model with weights away from their start."""
+    torch.manual_seed(0)
+    model = kind(TransformerConfig(**SIZES | choices)).double().eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    return model
+
+
+COVERING = [
+    "longformer(window=[64])",
+    "longformer(window=[64], tokens=[0, 7])",
+    "longformer(window=[64], tokens=[])",
+    "bigbird(block=64, random=0)",
+    "sparse(pattern=window(64) | global(0))",
+    "sparse(pattern=every())",
+    "blockwise_attention(blocks=1)",
+]
+
+
+@pytest.mark.parametrize("mixer", COVERING)
+@pytest.mark.parametrize("position", ["learned()", "rotary()", "alibi()"])
+@torch.no_grad()
+def test_a_window_of_everything_changes_nothing(mixer: str, position: str) -> None:
+    model = dense(position=position)
+    made = convert_weights(model, model.config.swap(mixer=mixer))
+    assert type(made.model) is MaskedLM
+    assert not made.model.training
+    torch.testing.assert_close(made.model(IDS).logits, model(IDS).logits)
+    assert made.fresh == made.left == ()
+
+
+@pytest.mark.parametrize(
+    "mixer", ["longformer(window=[64])", "bigbird(block=64, random=0)", ["softmax()", "sparse(pattern=window(64))"]]
+)
+@torch.no_grad()
+def test_causal_models_too(mixer: Any) -> None:
+    model = dense(CausalLM)
+    made = convert_weights(model, model.config.swap(mixer=mixer)).model
+    torch.testing.assert_close(made(IDS).logits, model(IDS).logits)
+
+
+def test_global_projections_start_as_copies_and_go_their_own_way() -> None:
+    model = dense(mixer="softmax(bias=True)")
+    made = convert_weights(model, model.config.swap(mixer="longformer(bias=True)"))
+    mixer = made.model.model.layers[1].mixer
+    assert torch.equal(mixer.k_proj_global.weight, model.model.layers[1].mixer.k_proj.weight)
+    assert torch.equal(mixer.k_proj_global.bias, model.model.layers[1].mixer.k_proj.bias)
+    assert mixer.k_proj_global.weight.data_ptr() != mixer.k_proj.weight.data_ptr()
+    assert made.derived["model.layers.1.mixer.k_proj_global.bias"] == "from model.layers.1.mixer.k_proj.bias"
+    assert len(made.derived) == 2 * 6
+    before = model.model.layers[1].mixer.k_proj.weight.clone()
+    made.model.train()(IDS, labels=IDS).loss.backward()
+    torch.optim.SGD(made.model.parameters(), 0.1).step()
+    assert not torch.equal(mixer.k_proj_global.weight, mixer.k_proj.weight)
+    assert torch.equal(model.model.layers[1].mixer.k_proj.weight, before), "the given model stays as it is"
+
+
+@torch.no_grad()
+def test_learned_positions_are_repeated() -> None:
+    model = dense(position="learned()")
+    made = convert_weights(model, model.config.swap(mixer="longformer(window=[64])", context_length=256))
+    table = made.model.model.input_position.table.weight
+    assert table.shape == (256, 24)
+    assert torch.equal(table.unflatten(0, (4, 64)), model.model.input_position.table.weight.expand(4, -1, -1))
+    assert made.derived["model.input_position.table.weight"] == "64 positions repeated to 256"
+    torch.testing.assert_close(made.model(IDS).logits, model(IDS).logits)
+    assert made.model(torch.cat([IDS] * 4, 1)).logits.isfinite().all()
+    shorter = convert_weights(model, model.config.swap(context_length=20)).model
+    torch.testing.assert_close(shorter(IDS[:, :20]).logits, model(IDS[:, :20]).logits)
+
+
+def test_the_report_names_what_has_no_counterpart(tmp_path: Any) -> None:
+    model = dense(SequenceClassifier).float()
+    made = convert_weights(model, model.config.swap(mixer="etc(tokens=2)"))
+    assert made.fresh == tuple(f"model.layers.{i}.mixer.labels.key_hkc" for i in range(2))
+    assert "fresh model.layers.0.mixer.labels.key_hkc" in str(made)
+    hashed = convert_weights(model, model.config.swap(mixer="lsh(buckets=4)"))
+    assert hashed.left == tuple(f"model.layers.{i}.mixer.k_proj.weight" for i in range(2))
+    assert "left out model.layers.0.mixer.k_proj.weight" in str(hashed)
+    assert len(made.copied) + len(made.derived) + len(made.fresh) == len(made.model.state_dict())
+    made.model.save_pretrained(tmp_path)
+    again = SequenceClassifier.from_pretrained(tmp_path).eval()
+    assert torch.equal(again(IDS).logits, made.model(IDS).logits)
+
+
+def test_dtype_device_and_mode_are_kept() -> None:
+    model = dense(Transformer).to(torch.bfloat16).train()
+    made = convert_weights(model, model.config.swap(mixer="sparse()")).model
+    assert made.dtype == torch.bfloat16
+    assert made.training
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"width": 48}, r"given model has width=24, but the new configuration width=48; start from model.config.swap"),
+        ({"depth": 3}, "depth"),
+        ({"heads": 4}, "heads"),
+        ({"norm": "rms_norm()"}, "norm"),
+        ({"residual": "danet()"}, "residual"),
+        ({"ffn": "glu()"}, "ffn"),
+        ({"causal": True}, "causal"),
+        ({"position": "learned()"}, "another kind"),
+        (
+            {"mixer": "sparse(kv_heads=1)"},
+            r"k_proj.weight has shape \(24, 24\) in the given model, but \(8, 24\) is needed",
+        ),
+    ],
+)
+def test_what_cannot_be_copied_is_refused(changes: dict[str, Any], message: str) -> None:
+    model = dense(Transformer)
+    with pytest.raises(ValueError, match=message):
+        convert_weights(model, model.config.swap(**changes))
+
+
+def test_a_mixer_without_anything_in_common_is_refused() -> None:
+    model = dense(position="learned()")
+    for mixer in ("fourier()", ["softmax()", "pool()"]):
+        with pytest.raises(Unsupported, match="no weight in common"):
+            convert_weights(model, model.config.swap(mixer=mixer))
+
+
+@torch.no_grad()
+def test_layers_that_stay_as_they_are_need_nothing_in_common() -> None:
+    model = dense(mixer=["softmax()", "pool()"], position="learned()")
+    made = convert_weights(model, model.config.swap(mixer=["sparse(pattern=window(64))", "pool()"])).model
+    torch.testing.assert_close(made(IDS).logits, model(IDS).logits)
