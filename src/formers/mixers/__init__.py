@@ -21,6 +21,7 @@ from formers.mixers.quadratic import Quadratic
 from formers.mixers.random_features import ArcCosine, Favor, RandomFourier
 from formers.mixers.rfa import Rfa
 from formers.mixers.routing import Routing
+from formers.mixers.sliding_dense import SlidingDense
 from formers.mixers.softmax import Softmax
 from formers.mixers.sparse import Sparse
 from formers.mixers.sparse_transformer import SparseTransformer
@@ -53,6 +54,7 @@ __all__ = [
     "Relu",
     "Rfa",
     "Routing",
+    "SlidingDense",
     "Softmax",
     "Sparse",
     "SparseTransformer",

@@ -17,13 +17,13 @@ from formers.state import State
 class LocalDense(Mixer):
     """DenseAttention within windows, X W_Q Xᵀ X / window over the tokens of a window: no softmax, no keys, values, output.
 
-    A model takes `[local_dense(w), local_dense(w, shift=w/2), dense()]` in turn (Local, ShiftedLocal, Global). With a shift the
-    windows move on, and what is left at both ends stands alone. O(L·min(w·D, D²/H)). Bidirectional; a causal model
-    has `sparse(pattern=chunk(w))` with softmax, or `dense()`. Source: Argatkiny & Makarov 2025 (DenseAttention).
+    A model takes `[local_dense(window=w), local_dense(window=w, shift=w//2), dense]` in turn (Local, ShiftedLocal, Global). With a shift the
+    windows move on, and what is left at both ends stands alone. O(L·min(w·D, D²/H)). Bidirectional; a causal
+    model has `sliding_dense`. Source: Argatkiny & Makarov 2025 (DenseAttention).
     """
 
     can = frozenset({"bidirectional", "padding", "qk_position"})
-    instead = {"causal": "windows look ahead; use dense() or sparse(pattern=window(w))"}  # noqa: RUF012
+    instead = {"causal": "windows look ahead; use sliding_dense(window=w)"}  # noqa: RUF012
     window: int = 32
     "Tokens in a window, counted without padding."
     shift: int = 0

@@ -1,0 +1,126 @@
+"""DANet's causal local attention."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from formers.mixers.mixer import Mixer, MixerModule, join_heads, seen_after, split_heads
+from formers.ops import compact, packing, spread
+from formers.positions.position import build_at
+from formers.site import Site
+from formers.state import State
+
+
+class SlidingDense(Mixer):
+    """DenseAttention over a sliding window, y_i = Σ_{i−w < j ≤ i} (x_i W_Q · x_j) x_j / w: no softmax, no keys, values, output.
+
+    The causal counterpart of `local_dense`, in O(L·w·D). Streams with w − 1 tokens. Source: Argatkiny & Makarov 2025
+    (DenseAttention).
+    """
+
+    can = frozenset({"causal", "streaming", "padding", "qk_position"})
+    instead = {"bidirectional": "use local_dense(window=w)"}  # noqa: RUF012
+    window: int = 32
+    "Tokens a token sees, itself and those right before it, counted without padding."
+    heads: int = 1
+    "Heads of this mixer, whatever the model's."
+    init: float = 1.0
+    "W_Q starts as N(0, σ²), σ = init/√(2·layers·D)."
+
+    def check(self) -> None:
+        if self.window < 1:
+            raise ValueError(f"{self}: window must be at least 1")
+        if self.init < 0:
+            raise ValueError(f"{self}: init must be at least 0")
+
+    def growth(self) -> float:
+        return 1.0
+
+    def module(self, site: Site) -> MixerModule:
+        return SlidingDenseMixer(site, self)
+
+
+@dataclass(frozen=True)
+class SlidingStream(State):
+    """The last w − 1 tokens of each row, zeros before its first."""
+
+    x_bhsk: Tensor
+    "As values, (B, H, w − 1, K)."
+    k_bhsk: Tensor | None
+    "As keys, where a position turns them; None where they are the values."
+
+
+class SlidingDenseMixer(MixerModule):
+    def __init__(self, site: Site, part: SlidingDense):
+        super().__init__(site)
+        site.split(part.heads)
+        self.part = part
+        self.std = part.init / math.sqrt(2 * site.layers * site.width)
+        self.q_proj = nn.Linear(site.width, site.width, bias=False)
+        self.head_position = build_at("heads", site.with_heads(part.heads))
+
+    def forward(
+        self,
+        x_bld: Tensor,
+        state: State | None = None,
+        *,
+        mask_bl: Tensor | None = None,
+        positions_bl: Tensor | None = None,
+    ) -> tuple[Tensor, State | None]:
+        x_bld, positions_bl = self.enter(x_bld, state, mask_bl, positions_bl)
+        if mask_bl is None:
+            return self.slide(x_bld, state, positions_bl, None)
+        pack = packing(mask_bl)
+        there_bl = positions_bl.expand(len(x_bld), -1).gather(1, pack.source_bl)
+        y_bld, state = self.slide(compact(x_bld, pack), state, there_bl, mask_bl)
+        return spread(y_bld, pack), state
+
+    def slide(
+        self, x_bld: Tensor, state: State | None, positions_bl: Tensor, mask_bl: Tensor | None
+    ) -> tuple[Tensor, State]:
+        """Real tokens first in every row, and behind them zeros, which add nothing to any sum."""
+        width = self.part.window
+        # 1/w in two steps, so that neither the queries nor the sums leave float16's range
+        q, x = (split_heads(t, self.part.heads) for t in (self.q_proj(x_bld) * width ** (-2 / 3), x_bld))
+        k = None
+        if self.head_position is not None:
+            q, k = self.head_position(q, positions_bl), self.head_position(x, positions_bl)
+        before = state if isinstance(state, SlidingStream) else None
+        x = remember(before.x_bhsk if before else None, x, width - 1)
+        k = None if k is None else remember(before.k_bhsk if before else None, k, width - 1)
+        y = windowed(q, x if k is None else k, x, width) * width ** (-1 / 3)
+        count_b = x_bld.new_full((len(x_bld),), x_bld.shape[1]).long() if mask_bl is None else mask_bl.sum(1)
+        kept = [None if t is None else last(t, count_b, width - 1) for t in (x, k)]
+        assert kept[0] is not None
+        return join_heads(y), SlidingStream(seen_after(x_bld, mask_bl, state), kept[0], kept[1])
+
+    def init_weights(self, std: float) -> None:
+        nn.init.normal_(self.q_proj.weight, std=self.std)
+
+
+def remember(before: Tensor | None, now_bhlk: Tensor, count: int) -> Tensor:
+    """The `count` tokens before, or zeros, and then these."""
+    return pad(now_bhlk, (0, 0, count, 0)) if before is None else torch.cat([before, now_bhlk], 2)
+
+
+def last(t_bhsk: Tensor, count_b: Tensor, kept: int) -> Tensor:
+    """The last `kept` tokens of each row, which has `count_b` of them behind the first `kept`."""
+    index_bs = count_b[:, None] + torch.arange(kept, device=t_bhsk.device)
+    return t_bhsk.gather(2, index_bs[:, None, :, None].expand(-1, t_bhsk.shape[1], -1, t_bhsk.shape[3]))
+
+
+def windowed(q_bhlk: Tensor, k_bhsk: Tensor, v_bhsk: Tensor, width: int) -> Tensor:
+    """Σ_{j=i}^{i+w−1} (q_i·k_j) v_j, where S = L + w − 1: blocks of queries against the keys that any of them sees."""
+    length = q_bhlk.shape[2]
+    block = min(width, length)
+    spare = -length % block
+    q = pad(q_bhlk, (0, 0, 0, spare)).unflatten(2, (-1, block))
+    k, v = (pad(t, (0, 0, 0, spare)).unfold(2, block + width - 1, block) for t in (k_bhsk, v_bhsk))  # (B, H, n, K, S)
+    ahead = torch.arange(block + width - 1, device=q.device) - torch.arange(block, device=q.device)[:, None]
+    band = ((ahead >= 0) & (ahead < width)).to(q.dtype)
+    return ((q @ k * band) @ v.mT).flatten(2, 3)[:, :, :length]
