@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from functools import partial
-from hashlib import sha256
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -13,6 +12,7 @@ from torch.utils.data import Dataset
 
 from formers.tasks.evaluation import Evaluation, Split
 from formers.tasks.metric import Metric
+from formers.tasks.splits import Side, side_of
 from formers.tasks.task import Example, Generated, Task, digest
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from formers.models import TransformerConfig
 
 HELD_OUT = 1024  # arrays in a split that is not trained on
-SHARE = 16  # one array in this many belongs to the validation split, another to the test split
-SIDE = {0: "validation", 1: "test"}  # what is left of a checksum → the split
 
 
 class Sort(Task):
@@ -77,18 +75,18 @@ class Sort(Task):
         )
 
     def build(self, seed: int, count: int) -> Dataset[Example]:
-        return Generated(partial(self.example, split="train"), f"sort/{seed}", count)
+        return Generated(partial(self.example, side="train"), f"sort/{seed}", count)
 
-    def example(self, stream: random.Random, split: str) -> Example:
+    def example(self, stream: random.Random, side: Side) -> Example:
         """An array of a split, and the same array in order."""
         while True:
             array = stream.choices(range(self.symbols), k=self.length)
-            if SIDE.get(sha256(repr(array).encode()).digest()[0] % SHARE, "train") == split:
+            if side_of(repr(array)) == side:
                 return {"input_ids": torch.tensor(array), "labels": torch.tensor(sorted(array))}
 
     def held_out(self, split: Split) -> tuple[Tensor, Tensor]:
         """The arrays of a split and their sorted forms, (HELD_OUT, L) each; the same for every seed."""
-        examples = Generated(partial(self.example, split=split), f"sort/{split}", HELD_OUT)
+        examples = Generated(partial(self.example, side=split), f"sort/{split}", HELD_OUT)
         pairs = [examples[i] for i in range(HELD_OUT)]
         return torch.stack([p["input_ids"] for p in pairs]), torch.stack([p["labels"] for p in pairs])
 

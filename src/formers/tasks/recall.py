@@ -1,0 +1,175 @@
+"""Recall: pairs of a key and a value are read, then keys are asked for."""
+
+from __future__ import annotations
+
+import random
+from functools import partial
+from itertools import chain
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from formers.tasks.evaluation import Evaluation, Split
+from formers.tasks.metric import Metric
+from formers.tasks.splits import Side, side_of
+from formers.tasks.task import Example, Generated, Task, digest
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from formers.models import TransformerConfig
+
+BLANK, IGNORED = 0, -100
+EACH = 128  # held-out sequences for each number of pairs
+ROWS = 128  # sequences evaluated at a time
+
+
+class Recall(Task):
+    """Read key–value pairs, then say the value of each key that is asked for: `a 4 b 3 c 6 … c → 6, a → 4`.
+
+    Multi-query associative recall: what a mixer can recall is bounded by what it remembers, so accuracy falls with the
+    number of pairs for mixers with a small state. Keys are different within a sequence, each is asked for once, in random
+    order and at random places, blanks between; its value follows it. Training sequences have 1 … `pairs` pairs. A sequence
+    belongs to training, validation or test by a checksum. Source: Arora et al. 2023 (Zoology), arXiv:2312.04927.
+    """
+
+    length: int = 64
+    "Tokens in a sequence: two for each pair, two for each question, blanks in the rest."
+    pairs: int = 16
+    "The largest number of pairs."
+    vocab: int = 64
+    "Different tokens: half of them are keys, half values."
+
+    description: ClassVar[str] = (
+        "Multi-query associative recall: read pairs of a key and a value, then give the value of each key that is asked "
+        "for. Generated; measured on sequences that are never trained on, accuracy over the keys asked for."
+    )
+    metric: ClassVar[Metric] = Metric(name="accuracy", label="accuracy", lower_is_better=False)
+    head: ClassVar[str] = "CausalLM"
+    arms: ClassVar[tuple[str, ...]] = (
+        "softmax: mixer=softmax",
+        "window: mixer=sparse(pattern=window(16))",
+        "linear: mixer=linear",
+        "taylor2: mixer=linear(feature=taylor2)",
+        "performer: mixer=performer",
+        "rfa: mixer=rfa",
+        "dense: mixer=dense, residual=danet, norm=max_norm, ffn=mlp(activation=relu, bias=False)",
+        "identity: mixer=identity",
+    )
+    budget: ClassVar[dict[str, float]] = {"steps": 1000, "batch_size": 32, "learning_rate": 5e-3}
+
+    def check(self) -> None:
+        if self.pairs < 1 or self.length < 4 * self.pairs or self.length % 2:
+            raise ValueError(
+                f"recall: {self.pairs} pairs and a question for each need an even length of at least {4 * max(1, self.pairs)} "
+                f"tokens, not {self.length}"
+            )
+        if self.vocab % 2 or self.vocab < 2 * max(self.pairs, 8):
+            raise ValueError(
+                f"recall: half of the tokens are keys, and {self.pairs} pairs need as many keys, 8 at least; "
+                f"take an even vocab of at least {2 * max(self.pairs, 8)}, not {self.vocab}"
+            )
+
+    def base(self) -> TransformerConfig:
+        from formers.models import TransformerConfig
+        from formers.positions import Sinusoidal
+
+        return TransformerConfig(
+            vocab_size=self.vocab + 1,  # and the blank
+            width=64,
+            depth=2,
+            heads=4,
+            position=Sinusoidal(),  # acts on the input, so every mixer takes it
+            context_length=self.length,
+            initializer_range=0.1,  # about 1/√width; the usual 0.02 suits widths in the thousands
+        )
+
+    def build(self, seed: int, count: int) -> Dataset[Example]:
+        return Generated(partial(self.example, side="train"), f"recall/{seed}", count)
+
+    def example(self, stream: random.Random, side: Side, pairs: int | None = None) -> Example:
+        """A sequence of a split, (L,), and its labels: the values of the keys asked for; the model shifts them itself."""
+        while True:
+            count = pairs or stream.randint(1, self.pairs)
+            keys, values = self.draw(stream, count)
+            told = [*chain(*zip(keys, values, strict=True))]
+            asked, labels = self.questions(stream, keys, values)
+            if side_of(repr(told + asked)) == side:
+                labels = [IGNORED] * len(told) + labels
+                return {"input_ids": torch.tensor(told + asked), "labels": torch.tensor(labels)}
+
+    def draw(self, stream: random.Random, count: int) -> tuple[list[int], list[int]]:
+        """Different keys, and any values: keys are 1 … vocab/2, values the numbers above."""
+        half = self.vocab // 2
+        return stream.sample(range(1, half + 1), count), stream.choices(range(half + 1, self.vocab + 1), k=count)
+
+    def questions(self, stream: random.Random, keys: list[int], values: list[int]) -> tuple[list[int], list[int]]:
+        """Each key and its value in some place after the pairs, blanks elsewhere; and the labels."""
+        places = self.length // 2 - len(keys)
+        tokens, labels = [BLANK] * (2 * places), [IGNORED] * (2 * places)
+        for place, key, value in zip(stream.sample(range(places), len(keys)), keys, values, strict=True):
+            tokens[2 * place : 2 * place + 2] = [key, value]
+            labels[2 * place + 1] = value
+        return tokens, labels
+
+    @property
+    def sizes(self) -> list[int]:
+        """The numbers of pairs that are measured: `pairs`, half of it, and so on, four at most, from few to many."""
+        return sorted({max(1, self.pairs >> k) for k in range(4)})
+
+    def held_out(self, split: Split, pairs: int) -> tuple[Tensor, Tensor]:
+        """The sequences of a split with this number of pairs, and their labels, (EACH, L) each; the same for every seed."""
+        made = Generated(partial(self.example, side=split, pairs=pairs), f"recall/{split}/{pairs}", EACH)
+        examples = [made[i] for i in range(EACH)]
+        return torch.stack([e["input_ids"] for e in examples]), torch.stack([e["labels"] for e in examples])
+
+    def evaluate(self, model: PreTrainedModel, split: Split = "validation") -> Evaluation:
+        """`accuracy`, the mean over sequences of the share of keys answered rightly; a slice for each number of pairs."""
+        items = {pairs: self.shares(model, *self.held_out(split, pairs)) for pairs in self.sizes}
+        every = torch.cat([*items.values()])
+        return Evaluation(
+            metrics={"accuracy": every.mean().item()},
+            slices={"pairs": {str(pairs): share_b.mean().item() for pairs, share_b in items.items()}},
+            items=tuple(every.tolist()),
+        )
+
+    def shares(self, model: PreTrainedModel, inputs: Tensor, labels: Tensor) -> Tensor:
+        """Each sequence's share of right answers, (B,) in float64."""
+        asked_bl = labels[:, 1:] != IGNORED
+        right_bl = (self.answers(model, inputs) == labels[:, 1:]) & asked_bl
+        return right_bl.sum(1).double() / asked_bl.sum(1)
+
+    @torch.inference_mode()
+    def answers(self, model: PreTrainedModel, inputs: Tensor) -> Tensor:
+        """The likeliest token after each but the last, (B, L − 1)."""
+        training = model.training
+        model.eval()
+        answers = [model(input_ids=b.to(model.device)).logits[:, :-1].argmax(-1).cpu() for b in inputs.split(ROWS)]
+        model.train(training)
+        return torch.cat(answers)
+
+    def references(self) -> dict[str, float]:
+        """Chance: any of the values."""
+        return {"chance": 2 / self.vocab}
+
+    def samples(self, model: PreTrainedModel) -> tuple[str, ...]:
+        """A sequence for each number of pairs, and what was answered."""
+        return tuple(self.sample(model, pairs) for pairs in self.sizes)
+
+    def sample(self, model: PreTrainedModel, pairs: int) -> str:
+        inputs, labels = (rows[:1] for rows in self.held_out("test", pairs))
+        answers = self.answers(model, inputs)[0]
+        told = inputs[0, : 2 * pairs].view(-1, 2).tolist()
+        asked = [
+            f"{inputs[0, at]}→{answers[at]}" + ("" if answers[at] == label else f" (should be {label})")
+            for at, label in enumerate(labels[0, 1:].tolist())
+            if label != IGNORED
+        ]
+        return f"{', '.join(f'{key}={value}' for key, value in told)}; {', '.join(asked)}"
+
+    @property
+    def data_hash(self) -> str:
+        first = self.build(0, 8)
+        return digest([self, *(first[i]["input_ids"].tolist() for i in range(8))])
