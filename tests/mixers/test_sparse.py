@@ -32,6 +32,7 @@ from formers.patterns import (
     Local1D,
     Local2D,
     Neighbours,
+    Pattern,
     Random,
     Strided,
     Window,
@@ -220,3 +221,18 @@ def listed(drawn: list[list[int]], block: int, count: int) -> Listed:
 
 def test_image_blocks_are_patterns() -> None:
     assert ImageLocal().pattern == Local1D(16, 32)
+
+
+@pytest.mark.parametrize(
+    "text", ["window(8) | global(0)", "~window(8)", "(window(8) & chunk(16)) | global(0)", "window(8)"]
+)
+def test_a_pattern_in_text_is_a_mixer(text: str) -> None:
+    assert Mixer.parse(text) == Sparse(pattern=Pattern.parse(text))
+    assert TransformerConfig(mixer=text).mixer == Sparse(pattern=Pattern.parse(text))
+
+
+def test_a_wrong_pattern_in_text_says_so() -> None:
+    with pytest.raises(ValueError, match="window"):
+        Mixer.parse("window(-1)")
+    with pytest.raises(ValueError, match="did you mean 'sparse'"):
+        Mixer.parse("sparce(window(3))")

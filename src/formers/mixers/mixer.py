@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+import re
+from typing import ClassVar, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,18 @@ class Mixer(Part):
 
     instead: ClassVar[dict[str, str]] = {}
     "For an ability that is missing: why, and what to use instead."
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The mixer that a text means; a pattern such as `window(128) | global(0)` means `sparse` over it."""
+        from formers.mixers.sparse import Sparse  # a mixer itself
+        from formers.patterns import PATTERNS, Pattern
+
+        first = re.match(r"[~(\s]*(\w*)", text)
+        names = {kind.name() for kind in PATTERNS} - {kind.name() for kind in cls.kinds()}
+        if cls is Mixer and first and first[1] in names:
+            return cast(Self, Sparse(pattern=Pattern.parse(text)))
+        return super().parse(text)
 
     def build(self, site: Site) -> MixerModule:
         """The module for this site. Raises `Unsupported` where the part cannot do what the site asks."""
