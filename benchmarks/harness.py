@@ -8,11 +8,9 @@ before `verify` has compared it with its plain form.
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import platform
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -22,9 +20,26 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.profiler import ProfilerActivity, profile
 
+from formers.lab.bench.memory import peak_bytes as measured_peak
+from formers.lab.bench.product import product
+from formers.lab.bench.timing import Call, Turns
 from formers.testing.tolerance import assert_close_derived
+
+__all__ = [
+    "RESULTS",
+    "SEED",
+    "Row",
+    "Timing",
+    "compared",
+    "peak_bytes",
+    "product",
+    "publish",
+    "table",
+    "timings",
+    "train_step",
+    "verify",
+]
 
 RESULTS = Path(__file__).parent / "results"
 SEED = 0
@@ -84,26 +99,13 @@ def verify(fast: Callable[..., Any], plain: Callable[..., Any], inputs: Sequence
 
 
 def timings(calls: dict[str, Callable[[], Any]], *, repeats: int = 7, warmup: int = 2) -> dict[str, Timing]:
-    """Every call in turn, `repeats` times, after `warmup` rounds.
+    """Every call once in each of `repeats` rounds, in a new random order each, after `warmup` rounds.
 
-    A short call is made once more before its turn, untimed, so that it pays for what it leaves in the cache and the
-    allocator itself, and not for what the candidate before it left.
+    A call that is shorter than `SHORT` is made once more before its turn, untimed.
     """
-    taken: dict[str, list[float]] = {name: [] for name in calls}
-    last = dict.fromkeys(calls, 0.0)
-    for round_ in range(warmup + repeats):
-        for name, call in calls.items():
-            if last[name] < SHORT:
-                call()
-            gc.disable()
-            begin = time.perf_counter()
-            call()
-            end = time.perf_counter()
-            gc.enable()
-            last[name] = end - begin
-            if round_ >= warmup:
-                taken[name].append((end - begin) * 1e3)
-    return {name: timing(values) for name, values in taken.items()}
+    turns = Turns({name: Call(run=call) for name, call in calls.items()}, seed=SEED, short=SHORT)
+    rounds = [turns.round() for _ in range(warmup + repeats)][warmup:]
+    return {name: timing([taken[name] * 1e3 for taken in rounds]) for name in calls}
 
 
 def timing(milliseconds: list[float]) -> Timing:
@@ -130,24 +132,10 @@ def train_step(call: Callable[..., Tensor], inputs: Sequence[Tensor]) -> Callabl
     return step
 
 
-def product(flops: float) -> Callable[[], Tensor]:
-    """One square float32 matrix product with so many floating-point operations: what the processor can do at best."""
-    side = max(1, round((flops / 2) ** (1 / 3)))
-    a, b = torch.randn(side, side), torch.randn(side, side)
-    return lambda: a @ b
-
-
 def peak_bytes(call: Callable[[], Any]) -> int:
-    """The most bytes of tensors alive at once during a call, beyond those before it, from the allocator's own records."""
+    """The most bytes of tensors alive at once during a call, beyond those before it, once it has warmed up."""
     call()
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
-        call()
-    events = [e for e in recorded.profiler.kineto_results.events() if e.name() == "[memory]"]
-    alive = peak = 0
-    for event in sorted(events, key=lambda e: e.start_ns()):
-        alive += event.nbytes()
-        peak = max(peak, alive)
-    return peak
+    return measured_peak(call)
 
 
 def machine() -> dict[str, Any]:

@@ -67,6 +67,7 @@ def shared(
     """Swap any part of a Transformer, run it, and see what the swap costs.
 
     Start with `formers ablate shakespeare`: it compares six kinds of token mixing in a few minutes on a laptop.
+    `formers bench --quick` measures what parts cost on this machine.
     `formers list` names every part, `formers show linear` explains one.
     """
     quiet()
@@ -74,9 +75,10 @@ def shared(
 
 def load_commands() -> None:
     """Registers every command. Each module imports what is heavy inside its functions, so that help is quick."""
-    from formers.cli import ablate, doctor, generate, listing, show, train
+    from formers.cli import ablate, bench, doctor, generate, listing, show, train
 
     app.command("ablate")(ablate.ablate)
+    app.command("bench")(bench.bench)
     app.command("train")(train.train)
     app.command("generate")(generate.generate)
     app.command("list")(listing.list_parts)

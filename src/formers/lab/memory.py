@@ -1,4 +1,4 @@
-"""How much memory an arm took at its peak."""
+"""How much memory an arm took at its peak, and whether it ran out of it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from pathlib import Path
 
 import torch
 
+RAN_OUT = ("can't allocate memory", "not enough memory", "out of memory")
+"""What the messages of torch's allocators say."""
 RESET, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
 
@@ -29,3 +31,10 @@ def peak_bytes() -> int | None:
         return None
     lines = [line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM:")]
     return int(lines[0].split()[1]) * 1024 if lines else None
+
+
+def memory_ran_out(error: Exception) -> bool:
+    """Whether an error says that there was not enough memory."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in RAN_OUT)

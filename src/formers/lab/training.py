@@ -15,7 +15,7 @@ from transformers.utils.logging import disable_progress_bar
 from formers.lab.best import Best
 from formers.lab.environment import environment
 from formers.lab.job import Job
-from formers.lab.memory import peak_bytes, start_peak
+from formers.lab.memory import memory_ran_out, peak_bytes, start_peak
 from formers.lab.progress import Progress
 from formers.lab.row import Point, Row, Status
 from formers.lab.stop import Stop
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 LOGS = 50  # points of training loss on a curve
 SAVES = 4  # checkpoints along a training; what is lost by a power cut is a quarter of an arm
-OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 
 
 def train(job: Job, progress: Progress, stop: Stop) -> Row:
@@ -146,10 +145,7 @@ def status_of(error: Exception) -> Status:
         return "unsupported"
     if isinstance(error, Diverged):
         return "diverged"
-    memory = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-    if memory or (isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)):
-        return "out_of_memory"
-    return "failed"
+    return "out_of_memory" if memory_ran_out(error) else "failed"
 
 
 def cause_of(error: Exception) -> str:

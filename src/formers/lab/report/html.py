@@ -37,6 +37,11 @@ def write_html(results: Results, path: Path) -> Path:
 
 def render_html(results: Results) -> str:
     """The report of `results` as one page that asks for nothing else, and that says the same for the same results."""
+    return render("template.html.jinja", _contents(summarize(results)))
+
+
+def render(template: str, contents: Mapping[str, object]) -> str:
+    """A template of this folder as a whole page, with the style and the script that all pages share."""
     folder = Path(__file__).parent
     css, script = ((folder / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
     environment = Environment(
@@ -47,8 +52,8 @@ def render_html(results: Results) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(percent=percent, fixed=fixed, breakable=_breakable)
-    page = environment.get_template("template.html.jinja").render(
-        css=Markup(css), script=Markup(script), policy=_policy(css, script), **_contents(summarize(results))
+    page = environment.get_template(template).render(
+        css=Markup(css), script=Markup(script), policy=_policy(css, script), **contents
     )
     return visible(page)
 

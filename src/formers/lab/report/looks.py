@@ -43,7 +43,9 @@ def looks(summary: Summary) -> dict[str, Look]:
     """
     names = [summary.base, *(arm.name for arm in summary.arms if arm.name != summary.base)][:SHOWN]
     given = [name for name in dict.fromkeys(row.arm for row in summary.results.rows) if name in names]
-    return {
-        name: Look(colour=f"c{index % _COLOURS}", shape=_SHAPES[index % len(_SHAPES)])
-        for index, name in enumerate(given)
-    }
+    return {name: look_of(index) for index, name in enumerate(given)}
+
+
+def look_of(index: int) -> Look:
+    """The `index`-th look."""
+    return Look(colour=f"c{index % _COLOURS}", shape=_SHAPES[index % len(_SHAPES)])

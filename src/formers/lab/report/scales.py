@@ -48,7 +48,7 @@ def scale(values: Sequence[float], start: float, end: float, margin: float = 0.0
     """A scale that holds `values`, with `margin` of their span left free on both sides."""
     low, high = min(values), max(values)
     if log:
-        room = (high / low) ** margin
+        room = (high / low) ** margin if high > low else 1.5
         return Scale(low=low / room, high=high * room, start=start, end=end, log=True)
     room = (high - low) * margin or abs(high) * margin or 1.0
     return Scale(low=low - room, high=high + room, start=start, end=end)

@@ -1,0 +1,83 @@
+"""Telling how a bench goes: a bar in a terminal, a few lines elsewhere."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+
+
+class Progress(Protocol):
+    """Told what happens in a bench, in order."""
+
+    def stage(self, text: str) -> None:
+        """Something that is done once begins."""
+
+    def begin(self, steps: int) -> None:
+        """The rounds begin: so many steps in all."""
+
+    def step(self, text: str) -> None:
+        """The next step begins."""
+
+
+class Silent:
+    """Tells nothing."""
+
+    def stage(self, text: str) -> None: ...
+    def begin(self, steps: int) -> None: ...
+    def step(self, text: str) -> None: ...
+
+
+class Lines:
+    """A line for each round, and for the two stages before them."""
+
+    def __init__(self, console: Console) -> None:
+        self.console, self.last = console, ""
+
+    def stage(self, text: str) -> None:
+        self.say(text.partition(" of ")[0])
+
+    def begin(self, steps: int) -> None: ...
+
+    def step(self, text: str) -> None:
+        self.say(text)
+
+    def say(self, text: str) -> None:
+        if text != self.last:
+            self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self.last = text
+
+
+class Bar:
+    """What is being done, and a bar with the time left once that can be known. Use as a context manager."""
+
+    def __init__(self, console: Console) -> None:
+        self.bar = RichProgress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        )
+        self.task = self.bar.add_task("starting", total=None)
+        self.begun = False
+
+    def __enter__(self) -> Bar:
+        self.bar.__enter__()
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        self.bar.stop()
+
+    def stage(self, text: str) -> None:
+        self.bar.update(self.task, description=text)
+
+    def begin(self, steps: int) -> None:
+        self.bar.reset(self.task, total=steps)
+
+    def step(self, text: str) -> None:
+        self.bar.update(self.task, description=text, advance=1 if self.begun else 0)
+        self.begun = True

@@ -1,0 +1,97 @@
+"""Fair timing: candidates take turns in a new random order each round, so that a busy moment hits all of them alike."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import torch
+
+SHORT = 0.1
+"""Seconds. A shorter call is made once more before its turn, untimed, so that it pays for what it leaves in the cache and
+the allocator itself, and not for what the candidate before it left."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """What is timed.
+
+    Attributes:
+        run: called, and timed.
+        prepare: called before each run, untimed.
+        repeats: how often a run does the same thing; its time is divided by it.
+    """
+
+    run: Callable[[], Any]
+    prepare: Callable[[], Any] | None = None
+    repeats: int = 1
+
+    def once(self) -> None:
+        """A run that nobody times."""
+        if self.prepare is not None:
+            self.prepare()
+        self.run()
+
+
+class Turns:
+    """Calls that take turns.
+
+    Args:
+        calls: name → what is timed.
+        device: where they run; on a GPU, events on its stream are timed, not the time to queue the work.
+        seed: of the order within each round.
+        short: seconds; a shorter call warms up before its turn.
+    """
+
+    def __init__(self, calls: Mapping[str, Call], *, device: str = "cpu", seed: int = 0, short: float = SHORT) -> None:
+        self.calls, self.device, self.random, self.short = dict(calls), device, Random(seed), short
+        self.last = dict.fromkeys(self.calls, 0.0)
+
+    def order(self) -> list[str]:
+        """The names in a new random order."""
+        return self.random.sample(list(self.calls), len(self.calls))
+
+    def take(self, name: str) -> float:
+        """One turn: seconds of one run, over its `repeats`."""
+        call = self.calls[name]
+        if self.last[name] < self.short:
+            call.once()
+        if call.prepare is not None:
+            call.prepare()
+        self.last[name] = seconds(call.run, self.device)
+        return self.last[name] / call.repeats
+
+    def round(self) -> dict[str, float]:
+        """Everyone's turn, in a new order: name → seconds."""
+        taken = {name: self.take(name) for name in self.order()}
+        return {name: taken[name] for name in self.calls}
+
+
+def seconds(run: Callable[[], Any], device: str = "cpu") -> float:
+    """Seconds of one call, without garbage collection. On a GPU, until all that it has started is done."""
+    gc.disable()
+    try:
+        return gpu_seconds(run, device) if device.startswith("cuda") else cpu_seconds(run)
+    finally:
+        gc.enable()
+
+
+def cpu_seconds(run: Callable[[], Any]) -> float:
+    begin = time.perf_counter()
+    run()
+    return time.perf_counter() - begin
+
+
+def gpu_seconds(run: Callable[[], Any], device: str) -> float:
+    with torch.cuda.device(device):
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        torch.cuda.synchronize()
+        begin.record()
+        run()
+        end.record()
+        torch.cuda.synchronize()
+        return begin.elapsed_time(end) / 1e3
