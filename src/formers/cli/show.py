@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import MISSING, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_type_hints
 
 import typer
@@ -12,13 +13,19 @@ from formers.cli.listing import parts_by_axis
 
 if TYPE_CHECKING:
     from formers.part import Part
+    from formers.patterns import Pattern
 
 
 def show(
     part: Annotated[
-        str, typer.Argument(help="A part or task, such as linear, or a pattern in full: 'window(4) | global(0)'.")
+        str,
+        typer.Argument(
+            help="A part or task, such as linear; or a pattern, or a mixer over patterns, in full: 'window(4) | global(0)'."
+        ),
     ],
     code: Annotated[bool, typer.Option("--code", help="Print its source, too.")] = False,
+    png: Annotated[Path | None, typer.Option("--png", help="Draw its pattern into this file.")] = None,
+    length: Annotated[int, typer.Option(help="How many tokens to draw.", min=1)] = 32,
 ) -> None:
     """Explain a part: what it computes, its options, what it can do, where it comes from, and where its code is.
 
@@ -26,13 +33,44 @@ def show(
     formers show linear
     formers show rotary --code
     formers show 'window(4) | global(0)'
+    formers show 'longformer(window=[4], dilation=[1, 2])' --png longformer.png --length 64
     """
     if "(" in part:
-        from formers.patterns import Pattern
+        shown: list[Part] = [read(part)]
+        typer.echo(f"{shown[0]}\n\n{pictures_of(shown[0], length)}")
+    else:
+        kinds = named(part)
+        shown = [kind() for _, kind in kinds if png is not None]
+        typer.echo("\n\n".join(page(kind, axis, code, length) for axis, kind in kinds))
+    if png is not None:
+        draw(shown, length, png)
 
-        typer.echo(f"{Pattern.parse(part)}\n\n{pictures_of(Pattern.parse(part))}")
-        return
-    typer.echo("\n\n".join(page(kind, axis, code) for axis, kind in named(part)))
+
+def read(text: str) -> Part:
+    """The pattern that a text means, or the mixer over patterns. Raises `ValueError` for a mixer that has none."""
+    from formers.mixers import Mixer
+    from formers.patterns import PATTERNS, Pattern
+
+    name = text.split("(")[0].strip()
+    if name in {kind.name() for kind in PATTERNS} or name not in {kind.name() for kind in Mixer.kinds()}:
+        return Pattern.parse(text)
+    mixer = Mixer.parse(text)
+    if not patterns_of(mixer):
+        raise ValueError(
+            f"{mixer} is not made of a pattern of pairs, so there is none to draw; see formers show {name}"
+        )
+    return mixer
+
+
+def draw(shown: list[Part], length: int, png: Path) -> None:
+    """Writes what has a pattern into a picture."""
+    from formers.cli.mask_image import save_masks
+
+    drawn = [part for part in shown if patterns_of(part)]
+    if not drawn:
+        raise ValueError(f"{', '.join(map(str, shown))} has no pattern of pairs to draw")
+    save_masks(str(drawn[0]), patterns_of(drawn[0]), directions_of(drawn[0]), length, png)
+    typer.echo(f"\nwrote {png}")
 
 
 def named(name: str) -> list[tuple[str, type[Part]]]:
@@ -47,14 +85,16 @@ def named(name: str) -> list[tuple[str, type[Part]]]:
     return found
 
 
-def page(kind: type[Part], axis: str, code: bool) -> str:
+def page(kind: type[Part], axis: str, code: bool, length: int) -> str:
     """Everything about a part, as text."""
+    from formers.patterns import Pattern
+
     blocks = [f"{kind.name()}  ({axis})", inspect.cleandoc(kind.__doc__ or "")]
     if options := option_lines(kind):
         blocks.append("Options\n" + "\n".join(options))
     if abilities := ability_lines(kind):
         blocks.append("Can\n" + "\n".join(abilities))
-    if picture := pictures_of(kind):
+    if issubclass(kind, Pattern) and (picture := pictures_of(kind(), length)):
         blocks.append("Picture\n" + picture)
     blocks.append(f"Code\n  {inspect.getsourcefile(kind)}:{inspect.getsourcelines(kind)[1]}")
     if code:
@@ -62,13 +102,39 @@ def page(kind: type[Part], axis: str, code: bool) -> str:
     return "\n\n".join(blocks)
 
 
-def pictures_of(part: Part | type[Part]) -> str:
-    """A pattern, or one with its defaults, drawn; nothing for other parts."""
+HEADS = 8
+"""Heads of the model in whose first layer a mixer is drawn."""
+
+
+def patterns_of(part: Part) -> dict[str, Pattern]:
+    """Which heads → their pattern: a pattern's own, or each different one of a mixer; empty for other parts."""
     from formers.patterns import Pattern
+    from formers.site import Site
+
+    if isinstance(part, Pattern):
+        return {"": part}
+    if not hasattr(part, "patterns"):
+        return {}
+    patterns: tuple[Pattern, ...] = part.patterns(Site(width=8 * HEADS, heads=HEADS, causal=False))
+    heads = {one: [head for head in range(HEADS) if patterns[head % len(patterns)] == one] for one in patterns}
+    if len(heads) == 1:
+        return {"": patterns[0]}
+    return {f"head{'s' * (len(which) > 1)} {', '.join(map(str, which))}": one for one, which in heads.items()}
+
+
+def directions_of(part: Part) -> list[bool]:
+    """The values of `causal` for which there is something to draw: both for a pattern."""
+    from formers.patterns import Pattern
+
+    abilities = {"bidirectional": False, "causal": True}
+    return [causal for name, causal in abilities.items() if isinstance(part, Pattern) or name in part.can]
+
+
+def pictures_of(part: Part, length: int) -> str:
+    """Every pattern of a part in characters."""
     from formers.patterns.picture import pictures
 
-    made = part() if isinstance(part, type) and issubclass(part, Pattern) else part
-    return pictures(made) if isinstance(made, Pattern) else ""
+    return "\n\n".join(f"{heads}\n{pictures(one, length)}".lstrip("\n") for heads, one in patterns_of(part).items())
 
 
 def option_lines(kind: type[Part]) -> list[str]:

@@ -42,13 +42,12 @@ class Etc(Mixer):
     "Whether the projections have one."
 
     def check(self) -> None:
-        self.pattern()
+        EtcPattern(self.tokens, self.radius)  # has its own conditions
         if self.clip < 0 or (self.segment is not None and self.segment < 1):
             raise ValueError(f"{self}: clip must be at least 0 and segment at least 1")
 
-    def pattern(self) -> Pattern:
-        """Which pairs there are."""
-        return EtcPattern(self.tokens, self.radius)
+    def patterns(self, site: Site) -> tuple[Pattern, ...]:
+        return (EtcPattern(self.tokens, self.radius),)
 
     def growth(self) -> float:
         return 1.0
@@ -59,7 +58,7 @@ class Etc(Mixer):
 
 class EtcMixer(SparseMixer):
     def __init__(self, site: Site, part: Etc):
-        super().__init__(site, (part.pattern(),), bias=part.bias)
+        super().__init__(site, part.patterns(site), bias=part.bias)
         self.labels = Labels(part, site)
 
     def pair_bias(self, q_bhlk: Tensor, positions_bl: Tensor) -> PairBias:
