@@ -37,16 +37,21 @@ class Group:
         k_ns: keys that each block gathers, (n, s); filled up with hidden ones.
         hidden_uls: True where query and key are no pair, (u, l, s), every different one once; None where all are pairs.
         which_n: the mask of each block.
+        q_runs, k_runs: (first, step) where list n is the run of tokens from first + n·step on; None for others.
     """
 
     q_nl: Tensor
     k_ns: Tensor
     hidden_uls: Tensor | None
     which_n: Tensor
+    q_runs: tuple[int, int] | None = None
+    k_runs: tuple[int, int] | None = None
 
     def to(self, device: torch.device) -> Group:
         hidden = None if self.hidden_uls is None else self.hidden_uls.to(device)
-        return Group(self.q_nl.to(device), self.k_ns.to(device), hidden, self.which_n.to(device))
+        return Group(
+            self.q_nl.to(device), self.k_ns.to(device), hidden, self.which_n.to(device), self.q_runs, self.k_runs
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,24 +169,44 @@ def group(some: list[Block], size: int, offset: int) -> Group:
     """Blocks of equally many queries, their lists filled up to one size and equal masks kept once."""
     kept: list[Tensor] = []
     alike: dict[tuple[int, ...], list[int]] = defaultdict(list)  # masks with equal sums
-    which, k_ns = [], []
+    which, lists = [], []
     for block in some:
-        missing = size - len(block.k_s)
-        hidden = torch.nn.functional.pad(~block.seen_ls, (0, missing), value=True)
+        k_s, hidden = filled(block, size)
         same = alike[tuple(hidden.sum(0).tolist())]
         known = next((i for i in same if torch.equal(kept[i], hidden)), len(kept))
         if known == len(kept):
             same.append(known)
             kept.append(hidden)
         which.append(known)
-        k_ns.append(torch.nn.functional.pad(block.k_s, (0, missing), value=0))
-    hidden_uls = torch.stack(kept)
+        lists.append(k_s)
+    hidden_uls, q_nl, k_ns = torch.stack(kept), torch.stack([block.q_l for block in some]) - offset, torch.stack(lists)
     return Group(
-        torch.stack([block.q_l for block in some]) - offset,
-        torch.stack(k_ns),
+        q_nl,
+        k_ns,
         hidden_uls if bool(hidden_uls.any()) else None,
         torch.tensor(which),
+        runs_of(q_nl),
+        runs_of(k_ns),
     )
+
+
+def filled(block: Block, size: int) -> tuple[Tensor, Tensor]:
+    """The list of a block filled up with hidden keys, and what is hidden. A run stays one, by the tokens before it."""
+    missing, k_s = size - len(block.k_s), block.k_s
+    first = int(k_s[0])
+    run = int(k_s[-1]) - first + 1 == len(k_s) and first >= missing
+    more = torch.arange(first - missing, first) if run else k_s.new_zeros(missing)
+    parts = (more, k_s) if run else (k_s, more)
+    sides = (missing, 0) if run else (0, missing)
+    return torch.cat(parts), torch.nn.functional.pad(~block.seen_ls, sides, value=True)
+
+
+def runs_of(t_nx: Tensor) -> tuple[int, int] | None:
+    """See `Group`."""
+    first = int(t_nx[0, 0])
+    step = int(t_nx[1, 0]) - first if len(t_nx) > 1 else t_nx.shape[1]
+    n, x = (torch.arange(size) for size in t_nx.shape)
+    return (first, step) if step > 0 and torch.equal(t_nx, first + n[:, None] * step + x) else None
 
 
 def of_heads(patterns: Sequence[Pairs], heads: int) -> list[tuple[Pairs, list[int]]]:

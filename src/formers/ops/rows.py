@@ -1,0 +1,150 @@
+"""Tensors (B, H, L, K) as rows of K numbers, and room for pieces of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Where(NamedTuple):
+    """Lists of tokens in some heads of some rows of a batch.
+
+    Attributes:
+        rows, heads: rows of the batch, and heads of each.
+        t_nx: the tokens of each list, (n, x).
+        runs: (first, step) where list n is the run of tokens from first + n·step on; None for others.
+    """
+
+    rows: range
+    heads: Sequence[int]
+    t_nx: Tensor
+    runs: tuple[int, int] | None
+
+    @property
+    def lists(self) -> int:
+        """How many lists there are in all, p."""
+        return len(self.rows) * len(self.heads) * len(self.t_nx)
+
+
+class Rows(NamedTuple):
+    """A tensor (B, H, L, K) as rows of K numbers, without a copy where its strides allow."""
+
+    flat: Tensor
+    steps: tuple[int, int, int]
+
+    def at(self, where: Where) -> Tensor:
+        """Which rows these are, flat."""
+        (b, h, t), device = self.steps, where.t_nx.device
+        b_p = torch.arange(where.rows.start, where.rows.stop, device=device) * b
+        h_p = torch.tensor(where.heads, device=device) * h
+        return ((b_p[:, None] + h_p).view(-1, 1, 1) + where.t_nx * t).flatten()
+
+    def strided(self, where: Where, start: int = 0, size: int | None = None) -> Tensor | None:
+        """The lists as a view (rows, heads, n, x, K), or from a place on of each list; None where they are not so regular."""
+        heads = evenly(where.heads)
+        if where.runs is None or heads is None:
+            return None
+        (first, step), (b, h, t), width = where.runs, self.steps, self.flat.shape[1]
+        n, x = where.t_nx.shape
+        shape = (len(where.rows), len(heads), n, x if size is None else size, width)
+        strides = (b * width, heads.step * h * width, step * t * width, t * width, 1)
+        begin = where.rows.start * b + heads.start * h + (first + start) * t
+        return self.flat.as_strided(shape, strides, self.flat.storage_offset() + begin * width)
+
+    def take(self, where: Where, dtype: torch.dtype, out: Tensor | None) -> Tensor:
+        """(p, x, K), in the memory of `out` if there is some."""
+        view = None if out is None else self.strided(where)
+        if out is not None and view is not None:
+            out.view(view.shape).copy_(view)
+            return out
+        width = self.flat.shape[1]
+        into = out.view(-1, width) if out is not None and self.flat.dtype == dtype else None
+        found = torch.index_select(self.flat, 0, self.at(where), out=into)
+        return found.view(-1, where.t_nx.shape[1], width).to(dtype)
+
+    def put(self, where: Where, values: Tensor) -> None:
+        """Writes (p, x, K)."""
+        view = self.strided(where)
+        if view is None:
+            self.flat.index_copy_(0, self.at(where), values.flatten(0, 1).to(self.flat.dtype))
+        else:
+            view.copy_(values.view(view.shape))
+
+    def add(self, where: Where, values: Tensor) -> None:
+        """Adds (p, x, K), where lists may share tokens."""
+        if where.runs is None or evenly(where.heads) is None:
+            self.flat.index_add_(0, self.at(where), values.flatten(0, 1))
+            return
+        (size, width), step = values.shape[1:], where.runs[1]
+        parts = values.view(len(where.rows), len(where.heads), -1, size, width)
+        for start in range(0, size, step):  # `step` tokens of each list at once: these do not overlap
+            some = parts[..., start : start + step, :]
+            view = self.strided(where, start, some.shape[3])
+            assert view is not None
+            view.add_(some)
+
+
+def evenly(heads: Sequence[int]) -> range | None:
+    """These numbers as a range, if they are one."""
+    step = heads[1] - heads[0] if len(heads) > 1 else 1
+    found = range(heads[0], heads[-1] + 1, step) if step > 0 else range(0)
+    return found if list(found) == list(heads) else None
+
+
+def as_rows(t: Tensor) -> Rows:
+    batch, heads, length, width = t.shape
+    b, h, n, one = t.stride()
+    reach = (batch - 1) * b + (heads - 1) * h + (length - 1) * n + width
+    fits = one == 1 and not (b % width or h % width or n % width) and t.numel() and reach % width == 0
+    if fits and not torch.compiler.is_compiling() and reach == t.numel():
+        return Rows(t.as_strided((reach // width, width), (width, 1)), (b // width, h // width, n // width))
+    return Rows(t.reshape(-1, width).contiguous(), (heads * length, length, 1))
+
+
+def zeros_like(rows: Rows, dtype: torch.dtype) -> Rows:
+    """Zeros for every row, in the same order."""
+    return Rows(rows.flat.new_zeros(rows.flat.shape, dtype=dtype), rows.steps)
+
+
+def unrow(rows: Rows, t: Tensor) -> Tensor:
+    """Rows back to the shape and type of the tensor they were of."""
+    b, h, n = rows.steps
+    width = rows.flat.shape[1]
+    return rows.flat.to(t.dtype).as_strided((*t.shape[:3], width), (b * width, h * width, n * width, 1))
+
+
+def heads_last(q: Tensor) -> tuple[int, int, int]:
+    """The steps of a result (B, H, L, V) that lies in memory as (B, L, H, V), as what follows wants it."""
+    _, heads, length, _ = q.shape
+    return heads * length, 1, heads
+
+
+def turned(flat: Tensor, q: Tensor) -> Tensor:
+    """Rows that lie as (B, L, H) to (B, H, L, ·)."""
+    return flat.view(q.shape[0], q.shape[2], q.shape[1], flat.shape[1]).transpose(1, 2)
+
+
+class Room:
+    """Memory that pieces use one after the other, as the `out` of operations: on a CPU fresh memory costs as much as a pass
+    over it. Other devices keep freed memory themselves; there, and where autograd keeps what is computed, it is None."""
+
+    def __init__(self, like: Tensor, dtype: torch.dtype, used: bool = True):
+        self.like, self.dtype, self.used = like, dtype, used and like.device.type == "cpu"
+        self.kept: dict[str, Tensor] = {}
+
+    def new(self, name: str, *shape: int) -> Tensor | None:
+        """Memory under a name, whose last content is lost."""
+        if not self.used:
+            return None
+        size = math.prod(shape)
+        if name not in self.kept or self.kept[name].numel() < size:
+            self.kept[name] = self.like.new_empty(size, dtype=self.dtype)
+        return self.kept[name][:size].view(shape)
+
+    def over(self, t: Tensor) -> Tensor | None:
+        """The memory of a tensor that nobody needs any more."""
+        return t if self.used else None
