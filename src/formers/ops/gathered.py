@@ -114,9 +114,9 @@ class Gathered(torch.autograd.Function):
             here = inputs.at(piece)
             s = inputs.scores(piece, here)
             if plan.normalizer:
-                z.put(piece.queries, s.logsumexp(2, keepdim=True))
+                z.put(here.queries, s.logsumexp(2, keepdim=True))
             p, _ = inputs.weights(s)
-            y.put(piece.queries, bmm(p, here.v, out=inputs.room.new("y", *p.shape[:2], v.shape[3])))
+            y.put(here.queries, bmm(p, here.v, out=inputs.room.new("y", *p.shape[:2], v.shape[3])))
         return turned(y.flat, q), turned(z.flat, q).squeeze(3) if plan.normalizer else z.flat
 
     @staticmethod
@@ -137,7 +137,8 @@ class Gathered(torch.autograd.Function):
         dq, dk, dv = (zeros_like(rows, inputs.work) for rows in (inputs.q, inputs.k, inputs.v))
         room = inputs.room
         for piece in pieces(ctx.plan, q):
-            here, queries, keys = inputs.at(piece), piece.queries, piece.keys(inputs.shared)
+            here = inputs.at(piece)
+            queries, keys = here.queries, here.keys
             p, alive = inputs.weights(inputs.scores(piece, here))
             g = inputs.take("g", gy_rows, queries)
             dv.add(keys, bmm(p.mT, g, out=room.new("dkv", *here.v.shape)))
@@ -152,11 +153,13 @@ class Gathered(torch.autograd.Function):
 
 
 class Here(NamedTuple):
-    """Queries, keys and values of a piece, (p, l or s, K or V), p the rows, heads and blocks."""
+    """Queries, keys and values of a piece, (p, l or s, K or V), p the rows, heads and blocks, and where they are."""
 
     q: Tensor
     k: Tensor
     v: Tensor
+    queries: Where
+    keys: Where
 
 
 class Inputs:
@@ -171,8 +174,9 @@ class Inputs:
 
     def at(self, piece: Piece) -> Here:
         """The queries, keys and values of a piece."""
-        keys = piece.keys(self.shared)
-        return Here(self.take("q", self.q, piece.queries), self.take("k", self.k, keys), self.take("v", self.v, keys))
+        at_q, at_k = piece.queries, piece.keys(self.shared)
+        q, k, v = self.take("q", self.q, at_q), self.take("k", self.k, at_k), self.take("v", self.v, at_k)
+        return Here(q, k, v, at_q, at_k)
 
     def take(self, name: str, of: Rows, where: Where) -> Tensor:
         out = self.room.new(name, where.lists, where.t_nx.shape[1], of.flat.shape[1])
@@ -242,7 +246,7 @@ def by_autograd(q: Tensor, k: Tensor, v: Tensor, mask_bs: Tensor | None, plan: P
     found: list[tuple[Tensor, Tensor, Tensor]] = []
     for piece in pieces(plan, q, whole=compiling):
         y, z = one(piece, q, k, v) if compiling else checkpoint(one, piece, q, k, v, use_reentrant=False)
-        found.append((Rows(q, y_steps).at(piece.queries), y.flatten(0, 1), z.flatten()))
+        found.append((piece.queries.at(y_steps), y.flatten(0, 1), z.flatten()))
     batch, heads, length, _ = q.shape
     y = q.new_zeros(batch * heads * length, v.shape[3])
     if found:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 
-class Where(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Where:
     """Lists of tokens in some heads of some rows of a batch.
 
     Attributes:
@@ -23,6 +25,15 @@ class Where(NamedTuple):
     heads: Sequence[int]
     t_nx: Tensor
     runs: tuple[int, int] | None
+    known: dict[tuple[int, int, int], Tensor] = field(default_factory=dict)
+
+    def at(self, steps: tuple[int, int, int]) -> Tensor:
+        """Which rows these are in a tensor with such steps between rows of the batch, heads and tokens; flat."""
+        if steps not in self.known:
+            (b, h, t), device = steps, self.t_nx.device
+            first_p = torch.tensor([row * b + head * h for row in self.rows for head in self.heads], device=device)
+            self.known[steps] = (first_p.view(-1, 1, 1) + self.t_nx * t).flatten()
+        return self.known[steps]
 
     @property
     def lists(self) -> int:
@@ -35,13 +46,6 @@ class Rows(NamedTuple):
 
     flat: Tensor
     steps: tuple[int, int, int]
-
-    def at(self, where: Where) -> Tensor:
-        """Which rows these are, flat."""
-        (b, h, t), device = self.steps, where.t_nx.device
-        b_p = torch.arange(where.rows.start, where.rows.stop, device=device) * b
-        h_p = torch.tensor(where.heads, device=device) * h
-        return ((b_p[:, None] + h_p).view(-1, 1, 1) + where.t_nx * t).flatten()
 
     def strided(self, where: Where, start: int = 0, size: int | None = None) -> Tensor | None:
         """The lists as a view (rows, heads, n, x, K), or from a place on of each list; None where they are not so regular."""
@@ -63,21 +67,21 @@ class Rows(NamedTuple):
             return out
         width = self.flat.shape[1]
         into = out.view(-1, width) if out is not None and self.flat.dtype == dtype else None
-        found = torch.index_select(self.flat, 0, self.at(where), out=into)
+        found = torch.index_select(self.flat, 0, where.at(self.steps), out=into)
         return found.view(-1, where.t_nx.shape[1], width).to(dtype)
 
     def put(self, where: Where, values: Tensor) -> None:
         """Writes (p, x, K)."""
         view = self.strided(where)
         if view is None:
-            self.flat.index_copy_(0, self.at(where), values.flatten(0, 1).to(self.flat.dtype))
+            self.flat.index_copy_(0, where.at(self.steps), values.flatten(0, 1).to(self.flat.dtype))
         else:
             view.copy_(values.view(view.shape))
 
     def add(self, where: Where, values: Tensor) -> None:
         """Adds (p, x, K), where lists may share tokens."""
         if where.runs is None or evenly(where.heads) is None:
-            self.flat.index_add_(0, self.at(where), values.flatten(0, 1))
+            self.flat.index_add_(0, where.at(self.steps), values.flatten(0, 1))
             return
         (size, width), step = values.shape[1:], where.runs[1]
         parts = values.view(len(where.rows), len(where.heads), -1, size, width)
