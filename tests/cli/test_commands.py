@@ -64,7 +64,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[Study]:
     """The studies that commands would have run."""
     studies: list[Study] = []
     for module in ("formers.cli.ablate", "formers.cli.train"):
-        monkeypatch.setattr(f"{module}.run_and_show", studies.append)
+        monkeypatch.setattr(f"{module}.run_and_show", lambda study, *executor: studies.append(study))
     return studies
 
 
@@ -131,6 +131,7 @@ def test_the_commands_a_study_names_mean_the_same_study(command: Run, ran: list[
         (["ablate", "sort", "--vary", "depth=1", "--vary", "depth=2"], "given twice"),
         (["ablate", "sort", "--arm", "a: dept=2"], "did you mean 'depth'"),
         (["ablate", "sort", "--seeds", "many"], "--seeds"),
+        (["ablate", "sort", "--jobs", "0"], "at least one arm"),
         (["ablate", "sort", "--steps", "0"], "steps must be positive"),
         (["ablate", "sort", "--width", "30"], "does not divide"),
         (["ablate", "missing.yaml"], "no study at missing.yaml"),
@@ -253,7 +254,7 @@ def test_nothing_but_the_study_speaks(here: Path) -> None:
 def test_stopping_says_how_to_go_on(command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     from formers.lab import Stopped
 
-    def stopped(study: Study, progress: object) -> Results:
+    def stopped(study: Study, *given: object) -> Results:
         raise Stopped("stopped: go on with: formers ablate x")
 
     monkeypatch.setattr("formers.lab.study_run.run", stopped)

@@ -39,6 +39,7 @@ def ablate(
     depth: options.Depth = None,
     heads: options.Heads = None,
     folder: options.Folder = None,
+    jobs: options.Jobs = 1,
 ) -> None:
     """Compare parts: train one model per choice, all with the same budget and data, and report what each one costs.
 
@@ -70,7 +71,7 @@ def ablate(
         changes["match"] = match
     if seeds is not None:
         changes["seeds"] = options.read_seeds(seeds)
-    run_and_show(replace(start, **changes, folder=folder or named(start, task)))
+    run_and_show(replace(start, **changes, folder=folder or named(start, task)), options.read_executor(jobs))
 
 
 def starting_study(task: str, length: int | None, folder: Path | None) -> Study:

@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from formers.lab.budget import Budget
+    from formers.lab.executor import Executor
     from formers.tasks.task import Task
 
 Steps = Annotated[int | None, typer.Option(help="Optimiser steps each arm is given.", rich_help_panel="Budget")]
@@ -29,6 +30,9 @@ Depth = Annotated[int | None, typer.Option(help="Layers, for every arm.")]
 Heads = Annotated[int | None, typer.Option(help="Attention heads, for every arm.")]
 Folder = Annotated[
     Path | None, typer.Option(help="Where rows, models and the report go; by default a folder in studies/.")
+]
+Jobs = Annotated[
+    int, typer.Option(help="Arms trained side by side, each with its share of the cores or a GPU of its own.")
 ]
 
 
@@ -64,6 +68,14 @@ def read_choices(texts: list[str]) -> dict[str, Any]:
     from formers.lab.choices import parse_choices
 
     return parse_choices(", ".join(texts)) if texts else {}
+
+
+def read_executor(jobs: int) -> Executor:
+    """Where arms train: in this process, or in several."""
+    from formers.lab.executor import InTurn
+    from formers.lab.processes import Processes
+
+    return InTurn() if jobs == 1 else Processes(jobs)
 
 
 def read_seeds(text: str) -> tuple[int, ...]:

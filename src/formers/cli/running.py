@@ -9,13 +9,14 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
+    from formers.lab.executor import Executor
     from formers.lab.study import Study
 
 WIDE = 140  # columns of a table that nobody sees on a screen
 
 
-def run_and_show(study: Study) -> None:
-    """Runs a study, prints its table and the path of its report. Exits with 1 where no arm finished."""
+def run_and_show(study: Study, executor: Executor | None = None) -> None:
+    """Runs a study (one arm after the other, or as the executor does), prints its table and the path of its report. Exits with 1 where no arm finished."""
     from formers.lab.progress import Bars, Lines
     from formers.lab.publish import report_path
     from formers.lab.report import terminal_table
@@ -25,7 +26,7 @@ def run_and_show(study: Study) -> None:
     console = console if console.is_terminal else Console(width=WIDE)
     say = nullcontext(Lines(console)) if not console.is_terminal else Bars(console)
     with say as progress:
-        results = run(study, progress)
+        results = run(study, progress, executor)
     console.print(terminal_table(results))
     print_path("report", report_path(study).resolve())
     if all(row.status != "finished" for row in results.rows):

@@ -1,9 +1,11 @@
-"""Running a study: every arm with every seed, one after the other, and the report at the end."""
+"""Running a study: every arm with every seed, and the report at the end."""
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 
+from formers.lab.executor import Executor, InTurn
 from formers.lab.job import Job
 from formers.lab.plan import planned
 from formers.lab.progress import Progress, Silent
@@ -13,16 +15,16 @@ from formers.lab.row import Results, Row
 from formers.lab.stop import Stop, Stopped, stopping
 from formers.lab.store import Store
 from formers.lab.study import Study
-from formers.lab.training import train
 
 KEPT = ("finished", "diverged", "unsupported")  # started again, the others are tried again
 
 
-def run(study: Study, progress: Progress | None = None) -> Results:
+def run(study: Study, progress: Progress | None = None, executor: Executor | None = None) -> Results:
     """Trains what is not trained yet, then writes `report.html` and `report.json` into the study's folder.
 
     Every arm is checked before any trains. An arm that fails, diverges, runs out of memory or cannot exist is a row of its
     own. Rows that are finished are not trained again; one that was stopped goes on from its checkpoint, exactly.
+    The executor says where arms train: one after the other by default, or `Processes(4)` for four side by side.
 
     Raises:
         ValueError: for an arm that is wrong (a misspelt option), before anything trains.
@@ -34,31 +36,38 @@ def run(study: Study, progress: Progress | None = None) -> Results:
     study.to_yaml(study.place / "study.yaml")
     store = Store(study.place, f"formers/{study.place.name}")
     with stopping() as stop:
-        rows = run_all(study, plan, store, progress or Silent(), stop)
+        rows = run_all(study, plan, store, progress or Silent(), stop, executor or InTurn())
     return publish(study, rows)
 
 
-def run_all(study: Study, plan: list[Job | Row], store: Store, progress: Progress, stop: Stop) -> tuple[Row, ...]:
+def run_all(
+    study: Study, plan: list[Job | Row], store: Store, progress: Progress, stop: Stop, executor: Executor
+) -> tuple[Row, ...]:
     """The row of every job: kept from before, or trained now. Raises `Stopped` when asked to."""
-    before, rows = store.rows(), list[Row]()
-    for job in plan:
-        known = before.get(job.fingerprint)
-        if known and known.status in KEPT:
-            row = replace(known, arm=job.arm if isinstance(job, Row) else job.arm.name)
-            progress.end(row, name(job))
-        else:
-            row = job if isinstance(job, Row) else run_one(job, progress, stop)
-            progress.end(row, name(job))
+    before = store.rows()
+    rows = {i: row for i, job in enumerate(plan) if (row := kept(job, before.get(job.fingerprint))) is not None}
+    for i, row in rows.items():
+        progress.end(row, name(plan[i]))
+        if row.fingerprint not in before:
             store.save(row)
-        rows.append(row)
-        if (stop.requested and len(rows) < len(plan)) or row.status == "stopped":
-            raise Stopped(how_to_go_on(study, rows, len(plan)))
-    return tuple(rows)
+    left = [(i, job) for i, job in enumerate(plan) if i not in rows and isinstance(job, Job)]
+    with closing(executor.rows([job for _, job in left], progress, stop)) as arriving:
+        for k, row in arriving:
+            i, job = left[k]
+            rows[i] = row
+            progress.end(row, job.label)
+            store.save(row)
+    done = [rows[i] for i in sorted(rows)]
+    if len(done) < len(plan) or any(row.status == "stopped" for row in done):
+        raise Stopped(how_to_go_on(study, done, len(plan)))
+    return tuple(done)
 
 
-def run_one(job: Job, progress: Progress, stop: Stop) -> Row:
-    progress.begin(job.label, job.budget.steps)
-    return train(job, progress, stop)
+def kept(job: Job | Row, known: Row | None) -> Row | None:
+    """The row that needs no training: the one from before, under the arm's present name, or that of an arm that cannot exist."""
+    if known and known.status in KEPT:
+        return replace(known, arm=job.arm if isinstance(job, Row) else job.arm.name)
+    return job if isinstance(job, Row) else None
 
 
 def name(job: Job | Row) -> str:
@@ -68,6 +77,6 @@ def name(job: Job | Row) -> str:
 def how_to_go_on(study: Study, rows: list[Row], total: int) -> str:
     """What is kept of a stopped study, and the command that goes on with it."""
     done = sum(row.status in KEPT for row in rows)
-    last = rows[-1]
-    kept = f"; {last.arm!r} is kept at step {last.steps}" if last.status == "stopped" else ""
-    return f"stopped: {done} of {total} runs are done{kept}. Go on with: formers ablate {study.place / 'study.yaml'}"
+    held = ", ".join(f"{row.arm!r} is kept at step {row.steps}" for row in rows if row.status == "stopped")
+    go_on = f"Go on with: formers ablate {study.place / 'study.yaml'}"
+    return f"stopped: {done} of {total} runs are done{'; ' if held else ''}{held}. {go_on}"
