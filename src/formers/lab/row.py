@@ -69,6 +69,12 @@ class Row:
     fingerprint: str = ""
     "sha256 of the task, configuration, budget, seed and data: equal rows are the same experiment."
 
+    @property
+    def training_flops(self) -> float | None:
+        """Floating-point operations of the whole training; a backward pass counts for two forward ones."""
+        tokens = self.train_seconds * self.tokens_per_second
+        return 3 * self.flops_per_token * tokens if self.flops_per_token and tokens else None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Results:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
+from statistics import fmean
 
 import pytest
 
@@ -20,6 +21,8 @@ FINAL = {
     "pool": (1.893, 24.0, -0.18, None),
     "identity": (2.462, 19.0, -0.25, 0.0),
 }
+FIXED = {"linear": 33_280.0, "dense, danet": 16_384.0}
+PLACES = ("1–16", "17–32", "33–64", "65–128")
 TEXTS = (
     "KING RICHARD:\nWhat say'st thou, man? The hour is come, and thou\nArt <b>bold</b> & brave.\n\nLADY ANNE:\nNo more.",
     "ROMEO:\nI will not speak of this, my gentle lord,\nFor all the world is but a stage of sorrow.",
@@ -42,6 +45,22 @@ def curve(final: float, seconds: float, noise: random.Random) -> tuple[Point, ..
     )
 
 
+def slices(final: float, noise: random.Random) -> dict[str, dict[str, float]]:
+    """Two ways of dividing the test split; the second has one part."""
+    by_place = {
+        label: final * factor + noise.gauss(0, 0.01)
+        for label, factor in zip(PLACES, (1.2, 1.05, 1.0, 0.96), strict=True)
+    }
+    return {"place in the text": by_place, "play": {"The Winter’s Tale": final}}
+
+
+def items(final: float, arm: str, seed: int) -> tuple[float, ...]:
+    """The metric of two hundred test items, hard and easy for every arm alike, with the mean `final`."""
+    hard, own = random.Random(7), random.Random(f"{arm} {seed}")
+    values = [hard.gauss(0, 0.3) + own.gauss(0, 0.05) for _ in range(200)]
+    return tuple(final + value - fmean(values) for value in values)
+
+
 def run(arm: str, seed: int) -> Row:
     """One finished run of one of the arms in `FINAL`."""
     loss, seconds, extra, state = FINAL[arm]
@@ -56,12 +75,17 @@ def run(arm: str, seed: int) -> Row:
         choices={"mixer": mixer, "position": "rotary()", "residual": residual or "pre_norm()", "norm": "rms_norm()"},
         config={"width": 128, "depth": 4, "heads": 4, "mixer": {"name": mixer}, "ratio": None},
         metrics={"val_loss": final, "perplexity": math.exp(final)},
+        validation={"val_loss": final - 0.02},
+        chosen_step=400,
+        slices=slices(final, random.Random(f"slices {arm} {seed}")),
+        items=items(final, arm, seed),
         curve=curve(final, seconds, noise),
         samples=TEXTS,
         steps=400,
         parameters=round(812_000 * (1 + extra)),
         flops_per_token=1_730_000 * (1 + 1.4 * extra),
         state_bytes_per_token=state,
+        state_bytes=None if state is None else 128 * state or FIXED.get(arm, 0.0),
         train_seconds=seconds,
         tokens_per_second=400 * 16 * 128 / seconds,
         peak_bytes=round((310 + 8 * seconds) * 2**20),

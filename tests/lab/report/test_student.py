@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 
-from formers.lab.report.student import estimate, two_sided_quantile
+from formers.lab.report.student import estimate, estimate_over_items, two_sided_quantile
 
 
 @pytest.mark.parametrize(
@@ -36,3 +37,16 @@ def test_more_comparisons_widen_the_interval() -> None:
     assert one is not None
     assert ten is not None
     assert ten > 2 * one
+
+
+@pytest.mark.parametrize("kind", ["normal", "mostly equal", "skewed"])
+def test_one_in_twenty_differences_between_items_that_are_none_is_called_one(kind: str) -> None:
+    random = np.random.default_rng(0)
+    runs, items = 4000, 400
+    draws = {
+        "normal": random.normal(size=(runs, items)),
+        "mostly equal": random.choice([-1.0, 0.0, 1.0], p=[0.05, 0.9, 0.05], size=(runs, items)),
+        "skewed": random.exponential(size=(runs, items)) - 1,
+    }
+    alarms = sum(estimate_over_items(own, np.zeros(items)).established for own in draws[kind])
+    assert alarms / runs == pytest.approx(0.05, abs=0.017)

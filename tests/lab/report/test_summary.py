@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
+from statistics import fmean
 
 import pytest
 
@@ -67,8 +69,47 @@ def test_the_front_holds_what_nothing_beats() -> None:
     assert fronts == {"slow", "twin", "fast"}
 
 
-def test_one_seed_separates_nothing(study: Study) -> None:
-    assert any("a single seed cannot separate arms" in sentence for sentence in headline(summarize(study(1))))
+def test_one_seed_separates_nothing() -> None:
+    sentences = headline(summarize(results({"a": [1.0], "b": [2.0]})))
+    assert any("a single seed cannot separate arms" in sentence for sentence in sentences)
+
+
+def with_items(items: dict[str, list[float]], seed: int = 0) -> Results:
+    """One seed an arm, with the metric of each test item."""
+    some = results({arm: [fmean(values)] for arm, values in items.items()})
+    return replace(some, rows=tuple(replace(row, seed=seed, items=tuple(items[row.arm])) for row in some.rows))
+
+
+def test_with_one_seed_the_interval_is_over_test_items() -> None:
+    hard = [0.0, 1.0, 2.0, 3.0, 4.0] * 20
+    nudges = [0.1, 0.3] * 50
+    some = with_items({"base": hard, "arm": [value + nudge for value, nudge in zip(hard, nudges, strict=True)]})
+    difference = summarize(some).arm("arm").to_base
+    assert difference is not None
+    assert difference.items == 100
+    assert difference.mean == pytest.approx(0.2)
+    # 1.984 is Student's quantile at 99 degrees of freedom; half of the differences are 0.1 below the mean, half above.
+    assert difference.half_width == pytest.approx(1.98422 * 0.1 * math.sqrt(100 / 99) / 10, rel=1e-4)
+    sentences = headline(summarize(some))
+    assert "The test items establish its lead over every other arm." in sentences
+    assert any("nothing about the training’s randomness" in sentence for sentence in sentences)
+
+
+def test_items_that_do_not_separate_say_so() -> None:
+    some = with_items({"base": [0.0, 1.0] * 20, "arm": [1.0, 0.0] * 20})
+    assert "The test items do not establish a difference from any other arm." in headline(summarize(some))
+
+
+def test_items_that_are_not_the_same_ones_are_not_paired() -> None:
+    difference = summarize(with_items({"base": [0.0, 1.0], "arm": [1.0, 0.0, 1.0]})).arm("arm").to_base
+    assert difference is not None
+    assert (difference.items, difference.half_width) == (0, None)
+
+
+def test_several_seeds_outrank_test_items(study: Study) -> None:
+    difference = summarize(study(3)).arm("linear").to_base
+    assert difference is not None
+    assert (difference.items, difference.seeds) == (0, 3)
 
 
 def test_the_headline_names_what_the_seeds_leave_open(study: Study) -> None:
@@ -81,7 +122,7 @@ def test_the_headline_names_what_the_seeds_leave_open(study: Study) -> None:
     ("arm", "sentence"),
     [
         ([1.0, 1.1, 0.9], "The seeds do not establish a difference from any other arm."),
-        ([3.0, 3.1, 3.2], "Its lead over every other arm is established."),
+        ([3.0, 3.1, 3.2], "The seeds establish its lead over every other arm."),
     ],
 )
 def test_a_difference_is_claimed_only_where_there_is_one(arm: list[float], sentence: str) -> None:

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from formers.lab.report.costs import Cost
+from formers.lab.report.costs import STATE, STATE_SIZE, Cost
 from formers.lab.report.headline import estimate_text, places
-from formers.lab.report.labels import Label, box_before, place
-from formers.lab.report.looks import PLAIN, Look
+from formers.lab.report.labels import Label, box_before, boxes_along, place
+from formers.lab.report.looks import PLAIN, SHOWN, Look
 from formers.lab.report.numerals import duration, fixed
 from formers.lab.report.scales import Scale, Tick, scale, unit_for
 from formers.lab.report.summary import Arm, CurvePoint, Summary
@@ -32,11 +32,15 @@ class Series:
     "SVG paths: the mean first, then single seeds."
     dots: tuple[tuple[float, float], ...] = ()
     "Single seeds."
+    shapes: tuple[tuple[float, float], ...] = ()
+    "Where the arm's shape stands, small, …"
     mark: tuple[float, float]
-    "Where the arm's shape stands."
+    "… and where at its full size."
     filled: bool = True
     cut: bool = False
     "Whether the line ends because the run failed."
+    arrow: bool = False
+    "Whether what it costs grows with the length."
     places: str
     "What can be pointed at, as JSON: [[x, y], …] …"
     tips: str
@@ -92,7 +96,7 @@ class Strip:
 
 def trade(summary: Summary, cost: Cost, look: Mapping[str, Look]) -> Chart | str:
     """Quality against `cost`, one mark an arm; a sentence where the arms do not differ in it."""
-    arms = [(arm, value) for arm in summary.ranked if (value := arm.costs[cost.name]) is not None]
+    arms = [(arm, value) for arm in summary.ranked if (value := arm.costs[cost.name]) or (value == 0 and not cost.log)]
     if len(arms) < 2:
         return ""
     values = [value for _, value in arms]
@@ -101,9 +105,9 @@ def trade(summary: Summary, cost: Cost, look: Mapping[str, Look]) -> Chart | str
     unit, unit_name = unit_for(values, cost.units)
     width, height, left, right, top, bottom = 480, 330, 48, 466, 12, 284
     seen = [value / unit for arm, mean in arms for value in (mean, *(x for x, _ in _runs(arm, cost)))]
-    x = scale(seen, left + 6, right - 6, log=max(values) > 10 * min(values))
-    y = _quality_scale(summary, bottom, top)
-    marks = [(arm, (x(value / unit), y(arm.metric.mean))) for arm, value in arms if arm.metric]
+    x = scale(seen, left + 6, right - 6, log=cost.log or max(values) > 10 * min(values) > 0)
+    y = _quality_scale(summary, bottom, top, margin=0.12)
+    marks = [(arm, (x(value / unit), y.inside(arm.metric.mean))) for arm, value in arms if arm.metric]
     references = _lines_across(summary, y)
     reserved = [box_before(right, line.y - 5, line.text) for line in references]
     reserved += [(left, line.y - 1, right, line.y + 1) for line in references if not line.beyond]
@@ -113,16 +117,21 @@ def trade(summary: Summary, cost: Cost, look: Mapping[str, Look]) -> Chart | str
         if arm.name in look
         for px, py in _dots(arm, cost, x, y, unit)
     ]
-    labels = place(
-        [(short_name(arm), mark) for arm, mark in marks if arm.name in look], (left, top, right, bottom), reserved
-    )
-    series = tuple(
-        _point(summary, arm, mark, cost, look, x, y, unit, labels.get(short_name(arm)) if arm.name in look else None)
-        for arm, mark in marks
-    )
+    reserved += [(mx + 5, my - 4, mx + 17, my + 4) for arm, (mx, my) in marks if _grows(arm, cost)]
     front = sorted(
         (arm.costs[cost.name] or 0.0, short_name(arm), mark) for arm, mark in marks if cost.name in arm.fronts
     )
+    labels = place(
+        [(_label(arm, y), mark) for arm, mark in marks if arm.name in look],
+        frame=(left, top, right, bottom),
+        reserved=reserved,
+        avoided=boxes_along([mark for _, _, mark in front]),
+    )
+    series = tuple(
+        _point(summary, arm, mark, cost, look, x, y, unit, labels.get(_label(arm, y)) if arm.name in look else None)
+        for arm, mark in marks
+    )
+    note = f"On the front: {_listed([name for _, name, _ in front])}." if front else ""
     return Chart(
         name=cost.name,
         title=f"Test {summary.metric.label} against {cost.label}",
@@ -137,9 +146,31 @@ def trade(summary: Summary, cost: Cost, look: Mapping[str, Look]) -> Chart | str
         y_ticks=tuple(y.ticks(5)),
         series=series,
         references=references,
-        front=_path([mark for _, _, mark in front]) if len(front) > 1 else "",
-        note="On the front: " + ", ".join(name for _, name, _ in front) + ".",
+        front=path_through([mark for _, _, mark in front]) if len(front) > 1 else "",
+        note=" ".join(filter(None, [note, *_left_out(summary, cost)])),
     )
+
+
+def _grows(arm: Arm, cost: Cost) -> bool:
+    """Whether this cost of an arm grows with the length: told apart for the state of a stream."""
+    return cost is STATE_SIZE and bool(arm.costs[STATE.name])
+
+
+def _left_out(summary: Summary, cost: Cost) -> list[str]:
+    """What the chart of the streaming state needs to be understood."""
+    if cost is not STATE_SIZE:
+        return []
+    none = [short_name(arm) for arm in summary.ranked if arm.costs[cost.name] is None]
+    empty = [short_name(arm) for arm in summary.ranked if arm.costs[cost.name] == 0]
+    return [
+        *(
+            ["An arrow marks a state that grows with the length."]
+            if any(_grows(a, cost) for a in summary.ranked)
+            else []
+        ),
+        *([f"Not streaming, so left out: {_listed(none)}."] if none else []),
+        *([f"Without any state: {_listed(empty)}."] if empty else []),
+    ]
 
 
 def learning(summary: Summary, look: Mapping[str, Look], by: str) -> Chart | None:
@@ -173,7 +204,7 @@ def strips(summary: Summary, width: float) -> dict[str, Strip]:
     """The small pictures in the ranking, on one scale of `width` pixels."""
     if not summary.ranked:
         return {}
-    x = _strip_scale(summary, width)
+    x = _quality_scale(summary, 0, width)
     drawn = {}
     for arm in summary.ranked:
         assert arm.metric
@@ -193,27 +224,23 @@ def strip_references(summary: Summary, width: float) -> dict[str, float]:
     """Where the references stand in these pictures, for those within their scale."""
     if not summary.ranked:
         return {}
-    x = _strip_scale(summary, width)
+    x = _quality_scale(summary, 0, width)
     return {name: x(value) for name, value in summary.results.references.items() if x.low <= value <= x.high}
 
 
-def _strip_scale(summary: Summary, width: float) -> Scale:
+def _quality_scale(summary: Summary, start: float, end: float, margin: float = 0.06) -> Scale:
     """From the best arm to three times as far as the median arm is behind it, so that one bad arm hides nothing."""
     means = [arm.metric.mean for arm in summary.ranked if arm.metric]
     reach = 3 * abs(median(means) - means[0]) or math.inf
     shown = [arm for arm, mean in zip(summary.ranked, means, strict=True) if abs(mean - means[0]) <= reach]
     values = [value for arm in shown for value in arm.values.values()]
     near = [value for value in summary.results.references.values() if abs(value - means[0]) <= reach]
-    return scale([*values, *(near if math.isfinite(reach) else [])], 0, width)
+    return scale([*values, *(near if math.isfinite(reach) else [])], start, end, margin)
 
 
-def _quality_scale(summary: Summary, start: float, end: float) -> Scale:
-    """Holds every seed, and the references unless they would squeeze the arms into a third of the paper."""
-    values = [value for arm in summary.ranked for value in arm.values.values()]
-    low, high = min(values), max(values)
-    span = high - low
-    near = [value for value in summary.results.references.values() if low - 2 * span <= value <= high + 2 * span]
-    return scale(values + near, start, end, margin=0.12)
+def _beyond(value: float, y: Scale) -> str:
+    """An arrow after the name of what lies outside the frame."""
+    return " ↑" if value > y.high else " ↓" if value < y.low else ""
 
 
 def _curve_scale(summary: Summary, arms: Sequence[Arm], start: float, end: float) -> Scale:
@@ -230,9 +257,9 @@ def _lines_across(summary: Summary, y: Scale) -> tuple[Reference, ...]:
     for name, value in summary.results.references.items():
         if not math.isfinite(value):
             continue
-        beyond = not y.low <= value <= y.high
-        arrow = "" if not beyond else " ↑" if value > y.high else " ↓"
-        lines.append(Reference(y=y.inside(value), text=f"{name} {fixed(value, places(summary))}{arrow}", beyond=beyond))
+        arrow = _beyond(value, y)
+        text = f"{name} {fixed(value, places(summary))}{arrow}"
+        lines.append(Reference(y=y.inside(value), text=text, beyond=bool(arrow)))
     return tuple(lines)
 
 
@@ -245,7 +272,7 @@ def _runs(arm: Arm, cost: Cost) -> list[tuple[float, float]]:
 
 
 def _dots(arm: Arm, cost: Cost, x: Scale, y: Scale, unit: float) -> tuple[tuple[float, float], ...]:
-    return tuple((x(value / unit), y(metric)) for value, metric in _runs(arm, cost))
+    return tuple((x(value / unit), y(metric)) for value, metric in _runs(arm, cost) if not _beyond(metric, y))
 
 
 def _point(
@@ -267,6 +294,7 @@ def _point(
         dots=_dots(arm, cost, x, y, unit) if arm.name in look else (),
         mark=mark,
         filled=on_front,
+        arrow=_grows(arm, cost),
         places=json.dumps([mark]),
         tips=json.dumps([tip + (" · on the front" if on_front else "")], ensure_ascii=False),
         label=label,
@@ -283,7 +311,7 @@ def _line(summary: Summary, arm: Arm, look: Look, by: str, x: Scale, y: Scale, u
     return Series(
         name=arm.name,
         look=look,
-        lines=tuple(_path(line) for line in (mean, *(drawn(curve) for curve in arm.seed_curves))),
+        lines=tuple(path_through(line) for line in (mean, *(drawn(curve) for curve in arm.seed_curves))),
         mark=mean[-1],
         cut=arm.rank is None,
         places=json.dumps(mean),
@@ -307,9 +335,16 @@ def short_name(arm: Arm) -> str:
     return arm.name if len(arm.name) <= _LONGEST else f"#{arm.rank}"
 
 
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+def _label(arm: Arm, y: Scale) -> str:
+    return short_name(arm) + (_beyond(arm.metric.mean, y) if arm.metric else "")
 
 
-def _path(points: Sequence[tuple[float, float]]) -> str:
+def _listed(names: Sequence[str]) -> str:
+    """As many names as one reads."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def path_through(points: Sequence[tuple[float, float]]) -> str:
+    """An SVG path."""
     return "M" + "L".join(f"{x:g} {y:g}" for x, y in points)

@@ -19,7 +19,7 @@ from formers.lab.report.numerals import visible
 from formers.lab.report.summary import Summary, summarize
 from formers.lab.row import Metric, Point, Results, Row
 
-_FLOATS = ("flops_per_token", "state_bytes_per_token", "train_seconds", "tokens_per_second")
+_FLOATS = ("flops_per_token", "state_bytes_per_token", "state_bytes", "train_seconds", "tokens_per_second")
 
 
 def to_json(results: Results) -> str:

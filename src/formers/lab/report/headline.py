@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from formers.lab.report.matching import warning
 from formers.lab.report.numerals import decimals, fixed
 from formers.lab.report.student import Estimate
 from formers.lab.report.summary import Arm, Summary
@@ -20,11 +21,22 @@ def headline(summary: Summary) -> tuple[str, ...]:
     sentences = [_best(summary)]
     if len(ranked) == 1:
         sentences.append("No other arm has a result to compare it with.")
-    elif max(len(arm.values) for arm in ranked) < 2:
-        sentences.append("Every arm ran with one seed, and a single seed cannot separate arms: the order is a hint.")
+    elif max(len(arm.values) for arm in ranked) > 1:
+        sentences += _separation(summary, "seeds")
+    elif over_items(summary):
+        sentences += _separation(summary, "test items")
+        sentences.append(
+            "With one seed, this says nothing about the training’s randomness: another seed may turn it round."
+        )
     else:
-        sentences += _separation(summary)
-    return (*sentences, *_references(summary), *_failures(summary))
+        sentences.append("Every arm ran with one seed, and a single seed cannot separate arms: the order is a hint.")
+    unequal = [sentence] if (sentence := warning(summary)) else []
+    return (*sentences, *unequal, *_references(summary), *_failures(summary))
+
+
+def over_items(summary: Summary) -> bool:
+    """Whether differences have intervals over test items, for want of seeds."""
+    return any(arm.to_base and arm.to_base.items for arm in summary.ranked)
 
 
 def places(summary: Summary) -> int:
@@ -40,7 +52,7 @@ def estimate_text(value: Estimate | None, digits: int, sign: bool = False) -> st
 
 
 def difference_text(value: Estimate | None, digits: int) -> str:
-    """A difference with its sign; `≈` before one that the seeds do not establish."""
+    """A difference with its sign; `≈` before one that is not established."""
     doubt = "≈ " if value and value.half_width is not None and not value.established else ""
     return doubt + estimate_text(value, digits, sign=True)
 
@@ -56,15 +68,18 @@ def _best(summary: Summary) -> str:
     return f"{_quoted(best)} has the {superlative} test {summary.metric.label}: {value}{unit}{seeds}."
 
 
-def _separation(summary: Summary) -> list[str]:
+def _separation(summary: Summary, evidence: str) -> list[str]:
+    """What `evidence`, the seeds or the test items, establishes."""
     others = summary.ranked[1:]
     open_ = [arm for arm in others if not (arm.to_best and arm.to_best.established)]
     if not open_:
-        sentences = ["Its lead over every other arm is established."]
+        sentences = [f"The {evidence} establish its lead over every other arm."]
     elif len(open_) == len(others):
-        sentences = ["The seeds do not establish a difference from any other arm."]
+        sentences = [f"The {evidence} do not establish a difference from any other arm."]
     else:
-        sentences = [f"The seeds do not establish a difference from {_names(open_)}; from every other arm they do."]
+        sentences = [
+            f"The {evidence} do not establish a difference from {_names(open_)}; from every other arm they do."
+        ]
     better = [arm for arm in others if arm.to_base and arm.to_base.established and summary.better(arm.to_base.mean, 0)]
     if better:
         sentences.append(f"Also established to be better than the base, “{summary.base}”: {_names(better)}.")

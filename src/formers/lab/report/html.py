@@ -13,12 +13,13 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from formers.lab.report import charts, costs
+from formers.lab.report import charts, costs, matching
 from formers.lab.report.columns import metric_title, ranking
 from formers.lab.report.export import csv_of, write_atomically
-from formers.lab.report.headline import headline, places
+from formers.lab.report.headline import estimate_text, headline, over_items, places
 from formers.lab.report.looks import PLAIN, Look, looks
 from formers.lab.report.numerals import fixed, percent, visible
+from formers.lab.report.slices import slices
 from formers.lab.report.summary import Summary, problem, summarize
 from formers.lab.row import Results, Row
 
@@ -51,7 +52,7 @@ def render(template: str, contents: Mapping[str, object]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=percent, fixed=fixed, breakable=_breakable)
+    environment.filters.update(percent=percent, fixed=fixed, breakable=_breakable, estimate=estimate_text)
     page = environment.get_template(template).render(
         css=Markup(css), script=Markup(script), policy=_policy(css, script), **contents
     )
@@ -59,8 +60,8 @@ def render(template: str, contents: Mapping[str, object]) -> str:
 
 
 def _breakable(text: str) -> Markup:
-    """`text`, escaped, that may break after an opening bracket or a comma."""
-    return Markup("<wbr>").join(re.split(r"(?<=[(,])(?![) ])", text))
+    """`text`, escaped, that may break after an opening bracket, a comma, or an equals sign."""
+    return Markup("<wbr>").join(re.split(r"(?<=[(,=])(?![) ])", text))
 
 
 def _policy(css: str, script: str) -> str:
@@ -86,11 +87,17 @@ def _contents(summary: Summary) -> dict[str, object]:
         "strip_references": charts.strip_references(summary, STRIP),
         "trades": [chart for chart in drawn if isinstance(chart, charts.Chart)],
         "same": [sentence for sentence in drawn if isinstance(sentence, str) and sentence],
+        "slices": slices(summary, look),
         "curves": [chart for by in ("step", "seconds") if (chart := charts.learning(summary, look, by))],
         "curve_table": curve_table(summary),
         "choices": choices(summary),
-        "budget_costs": [costs.STEPS, costs.TIME, costs.PARAMETERS, costs.FLOPS, costs.MEMORY],
+        "matched_sentence": matching.matched_sentence(summary),
+        "unmatched_sentence": matching.unmatched_sentence(summary),
+        "budget_costs": [*costs.MATCHABLE.values(), costs.MEMORY, costs.STATE_SIZE],
         "matched_cost": costs.MATCHABLE.get(summary.results.matched),
+        "unequal": matching.unequal,
+        "over_seeds": any(arm.metric and arm.metric.half_width is not None for arm in summary.ranked),
+        "over_items": over_items(summary),
         "samples": samples(summary, look),
         "failures": failures(summary),
         "metric_names": list(dict.fromkeys(name for row in summary.results.rows for name in row.metrics)),

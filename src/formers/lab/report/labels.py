@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,22 +25,37 @@ Box = tuple[float, float, float, float]
 "Left, top, right, bottom."
 
 
-def place(marks: Sequence[tuple[str, tuple[float, float]]], frame: Box, reserved: Sequence[Box]) -> dict[str, Label]:
-    """One label a mark, beside it if it fits, else a little above or below; left out where nothing is free."""
+def place(
+    marks: Sequence[tuple[str, tuple[float, float]]], frame: Box, reserved: Sequence[Box], avoided: Sequence[Box] = ()
+) -> dict[str, Label]:
+    """One label a mark, beside it if it fits, else a little above or below; left out where nothing is free.
+
+    What is `avoided` is covered only where there is no other place.
+    """
     taken = [*reserved, *((x - 5, y - 5, x + 5, y + 5) for _, (x, y) in marks)]
     placed: dict[str, Label] = {}
     for text, (x, y) in marks:
-        for label, box in _candidates(text, x, y, frame):
-            if _within(box, frame) and _free(box, taken):
-                taken.append(box)
-                placed[text] = label
-                break
+        found = [pair for pair in _candidates(text, x, y, frame) if _within(pair[1], frame) and _free(pair[1], taken)]
+        if found:
+            placed[text], box = next((pair for pair in found if _free(pair[1], avoided)), found[0])
+            taken.append(box)
     return placed
 
 
 def box_before(x: float, y: float, text: str) -> Box:
     """What a text that ends at `x` on the base line `y` covers."""
     return (x - _LETTER * len(text), y - _HEIGHT + 4, x, y + 4)
+
+
+def boxes_along(points: Sequence[tuple[float, float]]) -> list[Box]:
+    """Small boxes that cover the lines between `points`."""
+    boxes = []
+    for (x0, y0), (x1, y1) in itertools.pairwise(points):
+        pieces = max(1, round(math.hypot(x1 - x0, y1 - y0) / 4))
+        for i in range(pieces + 1):
+            x, y = x0 + (x1 - x0) * i / pieces, y0 + (y1 - y0) * i / pieces
+            boxes.append((x - 1, y - 1, x + 1, y + 1))
+    return boxes
 
 
 def _candidates(text: str, x: float, y: float, frame: Box) -> list[tuple[Label, Box]]:

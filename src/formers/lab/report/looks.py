@@ -26,7 +26,7 @@ _SHAPES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """A CSS class that sets the colour, and the outline of a marker of radius 5 around the origin."""
+    """The CSS classes that set the colour, and the outline of a marker of radius 5 around the origin."""
 
     colour: str
     shape: str
@@ -47,5 +47,6 @@ def looks(summary: Summary) -> dict[str, Look]:
 
 
 def look_of(index: int) -> Look:
-    """The `index`-th look."""
-    return Look(colour=f"c{index % _COLOURS}", shape=_SHAPES[index % len(_SHAPES)])
+    """The `index`-th look; where a colour comes again, its lines are dashed."""
+    again = " again" if index >= _COLOURS else ""
+    return Look(colour=f"c{index % _COLOURS}{again}", shape=_SHAPES[index % len(_SHAPES)])

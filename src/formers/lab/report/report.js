@@ -1,5 +1,5 @@
 "use strict";
-// The page is complete without this file. It adds: names and values under the pointer, curves on and off, copying.
+// The page is complete without this file. It adds: names and values under the pointer, arms on and off, copying.
 
 const root = document.documentElement;
 root.classList.add("js");
@@ -49,13 +49,32 @@ for (const chart of document.querySelectorAll(".chart")) {
   chart.addEventListener("pointerleave", () => { focus(null); tip.hidden = true; });
 }
 
-for (const item of document.querySelectorAll(".legend li")) {
+// Every legend names the same arms, so an arm is on or off in all charts at once.
+const items = [...document.querySelectorAll(".legend li")];
+const box = (item) => item.querySelector("input");
+
+function toggle(arm, on) {
+  for (const item of items) if (arm === null || item.dataset.arm === arm) box(item).checked = on;
+  for (const one of series) if (arm === null || one.dataset.arm === arm) one.classList.toggle("off", !on);
+}
+
+for (const item of items) {
   const arm = item.dataset.arm;
   item.addEventListener("pointerenter", () => focus(arm));
   item.addEventListener("pointerleave", () => focus(null));
-  item.querySelector("input").addEventListener("change", (event) => {
-    for (const one of series) if (one.dataset.arm === arm) one.classList.toggle("off", !event.target.checked);
-  });
+  box(item).addEventListener("change", (event) => toggle(arm, event.target.checked));
+}
+
+for (const legend of document.querySelectorAll(".legend")) {
+  const place = document.createElement("li");
+  place.className = "all";
+  for (const [word, on] of [["all", true], ["none", false]]) {
+    const button = place.appendChild(document.createElement("button"));
+    button.type = "button";
+    button.textContent = word;
+    button.addEventListener("click", () => toggle(null, on));
+  }
+  legend.append(place);
 }
 
 function copy(code) {

@@ -1,4 +1,5 @@
-"""Intervals over seeds: Student's t, which is honest at the two to five seeds that people can afford.
+"""Intervals over seeds, or over test items where there is one seed: Student's t, which is honest at the two to five seeds that
+people can afford.
 
 A percentile bootstrap over three seeds can never leave the range of the three values, so its "95 %" interval misses
 the truth in one case out of four, and with two seeds in one out of two. Student's t widens as it must.
@@ -12,16 +13,22 @@ from dataclasses import dataclass
 from functools import cache
 from statistics import fmean, stdev
 
+import numpy as np
+
 LEVEL = 0.95
+_MANY = 2000
+"Degrees of freedom beyond which an interval narrows by less than a thousandth."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A mean over seeds, and half the width of its interval: None with fewer than two seeds."""
+    """A mean, and half the width of its interval over seeds, or else over test items: None where there are too few of both."""
 
     mean: float
     half_width: float | None
     seeds: int
+    items: int = 0
+    "How many test items the interval is over; 0 for an interval over seeds."
 
     @property
     def established(self) -> bool:
@@ -36,6 +43,18 @@ def estimate(values: Sequence[float], comparisons: int = 1) -> Estimate:
     quantile = two_sided_quantile(len(values) - 1, 1 - (1 - LEVEL) / max(1, comparisons))
     half_width = quantile * stdev(values) / math.sqrt(len(values))
     return Estimate(mean=fmean(values), half_width=half_width, seeds=len(values))
+
+
+def estimate_over_items(own: np.ndarray, other: np.ndarray, comparisons: int = 1) -> Estimate:
+    """Mean of `own` − `other`, two arrays with a value for each test item, with an interval over the choice of the items.
+
+    It says nothing about the training's randomness: it is the interval for these two trained models.
+    """
+    differences = own - other
+    count = len(differences)
+    quantile = two_sided_quantile(min(count - 1, _MANY), 1 - (1 - LEVEL) / max(1, comparisons))
+    half_width = quantile * float(differences.std(ddof=1)) / math.sqrt(count)
+    return Estimate(mean=float(differences.mean()), half_width=half_width, seeds=1, items=count)
 
 
 @cache

@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from formers.lab.report.costs import COSTS, MATCHABLE, TRADED_COSTS, Cost
-from formers.lab.report.student import Estimate, estimate
+import numpy as np
+
+from formers.lab.report.costs import COSTS, TRADED_COSTS, Cost
+from formers.lab.report.student import Estimate, estimate, estimate_over_items
 from formers.lab.row import Metric, Results, Row
 
 
@@ -33,9 +35,9 @@ class Arm:
     metric: Estimate | None
     "The final metric; None if no run has one."
     to_base: Estimate | None
-    "Arm minus base, paired by seed; None for the base itself and where no seed is shared."
+    "Arm minus base, paired by seed, or by test item where one seed is shared; None for the base itself and where none is."
     to_best: Estimate | None
-    "Arm minus the best arm, paired by seed."
+    "Arm minus the best arm, likewise."
     costs: Mapping[str, float | None]
     "`Cost.name` → mean over the runs that count."
     to_base_costs: Mapping[str, float | None]
@@ -84,13 +86,6 @@ class Summary:
         """The arm called `name`."""
         return next(arm for arm in self.arms if arm.name == name)
 
-    @property
-    def worst_miss(self) -> tuple[Arm, float] | None:
-        """Of what was matched, the largest relative difference to the base, and whose; None if that was not measured."""
-        cost = MATCHABLE.get(self.results.matched)
-        misses = [(arm, miss) for arm in self.ranked if cost and (miss := arm.to_base_costs[cost.name]) is not None]
-        return max(misses, key=lambda item: abs(item[1]), default=None)
-
     def better(self, first: float, second: float) -> bool:
         """Whether metric value `first` is better than `second`."""
         return first < second if self.metric.lower_is_better else first > second
@@ -117,6 +112,7 @@ def summarize(results: Results) -> Summary:
     for row in results.rows:
         groups.setdefault(row.arm, []).append(row)
     values = {name: _values(rows, results.metric) for name, rows in groups.items()}
+    items = {name: _items(rows, values[name]) for name, rows in groups.items()}
     order = _order(values, results.metric)
     base = next(iter(groups), "")
     costs = {name: {cost.name: _cost(rows, cost) for cost in COSTS} for name, rows in groups.items()}
@@ -133,8 +129,8 @@ def summarize(results: Results) -> Summary:
             values=values[name],
             rank=ranks.get(name),
             metric=estimate(list(values[name].values())) if values[name] else None,
-            to_base=_difference(values, name, base, comparisons),
-            to_best=_difference(values, name, best, comparisons),
+            to_base=_difference(values, items, name, base, comparisons),
+            to_best=_difference(values, items, name, best, comparisons),
             costs=costs[name],
             to_base_costs={cost: _relative(value, costs[base][cost]) for cost, value in costs[name].items()},
             fronts=frozenset(cost for cost, front in fronts.items() if name in front),
@@ -151,6 +147,12 @@ def _values(rows: Sequence[Row], metric: Metric) -> dict[int, float]:
     return {row.seed: row.metrics[metric.name] for row in rows if not problem(row, metric)}
 
 
+def _items(rows: Sequence[Row], values: Mapping[int, float]) -> dict[int, np.ndarray]:
+    """Seed → the metric of each test item, for the runs that count and have several."""
+    items = {row.seed: np.asarray(row.items) for row in rows if row.seed in values and len(row.items) > 1}
+    return {seed: array for seed, array in items.items() if np.isfinite(array).all()}
+
+
 def _status(rows: Sequence[Row], values: Mapping[int, float], metric: Metric) -> str:
     if values:
         return f"{len(values)} of {len({row.seed for row in rows})}"
@@ -162,11 +164,25 @@ def _order(values: Mapping[str, Mapping[int, float]], metric: Metric) -> list[st
     return sorted(means, key=lambda name: means[name] if metric.lower_is_better else -means[name])
 
 
-def _difference(values: Mapping[str, Mapping[int, float]], name: str, other: str, comparisons: int) -> Estimate | None:
-    """`name` minus `other` over the seeds that both finished: shared data order and weights cancel in the pairs."""
+def _difference(
+    values: Mapping[str, Mapping[int, float]],
+    items: Mapping[str, Mapping[int, np.ndarray]],
+    name: str,
+    other: str,
+    comparisons: int,
+) -> Estimate | None:
+    """`name` minus `other` over the seeds that both finished: shared data order and weights cancel in the pairs.
+
+    With one such seed, the pairs are the test items.
+    """
     if name == other or other not in values:
         return None
-    pairs = [value - values[other][seed] for seed, value in values[name].items() if seed in values[other]]
+    shared = [seed for seed in values[name] if seed in values[other]]
+    if len(shared) == 1:
+        own, others = items[name].get(shared[0]), items[other].get(shared[0])
+        if own is not None and others is not None and len(own) == len(others):
+            return estimate_over_items(own, others, comparisons)
+    pairs = [values[name][seed] - values[other][seed] for seed in shared]
     return estimate(pairs, comparisons) if pairs else None
 
 
