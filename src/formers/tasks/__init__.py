@@ -13,6 +13,7 @@ _HOMES = {
     "formers.tasks.shakespeare": ("Shakespeare",),
     "formers.tasks.sort": ("Sort",),
     "formers.tasks.recall": ("Recall",),
+    "formers.tasks.reviews": ("Reviews",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = sorted([*_HOME_OF, "TASKS", "parse"])
@@ -21,7 +22,7 @@ __all__ = sorted([*_HOME_OF, "TASKS", "parse"])
 def __getattr__(name: str) -> Any:
     # Lazy, so that reading a report needs no torch.
     if name == "TASKS":
-        return tuple(__getattr__(name) for name in ("Shakespeare", "Sort", "Recall"))
+        return tuple(__getattr__(name) for name in ("Shakespeare", "Sort", "Recall", "Reviews"))
     if name not in _HOME_OF:
         raise AttributeError(f"module 'formers.tasks' has no attribute {name!r}; it has {', '.join(__all__)}")
     return getattr(import_module(_HOME_OF[name]), name)

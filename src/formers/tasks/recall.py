@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from formers.tasks.answers import answers
 from formers.tasks.evaluation import Evaluation, Split
 from formers.tasks.metric import Metric
 from formers.tasks.splits import Side, side_of
@@ -141,14 +142,9 @@ class Recall(Task):
         right_bl = (self.answers(model, inputs) == labels[:, 1:]) & asked_bl
         return right_bl.sum(1).double() / asked_bl.sum(1)
 
-    @torch.inference_mode()
     def answers(self, model: PreTrainedModel, inputs: Tensor) -> Tensor:
         """The likeliest token after each but the last, (B, L − 1)."""
-        training = model.training
-        model.eval()
-        answers = [model(input_ids=b.to(model.device)).logits[:, :-1].argmax(-1).cpu() for b in inputs.split(ROWS)]
-        model.train(training)
-        return torch.cat(answers)
+        return answers(model, {"input_ids": inputs}, ROWS)[:, :-1]
 
     def references(self) -> dict[str, float]:
         """Chance: any of the values."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from formers.tasks.answers import answers
 from formers.tasks.evaluation import Evaluation, Split
 from formers.tasks.metric import Metric
 from formers.tasks.splits import Side, side_of
@@ -100,14 +101,9 @@ class Sort(Task):
             items=tuple(whole_b.tolist()),
         )
 
-    @torch.inference_mode()
     def answers(self, model: PreTrainedModel, inputs: Tensor) -> Tensor:
         """The likeliest symbol at each position, (B, L)."""
-        training = model.training
-        model.eval()
-        logits = [model(input_ids=batch.to(model.device)).logits for batch in inputs.split(256)]
-        model.train(training)
-        return torch.cat(logits).argmax(-1).cpu()
+        return answers(model, {"input_ids": inputs}, rows=256)
 
     def references(self) -> dict[str, float]:
         """Chance: every position guessed blindly."""

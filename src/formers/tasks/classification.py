@@ -1,0 +1,213 @@
+"""What tasks share in which a text, or a pair of texts, is given a class."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from formers.tasks.answers import answers
+from formers.tasks.evaluation import Evaluation, Split
+from formers.tasks.metric import Metric
+from formers.tasks.records import Record
+from formers.tasks.sources import stamp
+from formers.tasks.splits import Side
+from formers.tasks.task import Example, Generated, Task, digest
+from formers.tasks.vocabulary import Bytes, Vocabulary, Words
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from formers.models import TransformerConfig
+
+SHOWN = 160  # characters of a text that a sample shows
+TOKENS_AT_ONCE = 32_768  # evaluated at a time: few enough for attention maps to fit in memory
+UNKNOWN = 1  # stands for a text in which no token is known
+
+
+class _TextClassification(Task):
+    """Texts and their classes, as tokens padded to one length; only the first `length` tokens of a text are read."""
+
+    length: int = 512
+    "Tokens of a text that are read; shorter ones are padded."
+    path: str | None = None
+    "The user's copy; None looks in the folder that FORMERS_DATA names; 'hub' downloads (needs pyarrow)."
+    tokens: Literal["words", "bytes"] = "words"
+    "`words` are word pieces, `bytes` UTF-8 bytes."
+    vocab: int = 8192
+    "Word pieces to learn from the training texts."
+    vocabulary: str | None = None
+    "A vocab.txt of word pieces, as BERT's, to use instead of learning one."
+
+    metric: ClassVar[Metric] = Metric(name="accuracy", label="accuracy", lower_is_better=False)
+    head: ClassVar[str] = "SequenceClassifier"
+
+    def check(self) -> None:
+        if self.length < 1 or self.vocab < 1:
+            raise ValueError(f"{self}: length and vocab must be positive")
+        if self.tokens == "bytes" and self.vocabulary is not None:
+            raise ValueError(f"{self}: bytes need no vocabulary; leave it out, or take tokens='words'")
+
+    def place(self) -> Path | None:
+        """Where the data is; None for the hub. Raises `FileNotFoundError` with how to get it."""
+        raise NotImplementedError
+
+    def read(self, place: Path | None) -> Mapping[Side, Sequence[Record]]:
+        """The labelled texts of every split."""
+        raise NotImplementedError
+
+    @property
+    def data(self) -> Encoded:
+        """The texts as numbers, read once until their files change."""
+        place = self.place()
+        files = [file for file in (place, self.vocabulary and Path(self.vocabulary).expanduser()) if file]
+        return encoded(self, tuple(stamp(file) for file in files if file.exists()))
+
+    def base(self) -> TransformerConfig:
+        from formers.models import TransformerConfig
+        from formers.positions import Sinusoidal
+
+        return TransformerConfig(
+            vocab_size=len(self.data.vocabulary),
+            num_labels=len(self.data.classes),
+            width=64,
+            depth=2,
+            heads=4,
+            position=Sinusoidal(),  # acts on the input, so every mixer takes it
+            context_length=self.length,
+            pad_token_id=0,
+            initializer_range=0.1,  # about 1/√width; the usual 0.02 suits widths in the thousands
+        )
+
+    def build(self, seed: int, count: int) -> Dataset[Example]:
+        """Training texts drawn with replacement: example i is a function of the seed and i."""
+        return Generated(partial(self.draw, self.data.train), f"{self.name()}/{seed}", count)
+
+    def draw(self, texts: Texts, stream: random.Random) -> Example:
+        at = stream.randrange(len(texts.ids))
+        return {**padded(texts.ids[at], self.length), "labels": texts.labels[at]}
+
+    def evaluate(self, model: PreTrainedModel, split: Split = "validation") -> Evaluation:
+        """The ranking metric over a split, and `accuracy`; slices by the number of tokens read."""
+        texts: Texts = getattr(self.data, split)
+        found = self.answers(model, texts)
+        right_b = (found == texts.labels).double()
+        return Evaluation(
+            metrics={self.metric.name: self.score(found, texts.labels), "accuracy": right_b.mean().item()},
+            slices={"tokens": self.by_length(texts, found)},
+            items=tuple(right_b.tolist()) if self.metric.name == "accuracy" else (),
+        )
+
+    def score(self, found: Tensor, labels: Tensor) -> float:
+        """The ranking metric: the share of right answers."""
+        return (found == labels).double().mean().item()
+
+    def by_length(self, texts: Texts, found: Tensor) -> dict[str, float]:
+        """The ranking metric of shorter and longer texts."""
+        sizes = torch.tensor([len(ids) for ids in texts.ids])
+        bounds = [0, *sorted({max(1, self.length // share) for share in (4, 2, 1)})]
+        chosen = {f"{low + 1}–{high}": (sizes > low) & (sizes <= high) for low, high in pairwise(bounds)}
+        return {name: self.score(found[at], texts.labels[at]) for name, at in chosen.items() if at.any()}
+
+    def answers(self, model: PreTrainedModel, texts: Texts) -> Tensor:
+        """The likeliest class of each text, (B,)."""
+        examples = [padded(ids, self.length) for ids in texts.ids]
+        batch = {name: torch.stack([example[name] for example in examples]) for name in examples[0]}
+        return answers(model, batch, rows=max(1, TOKENS_AT_ONCE // self.length))
+
+    def references(self) -> dict[str, float]:
+        """Majority: the commonest class of the training texts, whatever the text."""
+        [(commonest, _)] = Counter(self.data.train.labels.tolist()).most_common(1)
+        labels = self.data.test.labels
+        return {"majority": self.score(torch.full_like(labels, commonest), labels)}
+
+    def samples(self, model: PreTrainedModel) -> tuple[str, ...]:
+        """Three texts, and what the model takes them for."""
+        data, first = self.data, self.data.test.first(3)
+        found = self.answers(model, first).tolist()
+        return tuple(
+            f"{shortened(' | '.join(record.texts))} → {data.classes[answer]} "
+            f"({'right' if data.classes[answer] == record.label else f'should be {record.label}'})"
+            for record, answer in zip(first.records, found, strict=True)
+        )
+
+    @property
+    def data_hash(self) -> str:
+        return self.data.sha256
+
+    def save(self, folder: Path) -> None:
+        self.data.vocabulary.save(folder)
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The texts of one split: the tokens of each, without padding, its class, and the record it was made of."""
+
+    ids: tuple[Tensor, ...]
+    labels: Tensor
+    records: tuple[Record, ...]
+
+    def first(self, count: int) -> Texts:
+        return Texts(self.ids[:count], self.labels[:count], self.records[:count])
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Labelled texts as numbers, by split."""
+
+    classes: tuple[str, ...]
+    vocabulary: Vocabulary
+    train: Texts
+    validation: Texts
+    test: Texts
+    sha256: str
+
+
+@lru_cache(maxsize=4)
+def encoded(task: _TextClassification, stamps: tuple[object, ...]) -> Encoded:
+    """The data of a task; `stamps` tell changed files from those read before."""
+    splits = task.read(task.place())
+    if empty := [side for side in ("train", "validation", "test") if not splits.get(side)]:
+        raise ValueError(f"{task}: too few texts, none is left for {' and '.join(empty)}; give more of them")
+    vocabulary = vocabulary_of(task, splits["train"])
+    classes = tuple(sorted({record.label for records in splits.values() for record in records}))
+    number = {label: i for i, label in enumerate(classes)}
+
+    def texts(records: Sequence[Record]) -> Texts:
+        ids = tuple(torch.tensor((vocabulary.encode(r.texts) or [UNKNOWN])[: task.length]) for r in records)
+        return Texts(ids, torch.tensor([number[r.label] for r in records]), tuple(records))
+
+    content = [f"{side}\t{r.label}\t{r.content}" for side, records in splits.items() for r in records]
+    pieces = vocabulary.pieces if isinstance(vocabulary, Words) else ()
+    made = {side: texts(records) for side, records in splits.items()}
+    return Encoded(classes, vocabulary, made["train"], made["validation"], made["test"], digest([*content, *pieces]))
+
+
+def vocabulary_of(task: _TextClassification, train: Sequence[Record]) -> Vocabulary:
+    """Bytes, the given word pieces, or pieces learned from the training texts."""
+    if task.tokens == "bytes":
+        return Bytes()
+    if task.vocabulary is not None:
+        return Words.load(Path(task.vocabulary).expanduser())
+    return Words.learn((text for record in train for text in record.texts), task.vocab)
+
+
+def padded(ids: Tensor, length: int) -> Example:
+    """Tokens and their mask, (L,) each: 0 and masked after the end."""
+    input_ids, mask = torch.zeros(2, length, dtype=torch.long)
+    input_ids[: len(ids)], mask[: len(ids)] = ids, 1
+    return {"input_ids": input_ids, "attention_mask": mask}
+
+
+def shortened(text: str) -> str:
+    words = " ".join(text.split())
+    return words if len(words) <= SHOWN else f"{words[: SHOWN - 1]}…"

@@ -1,0 +1,123 @@
+"""Vocabularies: texts to numbers."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+from formers.tasks.records import text_of
+
+FILE = "vocab.txt"
+SPECIAL = ("[PAD]", "[UNK]", "[SEP]")
+INSIDE = "##"  # what marks a piece that does not begin a word
+WORD = re.compile(r"[^\W_]+|[^\w\s]|_")
+ENDINGS = range(1, 6)  # lengths of the word endings that may become pieces
+
+
+class Vocabulary(Protocol):
+    """Encodes a text, or a pair with a separator between. Number 0 is padding."""
+
+    def __len__(self) -> int: ...
+
+    def encode(self, texts: tuple[str, ...]) -> list[int]: ...
+
+    def save(self, folder: Path) -> None: ...
+
+
+class Bytes:
+    """UTF-8 bytes, numbered from 1; 257 separates two texts."""
+
+    def __len__(self) -> int:
+        return 258
+
+    def encode(self, texts: tuple[str, ...]) -> list[int]:
+        ids: list[int] = []
+        for text in texts:
+            ids += [*([257] if ids else []), *(byte + 1 for byte in text.encode())]
+        return ids
+
+    def save(self, folder: Path) -> None:
+        """Nothing: there is nothing to learn."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """Word pieces, as BERT has them: lower-case words and punctuation, each cut into the longest pieces known.
+
+    A piece that does not begin a word is written with `##` before it. Source: Devlin et al. 2018, arXiv:1810.04805.
+    """
+
+    pieces: tuple[str, ...]
+
+    @classmethod
+    def learn(cls, texts: Iterable[str], size: int) -> Self:
+        """The commonest words and word endings of some texts, and every character: at most about `size` pieces.
+
+        A simple rule, the same in every run: three pieces in four are whole words, the rest endings of one to five
+        characters, by how often they occur, then by the alphabet. Characters are kept whatever the size.
+        """
+        counts = Counter(word for text in texts for word in split_words(text))
+        characters = sorted({character for word in counts for character in word})
+        endings: Counter[str] = Counter()
+        for word, count in counts.items():
+            endings.update({word[-n:]: count for n in ENDINGS if n < len(word)})
+        fixed = [*SPECIAL, *characters, *(INSIDE + character for character in characters)]
+        room = max(0, size - len(fixed))
+        words = commonest({word: n for word, n in counts.items() if len(word) > 1}, room - room // 4)
+        ends = commonest({INSIDE + end: n for end, n in endings.items() if len(end) > 1}, room // 4)
+        return cls((*fixed, *words, *ends))
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """The pieces of a `vocab.txt`, one a line. Raises where it is missing, or has no [PAD] first, [UNK] and [SEP]."""
+        if not path.is_file():
+            raise FileNotFoundError(f"no vocabulary at {path}; give a vocab.txt with one word piece a line, as BERT's")
+        pieces = tuple(text_of(path.read_bytes(), path).splitlines())
+        if pieces[0] != SPECIAL[0] or set(SPECIAL) - set(pieces):
+            raise ValueError(f"{path} must begin with [PAD] and hold {', '.join(sorted(set(SPECIAL) - set(pieces)))}")
+        return cls(pieces)
+
+    def __len__(self) -> int:
+        return len(self.pieces)
+
+    @cached_property
+    def number(self) -> dict[str, int]:
+        return {piece: i for i, piece in enumerate(self.pieces)}
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        from tokenizers import Tokenizer
+        from tokenizers.models import WordPiece
+        from tokenizers.normalizers import BertNormalizer
+        from tokenizers.pre_tokenizers import BertPreTokenizer
+
+        tokenizer = Tokenizer(WordPiece(self.number, unk_token="[UNK]", continuing_subword_prefix=INSIDE))
+        tokenizer.normalizer, tokenizer.pre_tokenizer = BertNormalizer(), BertPreTokenizer()
+        return tokenizer
+
+    def encode(self, texts: tuple[str, ...]) -> list[int]:
+        ids: list[int] = []
+        for text in texts:
+            ids += [*([self.number["[SEP]"]] if ids else []), *self.tokenizer.encode(text).ids]
+        return ids
+
+    def save(self, folder: Path) -> None:
+        """Writes the pieces beside a model."""
+        (folder / FILE).write_text("\n".join(self.pieces) + "\n", encoding="utf-8")
+
+
+def commonest(counts: dict[str, int], size: int) -> list[str]:
+    """The most frequent, ties by the alphabet."""
+    return sorted(counts, key=lambda piece: (-counts[piece], piece))[:size]
+
+
+def split_words(text: str) -> list[str]:
+    """The words and punctuation marks of a text, lower-case and without accents, as BERT splits them."""
+    from tokenizers.normalizers import BertNormalizer
+
+    return WORD.findall(BertNormalizer().normalize_str(text))
