@@ -75,15 +75,17 @@ def shared(
 
 def load_commands() -> None:
     """Registers every command. Each module imports what is heavy inside its functions, so that help is quick."""
-    from formers.cli import ablate, bench, doctor, generate, listing, show, train
+    from formers.cli import ablate, bench, doctor, generate, listing, report, show, train, ui
 
     app.command("ablate")(ablate.ablate)
     app.command("bench")(bench.bench)
     app.command("train")(train.train)
+    app.command("report")(report.report)
     app.command("generate")(generate.generate)
     app.command("list")(listing.list_parts)
     app.command("show")(show.show)
     app.command("doctor")(doctor.doctor)
+    app.command("ui")(ui.ui)
 
 
 load_commands()

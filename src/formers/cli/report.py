@@ -1,0 +1,56 @@
+"""`formers report`: the report of a study again, or of several as one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from formers.cli.running import WIDE, print_path
+from formers.cli.studies import chosen
+
+
+def report(
+    folders: Annotated[
+        list[Path] | None, typer.Argument(help="Folders of studies; the newest one in studies/ without any.")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="The page; report.html in the folder, or here for several.", dir_okay=False)
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(help="Every run as a line of CSV, too.", dir_okay=False)] = None,
+    json: Annotated[Path | None, typer.Option(help="Everything as JSON, too.", dir_okay=False)] = None,
+    markdown: Annotated[Path | None, typer.Option(help="The ranking as Markdown, too.", dir_okay=False)] = None,
+    show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+) -> None:
+    """Write the report of a study again, from the rows it has so far; merge several studies of one task into one report.
+
+    \b
+    formers report
+        the newest study
+    formers report studies/a studies/b --html both.html
+        two studies of one task; arms that differ under one name are named apart
+    formers report studies/a --csv runs.csv --markdown ranking.md --open
+        the same as data, and in the browser
+    """
+    from formers.lab.merge import merged
+    from formers.lab.publish import HTML
+    from formers.lab.rebuild import rebuilt
+    from formers.lab.report import dump, terminal_table, to_csv, to_markdown, write_html
+    from formers.lab.report.export import write_atomically
+
+    studies = chosen(folders)
+    results = merged({name: rebuilt(folder) for name, folder in studies.items()})
+    place = html or (next(iter(studies.values())) / HTML if len(studies) == 1 else Path(HTML))
+    console = Console()
+    (console if console.is_terminal else Console(width=WIDE)).print(terminal_table(results))
+    print_path("report", write_html(results, place).resolve())
+    if csv:
+        print_path("csv", write_atomically(csv, to_csv(results)).resolve())
+    if json:
+        print_path("json", dump(results, json).resolve())
+    if markdown:
+        print_path("markdown", write_atomically(markdown, to_markdown(results)).resolve())
+    if show:
+        typer.launch(str(place.resolve()))

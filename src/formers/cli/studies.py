@@ -1,0 +1,30 @@
+"""Folders of studies, as commands name them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def chosen(folders: list[Path] | None) -> dict[str, Path]:
+    """Name → folder: those that are given, or the newest study; the whole path is the name where the last part is not enough.
+
+    Raises:
+        FileNotFoundError: for a folder that does not exist, and where no study is.
+    """
+    given = folders or [newest()]
+    for folder in given:
+        if not folder.is_dir():
+            raise FileNotFoundError(f"there is no folder {folder}")
+    short = [folder.resolve().name for folder in given]
+    unique = len(set(short)) == len({folder.resolve() for folder in given})
+    return dict(zip(short if unique else map(str, given), given, strict=True))
+
+
+def newest() -> Path:
+    """The folder of the study that was touched last, of those in the usual place."""
+    from formers.lab.study import HOME
+
+    found = [path.parent for path in HOME.glob("*/study.yaml")]
+    if not found:
+        raise FileNotFoundError(f"there is no study in {HOME}/; name a folder, or run `formers ablate` first")
+    return max(found, key=lambda folder: max(path.stat().st_mtime for path in folder.iterdir()))
