@@ -70,12 +70,11 @@ def read_choices(texts: list[str]) -> dict[str, Any]:
     return parse_choices(", ".join(texts)) if texts else {}
 
 
-def read_executor(jobs: int) -> Executor:
-    """Where arms train: in this process, or in several."""
-    from formers.lab.executor import InTurn
+def read_executor(jobs: int) -> Executor | None:
+    """Where arms train, if not in this process."""
     from formers.lab.processes import Processes
 
-    return InTurn() if jobs == 1 else Processes(jobs)
+    return None if jobs == 1 else Processes(jobs)
 
 
 def read_seeds(text: str) -> tuple[int, ...]:

@@ -19,10 +19,11 @@ def run_and_show(study: Study, executor: Executor | None = None) -> None:
     """Runs a study (one arm after the other, or as the executor does), prints its table and the path of its report. Exits with 1 where no arm finished."""
     from formers.lab.progress import Bars, Lines
     from formers.lab.publish import report_path
+    from formers.lab.ranks import leads
     from formers.lab.report import terminal_table
     from formers.lab.study_run import run
 
-    console = Console()
+    console = Console(quiet=not leads())  # of processes that train together, one speaks
     console = console if console.is_terminal else Console(width=WIDE)
     say = nullcontext(Lines(console)) if not console.is_terminal else Bars(console)
     with say as progress:
@@ -35,4 +36,6 @@ def run_and_show(study: Study, executor: Executor | None = None) -> None:
 
 def print_path(what: str, path: Any) -> None:
     """A line with a path that can be copied: never wrapped or cut."""
-    Console(soft_wrap=True).print(f"{what}: {path}", markup=False, highlight=False)
+    from formers.lab.ranks import leads
+
+    Console(soft_wrap=True, quiet=not leads()).print(f"{what}: {path}", markup=False, highlight=False)

@@ -11,7 +11,7 @@ class Budget:
 
     Attributes:
         steps: optimiser steps.
-        batch_size: examples in a step, per device.
+        batch_size: examples in a step; where several processes train together, each takes its share of them.
         learning_rate: at its highest, after the warm-up.
         warmup: share of the steps in which the learning rate rises.
         weight_decay: of matrices; biases and norms are not decayed.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import replace
 
+from formers.lab import ranks
 from formers.lab.executor import Executor, InTurn
 from formers.lab.job import Job
 from formers.lab.plan import planned
@@ -15,6 +16,7 @@ from formers.lab.row import Results, Row
 from formers.lab.stop import Stop, Stopped, stopping
 from formers.lab.store import Store
 from formers.lab.study import Study
+from formers.lab.together import Together, follow, lead
 
 KEPT = ("finished", "diverged", "unsupported")  # started again, the others are tried again
 
@@ -24,19 +26,33 @@ def run(study: Study, progress: Progress | None = None, executor: Executor | Non
 
     Every arm is checked before any trains. An arm that fails, diverges, runs out of memory or cannot exist is a row of its
     own. Rows that are finished are not trained again; one that was stopped goes on from its checkpoint, exactly.
-    The executor says where arms train: one after the other by default, or `Processes(4)` for four side by side.
+    The executor says where arms train: one after the other by default, or `Processes(4)` for four side by side. Under
+    `torchrun` all processes train each arm together; the first one writes, and every one gets the results.
 
     Raises:
         ValueError: for an arm that is wrong (a misspelt option), before anything trains.
         Stopped: on Ctrl-C or SIGTERM, after keeping the checkpoint of the running arm.
     """
     quiet()
+    if ranks.size() == 1:
+        return run_here(study, progress or Silent(), executor or InTurn())
+    if executor is not None:
+        raise ValueError(
+            "under torchrun all processes train one arm together; arms side by side are for a single process"
+        )
+    ranks.share(study.given.batch_size)  # raises before anything trains
+    with ranks.joined():
+        return lead(lambda: run_here(study, progress or Silent(), Together())) if ranks.leads() else follow()
+
+
+def run_here(study: Study, progress: Progress, executor: Executor) -> Results:
+    """Runs a study as the one process that writes into its folder."""
     plan = planned(study)
     study.place.mkdir(parents=True, exist_ok=True)
     study.to_yaml(study.place / "study.yaml")
     store = Store(study.place, f"formers/{study.place.name}")
     with stopping() as stop:
-        rows = run_all(study, plan, store, progress or Silent(), stop, executor or InTurn())
+        rows = run_all(study, plan, store, progress, stop, executor)
     return publish(study, rows)
 
 

@@ -12,6 +12,7 @@ import torch
 from transformers import PrinterCallback, Trainer, TrainingArguments
 from transformers.utils.logging import disable_progress_bar
 
+from formers.lab import ranks
 from formers.lab.best import Best
 from formers.lab.environment import environment
 from formers.lab.job import Job
@@ -35,15 +36,18 @@ def train(job: Job, progress: Progress, stop: Stop) -> Row:
 
     A row with status `stopped` has left a checkpoint behind; every other row has removed it.
     """
-    facts: dict[str, Any] = {"environment": environment()}
+    facts: dict[str, Any] = {"environment": environment() | {"processes": str(ranks.size())}}
     try:
         measure(job, progress, stop, facts)
         status: Status = "finished" if facts["steps"] == job.budget.steps else "stopped"
         cause = "" if status == "finished" else f"after {facts['steps']} steps; its checkpoint is kept"
+    except ranks.LostRank:
+        raise
     except Exception as error:  # an arm that fails is a row, not the end of the study
         status, cause = status_of(error), cause_of(error)
-        note(job, error)
-    if status != "stopped":
+        if ranks.leads():
+            note(job, error)
+    if status != "stopped" and ranks.leads():
         shutil.rmtree(job.checkpoints, ignore_errors=True)
     return replace(job.row(), status=status, cause=cause, **facts)
 
@@ -60,11 +64,14 @@ def measure(job: Job, progress: Progress, stop: Stop, facts: dict[str, Any]) -> 
     watch = Watch(job, progress, stop)
     trainer = make_trainer(job, model, watch)
     try:
-        trainer.train(resume_from_checkpoint=last_checkpoint(job.checkpoints))
+        trainer.train(resume_from_checkpoint=ranks.agreed(last_checkpoint(job.checkpoints)))
+    except Exception as error:
+        ranks.failed_alike(error)
+        raise
     finally:
         facts |= progress_facts(job, trainer)
         facts["peak_bytes"] = peak_bytes() if can_measure_peak else None
-    if facts["steps"] < job.budget.steps:
+    if facts["steps"] < job.budget.steps or not ranks.leads():
         return
     facts |= judge(job, model, watch.best, facts["curve"])
     save(job, model)
@@ -93,7 +100,7 @@ def make_trainer(job: Job, model: PreTrainedModel, watch: Watch) -> Trainer:
     arguments = TrainingArguments(
         output_dir=str(job.checkpoints),
         max_steps=budget.steps,
-        per_device_train_batch_size=budget.batch_size,
+        per_device_train_batch_size=ranks.share(budget.batch_size),
         learning_rate=budget.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=round(budget.warmup * budget.steps),
@@ -109,12 +116,21 @@ def make_trainer(job: Job, model: PreTrainedModel, watch: Watch) -> Trainer:
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_pin_memory=torch.cuda.is_available(),
+        **across_ranks(),
     )
-    count = budget.steps * arguments.train_batch_size * arguments.world_size
-    data = job.study.task.build(job.seed, count)
+    data = job.study.task.build(job.seed, budget.steps * budget.batch_size)
     trainer = Trainer(model=model, args=arguments, train_dataset=data, callbacks=[watch])
     trainer.remove_callback(PrinterCallback)
     return trainer
+
+
+def across_ranks() -> dict[str, Any]:
+    """What the trainer has to be told where several ranks train together. Rank r of R takes the r-th R-th of each batch."""
+    if ranks.size() == 1:
+        return {}
+    on_cpu = not torch.cuda.is_available()
+    backend = {"use_cpu": True, "ddp_backend": "gloo"} if on_cpu else {"ddp_backend": "nccl"}
+    return backend | {"ddp_find_unused_parameters": False}  # every part trains all of its parameters: a law
 
 
 def progress_facts(job: Job, trainer: Trainer) -> dict[str, Any]:
@@ -122,7 +138,7 @@ def progress_facts(job: Job, trainer: Trainer) -> dict[str, Any]:
     points = curve(trainer.state.log_history)
     seconds = points[-1].seconds if points else 0.0
     steps = trainer.state.global_step
-    tokens = steps * trainer.args.train_batch_size * trainer.args.world_size * job.study.task.length
+    tokens = steps * job.budget.batch_size * job.study.task.length
     speed = tokens / seconds if seconds > 0 else 0.0
     return {"curve": points, "steps": steps, "train_seconds": seconds, "tokens_per_second": speed}
 

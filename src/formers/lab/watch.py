@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from formers.lab import ranks
 from formers.lab.best import Best
 from formers.lab.job import Job
 from formers.lab.progress import Progress
@@ -35,6 +36,8 @@ class Watch(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
     ) -> None:
+        if ranks.rank():  # each rank drops out other features; a resumed one goes on with the state in its checkpoint
+            torch.manual_seed(args.seed + ranks.rank())
         self.seconds = max((entry.get("seconds", 0.0) for entry in state.log_history), default=0.0)
 
     def on_step_begin(
@@ -50,14 +53,15 @@ class Watch(TrainerCallback):
         if evaluate:
             self.evaluate(given["model"], state)
         self.progress.step(self.job.label, state.global_step)
-        if self.stop.requested:  # the log entry carries the clock into the checkpoint
+        if ranks.anyone(self.stop.requested):  # the log entry carries the clock into the checkpoint
             control.should_log = control.should_save = control.should_training_stop = True
 
     def evaluate(self, model: Any, state: TrainerState) -> None:
-        values = self.job.study.task.evaluate(model, "validation").metrics
+        values = ranks.agreed(self.job.study.task.evaluate(model, "validation").metrics)
         check_finite(values, state.global_step)
         state.log_history.append({"step": state.global_step, "seconds": self.seconds, "values": values})
-        self.best.offer(model, state.global_step, values[self.best.metric.name])
+        if ranks.leads():
+            self.best.offer(model, state.global_step, values[self.best.metric.name])
         self.progress.measured(self.job.label, state.global_step, values)
 
     def on_log(

@@ -1,0 +1,101 @@
+"""Ranks: processes that train one model together, as `torchrun` starts them. Each holds the model and a share of every batch.
+
+In a program that was not started so there is one rank, and everything here costs nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import torch
+from torch import distributed
+
+PATIENCE = timedelta(days=1)  # one rank evaluates and saves while the others wait; torchrun notices when one has died
+MEETING = timedelta(seconds=60)  # how long a rank that failed waits for the others to fail, too
+
+T = TypeVar("T")
+
+
+class LostRank(RuntimeError):
+    """One of the processes that train a model together failed or was lost, and the others cannot go on without it."""
+
+
+def size() -> int:
+    """How many ranks there are."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def rank() -> int:
+    """Which of them this process is, from 0."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def leads() -> bool:
+    """Whether this is the rank that keeps rows, models and reports, and speaks."""
+    return rank() == 0
+
+
+def share(batch_size: int) -> int:
+    """How much of a batch each rank takes. Raises `ValueError` where it does not divide."""
+    if batch_size % size():
+        raise ValueError(f"batches of {batch_size} do not divide over {size()} processes; choose a multiple: --batch")
+    return batch_size // size()
+
+
+@contextmanager
+def joined() -> Iterator[None]:
+    """Connects the ranks while the block runs: NCCL between GPUs, gloo between CPUs."""
+    if size() == 1:
+        yield
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
+    try:
+        control()
+        yield
+    finally:
+        control.cache_clear()
+        distributed.destroy_process_group()
+
+
+@lru_cache(maxsize=1)
+def control() -> Any:
+    """A group beside the one that gradients travel on, for what ranks say to each other."""
+    return distributed.new_group(backend="gloo", timeout=PATIENCE)
+
+
+def agreed(value: T) -> T:
+    """The first rank's value, on every rank. All have to ask at the same point."""
+    if size() == 1:
+        return value
+    values = [value]
+    distributed.broadcast_object_list(values, src=0, group=control(), device=torch.device("cpu"))
+    return values[0]
+
+
+def anyone(flag: bool) -> bool:
+    """Whether the flag is up on any rank. All have to ask at the same point."""
+    if size() == 1:
+        return flag
+    flags = torch.tensor(int(flag))
+    distributed.all_reduce(flags, distributed.ReduceOp.MAX, group=control())
+    return bool(flags.item())
+
+
+def failed_alike(error: Exception) -> None:
+    """Returns when every rank has failed, as with an arm that no machine can train. Raises `LostRank` otherwise."""
+    if size() == 1:
+        return
+    try:
+        distributed.monitored_barrier(control(), timeout=MEETING)
+    except RuntimeError:
+        raise LostRank(
+            f"rank {rank()} of {size()} cannot go on: {type(error).__name__}: {error}\n"
+            "The last checkpoint is kept; the same command goes on from it."
+        ) from error
