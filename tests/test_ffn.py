@@ -6,6 +6,7 @@ from typing import get_args
 
 import pytest
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 from formers.ffn import ACTIVATIONS, Activation, Glu, Mlp
 from formers.testing import SITE, assert_same, tokens
@@ -51,6 +52,53 @@ def test_glu_has_the_parameters_of_an_mlp() -> None:
 def test_a_width_of_nothing_is_refused(part: Mlp | Glu) -> None:
     with pytest.raises(ValueError, match="expand must be positive"):
         part.build(SITE)
+
+
+@pytest.mark.parametrize("kind", [Mlp, Glu])
+@pytest.mark.parametrize("chunks", [2, 5, 1000])
+def test_in_chunks_it_is_the_same(kind: type[Mlp | Glu], chunks: int) -> None:
+    whole, pieces = (kind(chunks=n).build(SITE).double() for n in (1, chunks))
+    pieces.load_state_dict(whole.state_dict())
+    found = []
+    for module in (whole, pieces):
+        x = X.clone().requires_grad_()
+        y = module(x)
+        found.append([y, *torch.autograd.grad(y.square().sum(), [x, *module.parameters()])])
+    for want, got in zip(*found, strict=True):
+        assert_same(got, want, f"{chunks} chunks")
+    with torch.no_grad():
+        assert_same(pieces(X), found[0][0], "without gradients")
+        assert_same(pieces(X[0, 0]), whole(X[0, 0]), "a single token")
+        assert pieces(X[:, :0]).shape == X[:, :0].shape
+
+
+def peak(part: Mlp | Glu, training: bool) -> int:
+    """Most bytes held at once beyond the input, the parameters and their gradients."""
+    module, x = part.build(SITE), torch.randn(4, 1024, SITE.width, requires_grad=training)
+    run = lambda: module(x).sum().backward() if training else module(x)  # noqa: E731
+    with torch.set_grad_enabled(training):
+        run()
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+            run()
+    held = most = 0
+    for event in record.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            held += event.nbytes()
+            most = max(most, held)
+    return most
+
+
+@pytest.mark.parametrize("kind", [Mlp, Glu])
+@pytest.mark.parametrize("training", [True, False])
+def test_chunks_need_less_memory(kind: type[Mlp | Glu], training: bool) -> None:
+    whole, pieces = (peak(kind(expand=8, chunks=n), training) for n in (1, 16))
+    assert pieces < 0.5 * whole, f"16 chunks take {pieces / whole:.2f} of the memory"
+
+
+def test_no_chunks_are_refused() -> None:
+    for part in (Mlp(chunks=0), Glu(chunks=-1)):
+        with pytest.raises(ValueError, match="chunks must be at least 1"):
+            part.build(SITE)
 
 
 @pytest.mark.parametrize("activation", ["relu", "gelu", "silu"])

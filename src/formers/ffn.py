@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from formers.part import Part
 from formers.site import Site
@@ -42,6 +45,42 @@ def activate(name: str, x: Tensor, source: nn.Linear) -> Tensor:
     return IN_PLACE[name](x) if unseen and name in IN_PLACE else ACTIVATIONS[name](x)
 
 
+class InPieces(nn.Module):
+    """`think`, which takes each token on its own, for some tokens at a time, so that its hidden layer is never there whole.
+
+    Where gradients are wanted a piece keeps its input alone and is computed again in the backward pass, with the weights
+    that this pass has, which `torch.func.functional_call` may have lent; compilers decide that for themselves.
+    """
+
+    chunks: int
+
+    def think(self, x: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.chunks == 1:
+            return self.think(x)
+        pieces = x.reshape(-1, x.shape[-1]).chunk(self.chunks)
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            call, weights = Thinking(self), {f"of.{name}": weight for name, weight in self.named_parameters()}
+            again = partial(checkpoint, functional_call, call, use_reentrant=False, preserve_rng_state=False)
+            done = [again(weights, (piece,)) for piece in pieces]
+        else:
+            done = [self.think(piece) for piece in pieces]
+        return torch.cat(done).view_as(x)
+
+
+class Thinking(nn.Module):
+    """Calls `think` of a module."""
+
+    def __init__(self, of: InPieces):
+        super().__init__()
+        self.of = of
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.of.think(x)
+
+
 class Ffn(Part):
     """What each token does on its own between two mixings: (…, D) → (…, D)."""
 
@@ -58,9 +97,11 @@ class Mlp(Ffn):
     "The non-linearity."
     bias: bool = True
     "Whether both projections have one."
+    chunks: int = 1
+    "In how many pieces the tokens go through: the hidden layer takes 1/chunks of the memory, training one more forward pass."
 
     def build(self, site: Site) -> nn.Module:
-        return MlpModule(site.width, hidden_width(self, site), self.activation, self.bias)
+        return MlpModule(site.width, hidden_width(self, site), self)
 
 
 class Glu(Ffn):
@@ -72,35 +113,39 @@ class Glu(Ffn):
     "The gate's non-linearity."
     bias: bool = False
     "Whether the projections have one."
+    chunks: int = 1
+    "In how many pieces the tokens go through: the hidden layer takes 1/chunks of the memory, training one more forward pass."
 
     def build(self, site: Site) -> nn.Module:
-        return GluModule(site.width, hidden_width(self, site), self.activation, self.bias)
+        return GluModule(site.width, hidden_width(self, site), self)
 
 
 def hidden_width(part: Mlp | Glu, site: Site) -> int:
     if part.expand <= 0:
         raise ValueError(f"{part}: expand must be positive")
+    if part.chunks < 1:
+        raise ValueError(f"{part}: chunks must be at least 1")
     return max(1, round(part.expand * site.width))
 
 
-class MlpModule(nn.Module):
-    def __init__(self, width: int, hidden: int, activation: str, bias: bool):
+class MlpModule(InPieces):
+    def __init__(self, width: int, hidden: int, part: Mlp):
         super().__init__()
-        self.up_proj = nn.Linear(width, hidden, bias=bias)
-        self.down_proj = nn.Linear(hidden, width, bias=bias)
-        self.activation = activation
+        self.up_proj = nn.Linear(width, hidden, bias=part.bias)
+        self.down_proj = nn.Linear(hidden, width, bias=part.bias)
+        self.activation, self.chunks = part.activation, part.chunks
 
-    def forward(self, x: Tensor) -> Tensor:
+    def think(self, x: Tensor) -> Tensor:
         return self.down_proj(activate(self.activation, self.up_proj(x), self.up_proj))
 
 
-class GluModule(nn.Module):
-    def __init__(self, width: int, hidden: int, activation: str, bias: bool):
+class GluModule(InPieces):
+    def __init__(self, width: int, hidden: int, part: Glu):
         super().__init__()
-        self.gate_proj = nn.Linear(width, hidden, bias=bias)
-        self.up_proj = nn.Linear(width, hidden, bias=bias)
-        self.down_proj = nn.Linear(hidden, width, bias=bias)
-        self.activation = activation
+        self.gate_proj = nn.Linear(width, hidden, bias=part.bias)
+        self.up_proj = nn.Linear(width, hidden, bias=part.bias)
+        self.down_proj = nn.Linear(hidden, width, bias=part.bias)
+        self.activation, self.chunks = part.activation, part.chunks
 
-    def forward(self, x: Tensor) -> Tensor:
+    def think(self, x: Tensor) -> Tensor:
         return self.down_proj(activate(self.activation, self.gate_proj(x), self.gate_proj) * self.up_proj(x))

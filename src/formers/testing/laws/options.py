@@ -97,14 +97,15 @@ def fingerprint(make: Callable[[], Part], site: Site) -> str:
 
 @torch.no_grad()
 def shown(part: Part, causal: bool, site: Site) -> str:
-    """A hash of parameters, outputs at near and far positions, state, and initial weights."""
+    """A hash of parameters, of what is called in turn, outputs at near and far positions, state, and initial weights."""
     module = build(part, causal=causal, site=site)
     digest = hashlib.sha256()
     x = tokens(width=site.width)
     near = torch.arange(LENGTH).unsqueeze(0)
     for name, tensor in module.state_dict().items():
         add(digest, name, tensor)
-    y, state = module(x)
+    calls, (y, state) = watched(module, x)
+    digest.update(" ".join(calls).encode())
     add(digest, "output", y)
     add(digest, "bytes", torch.tensor(0 if state is None else state.nbytes))
     add(digest, "far", attempt(lambda: module(x, positions_bl=near + site.context_length)[0]))
@@ -117,6 +118,19 @@ def shown(part: Part, causal: bool, site: Site) -> str:
     for name, tensor in module.state_dict().items():
         add(digest, name, tensor)
     return digest.hexdigest()
+
+
+def watched(module: nn.Module, x: Tensor) -> tuple[list[str], Any]:
+    """The names of the submodules in the order in which they are called, and the result."""
+    calls: list[str] = []
+    hooks = [
+        child.register_forward_hook(lambda *_, name=name: calls.append(name)) for name, child in module.named_modules()
+    ]
+    try:
+        return calls, module(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def alone(part: Position, site: Site, x_bld: Tensor, positions_bl: Tensor) -> Tensor:
