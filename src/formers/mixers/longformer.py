@@ -25,9 +25,10 @@ class Longformer(Mixer):
 
     can = ABILITIES
     window: tuple[int, ...] = (32,)
-    "Tokens to each side (causal: back, its own included), from the lowest layers to the highest."
+    """Tokens to each side (causal: back, its own included): one number, or several for as many groups of layers, the lowest
+    first, so [8, 32] for the lower and the upper half. `examples/staged_longformer.py` doubles them phase by phase."""
     dilation: tuple[int, ...] = (1,)
-    "Dilation of the window, for the heads in turn. The paper dilates two heads of the higher layers."
+    "Dilation of the window, for the heads in turn. The paper dilates two heads of the highest layers: give a list of mixers for that."
     tokens: tuple[int, ...] = (0,)
     "Which tokens are global, counted without padding."
     bias: bool = False
