@@ -60,6 +60,9 @@ def test_costs_that_are_known(small: Small) -> None:
     assert found["softmax", "forward", length].flops == projections + 4 * length * length * width
     assert found["softmax", "training", length].flops == 3 * (projections + 4 * length * length * width)
     assert found["sdpa", "step", length].flops == 4 * length * width
+    assert (
+        found["softmax", "step", length].peak_bytes or 0
+    ) < 4 * 2 * length * width * 4  # the cache is written on, not copied
     keys_and_values, seen = 2 * length * width * 4, 8
     assert found["softmax", "step", length].state_bytes == keys_and_values + seen
 

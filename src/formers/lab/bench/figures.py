@@ -28,19 +28,25 @@ MANY = 7
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figure:
-    """One phase: its plots, and a table of the largest size.
+class FigureLine:
+    """One subject in the table: how it is told apart, its name, and the texts of its cells."""
 
-    Attributes:
-        columns, lines: headings, and for each subject its name and the texts of its cells.
-    """
+    look: Look
+    subject: str
+    cells: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One phase: its plots, and a table of the largest size."""
 
     phase: str
     title: str
     meaning: str
     charts: tuple[Chart, ...]
     columns: tuple[str, ...]
-    lines: tuple[tuple[str, tuple[str, ...]], ...]
+    lines: tuple[FigureLine, ...]
+    axis: str
     size: int
 
 
@@ -70,7 +76,11 @@ def figure(summary: Summary, phase: str, look: Mapping[str, Look]) -> Figure:
         meaning=MEANINGS[phase],
         charts=tuple(chart for chart in drawn if chart is not None),
         columns=columns(summary, phase),
-        lines=tuple((line.subject, cells(line, summary)) for line in lines),
+        lines=tuple(
+            FigureLine(look=look.get(line.subject, PLAIN), subject=line.subject, cells=cells(line, summary))
+            for line in lines
+        ),
+        axis=summary.bench.axis,
         size=summary.largest(phase),
     )
 

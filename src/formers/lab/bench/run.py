@@ -118,6 +118,7 @@ class Measuring:
             ready = subject.prepare(phase, sizes, causal, device)
             ready.call.once()
             took = seconds(ready.call.once, device)
+            ready.call.set_up()
             peak = peak_bytes(ready.call.run, device)
         except Exception as error:  # an out-of-memory, or whatever else: a row, and the bench goes on
             cell.fail(subject.name, error)

@@ -18,6 +18,7 @@ from formers.lab.bench.timing import Call
 from formers.lab.choices import value_text
 from formers.mixers import Mixer
 from formers.part import Unsupported
+from formers.site import Site
 from formers.testing import broken_laws
 
 SDPA = "sdpa"
@@ -64,8 +65,7 @@ class PartSubject:
             self.part.build(sizes.site(causal))
         except Unsupported as error:
             return "unsupported", str(error)
-        small = Sizes(length=128, width=8 * sizes.heads, heads=sizes.heads, batch=1)
-        broken = broken_laws(self.part, site=small.site(causal=False))
+        broken = broken_laws(self.part, site=law_site(sizes.heads))
         return ("refused", "; ".join(f"{law}: {how}" for law, how in broken.items())) if broken else None
 
     def lacks(self, phase: Phase, causal: bool) -> str:
@@ -78,6 +78,12 @@ class PartSubject:
 
     def flops(self, phase: Phase, sizes: Sizes, causal: bool) -> int:
         return counting.flops(lambda: self.part.build(sizes.site(causal)), phase, sizes)
+
+
+def law_site(heads: int) -> Site:
+    """Where laws are tried: small, with a multiple of the heads, at least four: some options tell heads apart."""
+    heads *= -(-4 // heads)
+    return Site(width=8 * heads, heads=heads, causal=False, context_length=128)
 
 
 class PeerSubject:

@@ -20,10 +20,15 @@ def terminal(summary: Summary) -> Iterator[RenderableType]:
     """What to print, piece by piece. Names are shown as they are, never read as markup."""
     for phase in summary.lines:
         yield phase_table(summary, phase)
+    stopped = [row for row in summary.bench.unmeasured if row.status == "stopped"]
     for row in summary.bench.unmeasured:
+        if row.status == "stopped":
+            continue
         yield Text(
             visible(f"not timed: {row.subject} ({place_text(row)}): {status_text(row)}: {row.cause}"), style="dim"
         )
+    if stopped:
+        yield Text(f"not timed: {len(stopped)} more, stopped before their first round", style="dim")
     for sentence in headline(summary):
         yield Text(visible(sentence))
 

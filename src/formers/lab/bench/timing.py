@@ -30,10 +30,14 @@ class Call:
     prepare: Callable[[], Any] | None = None
     repeats: int = 1
 
-    def once(self) -> None:
-        """A run that nobody times."""
+    def set_up(self) -> None:
+        """What a run needs before it."""
         if self.prepare is not None:
             self.prepare()
+
+    def once(self) -> None:
+        """A run that nobody times."""
+        self.set_up()
         self.run()
 
 
@@ -60,8 +64,7 @@ class Turns:
         call = self.calls[name]
         if self.last[name] < self.short:
             call.once()
-        if call.prepare is not None:
-            call.prepare()
+        call.set_up()
         self.last[name] = seconds(call.run, self.device)
         return self.last[name] / call.repeats
 

@@ -82,7 +82,7 @@ def fastest(summary: Summary, phase: str) -> list[str]:
     """Who is ahead at the largest size. Kernels have no projections and do not take part."""
     axis, largest = summary.bench.axis, summary.largest(phase)
     lines = [line for line in summary.lines[phase] if line.kind != "kernel" and line.last.row.size(axis) == largest]
-    if not lines:
+    if len(lines) < 2:
         return []
     best = min(lines, key=lambda line: line.last.time.median)
     what = TITLES[phase].lower()
