@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from formers.lab.row import Results, Row
 from formers.lab.study import Study
+
+if TYPE_CHECKING:
+    from formers.lab.bench.figures import Figure
 
 HTML, JSON = "report.html", "report.json"
 
@@ -31,8 +35,17 @@ def publish(study: Study, rows: tuple[Row, ...]) -> Results:
 
     found = results(study, rows)
     dump(found, study.place / JSON)
-    write_html(found, study.place / HTML)
+    write_html(found, study.place / HTML, scaling(study.place))
     return found
+
+
+def scaling(folder: Path) -> tuple[Figure, ...]:
+    """The plots of the bench that `formers bench --out <folder>` has left in a study's folder; none without one."""
+    from formers.lab.bench.export import JSON as BENCH
+    from formers.lab.bench.export import load
+    from formers.lab.bench.figures import scaling_figures
+
+    return scaling_figures(load(folder / BENCH)) if (folder / BENCH).is_file() else ()
 
 
 def report_path(study: Study) -> Path:

@@ -5,14 +5,21 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
+import pytest
 from rich.console import Console
 
+from formers.lab.bench.export import dump
 from formers.lab.bench.figures import scaling_figures
 from formers.lab.bench.html import render_html
 from formers.lab.bench.record import Bench, Row
 from formers.lab.bench.summary import summarize
 from formers.lab.bench.terminal import terminal
+from formers.lab.publish import scaling
+from formers.lab.report import render_html as render_study
+from formers.lab.row import Metric, Results
+from formers.lab.row import Row as StudyRow
 
 from .conftest import made_up
 
@@ -95,6 +102,21 @@ def test_values_that_are_close_together_or_equal_have_marks_too() -> None:
     alike = replace(bench, rows=tuple(replace(row, peak_bytes=4000) for row in bench.rows))
     [figure] = scaling_figures(alike)
     assert [len(chart.y_ticks) > 2 for chart in figure.charts] == [True, True]
+
+
+def test_a_study_shows_the_bench_in_its_folder(crossing: Bench, tmp_path: Path) -> None:
+    rows = (StudyRow(arm="softmax", seed=0, status="finished", metrics={"loss": 1.0}),)
+    metric = Metric(name="loss", label="loss", unit="", lower_is_better=True)
+    results = Results(title="a study", description="", metric=metric, rows=rows)
+    without = render_study(results, scaling(tmp_path))
+    dump(crossing, tmp_path / "bench.json")
+    shown = render_study(results, scaling(tmp_path))
+    assert "Cost against length" not in without
+    for words in ("Cost against length", "Forward", "from 700 (700–700)", 'class="chart scaling"'):
+        assert words in shown
+    (tmp_path / "bench.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"bench.json: this is not a bench"):
+        scaling(tmp_path)
 
 
 def test_the_summary_knows_growth_and_share(crossing: Bench) -> None:

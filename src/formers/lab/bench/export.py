@@ -37,8 +37,11 @@ def from_json(text: str) -> Bench:
 
 
 def load(path: Path) -> Bench:
-    """Reads what `dump` wrote."""
-    return from_json(Path(path).read_text(encoding="utf-8"))
+    """Reads what `dump` wrote. Raises `ValueError` with the path for a file that is something else."""
+    try:
+        return from_json(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; move it away, or measure again with formers bench") from None
 
 
 def dump(bench: Bench, path: Path) -> Path:

@@ -6,9 +6,10 @@ import base64
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -23,6 +24,9 @@ from formers.lab.report.slices import slices
 from formers.lab.report.summary import Summary, problem, summarize
 from formers.lab.row import Results, Row
 
+if TYPE_CHECKING:
+    from formers.lab.bench.figures import Figure
+
 STRIP = 110
 "Width of the small pictures in the ranking, in pixels."
 _SAMPLES, _SAMPLE = 3, 1500
@@ -31,14 +35,17 @@ _STEPS = 8
 "Steps in the table of the learning curves."
 
 
-def write_html(results: Results, path: Path) -> Path:
+def write_html(results: Results, path: Path, scaling: Sequence[Figure] = ()) -> Path:
     """Write the report of `results` to `path`, all of it or nothing, and return `path`."""
-    return write_atomically(path, render_html(results))
+    return write_atomically(path, render_html(results, scaling))
 
 
-def render_html(results: Results) -> str:
-    """The report of `results` as one page that asks for nothing else, and that says the same for the same results."""
-    return render("template.html.jinja", _contents(summarize(results)))
+def render_html(results: Results, scaling: Sequence[Figure] = ()) -> str:
+    """The report of `results` as one page that asks for nothing else, and that says the same for the same results.
+
+    `scaling`: what `formers.lab.bench.figures.scaling_figures` draws of a bench of the same parts.
+    """
+    return render("template.html.jinja", {**_contents(summarize(results)), "scaling_figures": scaling})
 
 
 def render(template: str, contents: Mapping[str, object]) -> str:
