@@ -19,11 +19,16 @@ class Lsh(Mixer):
     h(x) = argmax [xR; −xR] with random R, drawn anew in each training pass and fixed in eval; in each of several rounds,
     tokens meet nearby ones in their bucket (`bucketed_attention` says which: in a causal model the `chunk` tokens before,
     so that no later token changes who meets whom). A token attends to itself only where it meets no other. More than 32
-    buckets are a product of two hashes. O(rounds·L·(log L + chunk·K)). Causal models do not stream: each step starts anew.
+    buckets are a product of two hashes. O(rounds·L·(log L + chunk·K)). Causal models do not stream: each step starts anew,
+    as the tokens that the next one may meet, the last `chunk` of every bucket, are as a rule all there were.
     Source: Kitaev et al. 2020 (Reformer), arXiv:2001.04451.
     """
 
     can = frozenset({"causal", "bidirectional", "padding", "qk_position"})
+    instead = {  # noqa: RUF012
+        "streaming": "the tokens that a later one may meet, the last of every bucket in every round, are as a rule all there "
+        "were, so that a state would save nothing. Generate without a cache, or use linear(), performer() or sparse()"
+    }
     rounds: int = 4
     "Independent hashes; each brings the result closer to that of full attention."
     chunk: int = 64

@@ -35,7 +35,14 @@ class Mixer(Part):
     def build(self, site: Site) -> MixerModule:
         """The module for this site. Raises `Unsupported` where the part cannot do what the site asks."""
         self.check_site(site)
-        return self.module(site)
+        module = self.module(site)
+        module.refusal = "" if "streaming" in self.can else self.no_state()
+        return module
+
+    def no_state(self) -> str:
+        """What is said where a state is given to, or asked of, a mixer that does not stream."""
+        why = self.instead.get("streaming", "")
+        return f"{self} has no streaming state{f': {why}' if why else ''}"
 
     def module(self, site: Site) -> MixerModule:
         """Makes the module; the site has been checked. Every mixer overrides this."""
@@ -71,6 +78,9 @@ class MixerModule(nn.Module):
         y (B, L, D), and the state after the last token (None where the mixer keeps none, as bidirectional ones).
     """
 
+    refusal: str = ""
+    "Why no state is taken; empty where one is."
+
     def __init__(self, site: Site):
         super().__init__()
         self.causal = site.causal
@@ -92,6 +102,8 @@ class MixerModule(nn.Module):
         """What every mixer begins with: silences padding, finds the positions, applies one that acts on the layer."""
         if state is not None and not self.causal:
             raise ValueError("a bidirectional mixer takes no state: tokens still to come would change its outputs")
+        if state is not None and self.refusal:
+            raise Unsupported(self.refusal)
         if mask_bl is not None:
             x_bld = x_bld.masked_fill(~mask_bl.unsqueeze(-1), 0)  # whatever padding holds, NaN too, it is gone here
         if positions_bl is None:

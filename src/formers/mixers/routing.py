@@ -32,11 +32,16 @@ class Routing(Mixer):
     depends on how near later ones come. A causal site raises unless `leaks` says that this is understood; keys
     equal queries there, and a token sees itself only where it meets no other.
 
-    The local heads see the `window` tokens before (bidirectional: their chunk of `window` and the one before). No streaming.
+    The local heads see the `window` tokens before (bidirectional: their chunk of `window` and the one before). No streaming:
+    the tokens that the next one may meet, the last `window` of every cluster, are as a rule all there were.
     Source: Roy et al. 2021, arXiv:2003.05997.
     """
 
     can = frozenset({"causal", "bidirectional", "padding", "qk_position"})
+    instead = {  # noqa: RUF012
+        "streaming": "the tokens that a later one may meet, the last of every cluster, are as a rule all there were, so that "
+        "a state would save nothing. Generate without a cache, or use linear(), performer() or sparse()"
+    }
     clusters: int | None = None
     "√context_length unless given."
     window: int | None = None

@@ -168,9 +168,10 @@ class Transformer(FormersModel):
         wanted = past is not None or (self.config.use_cache and not self.training if use_cache is None else use_cache)
         if not wanted or not self.streaming:
             if past is not None:
-                raise Unsupported(
-                    f"{self.config.choices()['mixer']} has no streaming state here; call without past_key_values"
-                )
+                mixers = [self.config.mixer_at(layer) for layer in range(self.config.depth)]
+                silent = [mixer for mixer in mixers if "streaming" not in mixer.can]
+                why = silent[0].no_state() if silent else "a bidirectional model has no streaming state"
+                raise Unsupported(f"{why}; call without past_key_values")
             return None
         return past if past is not None else Stream([])
 
