@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
 from typing import Any
 
@@ -13,22 +14,32 @@ _HOMES = {
     "formers.tasks.shakespeare": ("Shakespeare",),
     "formers.tasks.sort": ("Sort",),
     "formers.tasks.recall": ("Recall",),
+    "formers.tasks.listops": ("Listops",),
     "formers.tasks.reviews": ("Reviews",),
+    "formers.tasks.glue": ("Glue",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+SHORT = re.compile(r"(?P<suite>\w+)/(?P<task>\w+)(?P<options>\(.*\))?$", re.DOTALL)
+"""A task of a suite, as in `glue/cola`."""
 __all__ = sorted([*_HOME_OF, "TASKS", "parse"])
 
 
 def __getattr__(name: str) -> Any:
     # Lazy, so that reading a report needs no torch.
     if name == "TASKS":
-        return tuple(__getattr__(name) for name in ("Shakespeare", "Sort", "Recall", "Reviews"))
+        return tuple(__getattr__(name) for name in ("Shakespeare", "Sort", "Recall", "Listops", "Reviews", "Glue"))
     if name not in _HOME_OF:
         raise AttributeError(f"module 'formers.tasks' has no attribute {name!r}; it has {', '.join(__all__)}")
     return getattr(import_module(_HOME_OF[name]), name)
 
 
 def parse(text: str) -> Any:
-    """The task that a text like `sort(length=16)` means, once every task of the library is known."""
+    """The task that a text like `sort(length=16)` or `glue/cola(length=32)` means, once every task of the library is known."""
     kinds = __getattr__("TASKS")
-    return kinds[0].axis.parse(text)
+    return kinds[0].axis.parse(SHORT.sub(spelt_out, text.strip()))
+
+
+def spelt_out(short: re.Match[str]) -> str:
+    """`glue/cola(length=32)` → `glue(task='cola',length=32)`."""
+    options = (short["options"] or "()")[1:]
+    return f"{short['suite']}(task={short['task']!r},{options}"

@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 from formers.tasks.answers import answers
 from formers.tasks.evaluation import Evaluation, Split
 from formers.tasks.metric import Metric
+from formers.tasks.padding import padded
 from formers.tasks.records import Record
 from formers.tasks.sources import stamp
 from formers.tasks.splits import Side
@@ -199,13 +200,6 @@ def vocabulary_of(task: _TextClassification, train: Sequence[Record]) -> Vocabul
     if task.vocabulary is not None:
         return Words.load(Path(task.vocabulary).expanduser())
     return Words.learn((text for record in train for text in record.texts), task.vocab)
-
-
-def padded(ids: Tensor, length: int) -> Example:
-    """Tokens and their mask, (L,) each: 0 and masked after the end."""
-    input_ids, mask = torch.zeros(2, length, dtype=torch.long)
-    input_ids[: len(ids)], mask[: len(ids)] = ids, 1
-    return {"input_ids": input_ids, "attention_mask": mask}
 
 
 def shortened(text: str) -> str:

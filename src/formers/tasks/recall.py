@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from functools import partial
+from functools import lru_cache, partial
 from itertools import chain
 from typing import TYPE_CHECKING, ClassVar
 
@@ -122,9 +122,7 @@ class Recall(Task):
 
     def held_out(self, split: Split, pairs: int) -> tuple[Tensor, Tensor]:
         """The sequences of a split with this number of pairs, and their labels, (EACH, L) each; the same for every seed."""
-        made = Generated(partial(self.example, side=split, pairs=pairs), f"recall/{split}/{pairs}", EACH)
-        examples = [made[i] for i in range(EACH)]
-        return torch.stack([e["input_ids"] for e in examples]), torch.stack([e["labels"] for e in examples])
+        return drawn(self, split, pairs)
 
     def evaluate(self, model: PreTrainedModel, split: Split = "validation") -> Evaluation:
         """`accuracy`, the mean over sequences of the share of keys answered rightly; a slice for each number of pairs."""
@@ -169,3 +167,10 @@ class Recall(Task):
     def data_hash(self) -> str:
         first = self.build(0, 8)
         return digest([self, *(first[i]["input_ids"].tolist() for i in range(8))])
+
+
+@lru_cache(maxsize=16)
+def drawn(task: Recall, split: Split, pairs: int) -> tuple[Tensor, Tensor]:
+    made = Generated(partial(task.example, side=split, pairs=pairs), f"recall/{split}/{pairs}", EACH)
+    examples = [made[i] for i in range(EACH)]
+    return torch.stack([e["input_ids"] for e in examples]), torch.stack([e["labels"] for e in examples])
