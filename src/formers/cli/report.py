@@ -35,7 +35,7 @@ def report(
         the same as data, and in the browser
     """
     from formers.lab.merge import merged
-    from formers.lab.publish import HTML
+    from formers.lab.publish import HTML, scaling
     from formers.lab.rebuild import rebuilt
     from formers.lab.report import dump, terminal_table, to_csv, to_markdown, write_html
     from formers.lab.report.export import write_atomically
@@ -45,7 +45,8 @@ def report(
     place = html or (next(iter(studies.values())) / HTML if len(studies) == 1 else Path(HTML))
     console = Console()
     (console if console.is_terminal else Console(width=WIDE)).print(terminal_table(results))
-    print_path("report", write_html(results, place).resolve())
+    figures = next((found for folder in studies.values() if (found := scaling(folder))), ())
+    print_path("report", write_html(results, place, figures).resolve())
     if csv:
         print_path("csv", write_atomically(csv, to_csv(results)).resolve())
     if json:

@@ -220,3 +220,11 @@ def test_a_page_that_cannot_be_made_leaves_no_file(tmp_path: Path, study: Study)
     with pytest.raises(TypeError):
         write_html(replace(study(1), references={"bigram": "not a number"}), tmp_path / "report.html")  # type: ignore[dict-item]
     assert not list(tmp_path.iterdir())
+
+
+def test_runs_that_shared_a_machine_are_said_to(study: Study) -> None:
+    results = study(1)
+    assert "shared their machine" not in render_html(results)
+    first = replace(results.rows[0], environment={**results.rows[0].environment, "jobs": "2"})
+    shared = replace(results, rows=(first, *results.rows[1:]))
+    assert "1 of 7 runs shared their machine with others (jobs: 2)" in render_html(shared)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from formers.lab.report.matching import warning
-from formers.lab.report.numerals import decimals, fixed
+from formers.lab.report.numerals import fixed
 from formers.lab.report.student import Estimate
 from formers.lab.report.summary import Arm, Summary
 
@@ -41,7 +41,7 @@ def over_items(summary: Summary) -> bool:
 
 def places(summary: Summary) -> int:
     """Digits after the point with which the whole report writes the ranking metric."""
-    return decimals(arm.metric.mean for arm in summary.ranked if arm.metric)
+    return summary.digits
 
 
 def estimate_text(value: Estimate | None, digits: int, sign: bool = False) -> str:

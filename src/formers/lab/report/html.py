@@ -105,6 +105,7 @@ def _contents(summary: Summary) -> dict[str, object]:
         "unequal": matching.unequal,
         "over_seeds": any(arm.metric and arm.metric.half_width is not None for arm in summary.ranked),
         "over_items": over_items(summary),
+        "contention": contention(summary),
         "samples": samples(summary, look),
         "failures": failures(summary),
         "metric_names": list(dict.fromkeys(name for row in summary.results.rows for name in row.metrics)),
@@ -170,6 +171,18 @@ def samples(summary: Summary, look: Mapping[str, Look]) -> dict[str, list[str]]:
 
 def _shortened(text: str) -> str:
     return text if len(text) <= _SAMPLE else f"{text[:_SAMPLE]}… ({len(text)} characters in all)"
+
+
+def contention(summary: Summary) -> str:
+    """A sentence where runs shared a machine; empty where each had it for itself."""
+    shared = [row for row in summary.results.rows if row.environment.get("jobs", "1") != "1"]
+    if not shared:
+        return ""
+    jobs = ", ".join(sorted({row.environment["jobs"] for row in shared}))
+    return (
+        f"{len(shared)} of {len(summary.results.rows)} runs shared their machine with others (jobs: {jobs}), so their training "
+        "times and tokens/s depend on their neighbours: compare them with care."
+    )
 
 
 def environment_of(summary: Summary) -> dict[str, list[tuple[str, int]]]:

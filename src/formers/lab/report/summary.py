@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import fmean
 
 import numpy as np
 
 from formers.lab.report.costs import COSTS, TRADED_COSTS, Cost
+from formers.lab.report.numerals import decimals
 from formers.lab.report.student import Estimate, estimate, estimate_over_items
 from formers.lab.row import Metric, Results, Row
 
@@ -67,7 +69,12 @@ class Summary:
         """The metric that ranks."""
         return self.results.metric
 
-    @property
+    @cached_property
+    def digits(self) -> int:
+        """After the point, with which the whole report writes the ranking metric."""
+        return decimals(arm.metric.mean for arm in self.ranked if arm.metric)
+
+    @cached_property
     def ranked(self) -> tuple[Arm, ...]:
         """The arms with a result, best first."""
         return tuple(arm for arm in self.arms if arm.rank is not None)
