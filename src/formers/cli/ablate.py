@@ -40,6 +40,8 @@ def ablate(
     heads: options.Heads = None,
     folder: options.Folder = None,
     jobs: options.Jobs = 1,
+    ray: options.Ray = None,
+    cores: options.Cores = 1,
 ) -> None:
     """Compare parts: train one model per choice, all with the same budget and data, and report what each one costs.
 
@@ -56,6 +58,8 @@ def ablate(
         the same number of parameters for all: feed-forwards are widened or narrowed
     formers ablate study.yaml
         a study from a file; every study leaves one in its folder
+    formers ablate shakespeare --jobs 4
+        four arms at a time on this machine; for clusters and several processes to a model see docs/scaling.md
 
     Stop with Ctrl-C; the same command goes on where it stopped, and what is finished is not trained again.
     """
@@ -71,7 +75,9 @@ def ablate(
         changes["match"] = match
     if seeds is not None:
         changes["seeds"] = options.read_seeds(seeds)
-    run_and_show(replace(start, **changes, folder=folder or named(start, task)), options.read_executor(jobs))
+    run_and_show(
+        replace(start, **changes, folder=folder or named(start, task)), options.read_executor(jobs, ray, cores)
+    )
 
 
 def starting_study(task: str, length: int | None, folder: Path | None) -> Study:

@@ -34,6 +34,11 @@ Folder = Annotated[
 Jobs = Annotated[
     int, typer.Option(help="Arms trained side by side, each with its share of the cores or a GPU of its own.")
 ]
+Ray = Annotated[
+    str | None,
+    typer.Option(help="Train arms on a Ray cluster: its address, 'auto', or 'local' for one on this machine."),
+]
+Cores = Annotated[int, typer.Option(help="With --ray: cores that each arm is given.")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,11 +75,18 @@ def read_choices(texts: list[str]) -> dict[str, Any]:
     return parse_choices(", ".join(texts)) if texts else {}
 
 
-def read_executor(jobs: int) -> Executor | None:
+def read_executor(jobs: int, ray: str | None, cores: int) -> Executor | None:
     """Where arms train, if not in this process."""
+    from formers.lab.cluster import Cluster
     from formers.lab.processes import Processes
 
-    return None if jobs == 1 else Processes(jobs)
+    if ray is None:
+        return None if jobs == 1 else Processes(jobs)
+    if jobs != 1:
+        raise ValueError(
+            "--jobs is for this machine; with --ray, the cluster runs as many arms as its cores or GPUs allow"
+        )
+    return Cluster(ray, cores)
 
 
 def read_seeds(text: str) -> tuple[int, ...]:

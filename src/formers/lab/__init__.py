@@ -8,6 +8,7 @@ from typing import Any
 _HOMES = {
     "formers.lab.arm": ("Arm", "vary"),
     "formers.lab.budget": ("Budget",),
+    "formers.lab.cluster": ("Cluster",),
     "formers.lab.processes": ("Processes",),
     "formers.lab.row": ("Metric", "Point", "Results", "Row"),
     "formers.lab.store": ("Store",),
