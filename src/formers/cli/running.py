@@ -16,15 +16,19 @@ WIDE = 140  # columns of a table that nobody sees on a screen
 
 
 def run_and_show(study: Study, executor: Executor | None = None) -> None:
-    """Runs a study (one arm after the other, or as the executor does), prints its table and the path of its report. Exits with 1 where no arm finished."""
+    """Runs a study, prints its table and the path of its report. Exits with 1 where no arm finished.
+
+    Arms train one after the other, or where the executor says.
+    """
     from formers.lab.progress import Bars, Lines
     from formers.lab.publish import report_path
     from formers.lab.ranks import leads
     from formers.lab.report import terminal_table
     from formers.lab.study_run import run
 
-    console = Console(quiet=not leads())  # of processes that train together, one speaks
-    console = console if console.is_terminal else Console(width=WIDE)
+    quiet = not leads()  # of processes that train together, one speaks
+    console = Console(quiet=quiet)
+    console = console if console.is_terminal else Console(width=WIDE, quiet=quiet)
     say = nullcontext(Lines(console)) if not console.is_terminal else Bars(console)
     with say as progress:
         results = run(study, progress, executor)
