@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -164,8 +163,8 @@ def test_the_curve_is_the_mean_over_seeds_where_all_of_them_are(study: Study) ->
 def test_times_measured_side_by_side_are_said_to_be(environment: dict[str, str]) -> None:
     def words(facts: dict[str, str]) -> str:
         some = results({"a": [1.0], "b": [2.0]})
-        rows = tuple(dataclasses.replace(row, environment=facts) for row in some.rows)
-        return " ".join(headline(summarize(dataclasses.replace(some, rows=rows))))
+        rows = tuple(replace(row, environment=facts) for row in some.rows)
+        return " ".join(headline(summarize(replace(some, rows=rows))))
 
     assert "side by side" in words(environment)
     assert "side by side" not in words({"jobs": "1"})
