@@ -228,3 +228,6 @@ def test_runs_that_shared_a_machine_are_said_to(study: Study) -> None:
     first = replace(results.rows[0], environment={**results.rows[0].environment, "jobs": "2"})
     shared = replace(results, rows=(first, *results.rows[1:]))
     assert "1 of 7 runs shared their machine with others (jobs: 2)" in render_html(shared)
+    second = replace(results.rows[1], environment={"cluster": "ray 2.60.0"})
+    spread = replace(shared, rows=(first, second, *results.rows[2:]))
+    assert "2 of 7 runs shared their machine with others (jobs: 2, ray 2.60.0)" in render_html(spread)

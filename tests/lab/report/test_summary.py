@@ -157,14 +157,3 @@ def test_the_curve_is_the_mean_over_seeds_where_all_of_them_are(study: Study) ->
     last = [row.curve[-1].values["val_loss"] for row in arm.rows]
     assert arm.curve[-1].step == 400
     assert arm.curve[-1].value == pytest.approx(sum(last) / 3)
-
-
-@pytest.mark.parametrize("environment", [{"jobs": "2"}, {"cluster": "ray 2.60.0"}])
-def test_times_measured_side_by_side_are_said_to_be(environment: dict[str, str]) -> None:
-    def words(facts: dict[str, str]) -> str:
-        some = results({"a": [1.0], "b": [2.0]})
-        rows = tuple(replace(row, environment=facts) for row in some.rows)
-        return " ".join(headline(summarize(replace(some, rows=rows))))
-
-    assert "side by side" in words(environment)
-    assert "side by side" not in words({"jobs": "1"})

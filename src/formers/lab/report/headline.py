@@ -31,15 +31,7 @@ def headline(summary: Summary) -> tuple[str, ...]:
     else:
         sentences.append("Every arm ran with one seed, and a single seed cannot separate arms: the order is a hint.")
     unequal = [sentence] if (sentence := warning(summary)) else []
-    return (*sentences, *unequal, *_contention(summary), *_references(summary), *_failures(summary))
-
-
-def _contention(summary: Summary) -> list[str]:
-    """A warning where arms were timed while others trained beside them."""
-    rows = [row for arm in summary.ranked for row in arm.rows]
-    if not any(int(row.environment.get("jobs", "1")) > 1 or "cluster" in row.environment for row in rows):
-        return []
-    return ["Arms trained side by side: their training times were measured while others ran on the same machines."]
+    return (*sentences, *unequal, *_references(summary), *_failures(summary))
 
 
 def over_items(summary: Summary) -> bool:

@@ -175,12 +175,14 @@ def _shortened(text: str) -> str:
 
 def contention(summary: Summary) -> str:
     """A sentence where runs shared a machine; empty where each had it for itself."""
-    shared = [row for row in summary.results.rows if row.environment.get("jobs", "1") != "1"]
+    ways = [
+        row.environment.get("cluster") or f"jobs: {row.environment.get('jobs', '1')}" for row in summary.results.rows
+    ]
+    shared = [way for way in ways if way != "jobs: 1"]
     if not shared:
         return ""
-    jobs = ", ".join(sorted({row.environment["jobs"] for row in shared}))
     return (
-        f"{len(shared)} of {len(summary.results.rows)} runs shared their machine with others (jobs: {jobs}), so their training "
+        f"{len(shared)} of {len(ways)} runs shared their machine with others ({', '.join(sorted({*shared}))}), so their training "
         "times and tokens/s depend on their neighbours: compare them with care."
     )
 
