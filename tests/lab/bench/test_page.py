@@ -83,6 +83,17 @@ def test_a_ring_marks_the_crossover(crossing: Bench) -> None:
     assert [series.name for series in memory.series] == ["linear", "softmax"]
 
 
+def test_rings_side_by_side_have_labels_apart() -> None:
+    times = {"softmax": lambda n: 1e-8 * n**2, "linear": lambda n: 7e-6 * n, "performer": lambda n: 7.3e-6 * n}
+    [figure] = scaling_figures(made_up(times))
+    rings = [series for series in figure.charts[0].series if not series.filled]
+    assert [ring.label.text for ring in rings if ring.label] == ["700", "730"]
+    (left, right) = (ring.label for ring in rings)
+    assert left is not None
+    assert right is not None
+    assert abs(left.x - right.x) > 20 or abs(left.y - right.y) > 11
+
+
 def test_no_ring_where_nothing_crosses() -> None:
     bench = made_up({"softmax": lambda n: 1e-8 * n, "linear": lambda n: 2e-8 * n})
     [figure] = scaling_figures(bench)

@@ -6,7 +6,7 @@ import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from formers.lab.bench.phases import MEANINGS, TITLES
 from formers.lab.bench.record import Bench
@@ -14,7 +14,7 @@ from formers.lab.bench.summary import Line, Point, Summary, summarize
 from formers.lab.bench.table import cells, columns
 from formers.lab.bench.words import ratio_text, time_interval_text
 from formers.lab.report.charts import Chart, Series
-from formers.lab.report.labels import Label
+from formers.lab.report.labels import place
 from formers.lab.report.looks import PLAIN, Look, look_of
 from formers.lab.report.numerals import size
 from formers.lab.report.scales import Scale, Tick, scale, unit_for
@@ -92,15 +92,13 @@ def time_chart(summary: Summary, phase: str, look: Mapping[str, Look]) -> Chart:
     ends = [end / unit for line in lines for point in line.points for end in (point.time.low, point.time.high)]
     x, y = size_scale(summary, phase), scale(ends, BOTTOM, TOP, log=True)
     series = [time_series(line, axis, x, y, unit, look.get(line.subject, PLAIN)) for line in lines]
-    rings = [
-        ring for line in lines for ring in crossover_ring(summary, line, x, y, unit, look.get(line.subject, PLAIN))
-    ]
+    rings = [crossover_ring(summary, line, x, y, unit, look.get(line.subject, PLAIN)) for line in lines]
     return chart(
         f"time-{phase}",
         f"Time ({unit_name}) against {axis}",
         size_ticks(summary, phase, x),
         value_ticks(y),
-        (*series, *rings),
+        (*series, *labelled([ring for ring in rings if ring is not None])),
         axis,
     )
 
@@ -183,26 +181,32 @@ def series_of(
     )
 
 
-def crossover_ring(summary: Summary, line: Line, x: Scale, y: Scale, unit: float, look: Look) -> list[Series]:
-    """A ring on the reference's line where a subject crosses it, with the size beside it; none where it does not."""
+def crossover_ring(
+    summary: Summary, line: Line, x: Scale, y: Scale, unit: float, look: Look
+) -> tuple[str, Series] | None:
+    """A ring on the reference's line where a subject crosses it, and the size there; None where it does not."""
     found = line.crossover
     reference = next((one for one in summary.lines[line.phase] if one.subject == summary.bench.reference), None)
     if found is None or found.at is None or reference is None:
-        return []
+        return None
     size_there = found.at.median
-    place = (x(size_there), y(time_at(reference, summary.bench.axis, size_there) / unit))
+    at = (x(size_there), y(time_at(reference, summary.bench.axis, size_there) / unit))
     told = f"{'faster' if found.faster else 'slower'} than {reference.subject} from {summary.bench.axis} {round(size_there):,}"
-    return [
-        Series(
-            name=line.subject,
-            look=Look(colour=look.colour, shape=RING),
-            mark=place,
-            filled=False,
-            places=json.dumps([place]),
-            tips=json.dumps([told], ensure_ascii=False),
-            label=Label(x=place[0], y=place[1] - 11, anchor="middle", text=f"{round(size_there):,}"),
-        )
-    ]
+    ring = Series(
+        name=line.subject,
+        look=Look(colour=look.colour, shape=RING),
+        mark=at,
+        filled=False,
+        places=json.dumps([at]),
+        tips=json.dumps([told], ensure_ascii=False),
+    )
+    return f"{round(size_there):,}", ring
+
+
+def labelled(rings: Sequence[tuple[str, Series]]) -> list[Series]:
+    """The rings with their sizes beside them, as far as there is room; equal sizes are written once."""
+    labels = place([(text, ring.mark) for text, ring in rings], (LEFT, TOP, RIGHT, BOTTOM), [])
+    return [replace(ring, label=labels.pop(text, None)) for text, ring in rings]
 
 
 def time_at(line: Line, axis: str, size_there: float) -> float:

@@ -76,8 +76,7 @@ class Summary:
 
     def subjects(self) -> list[str]:
         """Those with a time, in the order in which they were given."""
-        measured = {line.subject for lines in self.lines.values() for line in lines}
-        return [name for name in dict.fromkeys(row.subject for row in self.bench.rows) if name in measured]
+        return list(dict.fromkeys(row.subject for row in self.bench.measured))
 
     def largest(self, phase: str) -> int:
         """The largest size that was measured."""
