@@ -15,6 +15,9 @@ from pathlib import Path
 import pytest
 
 from formers.lab.report import render_html, write_html
+from formers.lab.report.charts import Chart, trade
+from formers.lab.report.costs import TIME
+from formers.lab.report.looks import looks
 from formers.lab.report.summary import summarize
 from formers.lab.row import Point, Results
 
@@ -156,9 +159,16 @@ def test_a_reference_far_away_is_named_at_the_edge(study: Study) -> None:
     assert ">bigram 90.000 ↑<" in render_html(replace(study(1), references={"bigram": 90.0}))
 
 
-def test_arms_differ_in_shape_where_they_share_a_colour(study: Study) -> None:
-    from formers.lab.report.looks import looks
+def test_an_arm_far_behind_is_at_the_edge_and_said_to_be(study: Study) -> None:
+    summary = summarize(study(3))
+    chart = trade(summary, TIME, looks(summary))
+    assert isinstance(chart, Chart)
+    assert "Beyond the frame: identity." in chart.note
+    mark = next(series.mark for series in chart.series if series.name == "identity")
+    assert mark[1] == chart.top
 
+
+def test_arms_differ_in_shape_where_they_share_a_colour(study: Study) -> None:
     results = study(1)
     many = tuple(replace(results.rows[0], arm=f"arm {index}") for index in range(40))
     dealt = looks(summarize(replace(results, rows=many)))

@@ -106,7 +106,7 @@ def trade(summary: Summary, cost: Cost, look: Mapping[str, Look]) -> Chart | str
     width, height, left, right, top, bottom = 480, 330, 48, 466, 12, 284
     seen = [value / unit for arm, mean in arms for value in (mean, *(x for x, _ in _runs(arm, cost)))]
     x = scale(seen, left + 6, right - 6, log=cost.log or max(values) > 10 * min(values) > 0)
-    y = _quality_scale(summary, bottom, top, margin=0.12)
+    y = _quality_scale(summary, bottom, top, margin=0.12, times=4)
     marks = [(arm, (x(value / unit), y.inside(arm.metric.mean))) for arm, value in arms if arm.metric]
     references = _lines_across(summary, y)
     reserved = [box_before(right, line.y - 5, line.text) for line in references]
@@ -132,6 +132,7 @@ def trade(summary: Summary, cost: Cost, look: Mapping[str, Look]) -> Chart | str
         for arm, mark in marks
     )
     note = f"On the front: {_listed([name for _, name, _ in front])}." if front else ""
+    far = [short_name(arm) for arm, _ in marks if arm.metric and _beyond(arm.metric.mean, y)]
     return Chart(
         name=cost.name,
         title=f"Test {summary.metric.label} against {cost.label}",
@@ -147,7 +148,9 @@ def trade(summary: Summary, cost: Cost, look: Mapping[str, Look]) -> Chart | str
         series=series,
         references=references,
         front=path_through([mark for _, _, mark in front]) if len(front) > 1 else "",
-        note=" ".join(filter(None, [note, *_left_out(summary, cost)])),
+        note=" ".join(
+            filter(None, [note, f"Beyond the frame: {_listed(far)}." if far else "", *_left_out(summary, cost)])
+        ),
     )
 
 
@@ -228,10 +231,10 @@ def strip_references(summary: Summary, width: float) -> dict[str, float]:
     return {name: x(value) for name, value in summary.results.references.items() if x.low <= value <= x.high}
 
 
-def _quality_scale(summary: Summary, start: float, end: float, margin: float = 0.06) -> Scale:
-    """From the best arm to three times as far as the median arm is behind it, so that one bad arm hides nothing."""
+def _quality_scale(summary: Summary, start: float, end: float, margin: float = 0.06, times: float = 3) -> Scale:
+    """From the best arm to so many times as far as the median arm is behind it, so that one bad arm hides nothing."""
     means = [arm.metric.mean for arm in summary.ranked if arm.metric]
-    reach = 3 * abs(median(means) - means[0]) or math.inf
+    reach = times * abs(median(means) - means[0]) or math.inf
     shown = [arm for arm, mean in zip(summary.ranked, means, strict=True) if abs(mean - means[0]) <= reach]
     values = [value for arm in shown for value in arm.values.values()]
     near = [value for value in summary.results.references.values() if abs(value - means[0]) <= reach]
