@@ -6,9 +6,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_model, save_model
 
+from formers.lab.keeping import keeping, settle
 from formers.tasks.metric import Metric
 
 if TYPE_CHECKING:
@@ -32,10 +33,18 @@ class Best:
         kept = self.kept()
         if kept is not None and self.order(*kept) <= self.order(step, value):
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         part = self.path.with_suffix(".part")
-        save_model(model, str(part), metadata={"step": str(step), "value": repr(value)})
-        os.replace(part, self.path)
+        with keeping("the best weights", self.path):
+            save_model(model, str(part), metadata={"step": str(step), "value": repr(value)})
+            settle(part)
+            os.replace(part, self.path)
+
+    def whole(self) -> bool:
+        """Whether a file is there that can be read."""
+        try:
+            return self.kept() is not None
+        except SafetensorError:
+            return False
 
     def order(self, step: int, value: float) -> tuple[float, int]:
         """Less is better."""

@@ -17,6 +17,7 @@ import torch
 
 from formers.lab.environment import environment
 from formers.lab.job import Job
+from formers.lab.keeping import CannotKeep
 from formers.lab.progress import Progress
 from formers.lab.quiet import quiet
 from formers.lab.row import Row
@@ -61,6 +62,8 @@ class Processes:
                     if isinstance(said, tuple):
                         tell(progress, said)
                         continue
+                    if isinstance(said, CannotKeep):
+                        raise said
                     del crew[worker.connection]
                     row = said or worker.lost(jobs[worker.index])
                     stop.requested |= row.status == "stopped"
@@ -94,7 +97,7 @@ class Worker:
         with suppress(*GONE):  # `hear` finds out
             self.connection.send(job)
 
-    def hear(self) -> Message | Row | None:
+    def hear(self) -> Message | Row | CannotKeep | None:
         """What the process says; None when it has ended without a word."""
         try:
             return self.connection.recv()
@@ -170,7 +173,7 @@ def work(connection: Connection, threads: int) -> None:
     torch.set_num_threads(threads)
     with stopping() as stop, deaf():
 
-        def send(message: Message | Row) -> None:
+        def send(message: Message | Row | CannotKeep) -> None:
             try:
                 connection.send(message)
                 stop.requested |= connection.poll()  # None, or the end of the other process
@@ -179,4 +182,7 @@ def work(connection: Connection, threads: int) -> None:
 
         with suppress(*GONE):
             while isinstance(job := connection.recv(), Job):
-                send(train(job, Sender(send), stop))
+                try:
+                    send(train(job, Sender(send), stop))
+                except CannotKeep as error:
+                    send(error)

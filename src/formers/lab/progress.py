@@ -22,6 +22,7 @@ class Progress(Protocol):
     def step(self, label: str, done: int) -> None: ...
     def measured(self, label: str, done: int, values: dict[str, float]) -> None: ...
     def end(self, row: Row, label: str) -> None: ...
+    def note(self, text: str) -> None: ...
 
 
 class Silent:
@@ -31,6 +32,7 @@ class Silent:
     def step(self, label: str, done: int) -> None: ...
     def measured(self, label: str, done: int, values: dict[str, float]) -> None: ...
     def end(self, row: Row, label: str) -> None: ...
+    def note(self, text: str) -> None: ...
 
 
 @dataclass
@@ -79,6 +81,9 @@ class Lines:
         self.running.pop(label, None)
         self.say(f"{label}: {outcome(row)}")
 
+    def note(self, text: str) -> None:
+        self.say(text)
+
     def say(self, line: str) -> None:
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
@@ -110,6 +115,9 @@ class Bars:
     def end(self, row: Row, label: str) -> None:
         self.running.pop(label, None)
         self.done.append((label, "█" * BAR if row.status == "finished" else row.status, outcome(row)))
+
+    def note(self, text: str) -> None:
+        self.live.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def table(self) -> Table:
         table = Table.grid(padding=(0, 2))

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from formers.lab.progress import Progress
 from formers.lab.row import Row
 
-Message = tuple[Literal["begin", "step", "measured", "end"], tuple[Any, ...]]
+Message = tuple[Literal["begin", "step", "measured", "end", "note"], tuple[Any, ...]]
 "The name of a method of `Progress`, and what it is called with."
 
 PAUSE = 0.1  # seconds between two messages about steps: nobody reads faster, and a small model takes thousands a second
@@ -34,6 +34,9 @@ class Sender:
 
     def end(self, row: Row, label: str) -> None:
         self.send(("end", (row, label)))
+
+    def note(self, text: str) -> None:
+        self.send(("note", (text,)))
 
 
 def tell(progress: Progress, message: Message) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -12,6 +13,9 @@ from typing import Any
 
 class Stopped(KeyboardInterrupt):
     """The study was stopped. The message says what is kept and how to go on."""
+
+
+WAIT = b"\nstopping after this step, with a checkpoint; Ctrl-C again stops at once\n"
 
 
 class Stop:
@@ -37,6 +41,7 @@ def stopping() -> Iterator[Stop]:
 
     def ask(number: int, frame: FrameType | None) -> None:
         stop.request()
+        os.write(2, WAIT)  # print may be in the middle of a line, and refuses to be entered again
 
     before: dict[int, Any] = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

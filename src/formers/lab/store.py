@@ -10,9 +10,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from formers.lab.keeping import CannotKeep, keeping, reason
 from formers.lab.quiet import quiet
 from formers.lab.row import Point, Row
 
+DATABASE = "mlflow.db"
+REMAINS = "without it, every arm trains again; its rows are also in artifacts/*/artifacts/row.json and in report.json"
 FINGERPRINT, ROW = "formers.fingerprint", "row.json"
 ENDED = {"finished": "FINISHED", "stopped": "KILLED"}
 CHUNK = 500  # MLflow takes at most a thousand metrics, and a hundred parameters, in one call
@@ -26,26 +29,45 @@ class Store:
         """Opens the store for the experiment `name`, and makes it where there is none.
 
         Raises:
-            ValueError: when MLflow cannot use what `MLFLOW_TRACKING_URI` says.
+            ValueError: when MLflow cannot use what is in the folder, or what `MLFLOW_TRACKING_URI` says.
+            CannotKeep: when the folder cannot be written.
         """
         quiet()
         from mlflow.exceptions import MlflowException  # takes a second; only a study needs it
         from mlflow.tracking import MlflowClient
+        from sqlalchemy.exc import SQLAlchemyError
 
         quiet()  # importing MLflow sets its own log level
-        folder.mkdir(parents=True, exist_ok=True)
         uri = os.environ.get("MLFLOW_TRACKING_URI")
+        database = folder / DATABASE
+        self.place = uri or str(database)
         # A server decides itself where artifacts go; a file in the folder must not put them into the working directory.
         artifacts = None if uri and not uri.startswith("sqlite:") else (folder.resolve() / "artifacts").as_uri()
         try:
-            self.client = MlflowClient(tracking_uri=uri or f"sqlite:///{folder.resolve()}/mlflow.db")
+            with keeping("rows", folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                if not uri and not database.exists():
+                    make_database(database)
+            self.client = MlflowClient(tracking_uri=uri or address(database))
             found = self.client.get_experiment_by_name(name)
             self.experiment = found.experiment_id if found else self.client.create_experiment(name, artifacts)
-        except MlflowException as error:
-            raise ValueError(f"cannot keep rows in MLflow at {uri or folder}: {error}") from error
+        except (MlflowException, SQLAlchemyError) as error:
+            hint = "" if uri else f". It is left as it is; if it is damaged, move it away or restore a copy: {REMAINS}"
+            raise ValueError(f"cannot keep rows in MLflow at {self.place}: {reason(error)}{hint}") from error
 
     def save(self, row: Row) -> None:
-        """Keeps a row."""
+        """Keeps a row: whole, or not at all. Raises `CannotKeep` where it cannot."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            with keeping(f"the row of {row.arm!r}", self.place):
+                self.write(row)
+        except MlflowException as error:
+            raise CannotKeep(
+                f"cannot keep the row of {row.arm!r} in MLflow at {self.place}: {reason(error)}"
+            ) from error
+
+    def write(self, row: Row) -> None:
         from mlflow.entities import Metric, Param
 
         run = self.client.create_run(self.experiment, run_name=row.arm, tags=tags(row))
@@ -80,6 +102,20 @@ class Store:
             return row_from(json.loads(Path(path).read_text(encoding="utf-8")))
 
 
+def address(path: Path) -> str:
+    return f"sqlite:///{path.resolve()}"
+
+
+def make_database(path: Path) -> None:
+    """Makes MLflow's tables, which takes seconds, beside their place: a database that is there is a whole one."""
+    from mlflow.tracking import MlflowClient
+
+    part = path.with_name(f".{path.name}.part")
+    part.unlink(missing_ok=True)
+    MlflowClient(tracking_uri=address(part)).search_experiments(max_results=1)
+    os.replace(part, path)
+
+
 def ended(run: Any) -> bool:
     """Whether a run holds a whole row: one still marked as running was broken off while it was being saved."""
     return FINGERPRINT in run.data.tags and run.info.status != "RUNNING"
@@ -93,6 +129,13 @@ def tags(row: Row) -> dict[str, str]:
 
 
 def row_from(data: dict[str, Any]) -> Row:
-    """The row that `dataclasses.asdict` wrote as JSON."""
-    curve = tuple(Point(**point) for point in data["curve"])
-    return Row(**{**data, "curve": curve, "samples": tuple(data["samples"]), "items": tuple(data.get("items", ()))})
+    """The row that `dataclasses.asdict` wrote as JSON. Raises `ValueError` for what this version of a row does not have."""
+    try:
+        curve = tuple(Point(**point) for point in data["curve"])
+        return Row(**{**data, "curve": curve, "samples": tuple(data["samples"]), "items": tuple(data.get("items", ()))})
+    except (KeyError, TypeError) as error:
+        version = data.get("environment", {}).get("formers", "of another version")
+        raise ValueError(
+            f"the row of {data.get('arm')!r} was written by formers {version}, and this version cannot read it ({error}); "
+            "use that version, or keep this study in another folder with --folder. Nothing was changed"
+        ) from error

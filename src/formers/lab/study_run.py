@@ -7,7 +7,9 @@ from dataclasses import replace
 
 from formers.lab import ranks
 from formers.lab.executor import Executor, InTurn
+from formers.lab.folder import folder_of, go_on
 from formers.lab.job import Job
+from formers.lab.keeping import keeping
 from formers.lab.plan import planned
 from formers.lab.progress import Progress, Silent
 from formers.lab.publish import publish
@@ -17,6 +19,7 @@ from formers.lab.stop import Stop, Stopped, stopping
 from formers.lab.store import Store
 from formers.lab.study import Study
 from formers.lab.together import Together, follow, lead
+from formers.lab.training import forget
 
 KEPT = ("finished", "diverged", "unsupported")  # started again, the others are tried again
 
@@ -32,6 +35,8 @@ def run(study: Study, progress: Progress | None = None, executor: Executor | Non
     Raises:
         ValueError: for an arm that is wrong (a misspelt option), before anything trains.
         Stopped: on Ctrl-C or SIGTERM, after keeping the checkpoint of the running arm.
+        Busy: where another process works in the study's folder.
+        CannotKeep: where something cannot be written; the same command goes on once it can.
     """
     quiet()
     if ranks.size() == 1:
@@ -48,12 +53,11 @@ def run(study: Study, progress: Progress | None = None, executor: Executor | Non
 def run_here(study: Study, progress: Progress, executor: Executor) -> Results:
     """Runs a study as the one process that writes into its folder."""
     plan = planned(study)
-    study.place.mkdir(parents=True, exist_ok=True)
-    study.to_yaml(study.place / "study.yaml")
-    store = Store(study.place, f"formers/{study.place.name}")
-    with stopping() as stop:
+    with folder_of(study, progress), stopping() as stop:
+        store = Store(study.place, f"formers/{study.place.name}")
         rows = run_all(study, plan, store, progress, stop, executor)
-    return publish(study, rows)
+        with keeping("the report", study.place):
+            return publish(study, rows)
 
 
 def run_all(
@@ -63,9 +67,11 @@ def run_all(
     before = store.rows()
     rows = {i: row for i, job in enumerate(plan) if (row := kept(job, before.get(job.fingerprint))) is not None}
     for i, row in rows.items():
-        progress.end(row, name(plan[i]))
+        progress.end(row, name(job := plan[i]))
         if row.fingerprint not in before:
             store.save(row)
+        if isinstance(job, Job):
+            forget(job)  # as it was not, if the process died after keeping the row
     left = [(i, job) for i, job in enumerate(plan) if i not in rows and isinstance(job, Job)]
     with closing(executor.rows([job for _, job in left], progress, stop)) as arriving:
         for k, row in arriving:
@@ -73,6 +79,8 @@ def run_all(
             rows[i] = row
             progress.end(row, job.label)
             store.save(row)
+            if row.status in KEPT:
+                forget(job)
     done = [rows[i] for i in sorted(rows)]
     if len(done) < len(plan) or any(row.status == "stopped" for row in done):
         raise Stopped(how_to_go_on(study, done, len(plan)))
@@ -94,5 +102,4 @@ def how_to_go_on(study: Study, rows: list[Row], total: int) -> str:
     """What is kept of a stopped study, and the command that goes on with it."""
     done = sum(row.status in KEPT for row in rows)
     held = ", ".join(f"{row.arm!r} is kept at step {row.steps}" for row in rows if row.status == "stopped")
-    go_on = f"Go on with: formers ablate {study.place / 'study.yaml'}"
-    return f"stopped: {done} of {total} runs are done{'; ' if held else ''}{held}. {go_on}"
+    return f"stopped: {done} of {total} runs are done{'; ' if held else ''}{held}. {go_on(study)}"

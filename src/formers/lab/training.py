@@ -2,57 +2,69 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import traceback
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import PrinterCallback, Trainer, TrainingArguments
+from transformers import PrinterCallback, TrainingArguments
 from transformers.utils.logging import disable_progress_bar
 
 from formers.lab import ranks
+from formers.lab.attempts import Died, attempt
 from formers.lab.best import Best
+from formers.lab.checkpoint import Foreign, Found, newest, seal
 from formers.lab.environment import environment
 from formers.lab.job import Job
+from formers.lab.keeping import CannotKeep, keeping
 from formers.lab.memory import memory_ran_out, peak_bytes, start_peak
 from formers.lab.progress import Progress
 from formers.lab.row import Point, Row, Status
+from formers.lab.safe_trainer import SafeTrainer
 from formers.lab.stop import Stop
 from formers.lab.watch import Diverged, Watch, check_finite, curve
 from formers.lab.weights import seeded_model
 from formers.part import Unsupported
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, Trainer
 
 LOGS = 50  # points of training loss on a curve
 SAVES = 4  # checkpoints along a training; what is lost by a power cut is a quarter of an arm
 
 
 def train(job: Job, progress: Progress, stop: Stop) -> Row:
-    """Trains a job, from its last checkpoint if there is one. Every `Exception` becomes a row with its cause.
+    """Trains a job, from its last checkpoint if there is one. What goes wrong with the arm becomes a row with its cause.
 
-    A row with status `stopped` has left a checkpoint behind; every other row has removed it.
+    The checkpoints stay until `forget` is called, which is for when the row is safe.
+
+    Raises:
+        CannotKeep: when the disk is full, or something else cannot be written: that says nothing about the arm.
     """
     facts: dict[str, Any] = {"environment": environment() | {"processes": str(ranks.size())}}
     try:
-        measure(job, progress, stop, facts)
+        with attempt(job.checkpoints) as current:
+            measure(job, Watch(job, progress, stop, current), facts)
         status: Status = "finished" if facts["steps"] == job.budget.steps else "stopped"
         cause = "" if status == "finished" else f"after {facts['steps']} steps; its checkpoint is kept"
-    except ranks.LostRank:
+    except (CannotKeep, ranks.LostRank):
         raise
     except Exception as error:  # an arm that fails is a row, not the end of the study
         status, cause = status_of(error), cause_of(error)
         if ranks.leads():
             note(job, error)
-    if status != "stopped" and ranks.leads():
-        shutil.rmtree(job.checkpoints, ignore_errors=True)
     return replace(job.row(), status=status, cause=cause, **facts)
 
 
-def measure(job: Job, progress: Progress, stop: Stop, facts: dict[str, Any]) -> None:
+def forget(job: Job) -> None:
+    """Removes the checkpoints of a job whose row is kept."""
+    shutil.rmtree(job.checkpoints, ignore_errors=True)
+
+
+def measure(job: Job, watch: Watch, facts: dict[str, Any]) -> None:
     """Trains and fills in the facts of the row as they become known, so that a failure keeps those before it."""
     can_measure_peak = start_peak()
     task, length = job.study.task, job.study.task.length
@@ -61,10 +73,10 @@ def measure(job: Job, progress: Progress, stop: Stop, facts: dict[str, Any]) -> 
     facts["flops_per_token"] = model.flops_per_token(length)
     facts["state_bytes_per_token"] = model.state_bytes_per_token(length)
     facts["state_bytes"] = model.state_bytes(length)
-    watch = Watch(job, progress, stop)
     trainer = make_trainer(job, model, watch)
+    start = resume_point(watch)
     try:
-        trainer.train(resume_from_checkpoint=ranks.agreed(last_checkpoint(job.checkpoints)))
+        trainer.train(resume_from_checkpoint=ranks.agreed(str(start.path) if start.path else None))
     except Exception as error:
         ranks.failed_alike(error)
         raise
@@ -111,7 +123,6 @@ def make_trainer(job: Job, model: PreTrainedModel, watch: Watch) -> Trainer:
         logging_steps=max(1, budget.steps // LOGS),
         logging_nan_inf_filter=False,  # it would report a diverged loss as the last good one
         save_steps=max(1, budget.steps // SAVES),
-        save_total_limit=1,
         report_to=[],
         disable_tqdm=True,
         remove_unused_columns=False,
@@ -119,7 +130,8 @@ def make_trainer(job: Job, model: PreTrainedModel, watch: Watch) -> Trainer:
         **across_ranks(),
     )
     data = job.study.task.build(job.seed, budget.steps * budget.batch_size)
-    trainer = Trainer(model=model, args=arguments, train_dataset=data, callbacks=[watch])
+    trainer = SafeTrainer(model=model, args=arguments, train_dataset=data, callbacks=[watch])
+    trainer.seal = partial(seal, job=job.fingerprint)
     trainer.remove_callback(PrinterCallback)
     return trainer
 
@@ -143,17 +155,35 @@ def progress_facts(job: Job, trainer: Trainer) -> dict[str, Any]:
     return {"curve": points, "steps": steps, "train_seconds": seconds, "tokens_per_second": speed}
 
 
-def last_checkpoint(folder: Path) -> str | None:
-    """The newest whole checkpoint: the trainer writes its state last, so one without it was broken off."""
-    whole = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json")]
-    return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2]))) if whole else None
+def resume_point(watch: Watch) -> Found:
+    """Where the training goes on, after telling why it does not start at the beginning, or why it has to."""
+    job, deaths = watch.job, watch.attempt.deaths
+    found = newest(job.checkpoints, job.fingerprint)
+    notes = list(found.notes)
+    if deaths:
+        notes.insert(0, f"the last attempt died after step {deaths[-1]} (killed, or out of memory?)")
+    if any(step <= found.step for step in watch.due) and not watch.best.whole():
+        notes.append("its best weights so far are damaged or gone")
+        found = Found(None)
+    if not found.path and ranks.leads():
+        watch.best.path.unlink(missing_ok=True)
+    if found.path or notes:
+        notes.append(f"going on from step {found.step}" if found.path else "starting at the beginning")
+    for note in notes:
+        watch.progress.note(f"{job.label}: {note}")
+    return found
 
 
 def save(job: Job, model: PreTrainedModel) -> None:
-    """Keeps the trained model, and what is needed to use it, in the study's folder."""
-    job.model_folder.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(job.model_folder)
-    job.study.task.save(job.model_folder)
+    """Keeps the trained model, and what is needed to use it, in the study's folder: all of it, or what was there before."""
+    part = job.model_folder.with_name(f".{job.slug}.part")
+    with keeping("the trained model", job.model_folder):
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        model.save_pretrained(part)
+        job.study.task.save(part)
+        shutil.rmtree(job.model_folder, ignore_errors=True)
+        os.replace(part, job.model_folder)
 
 
 def status_of(error: Exception) -> Status:
@@ -167,12 +197,13 @@ def status_of(error: Exception) -> Status:
 def cause_of(error: Exception) -> str:
     """An error in one line."""
     first = (str(error).strip().splitlines() or [""])[0]
-    own = isinstance(error, (Unsupported, Diverged))
+    own = isinstance(error, (Unsupported, Diverged, Died, Foreign))
     return first if own else f"{type(error).__name__}: {first}".removesuffix(": ")
 
 
 def note(job: Job, error: Exception) -> None:
     """Keeps the whole traceback of a failed arm beside its row."""
     folder = job.study.place / "failures"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{job.slug}.txt").write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+    with keeping("a traceback", folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{job.slug}.txt").write_text("".join(traceback.format_exception(error)), encoding="utf-8")

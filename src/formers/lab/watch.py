@@ -10,6 +10,7 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from formers.lab import ranks
+from formers.lab.attempts import Attempt
 from formers.lab.best import Best
 from formers.lab.job import Job
 from formers.lab.progress import Progress
@@ -27,8 +28,8 @@ class Watch(TrainerCallback):
     The clock runs from the start to the end of each step: making batches, evaluating and saving are not training time.
     """
 
-    def __init__(self, job: Job, progress: Progress, stop: Stop) -> None:
-        self.job, self.progress, self.stop = job, progress, stop
+    def __init__(self, job: Job, progress: Progress, stop: Stop, attempt: Attempt) -> None:
+        self.job, self.progress, self.stop, self.attempt = job, progress, stop, attempt
         self.due = job.budget.evaluation_steps
         self.best = Best(job.checkpoints, job.study.task.metric)
         self.seconds = self.since = 0.0
@@ -53,8 +54,10 @@ class Watch(TrainerCallback):
         if evaluate:
             self.evaluate(given["model"], state)
         self.progress.step(self.job.label, state.global_step)
-        if ranks.anyone(self.stop.requested):  # the log entry carries the clock into the checkpoint
-            control.should_log = control.should_save = control.should_training_stop = True
+        if ranks.anyone(self.stop.requested):
+            control.should_save = control.should_training_stop = True
+        if control.should_save:  # the clock goes into the checkpoint
+            state.log_history.append({"step": state.global_step, "seconds": self.seconds})
 
     def evaluate(self, model: Any, state: TrainerState) -> None:
         values = ranks.agreed(self.job.study.task.evaluate(model, "validation").metrics)
@@ -74,6 +77,7 @@ class Watch(TrainerCallback):
     ) -> None:
         if logs is None or "loss" not in logs:
             return  # the trainer's summary at the end
+        self.attempt.reached(state.global_step)
         values = {"train_loss": logs["loss"]}
         state.log_history[-1] |= {"seconds": self.seconds, "values": values}
         check_finite(values, state.global_step)

@@ -1,0 +1,40 @@
+"""Failing to write: not a fact about an arm, but a reason to stop before anything is lost."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+
+class CannotKeep(OSError):
+    """Something of a study could not be written: a full disk, a folder without permission. What was there is untouched."""
+
+
+@contextmanager
+def keeping(what: str, place: Path | str) -> Iterator[None]:
+    """Turns a failure to write, inside the block, into `CannotKeep` with what was to be kept and where."""
+    try:
+        yield
+    except CannotKeep:
+        raise
+    except (OSError, SafetensorError) as error:
+        raise CannotKeep(f"cannot keep {what} in {place}: {reason(error)}") from error
+
+
+def reason(error: BaseException) -> str:
+    """An error in a line, without its number."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split()) or type(error).__name__
+
+
+def settle(path: Path) -> None:
+    """Waits until a file, or the names in a folder, are on the disk."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)

@@ -1,0 +1,102 @@
+"""Hugging Face's trainer with checkpoints that are whole or not there, and that hold no pickle."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import Trainer
+
+from formers.lab.keeping import CannotKeep, keeping
+from formers.lab.state_file import load_state, save_state
+
+OPTIMIZER = "optimizer.safetensors"
+
+
+class SafeTrainer(Trainer):
+    """Keeps what the trainer would pickle as safetensors and JSON, and calls `seal` once a checkpoint is on the disk.
+
+    The optimizers of FSDP and DeepSpeed are spread over processes; they stay in the files that these libraries make.
+    """
+
+    seal: Callable[[Path], None]
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        path = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
+        try:
+            with keeping("a checkpoint", path):
+                super()._save_checkpoint(model, trial)
+                self.accelerator.wait_for_everyone()  # every process has added its random state
+                if self.args.should_save:
+                    self.seal(path)
+        except CannotKeep:
+            shutil.rmtree(path, ignore_errors=True)  # half a checkpoint helps nobody, and takes room
+            raise
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        self.model.save_pretrained(
+            output_dir or self.args.output_dir, state_dict=state_dict, is_main_process=self.args.should_save
+        )
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            super()._save_optimizer_and_scheduler(output_dir)
+        elif self.args.should_save:
+            state = {"optimizer": self.optimizer.state_dict(), "schedule": self.lr_scheduler.state_dict()}
+            save_state(Path(output_dir) / OPTIMIZER, state)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is None:
+            return
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            super()._load_optimizer_and_scheduler(checkpoint)
+            return
+        state = load_state(Path(checkpoint) / OPTIMIZER)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.lr_scheduler.load_state_dict(state["schedule"])
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        """Keeps the random states of this process, and the training loss since the last log entry."""
+        Path(output_dir).mkdir(parents=True, exist_ok=True)
+        running = {"loss": self._tr_loss, "since": self._globalstep_last_logged}
+        save_state(self.process_file(output_dir), {"random": random_states(), "running": running})
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        if checkpoint is None:
+            return
+        file = self.process_file(checkpoint)
+        if not file.is_file():
+            raise FileNotFoundError(f"{file} is missing: go on with as many processes as the training began with")
+        state = load_state(file)
+        set_random_states(state["random"])
+        self._tr_loss = state["running"]["loss"].to(self.args.device)
+        self._globalstep_last_logged = state["running"]["since"]
+
+    def process_file(self, folder: str) -> Path:
+        return Path(folder) / f"process-{self.args.process_index}.safetensors"
+
+
+def random_states() -> dict[str, Any]:
+    """The state of every random source that a training draws from."""
+    name, keys, *rest = np.random.get_state(legacy=True)
+    states = {
+        "python": random.getstate(),
+        "numpy": [str(name), np.asarray(keys).tolist(), *rest],
+        "torch": torch.get_rng_state(),
+    }
+    return states | ({"cuda": torch.cuda.get_rng_state_all()} if torch.cuda.is_available() else {})
+
+
+def set_random_states(states: dict[str, Any]) -> None:
+    """Puts back what `random_states` took."""
+    random.setstate(states["python"])
+    name, keys, *rest = states["numpy"]
+    np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))
+    torch.set_rng_state(states["torch"])
+    if torch.cuda.is_available() and "cuda" in states:
+        torch.cuda.set_rng_state_all(states["cuda"])
