@@ -1,0 +1,152 @@
+"""Processes that die: what is kept, and that going on gives what a run in one go gives, to the bit."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+Ends = tuple[Path, dict[str, Any]]
+DYING = Path(__file__).with_name("dying.py")
+
+
+FEW = {
+    "before a checkpoint is sealed": ("softmax, identity", "checkpoint of step 6 cannot be used: it was broken off"),
+    "while a row is saved": ("softmax, identity", "going on from step 8"),
+    "while the report is written": ("", ""),
+}
+"""Moment → the arms that train after it, and what is said then."""
+MANY = {
+    "in a step": ("softmax, identity", "going on from step 2"),
+    "in a step of the second arm": ("identity", "going on from step 6"),
+    "between a checkpoint's files": ("softmax, identity", "broken off while it was written"),
+    "before older checkpoints go": ("softmax, identity", "going on from step 6"),
+    "while the best weights are written": ("softmax, identity", "going on from step 2"),
+    "while the model is saved": ("softmax, identity", "going on from step 8"),
+    "after a row is saved": ("identity", ""),
+    "between arms": ("identity", ""),
+}
+
+
+@pytest.fixture(scope="module")
+def died(small_text: Path, empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Ends]:
+    """Kills studies at some moments: the folder that they are in, and how their processes ended."""
+
+    def run(*moments: str) -> Ends:
+        folder = tmp_path_factory.mktemp("died")
+        words = [sys.executable, str(DYING), str(small_text), str(empty_database), str(folder), *moments]
+        done = subprocess.run(words, capture_output=True, text=True, env=ENVIRONMENT, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return folder, json.loads(done.stdout)
+
+    return run
+
+
+def facts(study: Path) -> dict[str, Any]:
+    return json.loads((study / "facts.json").read_text())
+
+
+def weights(study: Path) -> dict[str, bytes]:
+    return {path.parent.name: path.read_bytes() for path in study.glob("models/*/model.safetensors")}
+
+
+def check(folder: Path, end: dict[str, int], moment: str, trains: str, says: str) -> None:
+    name = f"Shakespeare-{moment.replace(' ', '-')}"
+    assert end == {"signal": signal.SIGKILL, "then": 0}, moment
+    whole, again = facts(folder / "Shakespeare-whole"), facts(folder / name)
+    assert again["rows"] == whole["rows"], moment
+    assert weights(folder / name) == weights(folder / "Shakespeare-whole") != {}, moment
+    assert ", ".join(again["began"]) == trains, moment
+    assert says in " ".join(again["notes"]), moment
+    assert (folder / name / "report.html").is_file(), moment
+    assert not list((folder / name).glob("checkpoints/*")), moment
+    assert not list((folder / name).glob("models/.*")), moment
+
+
+def test_killed_and_started_again(died: Callable[..., Ends]) -> None:
+    folder, ends = died(*FEW)
+    for moment, (trains, says) in FEW.items():
+        check(folder, ends[f"Shakespeare-{moment.replace(' ', '-')}"], moment, trains, says)
+    name = "Finite-in-a-step-of-the-second-arm"  # at step 7: examples 12 and 13 of six, the third epoch
+    assert ends[name] == {"signal": signal.SIGKILL, "then": 0}
+    assert (
+        facts(folder / name)["rows"]
+        == facts(folder / "Finite-whole")["rows"]
+        != facts(folder / "Shakespeare-whole")["rows"]
+    )
+    assert weights(folder / name) == weights(folder / "Finite-whole") != {}
+
+
+@pytest.mark.slow
+def test_killed_at_other_moments(died: Callable[..., Ends]) -> None:
+    folder, ends = died(*MANY)
+    for moment, (trains, says) in MANY.items():
+        check(folder, ends[f"Shakespeare-{moment.replace(' ', '-')}"], moment, trains, says)
+
+
+def begun(*words: str, folder: Path) -> subprocess.Popen[str]:
+    """A command in a process of its own."""
+    words = (sys.executable, "-m", "formers", *words)
+    return subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder, env=ENVIRONMENT
+    )
+
+
+def heard(process: subprocess.Popen[str], words: str) -> str:
+    """What a process said up to a line that holds these words."""
+    said = ""
+    assert process.stdout is not None
+    for line in process.stdout:
+        said += line
+        if words in line:
+            return said
+    raise AssertionError(f"{words!r} was never said, but: {said}{process.stderr.read() if process.stderr else ''}")
+
+
+@pytest.mark.slow
+def test_stopped_and_killed_from_outside(tmp_path: Path, small_text: Path) -> None:
+    task = f"shakespeare(length=16, path={str(small_text)!r})"
+    sizes = ["--base", "dropout=0.1", "--width", "16", "--depth", "1", "--heads", "2"]
+    words = [
+        "ablate",
+        task,
+        "--vary",
+        "mixer=softmax,identity",
+        *sizes,
+        "--steps",
+        "400",
+        "--batch",
+        "2",
+        "--evaluations",
+        "8",
+    ]
+    with begun(*words, "--folder", "whole", folder=tmp_path) as process:
+        heard(process, "report: ")
+    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -signal.SIGKILL)):
+        with begun(*words, "--folder", "cut", folder=tmp_path) as process:
+            heard(process, "step ")
+            busy = begun(*words, "--folder", "cut", folder=tmp_path)
+            _, refused = busy.communicate()
+            assert busy.returncode == 2
+            assert f"cut is in use by process {process.pid}" in refused
+            process.send_signal(number)
+            _, said = process.communicate()
+            assert process.returncode == code
+            if number != signal.SIGKILL:
+                assert "Ctrl-C again stops at once" in said
+                assert "Go on with: formers ablate cut/study.yaml" in said
+    with begun("ablate", "cut/study.yaml", folder=tmp_path) as process:
+        said = heard(process, "report: ")
+    assert "the last attempt died" in said
+    assert "going on from step" in said
+    assert weights(tmp_path / "cut") == weights(tmp_path / "whole") != {}
+    rows = [json.loads((tmp_path / name / "report.json").read_text())["rows"] for name in ("cut", "whole")]
+    assert [row["metrics"] for row in rows[0]] == [row["metrics"] for row in rows[1]]
