@@ -13,6 +13,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +157,8 @@ def main() -> None:
         return given
 
     for task, moments in ((Shakespeare, sys.argv[4:]), (Finite, ["in a step of the second arm"])):
-        in_a_process(lambda given=made("whole", task): ran(given))
+        whole = made("whole", task)
+        in_a_process(partial(ran, whole))
         for moment in moments:
             given = made(moment, task)
 
@@ -164,7 +166,7 @@ def main() -> None:
                 dies_at(*MOMENTS[moment])
                 ran(given)
 
-            report[given.place.name] = {"signal": in_a_process(doomed), "then": in_a_process(lambda g=given: ran(g))}
+            report[given.place.name] = {"signal": in_a_process(doomed), "then": in_a_process(partial(ran, given))}
     print(json.dumps(report))
 
 
