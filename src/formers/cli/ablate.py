@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 
 def ablate(
-    task: Annotated[str, typer.Argument(help="A task, such as shakespeare or 'sort(length=8)', or a study.yaml.")],
+    task: Annotated[
+        str,
+        typer.Argument(
+            help="A task, such as shakespeare or 'sort(length=8)', a file of your own (my_task.py), or a study.yaml."
+        ),
+    ],
     vary: Annotated[list[str] | None, typer.Option(help="axis=part,part(option=1),… ; repeat it to combine.")] = None,
     arm: Annotated[
         list[str] | None, typer.Option(help="An arm of several swaps: 'name: mixer=dense, depth=2'.")

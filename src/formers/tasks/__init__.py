@@ -21,6 +21,8 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 SHORT = re.compile(r"(?P<suite>\w+)/(?P<task>\w+)(?P<options>\(.*\))?$", re.DOTALL)
 """A task of a suite, as in `glue/cola`."""
+OWN = re.compile(r"(?P<file>[^()]+\.py)(?::(?P<text>.*))?$", re.DOTALL)
+"""A file, and a task in it."""
 __all__ = sorted([*_HOME_OF, "TASKS", "parse"])
 
 
@@ -34,8 +36,13 @@ def __getattr__(name: str) -> Any:
 
 
 def parse(text: str) -> Any:
-    """The task that a text like `sort(length=16)` or `glue/cola(length=32)` means, once every task of the library is known."""
+    """The task that a text like `sort(length=16)` or `glue/cola(length=32)` means, once every task of the library is known.
+
+    `my_task.py` or `my_task.py:parity(length=8)` is a task of a user's own; the file is run.
+    """
     kinds = __getattr__("TASKS")
+    if own := OWN.match(text.strip()):
+        return import_module("formers.tasks.own").own_task(own["file"], own["text"] or "")
     return kinds[0].axis.parse(SHORT.sub(spelt_out, text.strip()))
 
 

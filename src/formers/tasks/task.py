@@ -6,7 +6,7 @@ import hashlib
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, SupportsIndex
 
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -40,6 +40,17 @@ class Task(Part):
     "The arms of the default study, as `name: axis=part, …`."
     budget: ClassVar[dict[str, float]]
     "What each arm of the default study is given: values for `formers.lab.Budget`."
+    origin: ClassVar[str] = ""
+    "The user's file that a task comes from; its text form begins with it, so that a study.yaml finds it again."
+
+    def __repr__(self) -> str:
+        return f"{self.origin}:{super().__repr__()}" if self.origin else super().__repr__()
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        from formers.tasks import parse
+
+        # Another process has not run the file yet, so it gets the text.
+        return (parse, (repr(self),)) if self.origin else super().__reduce_ex__(protocol)
 
     def base(self) -> TransformerConfig:
         """The configuration from which the arms of the default study differ."""

@@ -1,0 +1,48 @@
+"""Tasks in a user's own file."""
+
+from __future__ import annotations
+
+import sys
+from functools import lru_cache
+from hashlib import sha256
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+from formers.part import check_names
+from formers.tasks.task import Task
+
+
+def own_task(file: str, text: str) -> Task:
+    """The task in a Python file: the one that `name(option=…)` means, or without a text the only one there is.
+
+    The file is run, as a file given to `python` is. Raises `FileNotFoundError` where there is none, `ValueError` where it
+    holds no such task.
+    """
+    path = Path(file).expanduser().resolve()
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no task file at {path}")
+    kinds = {kind.name(): kind for kind in kinds_in(path, path.stat().st_mtime_ns)}
+    if not kinds:
+        raise ValueError(f"{path} defines no task: no subclass of formers.tasks.Task")
+    if not text and len(kinds) > 1:
+        raise ValueError(f"{path} defines {', '.join(kinds)}; say which: {file}:{next(iter(kinds))}")
+    name = text.partition("(")[0].strip() or next(iter(kinds))
+    check_names(str(path), [name], [*kinds], word="task")
+    return kinds[name].parse(text or name)
+
+
+@lru_cache(maxsize=16)
+def kinds_in(path: Path, modified: int) -> tuple[type[Task], ...]:
+    """The tasks that a file defines, each knowing its file; `modified` tells a changed file from the one run before."""
+    name = f"formers_own_{path.stem}_{sha256(f'{path}/{modified}'.encode()).hexdigest()[:8]}"
+    spec = spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and inspect look their classes' modules up there
+    spec.loader.exec_module(module)
+    found = [v for v in vars(module).values() if isinstance(v, type) and issubclass(v, Task) and v.__module__ == name]
+    kinds = tuple(kind for kind in found if not kind.__name__.startswith("_"))
+    for kind in kinds:
+        kind.origin = str(path)
+    return kinds
