@@ -117,6 +117,8 @@ def last(t_bhsk: Tensor, count_b: Tensor, kept: int) -> Tensor:
 def windowed(q_bhlk: Tensor, k_bhsk: Tensor, v_bhsk: Tensor, width: int) -> Tensor:
     """Σ_{j=i}^{i+w−1} (q_i·k_j) v_j, where S = L + w − 1: blocks of queries against the keys that any of them sees."""
     length = q_bhlk.shape[2]
+    if not length:
+        return q_bhlk
     block = min(width, length)
     spare = -length % block
     q = pad(q_bhlk, (0, 0, 0, spare)).unflatten(2, (-1, block))
