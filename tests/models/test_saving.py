@@ -75,8 +75,9 @@ def choice(part: Part) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", CATALOGUE, ids=lambda kind: kind.name())
 def test_every_part(kind: Any, config: Any, ids: torch.Tensor, tmp_path: Any) -> None:
-    model = unsettled(MaskedLM(config(depth=1, **choice(kind()))))
-    same_after_loading(model, AutoModelForMaskedLM, ids, tmp_path)
+    bidirectional = not issubclass(kind, Mixer) or "bidirectional" in kind.can
+    head, loader = (MaskedLM, AutoModelForMaskedLM) if bidirectional else (CausalLM, AutoModelForCausalLM)
+    same_after_loading(unsettled(head(config(depth=1, **choice(kind())))), loader, ids, tmp_path)
 
 
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
