@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from formers.lab import Arm, Budget, Study
+from formers.lab.plan import planned
 from formers.lab.study_run import run
 from formers.tasks import parse
 
@@ -47,6 +48,17 @@ def test_a_study_of_it_runs_and_is_resumed_from_its_yaml(file: Path, tmp_path: P
     assert again.task == study.task
     assert [row.train_seconds for row in run(again).rows] == [row.train_seconds for row in rows]
     assert f"{file}:parity" in rows[0].command
+
+
+def test_an_edited_file_is_another_task(file: Path) -> None:
+    def fingerprint() -> str:
+        [job] = planned(Study(task=str(file), arms=(Arm("none", {"mixer": "identity"}),)))  # type: ignore[arg-type]
+        return job.fingerprint
+
+    before = fingerprint()
+    assert fingerprint() == before
+    file.write_text(file.read_text(encoding="utf-8") + "\nCHANGED = True\n", encoding="utf-8")
+    assert fingerprint() != before
 
 
 def test_another_process_gets_it(file: Path, tmp_path: Path) -> None:

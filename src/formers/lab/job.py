@@ -46,10 +46,10 @@ class Job:
 
     @property
     def fingerprint(self) -> str:
-        """sha256 of what decides the outcome: task, data, configuration, budget and seed. The arm's name does not."""
+        """sha256 of what decides the outcome: task, data, configuration, budget, seed. The arm's name does not."""
         facts = {
             "task": str(self.study.task),
-            "data": self.study.task.data_hash,
+            "data": self.study.task.data_hash + self.study.task.code_hash,
             "config": {name: value for name, value in self.plain_config.items() if name not in INCIDENTAL},
             "budget": asdict(self.budget),
             "seed": self.seed,

@@ -75,7 +75,7 @@ class _TextClassification(Task):
 
     def base(self) -> TransformerConfig:
         from formers.models import TransformerConfig
-        from formers.positions import Sinusoidal
+        from formers.positions import Learned
 
         return TransformerConfig(
             vocab_size=len(self.data.vocabulary),
@@ -83,7 +83,7 @@ class _TextClassification(Task):
             width=64,
             depth=2,
             heads=4,
-            position=Sinusoidal(),  # acts on the input, so every mixer takes it
+            position=Learned(),  # acts on the input, so every mixer takes it, and is as small as an embedding at first
             context_length=self.length,
             pad_token_id=0,
             initializer_range=0.1,  # about 1/√width; the usual 0.02 suits widths in the thousands

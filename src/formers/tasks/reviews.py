@@ -51,7 +51,7 @@ class Reviews(_TextClassification):
         "pool: mixer=pool",
         "identity: mixer=identity",
     )
-    budget: ClassVar[dict[str, float]] = {"steps": 300, "batch_size": 16, "learning_rate": 3e-3}
+    budget: ClassVar[dict[str, float]] = {"steps": 200, "batch_size": 16, "learning_rate": 1e-2}
 
     def place(self) -> Path | None:
         return None if self.path == HUB else locate(self.path, NAMES, HOW)

@@ -77,6 +77,11 @@ class Task(Part):
         """sha256 of the data, or of what generates it and of the first examples."""
         raise NotImplementedError
 
+    @property
+    def code_hash(self) -> str:
+        """sha256 of the user's file that a task comes from; empty for the library's own tasks."""
+        return hashlib.sha256(Path(self.origin).read_bytes()).hexdigest() if self.origin else ""
+
     def save(self, folder: Path) -> None:
         """Writes beside a trained model what is needed to use it, such as its alphabet. Nothing by default."""
 
