@@ -46,9 +46,12 @@ def attempt(folder: Path) -> Iterator[Attempt]:
 
     Raises:
         Died: at the third death in a row at the same step. The next attempt counts anew.
+        CannotKeep: where the file cannot be read or written.
     """
     path = folder / FILE
-    deaths = ranks.agreed(died(path))  # so that all ranks give up, or none
+    with keeping("how far the training is", path):
+        before = died(path)
+    deaths = ranks.agreed(before)  # so that all ranks give up, or none
     if len(deaths) >= LIMIT and len(set(deaths[-LIMIT:])) == 1:
         if ranks.leads():
             path.unlink()

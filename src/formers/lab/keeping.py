@@ -26,8 +26,11 @@ def keeping(what: str, place: Path | str) -> Iterator[None]:
 
 
 def reason(error: BaseException) -> str:
-    """An error in a line, without its number."""
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    """An error in a line, without its number; with the file, where it names one."""
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        file = error.filename2 or error.filename
+        text = f"{error.strerror}: {file}" if file else error.strerror
     return " ".join(text.split()) or type(error).__name__
 
 

@@ -48,12 +48,18 @@ class Store:
                 folder.mkdir(parents=True, exist_ok=True)
                 if not uri and not database.exists():
                     make_database(database)
+            if not uri and (wrong := problem(database)):
+                raise ValueError(self.unusable(wrong))
             self.client = MlflowClient(tracking_uri=uri or address(database))
             found = self.client.get_experiment_by_name(name)
             self.experiment = found.experiment_id if found else self.client.create_experiment(name, artifacts)
         except (MlflowException, SQLAlchemyError) as error:
-            hint = "" if uri else f". It is left as it is; if it is damaged, move it away or restore a copy: {REMAINS}"
-            raise ValueError(f"cannot keep rows in MLflow at {self.place}: {reason(error)}{hint}") from error
+            raise ValueError(self.unusable(brief(error))) from error
+
+    def unusable(self, cause: str) -> str:
+        """What there is to say where MLflow cannot use what is there."""
+        hint = f". It is left as it is; if it is damaged, move it away or restore a copy: {REMAINS}"
+        return f"cannot keep rows in MLflow at {self.place}: {cause}{hint if self.place.endswith(DATABASE) else ''}"
 
     def save(self, row: Row) -> None:
         """Keeps a row: whole, or not at all. Raises `CannotKeep` where it cannot."""
@@ -63,9 +69,7 @@ class Store:
             with keeping(f"the row of {row.arm!r}", self.place):
                 self.write(row)
         except MlflowException as error:
-            raise CannotKeep(
-                f"cannot keep the row of {row.arm!r} in MLflow at {self.place}: {reason(error)}"
-            ) from error
+            raise CannotKeep(f"cannot keep the row of {row.arm!r} in MLflow at {self.place}: {brief(error)}") from error
 
     def write(self, row: Row) -> None:
         from mlflow.entities import Metric, Param
@@ -81,29 +85,59 @@ class Store:
         self.client.set_terminated(run.info.run_id, ENDED.get(row.status, "FAILED"))
 
     def rows(self) -> dict[str, Row]:
-        """Fingerprint → the newest row that was kept for it."""
+        """Fingerprint → the newest row that was kept for it. Raises `ValueError` where what is kept cannot be read."""
+        newest = {run.data.tags[FINGERPRINT]: run for run in self.runs() if ended(run)}
+        return {fingerprint: self.read(run) for fingerprint, run in newest.items()}
+
+    def runs(self) -> list[Any]:
+        """Every run of the experiment, the oldest first."""
+        from mlflow.exceptions import MlflowException
+
         runs: list[Any] = []
         token = None
         while True:
-            page = self.client.search_runs(
-                [self.experiment], max_results=PAGE, order_by=["attributes.start_time ASC"], page_token=token
-            )
+            try:
+                page = self.client.search_runs(
+                    [self.experiment], max_results=PAGE, order_by=["attributes.start_time ASC"], page_token=token
+                )
+            except MlflowException as error:
+                raise ValueError(self.unusable(brief(error))) from error
             runs += page
             token = page.token
             if not token:
-                break
-        newest = {run.data.tags[FINGERPRINT]: run for run in runs if ended(run)}
-        return {fingerprint: self.read(run.info.run_id) for fingerprint, run in newest.items()}
+                return runs
 
-    def read(self, run: str) -> Row:
+    def read(self, run: Any) -> Row:
         """The row that a run holds."""
-        with tempfile.TemporaryDirectory() as folder:
-            path = self.client.download_artifacts(run, ROW, folder)
-            return row_from(json.loads(Path(path).read_text(encoding="utf-8")))
+        from mlflow.exceptions import MlflowException
+
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                path = self.client.download_artifacts(run.info.run_id, ROW, folder)
+                return row_from(json.loads(Path(path).read_text(encoding="utf-8")))
+        except (MlflowException, OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(
+                f"the row of {run.info.run_name!r} cannot be read from {run.info.artifact_uri}/{ROW}: {brief(error)}. A study "
+                f"reads its rows where it was run: if it was moved, move the folder back, or leave only its report.json in it; "
+                "if the file is damaged, restore a copy, or keep the study in another folder with --folder. Nothing was changed"
+            ) from error
+
+
+def brief(error: Exception) -> str:
+    """An error in a line, without SQLAlchemy's query and link."""
+    return reason(error).partition(" [SQL:")[0].partition(" (Background")[0]
 
 
 def address(path: Path) -> str:
     return f"sqlite:///{path.resolve()}"
+
+
+def problem(path: Path) -> str | None:
+    """What is wrong with a database and best seen without opening it: MLflow tries a folder for minutes, and SQLite takes an
+    empty file for a new database, with every row gone."""
+    if not path.is_file():
+        return "it is not a file"
+    return None if path.stat().st_size else "it is empty"
 
 
 def make_database(path: Path) -> None:
@@ -128,8 +162,10 @@ def tags(row: Row) -> dict[str, str]:
     return {name: value[:4000] for name, value in texts.items() if value}
 
 
-def row_from(data: dict[str, Any]) -> Row:
+def row_from(data: Any) -> Row:
     """The row that `dataclasses.asdict` wrote as JSON. Raises `ValueError` for what this version of a row does not have."""
+    if not isinstance(data, dict):
+        raise ValueError(f"a {type(data).__name__} is not a row of formers; {ROW} is damaged. Nothing was changed")
     try:
         curve = tuple(Point(**point) for point in data["curve"])
         return Row(**{**data, "curve": curve, "samples": tuple(data["samples"]), "items": tuple(data.get("items", ()))})
