@@ -101,7 +101,9 @@ def test_long_tokens_meet_in_two_layers_through_the_global_input() -> None:
             vocab_size=9, width=24, heads=3, depth=2, mixer=mixer, position="none()", causal=False
         )
         x = tokens(1, 60).float().requires_grad_()
-        Transformer(config)(inputs_embeds=x).last_hidden_state[0, 10, 0].backward()  # a sum over a normed token is constant
+        Transformer(config)(inputs_embeds=x).last_hidden_state[
+            0, 10, 0
+        ].backward()  # a sum over a normed token is constant
         assert (x.grad is not None and x.grad[0, 50].abs().max() > 0) == met
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from contextlib import closing
 from dataclasses import replace
 
@@ -39,6 +40,7 @@ def run(study: Study, progress: Progress | None = None, executor: Executor | Non
         CannotKeep: where something cannot be written; the same command goes on once it can.
     """
     quiet()
+    gc.freeze()  # a training collects garbage at its start; what was imported before it is none
     if ranks.size() == 1:
         return run_here(study, progress or Silent(), executor or InTurn())
     if executor is not None:
