@@ -236,3 +236,5 @@ def test_a_wrong_pattern_in_text_says_so() -> None:
         Mixer.parse("window(-1)")
     with pytest.raises(ValueError, match="did you mean 'sparse'"):
         Mixer.parse("sparce(window(3))")
+    with pytest.raises(ValueError, match="did you mean the pattern 'window'"):
+        Mixer.parse("windw(3)")

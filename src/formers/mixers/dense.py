@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -42,8 +42,10 @@ class Dense(Mixer):
         return DenseMixer(site, self)
 
 
-class DenseMixer(MixerModule):
-    def __init__(self, site: Site, part: Dense):
+class QueryMixer(MixerModule):
+    """One projection, of the queries; the tokens themselves are keys and values. What every DenseAttention shares."""
+
+    def __init__(self, site: Site, part: Any):
         super().__init__(site)
         site.split(part.heads)
         self.part = part
@@ -51,6 +53,11 @@ class DenseMixer(MixerModule):
         self.q_proj = nn.Linear(site.width, site.width, bias=False)
         self.head_position = build_at("heads", site.with_heads(part.heads))
 
+    def init_weights(self, std: float) -> None:
+        nn.init.normal_(self.q_proj.weight, std=self.std)
+
+
+class DenseMixer(QueryMixer):
     def forward(
         self,
         x_bld: Tensor,
@@ -78,6 +85,3 @@ class DenseMixer(MixerModule):
             q, k = self.head_position(q, positions_bl), self.head_position(x, positions_bl)
             y, sums = linear_attention(q, k, x, causal=self.causal, key_mask_bs=mask_bl, state=sums, normalize=False)
         return y, LinearStream(seen_after(x[:, 0], mask_bl, state), sums) if self.causal else None
-
-    def init_weights(self, std: float) -> None:
-        nn.init.normal_(self.q_proj.weight, std=self.std)

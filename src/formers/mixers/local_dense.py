@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import pad
 
+from formers.mixers.dense import QueryMixer
 from formers.mixers.mixer import Mixer, MixerModule, join_heads, split_heads
 from formers.ops import compact, dense_attention, packing, spread
-from formers.positions.position import build_at
 from formers.site import Site
 from formers.state import State
 
@@ -46,15 +44,7 @@ class LocalDense(Mixer):
         return LocalDenseMixer(site, self)
 
 
-class LocalDenseMixer(MixerModule):
-    def __init__(self, site: Site, part: LocalDense):
-        super().__init__(site)
-        site.split(part.heads)
-        self.part = part
-        self.std = part.init / math.sqrt(2 * site.layers * site.width)
-        self.q_proj = nn.Linear(site.width, site.width, bias=False)
-        self.head_position = build_at("heads", site.with_heads(part.heads))
-
+class LocalDenseMixer(QueryMixer):
     def forward(
         self,
         x_bld: Tensor,
@@ -89,9 +79,6 @@ class LocalDenseMixer(MixerModule):
         if self.head_position is None:
             return dense_attention(q, x)[0]
         return q @ k.mT @ x if q.shape[2] < q.shape[3] else q @ (k.mT @ x)
-
-    def init_weights(self, std: float) -> None:
-        nn.init.normal_(self.q_proj.weight, std=self.std)
 
 
 def cut(t_bhlk: Tensor, before: int, after: int, width: int) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from typing import ClassVar, Self, cast
 
 import torch
@@ -27,9 +28,13 @@ class Mixer(Part):
         from formers.patterns import PATTERNS, Pattern
 
         first = re.match(r"[~(\s]*(\w*)", text)
-        names = {kind.name() for kind in PATTERNS} - {kind.name() for kind in cls.kinds()}
-        if cls is Mixer and first and first[1] in names:
+        patterns, mixers = ({kind.name() for kind in kinds} for kinds in (PATTERNS, cls.kinds()))
+        if cls is Mixer and first and first[1] in patterns - mixers:
             return cast(Self, Sparse(pattern=Pattern.parse(text)))
+        if cls is Mixer and first and not get_close_matches(first[1], mixers, n=1, cutoff=0.5):
+            near = get_close_matches(first[1], patterns, n=1, cutoff=0.5)
+            if near and first[1] not in {kind.__name__ for kind in cls.kinds()}:
+                raise ValueError(f"mixer has no member {first[1]!r}; did you mean the pattern {near[0]!r}?")
         return super().parse(text)
 
     def build(self, site: Site) -> MixerModule:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import pad
 
+from formers.mixers.dense import QueryMixer
 from formers.mixers.mixer import Mixer, MixerModule, join_heads, seen_after, split_heads
 from formers.ops import compact, packing, spread
-from formers.positions.position import build_at
 from formers.site import Site
 from formers.state import State
 
@@ -55,15 +54,7 @@ class SlidingStream(State):
     "As keys, where a position turns them; None where they are the values."
 
 
-class SlidingDenseMixer(MixerModule):
-    def __init__(self, site: Site, part: SlidingDense):
-        super().__init__(site)
-        site.split(part.heads)
-        self.part = part
-        self.std = part.init / math.sqrt(2 * site.layers * site.width)
-        self.q_proj = nn.Linear(site.width, site.width, bias=False)
-        self.head_position = build_at("heads", site.with_heads(part.heads))
-
+class SlidingDenseMixer(QueryMixer):
     def forward(
         self,
         x_bld: Tensor,
@@ -98,9 +89,6 @@ class SlidingDenseMixer(MixerModule):
         kept = [None if t is None else last(t, count_b, width - 1) for t in (x, k)]
         assert kept[0] is not None
         return join_heads(y), SlidingStream(seen_after(x_bld, mask_bl, state), kept[0], kept[1])
-
-    def init_weights(self, std: float) -> None:
-        nn.init.normal_(self.q_proj.weight, std=self.std)
 
 
 def remember(before: Tensor | None, now_bhlk: Tensor, count: int) -> Tensor:

@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from formers.tasks.characters import Characters
+from formers.tasks.records import text_of
 from formers.tasks.task import digest
 
 SHIPPED = Path(__file__).parent / "data" / "tinyshakespeare.txt"
@@ -31,16 +32,7 @@ def read_text(path: str | None) -> str:
     file = SHIPPED if path is None else Path(path).expanduser()
     if not file.is_file():
         raise FileNotFoundError(f"no text file at {file}; give the path of a UTF-8 text, or none for Tiny Shakespeare")
-    data = file.read_bytes()
-    if not data.strip():
-        raise ValueError(f"{file} is empty; give a UTF-8 text to learn from")
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file} is not a UTF-8 text (byte {error.start}: {error.reason})") from None
-    if "\0" in text:
-        raise ValueError(f"{file} is binary (it holds zero bytes); give a UTF-8 text")
-    return text
+    return text_of(file.read_bytes(), file)
 
 
 @lru_cache(maxsize=4)
