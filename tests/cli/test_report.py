@@ -100,12 +100,11 @@ def test_the_newest_study_is_meant_and_opened(
     assert opened == [str(here / "study" / "report.html")]
 
 
-def test_a_study_that_was_moved_says_so(command: Run, study: Study, here: Path) -> None:
+def test_a_study_that_was_moved_is_found(command: Run, study: Study, here: Path) -> None:
     (here / "moved").mkdir()
-    (here / "study").rename(here / "moved" / "study")
-    done = command("report", "moved/study")
-    assert done.exit_code == 2
-    assert "move the folder back" in done.output
+    (here / "study").rename(here / "moved" / "renamed")
+    assert command("report", "moved/renamed", "--json", "all.json").exit_code == 0
+    assert [row.arm for row in load(here / "all.json").rows] == ["softmax"]
 
 
 def test_the_ui_is_mlflows(command: Run, study: Study, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ def rebuilt(folder: Path) -> Results:
 
     Raises:
         FileNotFoundError: where there is neither a store nor a report.json with a row.
-        ValueError: where the folder was moved away from its rows.
+        ValueError: where a row cannot be read.
     """
     from formers.lab.report import load
 

@@ -6,10 +6,14 @@ import json
 import os
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from formers.lab.database import address, make_database, problem
 from formers.lab.keeping import CannotKeep, keeping, reason
 from formers.lab.quiet import quiet
 from formers.lab.row import Point, Row
@@ -26,35 +30,73 @@ class Store:
     """The rows of a study. A row is one MLflow run: its choices are parameters, its curve is metrics, all of it an artifact."""
 
     def __init__(self, folder: Path, name: str) -> None:
-        """Opens the store for the experiment `name`, and makes it where there is none.
+        """Opens the store for the experiment `name`, and makes the database where there is none.
 
         Raises:
             ValueError: when MLflow cannot use what is in the folder, or what `MLFLOW_TRACKING_URI` says.
             CannotKeep: when the folder cannot be written.
         """
         quiet()
-        from mlflow.exceptions import MlflowException  # takes a second; only a study needs it
-        from mlflow.tracking import MlflowClient
-        from sqlalchemy.exc import SQLAlchemyError
+        from mlflow.tracking import MlflowClient  # takes a second; only a study needs it
 
         quiet()  # importing MLflow sets its own log level
         uri = os.environ.get("MLFLOW_TRACKING_URI")
-        database = folder / DATABASE
-        self.place = uri or str(database)
+        self.folder, self.name, self.own = folder.resolve(), name, not uri
+        self.place = uri or str(folder / DATABASE)
         # A server decides itself where artifacts go; a file in the folder must not put them into the working directory.
-        artifacts = None if uri and not uri.startswith("sqlite:") else (folder.resolve() / "artifacts").as_uri()
+        self.artifacts = None if uri and not uri.startswith("sqlite:") else (self.folder / "artifacts").as_uri()
+        with self.usable():
+            if self.own:
+                self.check(folder / DATABASE)
+            self.client = MlflowClient(tracking_uri=uri or address(folder / DATABASE))
+
+    def check(self, database: Path) -> None:
+        """Makes the study's own database where there is none. Raises `ValueError` for one that cannot be used."""
+        with keeping("rows", database.parent):
+            if not database.exists():
+                database.parent.mkdir(parents=True, exist_ok=True)
+                make_database(database)
+        if wrong := problem(database):
+            raise ValueError(self.unusable(wrong))
+
+    @contextmanager
+    def usable(self) -> Iterator[None]:
+        """Says what there is to say where MLflow cannot use what is there."""
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
         try:
-            with keeping("rows", folder):
-                folder.mkdir(parents=True, exist_ok=True)
-                if not uri and not database.exists():
-                    make_database(database)
-            if not uri and (wrong := problem(database)):
-                raise ValueError(self.unusable(wrong))
-            self.client = MlflowClient(tracking_uri=uri or address(database))
-            found = self.client.get_experiment_by_name(name)
-            self.experiment = found.experiment_id if found else self.client.create_experiment(name, artifacts)
+            yield
         except (MlflowException, SQLAlchemyError) as error:
             raise ValueError(self.unusable(brief(error))) from error
+
+    def experiments(self) -> list[Any]:
+        """Where rows of the study may be: all of its own database, elsewhere what has its name."""
+        if self.own:
+            return list(self.client.search_experiments())
+        found = self.client.get_experiment_by_name(self.name)
+        return [found] if found else []
+
+    @cached_property
+    def experiment(self) -> str:
+        """Where new rows go; made where there is none yet.
+
+        MLflow keeps an experiment's artifacts where it was made. A folder that was moved gets another experiment, so that
+        nothing is written to its old place.
+        """
+        with self.usable():
+            known = self.experiments()
+            for found in known:
+                if not self.own or found.artifact_location == self.artifacts:
+                    return str(found.experiment_id)
+            taken = any(found.name == self.name for found in known)
+            return self.client.create_experiment(
+                f"{self.name} at {self.folder}" if taken else self.name, self.artifacts
+            )
+
+    def ready(self) -> None:
+        """Raises `ValueError` where no row could be kept: better before anything trains."""
+        assert self.experiment
 
     def unusable(self, cause: str) -> str:
         """What there is to say where MLflow cannot use what is there."""
@@ -90,64 +132,44 @@ class Store:
         return {fingerprint: self.read(run) for fingerprint, run in newest.items()}
 
     def runs(self) -> list[Any]:
-        """Every run of the experiment, the oldest first."""
-        from mlflow.exceptions import MlflowException
-
+        """Every run of the study, the oldest first."""
         runs: list[Any] = []
         token = None
-        while True:
-            try:
+        with self.usable():
+            ids = [found.experiment_id for found in self.experiments()]
+            while ids:
                 page = self.client.search_runs(
-                    [self.experiment], max_results=PAGE, order_by=["attributes.start_time ASC"], page_token=token
+                    ids, max_results=PAGE, order_by=["attributes.start_time ASC"], page_token=token
                 )
-            except MlflowException as error:
-                raise ValueError(self.unusable(brief(error))) from error
-            runs += page
-            token = page.token
-            if not token:
-                return runs
+                runs += page
+                token = page.token
+                if not token:
+                    break
+        return runs
 
     def read(self, run: Any) -> Row:
-        """The row that a run holds."""
+        """The row that a run holds: from the study's folder, wherever that is now; else from where MLflow says it is."""
         from mlflow.exceptions import MlflowException
 
+        own = self.folder / "artifacts" / run.info.run_id / "artifacts" / ROW
         try:
+            if own.is_file():
+                return row_from(json.loads(own.read_text(encoding="utf-8")))
             with tempfile.TemporaryDirectory() as folder:
                 path = self.client.download_artifacts(run.info.run_id, ROW, folder)
                 return row_from(json.loads(Path(path).read_text(encoding="utf-8")))
         except (MlflowException, OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
+            place = own.as_uri() if own.is_file() else f"{run.info.artifact_uri}/{ROW}"
             raise ValueError(
-                f"the row of {run.info.run_name!r} cannot be read from {run.info.artifact_uri}/{ROW}: {brief(error)}. A study "
-                f"reads its rows where it was run: if it was moved, move the folder back, or leave only its report.json in it; "
-                "if the file is damaged, restore a copy, or keep the study in another folder with --folder. Nothing was changed"
+                f"the row of {run.info.run_name!r} cannot be read from {place}: {brief(error)}. If the file is damaged or "
+                "gone, restore a copy, leave only report.json in the folder, or keep the study in another folder with "
+                "--folder. Nothing was changed"
             ) from error
 
 
 def brief(error: Exception) -> str:
     """An error in a line, without SQLAlchemy's query and link."""
     return reason(error).partition(" [SQL:")[0].partition(" (Background")[0]
-
-
-def address(path: Path) -> str:
-    return f"sqlite:///{path.resolve()}"
-
-
-def problem(path: Path) -> str | None:
-    """What is wrong with a database and best seen without opening it: MLflow tries a folder for minutes, and SQLite takes an
-    empty file for a new database, with every row gone."""
-    if not path.is_file():
-        return "it is not a file"
-    return None if path.stat().st_size else "it is empty"
-
-
-def make_database(path: Path) -> None:
-    """Makes MLflow's tables, which takes seconds, beside their place: a database that is there is a whole one."""
-    from mlflow.tracking import MlflowClient
-
-    part = path.with_name(f".{path.name}.part")
-    part.unlink(missing_ok=True)
-    MlflowClient(tracking_uri=address(part)).search_experiments(max_results=1)
-    os.replace(part, path)
 
 
 def ended(run: Any) -> bool:

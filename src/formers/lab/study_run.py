@@ -67,6 +67,7 @@ def run_all(
 ) -> tuple[Row, ...]:
     """The row of every job: kept from before, or trained now. Raises `Stopped` when asked to."""
     before = store.rows()
+    store.ready()
     rows = {i: row for i, job in enumerate(plan) if (row := kept(job, before.get(job.fingerprint))) is not None}
     for i, row in rows.items():
         progress.end(row, name(job := plan[i]))

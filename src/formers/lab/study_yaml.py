@@ -11,7 +11,7 @@
     budget: {steps: 200, batch_size: 16, learning_rate: 0.002}
     match: parameters                   # or steps (the default), flops, time
     seeds: 3                            # how many (0, 1, 2), or a list of them
-    folder: studies/mine
+    folder: studies/mine                # `.` is the folder that this file is in, wherever it is moved
 
 What is left out is as in the task's default study. An unknown key raises, naming the nearest known one.
 """
@@ -31,15 +31,17 @@ from formers.lab.study import Study, default_budget
 from formers.part import check_names
 from formers.tasks import parse as parse_task
 
+HERE = Path(".")
 KEYS = ["task", "vary", "arms", "base", "budget", "match", "seeds", "folder"]
 
 
 def read(path: Path) -> Study:
     """The study in a file. Raises `ValueError` with the file's name for anything that cannot be read."""
     try:
-        return study(yaml.safe_load(path.read_text(encoding="utf-8")))
+        found = study(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError, yaml.YAMLError) as error:
         raise ValueError(f"{path}: {error}") from error
+    return replace(found, folder=path.parent) if found.folder == HERE else found
 
 
 def study(data: Any) -> Study:
@@ -114,5 +116,6 @@ def mapping(data: dict[str, Any], key: str) -> dict[str, Any]:
 
 def write(given: Study, path: Path) -> None:
     """Writes a file that `read` makes an equal study of."""
-    data = given.plain() | {"folder": str(given.place)}
+    here = path.parent.resolve() == given.place.resolve()
+    data = given.plain() | {"folder": str(HERE if here else given.place)}
     path.write_text(yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120), encoding="utf-8")
