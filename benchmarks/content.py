@@ -30,13 +30,12 @@ def performer() -> Callable[..., Tensor]:
     return lambda q, k, v: ops.linear_attention(feature(q, query=True), feature(k), v, causal=True)[0]
 
 
-def lsh(length: int, impl: str = "auto") -> Callable[..., Tensor]:
+def lsh(length: int) -> Callable[..., Tensor]:
     site = Site(width=HEADS * WIDTH, heads=HEADS, causal=True, context_length=length)
     mixer = Lsh(rounds=4, chunk=64).build(site).eval()
 
     def attend(q: Tensor, v: Tensor) -> Tensor:
-        k = torch.nn.functional.normalize(q, dim=-1)
-        return ops.bucketed_attention(q, k, v, mixer.hash(q.detach()), chunk=64, causal=True, self_last=True, impl=impl)
+        return ops.bucketed_attention(q, None, v, mixer.hash(q.detach()), chunk=64, causal=True, self_last=True)
 
     return attend
 
@@ -48,12 +47,12 @@ def inputs(count: int, length: int, *, grad: bool = True) -> list[Tensor]:
 def check() -> None:
     bucket = torch.randint(8, (1, HEADS, 4, 257))
     forms = [
-        lambda q, k, v, impl=impl: ops.bucketed_attention(
-            q, k, v, bucket, chunk=64, causal=True, self_last=True, impl=impl
+        lambda q, v, impl=impl: ops.bucketed_attention(
+            q, None, v, bucket, chunk=64, causal=True, self_last=True, impl=impl
         )
         for impl in ("torch", "plain")
     ]
-    verify(*forms, inputs(3, 257, grad=False))
+    verify(*forms, inputs(2, 257, grad=False))
     w = torch.randn(256, WIDTH) / 4
     forms = [lambda q, impl=impl: ops.exp_features(q, w.to(q.dtype), impl=impl) for impl in ("torch", "plain")]
     verify(*forms, inputs(1, 257, grad=False))

@@ -30,7 +30,7 @@ def test_equals_the_definition(dtype, causal, self_last, rounds, length, padded)
 
 
 def test_pieces_change_nothing(monkeypatch):
-    monkeypatch.setattr("formers.ops.bucketed.SCORES_AT_ONCE", 300)
+    monkeypatch.setattr("formers.ops.rounds.SCORES_AT_ONCE", 300)
     test_equals_the_definition(torch.float32, True, True, 3, 75, True)
     test_equals_the_definition(torch.float32, False, False, 3, 75, True)
 
@@ -64,3 +64,25 @@ def test_later_buckets_show_no_other_keys():
     moved[..., 40:] = 0
     before, after = (bucketed_attention(q, k, v, b, chunk=8, causal=True)[:, :, :40] for b in (bucket, moved))
     torch.testing.assert_close(after, before)
+
+
+def test_tiles_of_half_a_chunk_change_nothing(monkeypatch):
+    monkeypatch.setattr("formers.ops.rounds.SMALLEST", 1)
+    test_equals_the_definition(torch.float64, True, True, 3, 75, True)
+    test_one_bucket_that_holds_all_is_full_attention(True)
+    test_pieces_change_nothing(monkeypatch)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_keys_are_unit_queries_unless_given(causal):
+    q, _, v = given()
+    bucket = torch.randint(4, (2, 3, 3, 75), generator=torch.Generator().manual_seed(1))
+
+    def form(impl):
+        return lambda q, v: bucketed_attention(q, None, v, bucket, chunk=8, causal=causal, self_last=True, impl=impl)
+
+    assert_close_derived(form("torch"), form("plain"), [q, v], names=["q", "v"])
+    unit = torch.nn.functional.normalize(q, dim=-1)
+    torch.testing.assert_close(
+        form("torch")(q, v), bucketed_attention(q, unit, v, bucket, chunk=8, causal=causal, self_last=True)
+    )

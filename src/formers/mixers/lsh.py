@@ -86,11 +86,9 @@ class LshMixer(MixerModule):
         q_bhlk, v_bhlv = split_heads(self.q_proj(x_bld), self.heads), split_heads(self.v_proj(x_bld), self.heads)
         if self.head_position is not None:
             q_bhlk = self.head_position(q_bhlk, positions_bl)
-        q = q_bhlk.to(wide(q_bhlk.dtype))
-        k_bhlk = (q / (q.square().sum(-1, keepdim=True) + 1e-12).sqrt()).to(q_bhlk.dtype)
         y_bhlv = bucketed_attention(
             q_bhlk,
-            k_bhlk,
+            None,
             v_bhlv,
             self.hash(q_bhlk.detach()),
             chunk=self.part.chunk,
@@ -112,12 +110,14 @@ class LshMixer(MixerModule):
 
 def hashes(x_bhlk: Tensor, rotations_rhkc: Tensor, factors: list[int]) -> Tensor:
     """argmax [xR; −xR] for each factor's columns of R, combined to one number, (B, H, R, L)."""
+    rounds, _, _, columns = rotations_rhkc.shape
     with without_autocast(x_bhlk.device):
         work = wide(x_bhlk.dtype)
-        p_bhrlc = x_bhlk.to(work).unsqueeze(2) @ rotations_rhkc.to(work).transpose(0, 1)
-    bucket = torch.zeros(p_bhrlc.shape[:-1], dtype=torch.long, device=x_bhlk.device)
-    for p, factor in zip(p_bhrlc.split([f // 2 for f in factors], -1), factors, strict=True):
+        all_rounds_hkx = rotations_rhkc.to(work).permute(1, 2, 0, 3).flatten(2)  # one product for all rounds
+        p_bhlrc = (x_bhlk.to(work) @ all_rounds_hkx).unflatten(3, (rounds, columns))
+    bucket_bhlr = torch.zeros(p_bhlrc.shape[:-1], dtype=torch.long, device=x_bhlk.device)
+    for p, factor in zip(p_bhlrc.split([f // 2 for f in factors], -1), factors, strict=True):
         nearest = p.abs().argmax(-1)
         behind = p.gather(-1, nearest.unsqueeze(-1)).squeeze(-1) < 0
-        bucket = bucket * factor + nearest + behind * (factor // 2)
-    return bucket
+        bucket_bhlr = bucket_bhlr * factor + nearest + behind * (factor // 2)
+    return bucket_bhlr.transpose(2, 3)

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from formers.ops import checks
-from formers.ops.bucketed import ITSELF
 from formers.ops.dispatch import pick
 from formers.ops.exact import attention
 from formers.ops.precision import wide, without_autocast
+from formers.ops.rounds import ITSELF
 
 
 def clustered_attention(
