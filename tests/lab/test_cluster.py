@@ -12,7 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from formers.lab import Cluster, Stopped, Study, run
+from formers.lab import Cluster, Stopped, Store, Study, run
+from formers.lab.keeping import CannotKeep
 from formers.lab.progress import Silent
 
 
@@ -62,6 +63,19 @@ def test_arms_on_a_cluster_survive_a_killed_worker_and_a_stop(small: Study, two_
     assert progress.began == ["softmax", "identity"]
     assert all(row.environment["cluster"].startswith("ray ") for row in found.rows)
     assert all(row.environment["threads"] == "1" for row in found.rows)
+
+
+@pytest.mark.slow
+def test_a_full_disk_on_a_worker_stops_the_study(small: Study, two_cores: object) -> None:
+    """Another process writes there, so it is a real failure: a file is in the place of the folder of checkpoints."""
+    (small.place / "checkpoints").write_text("mine")
+    with pytest.raises(
+        CannotKeep, match=r"cannot keep how far the training is in .*\nWhat was kept before is still there"
+    ):
+        run(small, executor=Cluster("auto"))
+    assert Store(small.place, "formers/study").rows() == {}
+    (small.place / "checkpoints").unlink()
+    assert [row.status for row in run(small, executor=Cluster("auto")).rows] == ["finished", "finished"]
 
 
 class Kills(Listens):

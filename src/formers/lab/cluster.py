@@ -15,13 +15,19 @@ from typing import Any
 
 from formers.lab.environment import environment, installed
 from formers.lab.job import Job
+from formers.lab.keeping import CannotKeep, reason
 from formers.lab.progress import Progress
+from formers.lab.reach import START, check_reach
 from formers.lab.row import Row
 from formers.lab.sender import Message, Sender, tell
 from formers.lab.stop import Stop
 
 TICK = 0.25  # seconds between two looks at what the arms have to say
 RETRIES = 3
+TOKEN = (
+    "A cluster that asks for a token needs RAY_AUTH_MODE=token in the environment, and its token in ~/.ray/auth_token or in "
+    "RAY_AUTH_TOKEN"
+)
 
 
 class Cluster:
@@ -46,16 +52,20 @@ class Cluster:
             running = {task.remote(shared(job), board, self.cores): i for i, job in enumerate(jobs)}
             for job in jobs:
                 progress.begin(job.label, job.budget.steps)
-            while running:
-                ready, _ = ray.wait([*running], timeout=TICK)
-                for message in ray.get(board.read.remote(stop.requested)):
-                    tell(progress, message)
-                for reference in ready:
-                    i = running.pop(reference)
-                    row = outcome(ray, reference, jobs[i])
-                    if row is not None:
-                        stop.requested |= row.status == "stopped"
-                        yield i, replace(row, environment={**row.environment, "cluster": f"ray {installed('ray')}"})
+            try:
+                while running:
+                    ready, _ = ray.wait([*running], timeout=TICK)
+                    for message in ray.get(board.read.remote(stop.requested)):
+                        tell(progress, message)
+                    for reference in ready:
+                        i = running.pop(reference)
+                        row = outcome(ray, reference, jobs[i])
+                        if row is not None:
+                            stop.requested |= row.status == "stopped"
+                            yield i, replace(row, environment={**row.environment, "cluster": f"ray {installed('ray')}"})
+            finally:
+                for reference in running:
+                    ray.cancel(reference, force=True)
 
 
 class Board:
@@ -102,10 +112,15 @@ def work(job: Job, board: Any, cores: int) -> Row | None:
 
 
 def outcome(ray: Any, reference: Any, job: Job) -> Row | None:
-    """The row of a task that has ended; one with the cause where the task was lost for good."""
+    """The row of a task that has ended; one with the cause where the task was lost for good.
+
+    Raises `CannotKeep` where the task did: a full disk says nothing about the arm.
+    """
     try:
         return ray.get(reference)
     except ray.exceptions.RayError as error:
+        if isinstance(cause := getattr(error, "cause", None), CannotKeep):
+            raise CannotKeep(str(cause)) from error
         first = str(error).strip().splitlines()[0]
         cause = (
             f"lost by the cluster, {RETRIES + 1} times: {type(error).__name__}: {first}; its last checkpoint is kept"
@@ -120,7 +135,10 @@ def shared(job: Job) -> Job:
 
 @contextmanager
 def connected(address: str) -> Iterator[Any]:
-    """Ray, connected to a cluster while the block runs; one that was connected before stays so."""
+    """Ray, connected to a cluster while the block runs; one that was connected before stays so.
+
+    Raises `ValueError` where there is no cluster.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # or it warns of a default that will change
     import ray
@@ -128,8 +146,16 @@ def connected(address: str) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
+    check_reach(address)
     local = {"include_dashboard": False} if address == "local" else {}
-    ray.init(address=address, log_to_driver=False, configure_logging=False, **local)
+    try:
+        ray.init(address=address, log_to_driver=False, configure_logging=False, **local)
+    except ConnectionError as error:
+        raise ValueError(
+            f"--ray {address}: no Ray cluster runs on this machine, and RAY_ADDRESS names none. {START}"
+            if address == "auto"
+            else f"--ray {address}: Ray cannot connect: {reason(error)}. {TOKEN}"
+        ) from error
     try:
         yield ray
     finally:
