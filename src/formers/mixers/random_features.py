@@ -126,9 +126,10 @@ class FavorFeatures(nn.Module):
         )
 
     def forward(self, x_bhlk: Tensor, *, query: bool = False) -> Tensor:
-        x = x_bhlk.to(torch.promote_types(x_bhlk.dtype, torch.float32)) * self.width**-0.25
+        x = x_bhlk.to(torch.promote_types(x_bhlk.dtype, torch.float32))
         if self.kind in ("positive", "hyperbolic"):
             return self.exponentials(x, query)
+        x = x * self.width**-0.25
         with without_autocast(x.device):
             p = x @ self.directions(x, first=query).mT
         if self.kind == "relu":
@@ -136,12 +137,14 @@ class FavorFeatures(nn.Module):
         return waves(p) if query else waves(p) * (x.square().sum(-1, keepdim=True) / 2).clamp(max=REACH).exp()
 
     def exponentials(self, x: Tensor, query: bool) -> Tensor:
-        """exp(±w·x − |x|²/2)/√M for keys; exp(±w·x) with the largest of each row at 1 for queries."""
+        """exp(±w·x − |x|²/2)/√M for keys; exp(±w·x) with the largest of each row at 1 for queries; x still to be scaled."""
         w = self.directions(x, first=query)
         w = torch.cat([w, -w]) if self.kind == "hyperbolic" else w
+        scale = self.width**-0.25  # of x; there are fewer directions
         if query:
-            return exp_features(x, w)
-        return exp_features(x, w, x.square().sum(-1) / 2 + (self.bound(w) + math.log(self.count) / 2))
+            return exp_features(x, w * scale)
+        shift = x.square().sum(-1) * (scale**2 / 2) + (self.bound(w) + math.log(self.count) / 2)
+        return exp_features(x, w * scale, shift)
 
     def bound(self, w_mk: Tensor) -> Tensor:
         """What keys' exponents are lowered by: they never exceed |w|²/2, since w·x − |x|²/2 = |w|²/2 − |w − x|²/2."""

@@ -23,10 +23,11 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
 from formers.ops.precision import wide, without_autocast
+from formers.ops.rows import Room, by_pieces
 
 CHUNK = 64
 """The most tokens in a chunk: where the work inside chunks, ∝ C, is about that between them, ∝ head width."""
-TOKENS_AT_ONCE = 2048
+TOKENS_AT_ONCE = 4096
 """Heads × tokens in a piece on a CPU, one head at least, so that its scores and states stay in the cache."""
 
 
@@ -45,8 +46,9 @@ class CausalLinear(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         y = v.new_empty(*q.shape[:3], v.shape[3])
         s, z = torch.empty_like(s0), None if z0 is None else torch.empty_like(z0)
+        room = Room(s0, s0.dtype, used=by_pieces(q))
         for i in pieces(q):
-            piece = Piece(q[i], k[i], v[i], s0[i], None if z0 is None else z0[i])
+            piece = Piece(room, q[i], k[i], v[i], s0[i], None if z0 is None else z0[i])
             y[i], s[i] = piece.outputs(floor), piece.s_end
             if z is not None and piece.z_end is not None:
                 z[i] = piece.z_end
@@ -63,9 +65,10 @@ class CausalLinear(torch.autograd.Function):
         inputs = ctx.saved_tensors
         q, k, v, s0, z0 = inputs
         grads = [None if t is None else torch.empty_like(t) for t in inputs]
+        room = Room(s0, s0.dtype, used=by_pieces(q))
         for i in pieces(q):
             with without_autocast(q.device):
-                piece = Piece(q[i], k[i], v[i], s0[i], None if z0 is None else z0[i])
+                piece = Piece(room, q[i], k[i], v[i], s0[i], None if z0 is None else z0[i])
                 found = piece.gradients(gy[i], gs[i], None if gz is None else gz[i], ctx.floor)
             for whole, part in zip(grads, found, strict=True):
                 if whole is not None and part is not None:
@@ -74,9 +77,9 @@ class CausalLinear(torch.autograd.Function):
 
 
 def pieces(q_bhlm: Tensor) -> list[tuple[slice, slice]]:
-    """Which rows and heads to work on at once: few on a CPU; all where the device fills no cache or a compiler plans."""
+    """Which rows and heads to work on at once."""
     batch, heads, length, _ = q_bhlm.shape
-    if q_bhlm.device.type != "cpu" or torch.compiler.is_compiling():
+    if not by_pieces(q_bhlm):
         return [(slice(None), slice(None))]
     step_h = min(max(TOKENS_AT_ONCE // length, 1), heads)
     step_b = min(max(TOKENS_AT_ONCE // (length * heads), 1), batch)
@@ -88,17 +91,19 @@ def pieces(q_bhlm: Tensor) -> list[tuple[slice, slice]]:
 class Piece:
     """Some heads of some rows, as chunks: (rows·heads·chunks, C, width) in float32 or wider, with scores and states."""
 
-    def __init__(self, q: Tensor, k: Tensor, v: Tensor, s0: Tensor, z0: Tensor | None) -> None:
-        self.shape = q.shape[:3]
+    def __init__(self, room: Room, q: Tensor, k: Tensor, v: Tensor, s0: Tensor, z0: Tensor | None) -> None:
+        self.room, self.shape = room, q.shape[:3]
         self.count = -(-q.shape[2] // CHUNK)
         self.chunk = -(-q.shape[2] // self.count)  # ≤ CHUNK, so that little is filled up
         self.q, self.k, self.v = self.cut(q), self.cut(k), self.cut(v)
-        self.scores = bmm(self.q, self.k.mT).tril_()
-        self.s, self.s_end = self.running(bmm(self.k.mT, self.v), s0)
+        self.scores = self.product("scores", self.q, self.k.mT).tril_()
+        self.s, self.s_end = self.running("s", self.k.mT, self.v, s0)
         self.z: Tensor | None = None
         self.z_end: Tensor | None = None
         if z0 is not None:
-            self.z, self.z_end = self.running(self.k.sum(1, keepdim=True), z0)
+            self.z, self.z_end = self.running(
+                "z", self.k.new_ones(1, self.chunk).expand(len(self.k), 1, -1), self.k, z0
+            )
 
     def cut(self, t_bhlx: Tensor) -> Tensor:
         """Into chunks, the last filled up with zeros."""
@@ -111,25 +116,39 @@ class Piece:
         """The inverse of `cut`."""
         return t_ncx.view(*self.shape[:2], -1, t_ncx.shape[2])[:, :, : self.shape[2]]
 
-    def running(self, steps: Tensor, start: Tensor, *, backwards: bool = False) -> tuple[Tensor, Tensor]:
-        """`start` and the steps of every earlier (`backwards`: later) chunk, summed, for each chunk; and the sum of all."""
-        steps = steps.unflatten(0, (-1, self.count))
-        first = start.reshape(-1, 1, *steps.shape[2:])
-        sums = torch.cat([steps, first] if backwards else [first, steps], 1)
-        if sums.shape[2] == 1 or sums.device.type != "cpu" or torch.compiler.is_compiling():
+    def product(self, name: str, a: Tensor, b: Tensor) -> Tensor:
+        """a b, in memory that a later piece uses again."""
+        return bmm(a, b, out=self.room.new(name, len(a), a.shape[1], b.shape[2]))
+
+    def running(
+        self, name: str, a: Tensor, b: Tensor, start: Tensor, *, backwards: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """`start` and the products a b of every earlier (`backwards`: later) chunk, summed, for each; and the sum of all."""
+        shape = (-1, self.count, a.shape[1], b.shape[2])
+        first = start.reshape(-1, 1, *shape[2:])
+        if not self.room.used or a.shape[1] == 1:
+            steps = bmm(a, b).view(shape)
+            sums = torch.cat([steps, first] if backwards else [first, steps], 1)
             sums = sums.flip(1).cumsum(1).flip(1) if backwards else sums.cumsum(1)
-        else:  # on a CPU, cumsum goes down one column after another; adding whole matrices is several times faster
-            slots = sums.unbind(1)
-            for before, after in pairwise(reversed(slots) if backwards else slots):
-                after.add_(before)
-        each, end = (sums[:, 1:], sums[:, 0]) if backwards else (sums[:, :-1], sums[:, -1])
-        return each.flatten(0, 1), end.reshape(start.shape)
+            each, end = (sums[:, 1:], sums[:, 0]) if backwards else (sums[:, :-1], sums[:, -1])
+            return each.flatten(0, 1), end.reshape(start.shape)
+        # On a CPU, cumsum goes down one column after another; adding whole matrices is several times faster. Each product is
+        # written to where its sum belongs, one chunk on: the last of a row to where the next row starts.
+        slots = self.room.empty(name, len(a) + 1, *shape[2:])
+        steps, each = (slots[:-1], slots[1:]) if backwards else (slots[1:], slots[:-1])
+        end = bmm(a, b, out=steps).view(shape)[:, 0 if backwards else -1].clone()
+        in_time = each.view(shape).unbind(1)
+        in_turn = in_time[::-1] if backwards else in_time
+        in_turn[0].copy_(first.squeeze(1))
+        for before, after in pairwise(in_turn):
+            after.add_(before)
+        return each, end.add_(in_turn[-1]).view(start.shape)
 
     def denominators(self, z: Tensor) -> Tensor:
         return self.scores.sum(2, keepdim=True).add_(bmm(z, self.q.mT).mT)
 
     def outputs(self, floor: float) -> Tensor:
-        y = bmm(self.q, self.s).baddbmm_(self.scores, self.v)
+        y = self.product("y", self.q, self.s).baddbmm_(self.scores, self.v)
         if self.z is not None:
             y *= guarded_reciprocal(self.denominators(self.z), floor)
         return self.join(y)
@@ -140,19 +159,23 @@ class Piece:
         if self.z is not None:
             d = self.denominators(self.z)
             reciprocal = guarded_reciprocal(d, floor)
-            g = g * reciprocal
-        dq = bmm(g, self.s.mT)
-        gv = bmm(g, v.mT).tril_()
+            g = torch.mul(g, reciprocal, out=self.room.new("g", *g.shape))
+        dq = self.product("dq", g, self.s.mT)
+        gv = self.product("gv", g, v.mT).tril_()
         if self.z is not None and gz is not None:
-            gn = (q * dq).sum(2, keepdim=True).add_((self.scores * gv).sum(2, keepdim=True))  # g · (y d)
+            gn = self.dot(q, dq).add_(self.dot(self.scores, gv))  # g · (y d)
             e = gn.mul_(reciprocal).neg_().masked_fill_(d.abs() < floor, 0)
             dq.addcmul_(e, self.z)
             gv.add_(e).tril_()
-            r, gz0 = self.running(bmm(e.mT, q), gz, backwards=True)
-        big_r, gs0 = self.running(bmm(q.mT, g), gs, backwards=True)
+            r, gz0 = self.running("z", e.mT, q, gz, backwards=True)
+        big_r, gs0 = self.running("r", q.mT, g, gs, backwards=True)
         dq.baddbmm_(gv, k)
-        dk = bmm(v, big_r.mT).baddbmm_(gv.mT, q)
+        dk = self.product("dk", v, big_r.mT).baddbmm_(gv.mT, q)
         if gz0 is not None:
             dk += r
-        dv = bmm(k, big_r).baddbmm_(self.scores.mT, g)
+        dv = self.product("dv", k, big_r).baddbmm_(self.scores.mT, g)
         return self.join(dq), self.join(dk), self.join(dv), gs0, gz0
+
+    def dot(self, a: Tensor, b: Tensor) -> Tensor:
+        """Row by row."""
+        return torch.mul(a, b, out=self.room.new("dk", *a.shape)).sum(2, keepdim=True)

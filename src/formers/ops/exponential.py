@@ -12,6 +12,7 @@ from torch.autograd.function import once_differentiable
 from formers.ops import checks
 from formers.ops.dispatch import pick
 from formers.ops.precision import without_autocast
+from formers.ops.rows import by_pieces
 
 LOG2_E = math.log2(math.e)
 NUMBERS_AT_ONCE = 1 << 18
@@ -86,9 +87,9 @@ class ExpFeatures(torch.autograd.Function):
 
 
 def pieces(phi_nm: Tensor) -> list[slice]:
-    """Which rows to work on at once: few on a CPU; all where the device fills no cache or a compiler plans."""
+    """Which rows to work on at once."""
     rows, count = phi_nm.shape
-    if phi_nm.device.type != "cpu" or torch.compiler.is_compiling():
+    if not by_pieces(phi_nm):
         return [slice(None)]
     step = max(NUMBERS_AT_ONCE // max(count, 1), 1)
     return [slice(i, i + step) for i in range(0, rows, step)]

@@ -25,7 +25,7 @@ from torch import Tensor, bmm
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
-from formers.ops.rows import Room
+from formers.ops.rows import Room, by_pieces
 
 SCORES_AT_ONCE = 1 << 19
 """Scores in a piece on a CPU, so that they stay in its cache from the product to the sum."""
@@ -79,7 +79,7 @@ def by_tiles(
     """Sorted, cut into tiles, each a matrix product with itself and the tile before."""
     batch, heads, length, _ = q.shape
     chunk = min(chunk, length)
-    back = 2 if causal and few_at_once(q) and chunk % 2 == 0 and chunk >= 2 * SMALLEST else 1
+    back = 2 if causal and by_pieces(q) and chunk % 2 == 0 and chunk >= 2 * SMALLEST else 1
     missing = -length % (chunk // back)
     real = q.new_ones(batch, length, dtype=torch.bool) if mask_bl is None else mask_bl
     real = pad(real, (0, missing))
@@ -93,11 +93,6 @@ def by_tiles(
 
 def filled_up(t_bhlx: Tensor, missing: int) -> Tensor:
     return pad(t_bhlx, (0, 0, 0, missing)) if missing else t_bhlx
-
-
-def few_at_once(q: Tensor) -> bool:
-    """Whether to work piece by piece: on a CPU; other devices fill no cache, and a compiler plans for itself."""
-    return q.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def make_plan(bucket_nrl: Tensor, chunk: int, back: int, causal: bool, self_last: bool, scale: float) -> Plan:
@@ -139,7 +134,7 @@ class Bucketed(torch.autograd.Function):
 
     @staticmethod
     def forward(q: Tensor, k: Tensor | None, v: Tensor, *plan: Any) -> tuple[Tensor, Tensor]:
-        whole, room = Plan(*plan), Room(q, q.dtype, used=few_at_once(q))
+        whole, room = Plan(*plan), Room(q, q.dtype, used=by_pieces(q))
         y, z = torch.empty_like(v), v.new_empty(*v.shape[:2], 1)
         for i in pieces(q, whole):
             forward_rows(q, k, v, whole.of_rows(i), room, y[i], z[i])
@@ -155,7 +150,7 @@ class Bucketed(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gy: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, order, place, u, y, z = ctx.saved_tensors
-        plan, room = Plan(order, place, u, *ctx.rest), Room(q, q.dtype, used=few_at_once(q))
+        plan, room = Plan(order, place, u, *ctx.rest), Room(q, q.dtype, used=by_pieces(q))
         gq, gk, gv = torch.empty_like(q), None if k is None else torch.empty_like(k), torch.empty_like(v)
         given = Given(q, k, v, gy.contiguous(), z, (gy * y).sum(-1, keepdim=True))
         for i in pieces(q, plan):
@@ -180,7 +175,7 @@ class Given(NamedTuple):
 def pieces(q: Tensor, plan: Plan) -> list[slice]:
     """Which rows to work on at once."""
     rows, length, _ = q.shape
-    step = max(SCORES_AT_ONCE // (2 * length * plan.tile), 1) if few_at_once(q) else max(rows, 1)
+    step = max(SCORES_AT_ONCE // (2 * length * plan.tile), 1) if by_pieces(q) else max(rows, 1)
     return [slice(i, i + step) for i in range(0, rows, step)]
 
 

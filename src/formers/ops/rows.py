@@ -132,6 +132,11 @@ def turned(flat: Tensor, q: Tensor) -> Tensor:
     return flat.view(q.shape[0], q.shape[2], q.shape[1], flat.shape[1]).transpose(1, 2)
 
 
+def by_pieces(t: Tensor) -> bool:
+    """Whether to work piece by piece: on a CPU; other devices fill no cache, and a compiler plans for itself."""
+    return t.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
 class Room:
     """Memory that pieces use one after the other, as the `out` of operations: on a CPU fresh memory costs as much as a pass
     over it. Other devices keep freed memory themselves; there, and where autograd keeps what is computed, it is None."""
@@ -148,6 +153,11 @@ class Room:
         if name not in self.kept or self.kept[name].numel() < size:
             self.kept[name] = self.like.new_empty(size, dtype=self.dtype)
         return self.kept[name][:size].view(shape)
+
+    def empty(self, name: str, *shape: int) -> Tensor:
+        """The same, or fresh memory where none is kept."""
+        kept = self.new(name, *shape)
+        return self.like.new_empty(shape, dtype=self.dtype) if kept is None else kept
 
     def over(self, t: Tensor) -> Tensor | None:
         """The memory of a tensor that nobody needs any more."""
