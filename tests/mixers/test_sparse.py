@@ -175,6 +175,33 @@ def test_longformer_of_hugging_face(tokens_at: tuple[int, ...]) -> None:
     assert_same(module(x)[0], want, "output", 1e-6)  # their softmax is in float32
 
 
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("padded", [False, True])
+def test_few_global_tokens_of_longformer_need_no_projection_of_the_others(bias: bool, padded: bool) -> None:
+    module: Any = build(Longformer(window=(8,), tokens=(0, 5), bias=bias), causal=False)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.normal_(std=0.3)
+    x = tokens().requires_grad_()
+    mask = torch.ones(x.shape[:2], dtype=torch.bool)
+    mask[1, 30:] = mask[0, :9] = not padded
+    inputs = [x, *module.parameters()]
+
+    def run() -> list[torch.Tensor]:
+        y = module(x, mask_bl=mask)[0]
+        return [y, *torch.autograd.grad(y.square().sum(), inputs)]
+
+    assert module.can_fold()
+    folded = run()
+    hook = module.k_proj_global.register_forward_hook(lambda *_: None)  # sees what is projected: now it has to be
+    assert not module.can_fold()
+    for one, other in zip(folded, run(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-11)  # the gradient of k's bias is rounding alone
+    hook.remove()
+    module.v_proj_global = torch.nn.Sequential(module.v_proj_global)  # as an adapter wraps it
+    assert not module.can_fold()
+
+
 def test_bigbird_of_hugging_face() -> None:
     pytest.importorskip("transformers")
     from transformers import BigBirdConfig

@@ -79,6 +79,8 @@ class LongformerMixer(SparseMixer):
     def global_rows(self, x_bld: Tensor, index: Tensor, mask_bl: Tensor | None, positions_bl: Tensor) -> Tensor:
         """What the global tokens see, (B, H, G, V)."""
         q = split_heads(self.q_proj_global(x_bld[:, index]), self.heads)
+        if 2 * self.heads * len(index) <= x_bld.shape[2] and self.can_fold():
+            return self.folded_rows(q, x_bld.to(q.dtype), mask_bl)
         k, v = (split_heads(proj(x_bld), self.heads) for proj in (self.k_proj_global, self.v_proj_global))
         if self.head_position is not None:
             q, k = self.head_position(q, positions_bl[:, index]), self.head_position(k, positions_bl)
@@ -88,6 +90,23 @@ class LongformerMixer(SparseMixer):
             None if position is None else lambda start, stop: position(positions_bl[:, index[start:stop]], positions_bl)
         )
         return attention(q, k, v, key_mask_bs=mask_bl, bias=bias)
+
+    def can_fold(self) -> bool:
+        """Whether the projections of what global tokens see are plain products, which no position, adapter or hook comes between."""
+        projections = (self.k_proj_global, self.v_proj_global)
+        plain = all(type(one) is nn.Linear and not one._forward_hooks for one in projections)
+        return plain and self.head_position is None and self.score_position is None
+
+    def folded_rows(self, q_bhgk: Tensor, x_bld: Tensor, mask_bl: Tensor | None) -> Tensor:
+        """The same for few global tokens without projecting the many others: q·(W_k x + b_k) = (W_kᵀq)·x + q·b_k, and
+        Σ p (W_v x + b_v) = W_v Σ p x + b_v. O(HGLD) instead of O(LD²)."""
+        projections, scale = (self.k_proj_global, self.v_proj_global), q_bhgk.shape[3] ** -0.5
+        w_k, w_v = (one.weight.unflatten(0, (self.heads, -1)) for one in projections)
+        b_k, b_v = (None if one.bias is None else one.bias.view(self.heads, 1, -1) for one in projections)
+        bias = None if b_k is None else q_bhgk @ b_k.mT * scale
+        x_b1ld = x_bld.unsqueeze(1)
+        y_bhgv = attention(q_bhgk @ w_k, x_b1ld, x_b1ld, key_mask_bs=mask_bl, bias=bias, scale=scale) @ w_v.mT
+        return y_bhgv if b_v is None else y_bhgv + b_v
 
     def init_weights(self, std: float) -> None:
         """The global projections start as the local ones."""

@@ -23,7 +23,7 @@ from torch.utils.checkpoint import checkpoint
 
 from formers.ops.layout import Group, Layout
 from formers.ops.precision import without_autocast
-from formers.ops.rows import Room, Rows, Where, as_rows, heads_last, turned, unrow, zeros_like
+from formers.ops.rows import Room, Rows, Where, as_rows, head_by_head, heads_last, product, turned
 
 SCORES_AT_ONCE = 1 << 19
 """Scores in a piece on a CPU, so that they stay in its cache. Other devices take 256 times as many."""
@@ -48,6 +48,12 @@ class Plan:
     scale: float
     bias: PairBias | None
     normalizer: bool = False
+
+    def results(self, q: Tensor, width: int, dtype: torch.dtype) -> Tensor:
+        """Room for as many numbers for each query of q, (B·H·L, width): zeros, unless all of it will be written."""
+        whole = all(layout.queries == q.shape[2] for layout, _ in self.parts)
+        new = q.new_empty if whole else q.new_zeros
+        return new(q.shape[0] * q.shape[1] * q.shape[2], width, dtype=dtype)
 
 
 class Piece(NamedTuple):
@@ -91,7 +97,8 @@ def pieces(plan: Plan, q: Tensor, whole: bool = False) -> Iterator[Piece]:
         for group in layout.groups:
             count, queries = group.q_nl.shape
             room = sys.maxsize if whole else most // (queries * group.k_ns.shape[1])  # for copies of a block
-            step_h = max(min(len(heads), room), 1)
+            alone = group.k_runs is not None and count >= room // 2  # so many lists of one head are views
+            step_h = 1 if alone else max(min(len(heads), room), 1)
             step_n = max(min(count, room // step_h), 1)
             step_b = max(min(len(q), room // (step_h * step_n)), 1) if plan.bias is None else 1  # asked for row by row
             for b, h, n in itertools.product(
@@ -107,17 +114,16 @@ class Gathered(torch.autograd.Function):
     @staticmethod
     def forward(q: Tensor, k: Tensor, v: Tensor, mask_bs: Tensor | None, plan: Plan) -> tuple[Tensor, Tensor]:
         inputs = Inputs(q, k, v, mask_bs, plan)
-        size = q.shape[0] * q.shape[1] * q.shape[2]
-        y = Rows(q.new_zeros(size, v.shape[3]), heads_last(q))
-        z = Rows(q.new_full((size if plan.normalizer else 0, 1), -torch.inf, dtype=inputs.work), heads_last(q))
+        y = Rows(plan.results(q, v.shape[3], q.dtype), heads_last(q))
+        z = q.new_full((len(y.flat) if plan.normalizer else 0, 1), -torch.inf, dtype=inputs.work)
         for piece in pieces(plan, q):
             here = inputs.at(piece)
             s = inputs.scores(piece, here)
             if plan.normalizer:
-                z.put(here.queries, s.logsumexp(2, keepdim=True))
+                Rows(z, y.steps).put(here.queries, s.logsumexp(2, keepdim=True))
             p, _ = inputs.weights(s)
             y.put(here.queries, bmm(p, here.v, out=inputs.room.new("y", *p.shape[:2], v.shape[3])))
-        return turned(y.flat, q), turned(z.flat, q).squeeze(3) if plan.normalizer else z.flat
+        return turned(y.flat, q), turned(z, q).squeeze(3) if plan.normalizer else z
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -134,22 +140,23 @@ class Gathered(torch.autograd.Function):
     def gradients(ctx: Any, gy: Tensor, gz: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, mask_bs = ctx.saved_tensors
         inputs, scale, gy_rows = Inputs(q, k, v, mask_bs, ctx.plan), ctx.plan.scale, as_rows(gy)
-        dq, dk, dv = (zeros_like(rows, inputs.work) for rows in (inputs.q, inputs.k, inputs.v))
-        room = inputs.room
+        room, work = inputs.room, inputs.work
+        dq = Rows(ctx.plan.results(q, q.shape[3], work), head_by_head(q))
+        dk, dv = (Rows(t.new_zeros(t.numel() // t.shape[3], t.shape[3], dtype=work), head_by_head(t)) for t in (k, v))
         for piece in pieces(ctx.plan, q):
             here = inputs.at(piece)
             queries, keys = here.queries, here.keys
             p, alive = inputs.weights(inputs.scores(piece, here))
-            g = inputs.take("g", gy_rows, queries)
-            dv.add(keys, bmm(p.mT, g, out=room.new("dkv", *here.v.shape)))
+            g = gy_rows.take(queries, inputs.work, room, "g")
+            dv.add_product(keys, p.mT, g, 1.0, room)
             dp = bmm(g, here.v.mT, out=room.new("dp", *p.shape))
             ds = torch._softmax_backward_data(dp, p, 2, p.dtype, grad_input=room.over(dp))
             if ctx.plan.normalizer:
-                gz_p = as_rows(gz.unsqueeze(3)).take(queries, inputs.work, None)
+                gz_p = as_rows(gz.unsqueeze(3)).take(queries, inputs.work, room, "gz")
                 ds = ds.addcmul_(p, gz_p.where(alive, 0) if alive is not None else gz_p)
-            dq.put(queries, scaled_bmm(ds, here.k, scale, out=room.new("y", *here.q.shape)))
-            dk.add(keys, scaled_bmm(ds.mT, here.q, scale, out=room.new("dkv", *here.k.shape)))
-        return unrow(dq, q), unrow(dk, k), unrow(dv, v), None, None
+            dq.put_product(queries, ds, here.k, scale, room)
+            dk.add_product(keys, ds.mT, here.q, scale, room)
+        return *(rows.flat.view_as(t).to(t.dtype) for rows, t in ((dq, q), (dk, k), (dv, v))), None, None
 
 
 class Here(NamedTuple):
@@ -179,8 +186,7 @@ class Inputs:
         return Here(q, k, v, at_q, at_k)
 
     def take(self, name: str, of: Rows, where: Where) -> Tensor:
-        out = self.room.new(name, where.lists, where.t_nx.shape[1], of.flat.shape[1])
-        return of.take(where, self.work, out)
+        return of.take(where, self.work, self.room, name)
 
     def scores(self, piece: Piece, here: Here) -> Tensor:
         """(p·n, l, s), −inf where a pair is hidden."""
@@ -191,7 +197,7 @@ class Inputs:
             start = q.new_zeros(rows, keys).masked_fill_(hidden[0], -torch.inf)
             s = torch.baddbmm(start.expand(len(q), -1, -1), q, k.mT, alpha=self.plan.scale, out=out)
         else:
-            s = scaled_bmm(q, k.mT, self.plan.scale, out=out)
+            s = product(q, k.mT, self.plan.scale, out=out)
             if hidden is not None:
                 some = hidden.index_select(0, piece.group.which_n[piece.n])
                 s.view(-1, len(some), rows, keys).masked_fill_(some, -torch.inf)
@@ -208,12 +214,6 @@ class Inputs:
             return torch.softmax(s, 2, out=self.room.over(s)), None
         alive = s.amax(2, keepdim=True) > -torch.inf
         return s.masked_fill(~alive, 0).softmax(2).masked_fill(~alive, 0), alive
-
-
-def scaled_bmm(a: Tensor, b: Tensor, scale: float, out: Tensor | None = None) -> Tensor:
-    """scale · a b."""
-    nothing = a.new_zeros(()).expand(len(a), a.shape[1], b.shape[2])
-    return torch.baddbmm(nothing, a, b, beta=0, alpha=scale, out=out)
 
 
 def bias_of(bias: PairBias, piece: Piece, dtype: torch.dtype) -> Tensor:

@@ -21,7 +21,7 @@ from formers.ops.pairs import Fold, Pairs, Places, Reordered
 BLOCK = 64
 """Queries in a block: more make larger products, and more pairs that are computed and not wanted."""
 ROUND = 16
-"""Lists of keys are filled up to a multiple of this, or of an eighth of their length, so that groups are few."""
+"""Lists of keys are filled up to a multiple of this, or of a sixteenth of their length, so that groups are few."""
 PAIRS_AT_ONCE = 1 << 22
 """Pairs whose mask is evaluated at once."""
 LAYOUTS = 64
@@ -61,6 +61,11 @@ class Layout:
     groups: tuple[Group, ...]
     pairs: int
     computed: int
+
+    @property
+    def queries(self) -> int:
+        """How many see something."""
+        return sum(group.q_nl.numel() for group in self.groups)
 
     def to(self, device: torch.device) -> Layout:
         return Layout(tuple(group.to(device) for group in self.groups), self.pairs, self.computed)
@@ -161,7 +166,7 @@ def pick(block: Block, chosen_l: Tensor) -> Block:
 
 
 def rounded(size: int) -> int:
-    step = max(ROUND, 1 << max((size // 8).bit_length() - 1, 0))
+    step = max(ROUND, 1 << max((size // 16).bit_length() - 1, 0))
     return -(-size // step) * step
 
 

@@ -36,6 +36,11 @@ class Where:
         return self.known[steps]
 
     @property
+    def alone(self) -> bool:
+        """Whether they are of one head of one row."""
+        return len(self.rows) == len(self.heads) == 1
+
+    @property
     def lists(self) -> int:
         """How many lists there are in all, p."""
         return len(self.rows) * len(self.heads) * len(self.t_nx)
@@ -59,13 +64,15 @@ class Rows(NamedTuple):
         begin = where.rows.start * b + heads.start * h + (first + start) * t
         return self.flat.as_strided(shape, strides, self.flat.storage_offset() + begin * width)
 
-    def take(self, where: Where, dtype: torch.dtype, out: Tensor | None) -> Tensor:
-        """(p, x, K), in the memory of `out` if there is some."""
-        view = None if out is None else self.strided(where)
-        if out is not None and view is not None:
+    def take(self, where: Where, dtype: torch.dtype, room: Room, name: str) -> Tensor:
+        """(p, x, K): a view where that is one of even steps, or in the room's memory of that name."""
+        view = self.strided(where) if room.used else None
+        if view is not None and where.alone and self.flat.dtype == dtype:
+            return view[0, 0]
+        out, width = room.new(name, where.lists, where.t_nx.shape[1], self.flat.shape[1]), self.flat.shape[1]
+        if view is not None and out is not None:
             out.view(view.shape).copy_(view)
             return out
-        width = self.flat.shape[1]
         into = out.view(-1, width) if out is not None and self.flat.dtype == dtype else None
         found = torch.index_select(self.flat, 0, where.at(self.steps), out=into)
         return found.view(-1, where.t_nx.shape[1], width).to(dtype)
@@ -78,18 +85,36 @@ class Rows(NamedTuple):
         else:
             view.copy_(values.view(view.shape))
 
-    def add(self, where: Where, values: Tensor) -> None:
-        """Adds (p, x, K), where lists may share tokens."""
+    def put_product(self, where: Where, a: Tensor, b: Tensor, scale: float, room: Room) -> None:
+        """Writes scale · a b, (p, x, K)."""
+        view = self.strided(where) if where.alone else None
+        if view is not None and view.is_contiguous():
+            product(a, b, scale, view[0, 0])
+        else:
+            self.put(where, product(a, b, scale, room.new("product", len(a), a.shape[1], b.shape[2])))
+
+    def add_product(self, where: Where, a: Tensor, b: Tensor, scale: float, room: Room) -> None:
+        """Adds scale · a b, (p, x, K), where lists may share tokens."""
+        size, width = a.shape[1], b.shape[2]
         if where.runs is None or evenly(where.heads) is None:
-            self.flat.index_add_(0, where.at(self.steps), values.flatten(0, 1))
+            whole = product(a, b, scale, room.new("product", len(a), size, width))
+            self.flat.index_add_(0, where.at(self.steps), whole.flatten(0, 1))
             return
-        (size, width), step = values.shape[1:], where.runs[1]
-        parts = values.view(len(where.rows), len(where.heads), -1, size, width)
+        step = where.runs[1]
         for start in range(0, size, step):  # `step` tokens of each list at once: these do not overlap
-            some = parts[..., start : start + step, :]
-            view = self.strided(where, start, some.shape[3])
+            part = a[:, start : start + step]
+            view = self.strided(where, start, part.shape[1])
             assert view is not None
-            view.add_(some)
+            if where.alone and view.is_contiguous():
+                torch.baddbmm(view[0, 0], part, b, alpha=scale, out=view[0, 0])
+            else:
+                view.add_(product(part, b, scale, room.new("product", *part.shape[:2], width)).view(view.shape))
+
+
+def product(a: Tensor, b: Tensor, scale: float = 1.0, out: Tensor | None = None) -> Tensor:
+    """scale · a b."""
+    nothing = a.new_zeros(()).expand(len(a), a.shape[1], b.shape[2])
+    return torch.baddbmm(nothing, a, b, beta=0, alpha=scale, out=out)
 
 
 def evenly(heads: Sequence[int]) -> range | None:
@@ -109,16 +134,10 @@ def as_rows(t: Tensor) -> Rows:
     return Rows(t.reshape(-1, width).contiguous(), (heads * length, length, 1))
 
 
-def zeros_like(rows: Rows, dtype: torch.dtype) -> Rows:
-    """Zeros for every row, in the same order."""
-    return Rows(rows.flat.new_zeros(rows.flat.shape, dtype=dtype), rows.steps)
-
-
-def unrow(rows: Rows, t: Tensor) -> Tensor:
-    """Rows back to the shape and type of the tensor they were of."""
-    b, h, n = rows.steps
-    width = rows.flat.shape[1]
-    return rows.flat.to(t.dtype).as_strided((*t.shape[:3], width), (b * width, h * width, n * width, 1))
+def head_by_head(t: Tensor) -> tuple[int, int, int]:
+    """The steps of a tensor (B, H, L, K) that lies in memory as it is written."""
+    _, heads, length, _ = t.shape
+    return heads * length, length, 1
 
 
 def heads_last(q: Tensor) -> tuple[int, int, int]:
