@@ -99,17 +99,22 @@ def dies_at(owner: Any, name: str, call: int) -> None:
     setattr(owner, name, counted)
 
 
+def begun(work: Callable[[], None]) -> int:
+    """The number of a new process that does some work and ends."""
+    child = os.fork()
+    if child:
+        return child
+    try:
+        work()
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+
+
 def in_a_process(work: Callable[[], None]) -> int:
     """The signal that ended a process which did some work; 0 where it ended by itself."""
-    child = os.fork()
-    if not child:
-        try:
-            work()
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
+    _, status = os.waitpid(begun(work), 0)
     if os.WIFEXITED(status) and os.WEXITSTATUS(status):
         raise SystemExit("a study failed")
     return os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0

@@ -117,6 +117,7 @@ def test_one_process_agrees_with_itself() -> None:
     assert ranks.anyone(True)
     assert not ranks.anyone(False)
     assert ranks.leads()
-    ranks.failed_alike(ValueError())
+    with pytest.raises(ArithmeticError), ranks.alike():
+        raise ArithmeticError
     with ranks.joined():
         assert not torch.distributed.is_initialized()

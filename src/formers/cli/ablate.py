@@ -47,6 +47,7 @@ def ablate(
     jobs: options.Jobs = 1,
     ray: options.Ray = None,
     cores: options.Cores = 1,
+    shard: options.Shard = None,
 ) -> None:
     """Compare parts: train one model per choice, all with the same budget and data, and report what each one costs.
 
@@ -65,6 +66,8 @@ def ablate(
         a study from a file; every study leaves one in its folder
     formers ablate shakespeare --jobs 4
         four arms at a time on this machine; for clusters and several processes to a model see docs/scaling.md
+    torchrun --nproc-per-node 2 -m formers ablate shakespeare --shard
+        two processes train each arm together, and each holds half of it
 
     Stop with Ctrl-C; the same command goes on where it stopped, and what is finished is not trained again.
     """
@@ -78,6 +81,8 @@ def ablate(
         changes["arms"] = arms
     if match is not None:
         changes["match"] = match
+    if shard is not None:
+        changes["shard"] = shard
     if seeds is not None:
         changes["seeds"] = options.read_seeds(seeds)
     run_and_show(

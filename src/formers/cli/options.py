@@ -38,6 +38,15 @@ Ray = Annotated[
     str | None,
     typer.Option(help="Train arms on a Ray cluster: its address, 'auto', or 'local' for one on this machine."),
 ]
+Shard = Annotated[
+    bool | None,
+    typer.Option(
+        "--shard/--no-shard",
+        help="Under torchrun, spread the model over the processes (FSDP) instead of holding it whole in each: for models that "
+        "one device has no room for.",
+        show_default=False,
+    ),
+]
 Cores = Annotated[int, typer.Option(help="With --ray: cores that each arm is given.")]
 
 

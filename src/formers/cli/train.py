@@ -26,12 +26,15 @@ def train(
     depth: options.Depth = None,
     heads: options.Heads = None,
     folder: options.Folder = None,
+    shard: options.Shard = None,
 ) -> None:
     """Train one model on a task, and keep it.
 
     \b
     formers train shakespeare mixer=linear --steps 500 --folder my-model
     formers generate my-model --prompt 'JULIET:'
+    torchrun --nproc-per-node 2 -m formers train shakespeare --shard
+        each process holds half of the model; see docs/scaling.md
     """
     from formers.lab.arm import Arm
     from formers.lab.job import Job
@@ -50,6 +53,7 @@ def train(
         base=sizes.choices(),
         budget=options.read_budget(default_budget(made), budget),
         seeds=(seed,),
+        shard=bool(shard),
         folder=folder,
     )
     [config] = study.configs().values()

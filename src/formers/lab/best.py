@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_model, save_model
+from safetensors.torch import load_file, save_file
 
+from formers.lab import ranks
 from formers.lab.keeping import keeping, settle
+from formers.lab.whole import put_weights, weights_of
 from formers.tasks.metric import Metric
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import PreTrainedModel
 
 FILE = "best.safetensors"
@@ -20,6 +23,8 @@ FILE = "best.safetensors"
 
 class Best:
     """One file with the best weights so far; which step they are of stands in the file itself, so the two cannot disagree.
+
+    The first of several ranks reads and writes it. All of them have to offer, and to restore, at the same point.
 
     Of equal values the earlier step is the better one: a training that is resumed from before the best step, and comes by it
     a second time, ends with the same choice as one that was never stopped.
@@ -30,12 +35,17 @@ class Best:
 
     def offer(self, model: PreTrainedModel, step: int, value: float) -> None:
         """Keeps the model's weights if `value` is better than what is kept."""
-        kept = self.kept()
+        kept = ranks.agreed(self.kept() if ranks.leads() else None)
         if kept is not None and self.order(*kept) <= self.order(step, value):
             return
+        weights = weights_of(model)
+        if ranks.leads():
+            self.write(weights, {"step": str(step), "value": repr(value)})
+
+    def write(self, weights: dict[str, Tensor], facts: dict[str, str]) -> None:
         part = self.path.with_suffix(".part")
         with keeping("the best weights", self.path):
-            save_model(model, str(part), metadata={"step": str(step), "value": repr(value)})
+            save_file(weights, str(part), metadata=facts)
             settle(part)
             os.replace(part, self.path)
 
@@ -60,8 +70,8 @@ class Best:
 
     def restore(self, model: PreTrainedModel) -> int:
         """Puts the best weights into the model, and returns the step they are of."""
-        kept = self.kept()
+        kept = ranks.agreed(self.kept() if ranks.leads() else None)
         if kept is None:
             raise FileNotFoundError(f"{self.path} is missing: no evaluation of this training was kept")
-        load_model(model, str(self.path), device=str(model.device))
+        put_weights(model, load_file(self.path) if ranks.leads() else {})
         return kept[0]

@@ -14,7 +14,7 @@ from formers.lab import ranks
 from formers.lab.environment import environment
 from formers.lab.keeping import settle
 
-MANIFEST, FORMAT = "complete.json", 1
+MANIFEST, FORMAT = "complete.json", 2
 KEPT = 2  # the newest, and the one before it in case the newest turns out to be damaged
 DECIDING = ("formers", "torch", "transformers", "commit", "device", "threads", "processes")
 """What may change the last bits of a result."""
@@ -36,16 +36,16 @@ class Found:
         return step_of(self.path) if self.path else 0
 
 
-def seal(path: Path, job: str) -> None:
+def seal(path: Path, job: str, sharded: bool = False) -> None:
     """Writes the manifest of a checkpoint whose files are all there, then removes what is older than the one before it.
 
-    `job` is the fingerprint of what is trained.
+    `job` is the fingerprint of what is trained; `sharded` tells whether the model is spread over the ranks.
     """
     files = {}
     for file in contents(path):
         settle(file)
         files[str(file.relative_to(path))] = {"bytes": file.stat().st_size, "sha256": sha256(file)}
-    facts = {"format": FORMAT, "job": job, "made_with": made_with(), "files": files}
+    facts = {"format": FORMAT, "job": job, "made_with": made_with(sharded), "files": files}
     part = path / f"{MANIFEST}.part"
     part.write_text(json.dumps(facts, indent=1), encoding="utf-8")
     settle(part)
@@ -61,7 +61,7 @@ def prune(folder: Path, step: int) -> None:
         shutil.rmtree(path)
 
 
-def newest(folder: Path, job: str) -> Found:
+def newest(folder: Path, job: str, sharded: bool = False) -> Found:
     """The newest checkpoint that is whole. Reads only.
 
     Raises:
@@ -70,7 +70,7 @@ def newest(folder: Path, job: str) -> Found:
     notes: list[str] = []
     for path in reversed(checkpoints(folder)):
         if (wrong := problem(path, job)) is None:
-            return Found(path, (*notes, *changed(path)))
+            return Found(path, (*notes, *changed(path, sharded)))
         notes.append(f"the checkpoint of step {step_of(path)} cannot be used: {wrong}")
     return Found(None, tuple(notes))
 
@@ -98,9 +98,9 @@ def problem(path: Path, job: str) -> str | None:
     return None
 
 
-def changed(path: Path) -> tuple[str, ...]:
+def changed(path: Path, sharded: bool) -> tuple[str, ...]:
     """A note where a checkpoint was made with other versions, or on another machine."""
-    before, now = manifest(path).get("made_with", {}), made_with()
+    before, now = manifest(path).get("made_with", {}), made_with(sharded)
     names = [name for name in DECIDING if before.get(name) != now.get(name)]
     if not names:
         return ()
@@ -108,8 +108,8 @@ def changed(path: Path) -> tuple[str, ...]:
     return (f"since its checkpoint was made, this changed: {differences}; the result may differ from a run in one go",)
 
 
-def made_with() -> dict[str, str]:
-    facts = environment() | {"processes": str(ranks.size())}
+def made_with(sharded: bool) -> dict[str, str]:
+    facts = environment() | {"processes": ranks.described(sharded)}
     return {name: facts[name] for name in DECIDING if name in facts}
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from formers.lab import ranks
 from formers.lab.keeping import CannotKeep, keeping
 from formers.lab.lock import alone_in
 from formers.lab.progress import Progress
@@ -41,7 +42,7 @@ def folder_of(study: Study, progress: Progress) -> Iterator[None]:
 
 def go_on(study: Study) -> str:
     """The command that goes on with a study that was broken off."""
-    return f"Go on with: {shlex.join(['formers', 'ablate', str(study.place / FILE)])}"
+    return f"Go on with: {shlex.join([*ranks.launcher(), 'ablate', str(study.place / FILE)])}"
 
 
 def describe(study: Study, progress: Progress) -> None:
@@ -53,7 +54,7 @@ def describe(study: Study, progress: Progress) -> None:
             os.replace(path, aside)
             progress.note(
                 f"{study.place} held another study: it is described in {aside.name} now, and its rows and models stay; "
-                f"its report comes back with: {shlex.join(['formers', 'ablate', str(aside)])}"
+                f"its report comes back with: {shlex.join([*ranks.launcher(), 'ablate', str(aside)])}"
             )
         part = path.with_name(f".{FILE}.part")
         study.to_yaml(part)

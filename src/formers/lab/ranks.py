@@ -40,6 +40,20 @@ def leads() -> bool:
     return rank() == 0
 
 
+def described(sharded: bool) -> str:
+    """How many ranks there are, and whether the model is spread over them: `2`, or `2 (sharded)`."""
+    return f"{size()} (sharded)" if sharded else str(size())
+
+
+def launcher() -> list[str]:
+    """The words that start this program in as many processes as now: `formers`, or `torchrun … -m formers`."""
+    if size() == 1:
+        return ["formers"]
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", size()))
+    nodes = ["--nnodes", str(size() // here)] if size() > here else []
+    return ["torchrun", *nodes, "--nproc-per-node", str(here), "-m", "formers"]
+
+
 def share(batch_size: int) -> int:
     """How much of a batch each rank takes. Raises `ValueError` where it does not divide."""
     if batch_size % size():
@@ -88,14 +102,30 @@ def anyone(flag: bool) -> bool:
     return bool(flags.item())
 
 
-def failed_alike(error: Exception) -> None:
-    """Returns when every rank has failed, as with an arm that no machine can train. Raises `LostRank` otherwise."""
+@contextmanager
+def alike() -> Iterator[None]:
+    """A block that all ranks run. Where it fails on each, as with an arm that no machine can train, the error goes on.
+
+    Raises:
+        LostRank: where it fails on some of them only.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not all_failed():
+            raise LostRank(
+                f"rank {rank()} of {size()} cannot go on: {type(error).__name__}: {error}\n"
+                "The last checkpoint is kept; the same command goes on from it."
+            ) from error
+        raise
+
+
+def all_failed() -> bool:
+    """Whether every rank asks this, within a minute."""
     if size() == 1:
-        return
+        return True
     try:
         distributed.monitored_barrier(control(), timeout=MEETING)
     except RuntimeError:
-        raise LostRank(
-            f"rank {rank()} of {size()} cannot go on: {type(error).__name__}: {error}\n"
-            "The last checkpoint is kept; the same command goes on from it."
-        ) from error
+        return False
+    return True

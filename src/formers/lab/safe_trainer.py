@@ -10,10 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from transformers import Trainer
 
+from formers.lab import ranks
 from formers.lab.keeping import CannotKeep, keeping
 from formers.lab.state_file import load_state, save_state
+from formers.lab.whole import optimizer_state_of, put_optimizer_state, put_weights, weights_of
 
 OPTIMIZER = "optimizer.safetensors"
 
@@ -21,7 +24,8 @@ OPTIMIZER = "optimizer.safetensors"
 class SafeTrainer(Trainer):
     """Keeps what the trainer would pickle as safetensors and JSON, and calls `seal` once a checkpoint is on the disk.
 
-    The optimizers of FSDP and DeepSpeed are spread over processes; they stay in the files that these libraries make.
+    A checkpoint is the same whether the model is whole in each process or spread over them: the first one writes and reads
+    weights and optimizer, whole, and every process its own random states.
     """
 
     seal: Callable[[Path], None]
@@ -32,33 +36,32 @@ class SafeTrainer(Trainer):
             with keeping("a checkpoint", path):
                 super()._save_checkpoint(model, trial)
                 self.accelerator.wait_for_everyone()  # every process has added its random state
-                if self.args.should_save:
+                if ranks.leads():
                     self.seal(path)
         except CannotKeep:
             shutil.rmtree(path, ignore_errors=True)  # half a checkpoint helps nobody, and takes room
             raise
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        self.model.save_pretrained(
-            output_dir or self.args.output_dir, state_dict=state_dict, is_main_process=self.args.should_save
-        )
+        weights = weights_of(self.model)
+        if ranks.leads():
+            self.model.save_pretrained(output_dir or self.args.output_dir, state_dict=weights)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        files = sorted(Path(resume_from_checkpoint).glob("model*.safetensors")) if ranks.leads() else []
+        put_weights(self.model, {name: value for file in files for name, value in load_file(file).items()})
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
-            super()._save_optimizer_and_scheduler(output_dir)
-        elif self.args.should_save:
-            state = {"optimizer": self.optimizer.state_dict(), "schedule": self.lr_scheduler.state_dict()}
-            save_state(Path(output_dir) / OPTIMIZER, state)
+        state = optimizer_state_of(self.model, self.optimizer.optimizer)  # the one that accelerate's holds
+        if ranks.leads():
+            save_state(Path(output_dir) / OPTIMIZER, {"optimizer": state, "schedule": self.lr_scheduler.state_dict()})
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         if checkpoint is None:
             return
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
-            super()._load_optimizer_and_scheduler(checkpoint)
-            return
-        state = load_state(Path(checkpoint) / OPTIMIZER)
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.lr_scheduler.load_state_dict(state["schedule"])
+        state = load_state(Path(checkpoint) / OPTIMIZER) if ranks.leads() else {"optimizer": {}, "schedule": None}
+        put_optimizer_state(self.model, self.optimizer.optimizer, state["optimizer"])
+        self.lr_scheduler.load_state_dict(ranks.agreed(state["schedule"]))
 
     def _save_rng_state(self, output_dir: str) -> None:
         """Keeps the random states of this process, and the training loss since the last log entry."""

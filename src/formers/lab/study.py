@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
+from formers.lab import ranks
 from formers.lab.arm import Arm
 from formers.lab.budget import Budget
 from formers.lab.choices import choice, choices_text
@@ -37,6 +38,8 @@ class Study:
             parameters, or of operations per token, too, by the width of the feed-forward or the depth. `time`: seconds of
             training instead of steps, by the pace of each arm's steps on this machine.
         seeds: each arm is trained once per seed.
+        shard: whether the processes that `torchrun` starts spread each model over them, instead of holding it whole each. What
+            comes out is the same up to rounding, so it is no part of what a study is.
         folder: where rows, models and the report go; by default a folder in `studies/` named after the content.
 
     Raises:
@@ -49,6 +52,7 @@ class Study:
     budget: Budget | None = None
     match: Match = "steps"
     seeds: tuple[int, ...] = (0,)
+    shard: bool = False
     folder: Path | None = None
 
     def __post_init__(self) -> None:
@@ -70,6 +74,10 @@ class Study:
     def check(self) -> None:
         """Raises `ValueError` for repeated arms or seeds, or none, and for a match that there is not."""
         check_names("match", [self.match], list(MATCHES), word="quantity")
+        if self.shard and self.match == "time":
+            raise ValueError(
+                "match='time' paces whole models in one process, which a study with shard is not trained in"
+            )
         names = [arm.name for arm in self.arms]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"arms need different names, but {', '.join(map(repr, twice))} comes more than once")
@@ -107,11 +115,11 @@ class Study:
 
     @property
     def content_hash(self) -> str:
-        """sha256 of everything but the folder."""
+        """sha256 of everything but the folder and `shard`."""
         return hashlib.sha256(json.dumps(self.plain(), sort_keys=True).encode()).hexdigest()
 
     def plain(self) -> dict[str, Any]:
-        """The study as text and numbers, in the schema of `formers.lab.study_yaml`, without its folder."""
+        """The study as text and numbers, in the schema of `formers.lab.study_yaml`, without its folder and `shard`."""
         return {
             "task": str(self.task),
             "base": choices_text(self.base),
@@ -135,22 +143,25 @@ class Study:
 
     def command(self) -> str:
         """The command line that runs this study again."""
-        words = ["formers", "ablate", str(self.task).removesuffix("()")]
+        words = [*ranks.launcher(), "ablate", str(self.task).removesuffix("()")]
         for arm in self.arms:
             words += ["--arm", arm.text]
         return shlex.join([*words, *self.shared_words(), "--seeds", seeds_text(self.seeds)])
 
     def arm_command(self, arm: Arm, budget: Budget, seed: int) -> str:
         """The command line that trains one arm with one budget and seed again."""
-        words = ["formers", "train", str(self.task).removesuffix("()")]
+        words = [*ranks.launcher(), "train", str(self.task).removesuffix("()")]
         swaps = {**self.base, **arm.swaps}
         words += [f"{choices_text({name: value})}" for name, value in swaps.items()]
-        return shlex.join([*words, *budget_words(budget), "--seed", str(seed)])
+        return shlex.join([*words, *budget_words(budget), "--seed", str(seed), *self.shard_words()])
 
     def shared_words(self) -> list[str]:
         base = ["--base", choices_text(self.base)] if self.base else []
         match = ["--match", self.match] if self.match != "steps" else []
-        return [*base, *match, *budget_words(self.given)]
+        return [*base, *match, *budget_words(self.given), *self.shard_words()]
+
+    def shard_words(self) -> list[str]:
+        return ["--shard"] if self.shard else []
 
     @classmethod
     def from_yaml(cls, path: Path | str) -> Self:

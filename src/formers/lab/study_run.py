@@ -22,6 +22,10 @@ from formers.lab.study import Study
 from formers.lab.together import Together, follow, lead
 from formers.lab.training import forget
 
+NOT_SPREAD = (
+    "--shard spreads a model over processes that train it together, but this is a single one; start two of them with "
+    "`torchrun --nproc-per-node 2 -m formers …`, without --jobs and --ray, or leave the model whole: --no-shard"
+)
 KEPT = ("finished", "diverged", "unsupported")  # started again, the others are tried again
 
 
@@ -34,11 +38,13 @@ def run(study: Study, progress: Progress | None = None, executor: Executor | Non
     `torchrun` all processes train each arm together; the first one writes, and every one gets the results.
 
     Raises:
-        ValueError: for an arm that is wrong (a misspelt option), before anything trains.
+        ValueError: for an arm that is wrong (a misspelt option), or `shard` in a single process, before anything trains.
         Stopped: on Ctrl-C or SIGTERM, after keeping the checkpoint of the running arm.
         Busy: where another process works in the study's folder.
         CannotKeep: where something cannot be written; the same command goes on once it can.
     """
+    if study.shard and ranks.size() == 1:
+        raise ValueError(NOT_SPREAD)
     quiet()
     gc.freeze()  # a training collects garbage at its start; what was imported before it is none
     if ranks.size() == 1:

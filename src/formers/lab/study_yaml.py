@@ -11,6 +11,7 @@
     budget: {steps: 200, batch_size: 16, learning_rate: 0.002}
     match: parameters                   # or steps (the default), flops, time
     seeds: 3                            # how many (0, 1, 2), or a list of them
+    shard: true                         # spread each model over the processes that torchrun starts
     folder: studies/mine                # `.` is the folder that this file is in, wherever it is moved
 
 What is left out is as in the task's default study. An unknown key raises, naming the nearest known one.
@@ -32,7 +33,7 @@ from formers.part import check_names
 from formers.tasks import parse as parse_task
 
 HERE = Path(".")
-KEYS = ["task", "vary", "arms", "base", "budget", "match", "seeds", "folder"]
+KEYS = ["task", "vary", "arms", "base", "budget", "match", "seeds", "shard", "folder"]
 
 
 def read(path: Path) -> Study:
@@ -59,6 +60,7 @@ def study(data: Any) -> Study:
         budget=replace(default_budget(task), **options),
         match=data.get("match", "steps"),
         seeds=read_seeds(data.get("seeds", 1)),
+        shard=read_flag(data, "shard"),
         folder=Path(data["folder"]) if data.get("folder") else None,
     )
 
@@ -99,6 +101,13 @@ def read_seeds(given: Any) -> tuple[int, ...]:
     return tuple(range(given)) if isinstance(given, int) else tuple(given)
 
 
+def read_flag(data: dict[str, Any], key: str) -> bool:
+    value = data.get(key, False)
+    if not isinstance(value, bool):
+        raise ValueError(f"{key} is true or false, not {value!r}")
+    return value
+
+
 def number(value: Any) -> Any:
     """A number that YAML took for text, as it does with 1e-3."""
     try:
@@ -117,5 +126,6 @@ def mapping(data: dict[str, Any], key: str) -> dict[str, Any]:
 def write(given: Study, path: Path) -> None:
     """Writes a file that `read` makes an equal study of."""
     here = path.parent.resolve() == given.place.resolve()
-    data = given.plain() | {"folder": str(HERE if here else given.place)}
+    folder = {"folder": str(HERE if here else given.place)}
+    data = given.plain() | ({"shard": True} if given.shard else {}) | folder
     path.write_text(yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120), encoding="utf-8")

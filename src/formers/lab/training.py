@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 from transformers import PrinterCallback, TrainingArguments
 from transformers.utils.logging import disable_progress_bar
 
@@ -24,9 +25,11 @@ from formers.lab.memory import memory_ran_out, peak_bytes, start_peak
 from formers.lab.progress import Progress
 from formers.lab.row import Point, Row, Status
 from formers.lab.safe_trainer import SafeTrainer
+from formers.lab.shard import shard
 from formers.lab.stop import Stop
 from formers.lab.watch import Diverged, Watch, check_finite, curve
 from formers.lab.weights import seeded_model
+from formers.lab.whole import weights_of
 from formers.part import Unsupported
 
 if TYPE_CHECKING:
@@ -44,7 +47,7 @@ def train(job: Job, progress: Progress, stop: Stop) -> Row:
     Raises:
         CannotKeep: when the disk is full, or something else cannot be written: that says nothing about the arm.
     """
-    facts: dict[str, Any] = {"environment": environment() | {"processes": str(ranks.size())}}
+    facts: dict[str, Any] = {"environment": environment() | {"processes": ranks.described(job.study.shard)}}
     try:
         with attempt(job.checkpoints) as current:
             measure(job, Watch(job, progress, stop, current), facts)
@@ -73,21 +76,24 @@ def measure(job: Job, watch: Watch, facts: dict[str, Any]) -> None:
     facts["flops_per_token"] = model.flops_per_token(length)
     facts["state_bytes_per_token"] = model.state_bytes_per_token(length)
     facts["state_bytes"] = model.state_bytes(length)
+    if job.study.shard:
+        shard(model)
     trainer = make_trainer(job, model, watch)
     start = resume_point(watch)
     try:
-        trainer.train(resume_from_checkpoint=ranks.agreed(str(start.path) if start.path else None))
-    except Exception as error:
-        ranks.failed_alike(error)
-        raise
+        with ranks.alike():
+            trainer.train(resume_from_checkpoint=ranks.agreed(str(start.path) if start.path else None))
     finally:
         facts |= progress_facts(job, trainer)
         facts["peak_bytes"] = peak_bytes() if can_measure_peak else None
-    if facts["steps"] < job.budget.steps or not ranks.leads():
+    if facts["steps"] < job.budget.steps:
         return
-    facts |= judge(job, model, watch.best, facts["curve"])
-    save(job, model)
-    facts["samples"] = task.samples(model)
+    with ranks.alike():  # a model that is spread over the ranks runs on all of them, or on none
+        facts |= judge(job, model, watch.best, facts["curve"])
+        facts["samples"] = task.samples(model)
+        weights = weights_of(model)
+    if ranks.leads():
+        save(job, model, weights)
 
 
 def judge(job: Job, model: PreTrainedModel, best: Best, points: tuple[Point, ...]) -> dict[str, Any]:
@@ -131,7 +137,7 @@ def make_trainer(job: Job, model: PreTrainedModel, watch: Watch) -> Trainer:
     )
     data = job.study.task.build(job.seed, budget.steps * budget.batch_size)
     trainer = SafeTrainer(model=model, args=arguments, train_dataset=data, callbacks=[watch])
-    trainer.seal = partial(seal, job=job.fingerprint)
+    trainer.seal = partial(seal, job=job.fingerprint, sharded=job.study.shard)
     trainer.remove_callback(PrinterCallback)
     return trainer
 
@@ -158,7 +164,7 @@ def progress_facts(job: Job, trainer: Trainer) -> dict[str, Any]:
 def resume_point(watch: Watch) -> Found:
     """Where the training goes on, after telling why it does not start at the beginning, or why it has to."""
     job, deaths = watch.job, watch.attempt.deaths
-    found = newest(job.checkpoints, job.fingerprint)
+    found = newest(job.checkpoints, job.fingerprint, job.study.shard)
     notes = list(found.notes)
     if deaths:
         notes.insert(0, f"the last attempt died after step {deaths[-1]} (killed, or out of memory?)")
@@ -174,13 +180,13 @@ def resume_point(watch: Watch) -> Found:
     return found
 
 
-def save(job: Job, model: PreTrainedModel) -> None:
+def save(job: Job, model: PreTrainedModel, weights: dict[str, Tensor]) -> None:
     """Keeps the trained model, and what is needed to use it, in the study's folder: all of it, or what was there before."""
     part = job.model_folder.with_name(f".{job.slug}.part")
     with keeping("the trained model", job.model_folder):
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
-        model.save_pretrained(part)
+        model.save_pretrained(part, state_dict=weights)
         job.study.task.save(part)
         shutil.rmtree(job.model_folder, ignore_errors=True)
         os.replace(part, job.model_folder)

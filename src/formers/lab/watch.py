@@ -63,8 +63,7 @@ class Watch(TrainerCallback):
         values = ranks.agreed(self.job.study.task.evaluate(model, "validation").metrics)
         check_finite(values, state.global_step)
         state.log_history.append({"step": state.global_step, "seconds": self.seconds, "values": values})
-        if ranks.leads():
-            self.best.offer(model, state.global_step, values[self.best.metric.name])
+        self.best.offer(model, state.global_step, values[self.best.metric.name])
         self.progress.measured(self.job.label, state.global_step, values)
 
     def on_log(

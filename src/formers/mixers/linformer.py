@@ -54,7 +54,7 @@ class LinformerMixer(HeadMixer):
         sizes = (groups, part.length, site.context_length, site.head_width)
         self.key_length = LengthProjection(part.kind, *sizes)
         self.value_length = LengthProjection(part.kind, *sizes) if part.share in ("none", "headwise") else None
-        self.lent: list[LengthProjection] = []  # another layer's projection; in a list, so that only that layer owns it
+        self.lent: list[LengthProjection] = []  # a list, so that torch does not take it for this layer's, too
 
     def follow(self, first: MixerModule) -> None:
         if self.part.share == "layerwise" and isinstance(first, LinformerMixer):

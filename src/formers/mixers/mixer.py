@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import ClassVar, Self, cast
 
@@ -85,6 +86,8 @@ class MixerModule(nn.Module):
 
     refusal: str = ""
     "Why no state is taken; empty where one is."
+    lent: Sequence[nn.Module] = ()
+    "What this mixer uses of an earlier layer's, which alone owns it."
 
     def __init__(self, site: Site):
         super().__init__()

@@ -85,6 +85,12 @@ class Transformer(FormersModel):
                 mixer.follow(first[part])
             first.setdefault(part, mixer)
 
+    def separate_layers(self) -> list[Block]:
+        """The layers, where each runs as a module of its own and needs no weights but its own while it does; else none."""
+        layers = [layer for layer in self.layers if isinstance(layer, Block)]
+        separate = self.config.residual.calls_layers and not any(layer.mixer.lent for layer in layers)
+        return layers if separate else []
+
     def get_input_embeddings(self) -> nn.Module:
         return self.embed_tokens
 

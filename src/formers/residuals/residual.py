@@ -18,6 +18,8 @@ class Residual(Part):
 
     normalizes_end: ClassVar[bool]
     "Whether the stream leaves the last layer unnormalised, so that the model puts one more norm behind it."
+    calls_layers: ClassVar[bool] = True
+    "Whether `through` calls the layers as modules, so that hooks see each of them begin and end."
 
     def build(self, site: Site, mixer: MixerModule, ffn: nn.Module, norm: Norm) -> Block:
         raise NotImplementedError

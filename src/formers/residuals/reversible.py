@@ -30,6 +30,7 @@ class Reversible(Residual):
     """
 
     normalizes_end = True
+    calls_layers = False  # it runs their halves
 
     def build(self, site: Site, mixer: MixerModule, ffn: nn.Module, norm: Norm) -> Block:
         return ReversibleBlock(site, mixer, ffn, norm)
