@@ -10,7 +10,8 @@ from torch import nn
 from transformers import BigBirdConfig, BigBirdModel, LongformerConfig, LongformerModel
 
 from formers import Transformer, TransformerConfig
-from formers.mixers import BigBird, Longformer, Mixer
+from formers.mixers import BigBird, Longformer, Mixer, Sparse
+from formers.patterns import Chunk
 from formers.positions import Learned
 from formers.testing import broken_laws
 
@@ -19,11 +20,13 @@ WINDOW, BLOCK, RANDOM = 256, 64, 3
 NOTES = (
     f"float32, B=1; hidden {WIDTH}, {DEPTH} layers, {HEADS} heads, FFN {HIDDEN}, vocabulary {WORDS}, no head, no dropout. "
     f"Longformer: {WINDOW} tokens to each side, the first token global. BigBird: blocks of {BLOCK}, a window of 3, the first "
-    f"and the last global, {RANDOM} random ones. The training step is forward and backward. "
+    f"and the last global, {RANDOM} random ones. The training step is forward and backward. The limit is the same encoder whose "
+    "tokens see nothing but themselves: projections, feed-forwards and norms. "
     f"transformers {transformers.__version__}."
 )
 LIMITS = {"longformer": {"forward": 1 / 1.4}, "bigbird": {"forward": 1 / 1.8}}
 STEP = 1 / 1.6
+ALONE = "the same without attention"
 
 
 def ours(mixer: Mixer) -> Transformer:
@@ -73,6 +76,7 @@ def models() -> dict[str, nn.Module]:
     return {
         "longformer": ours(Longformer(window=(WINDOW,), bias=True)),
         "bigbird": ours(BigBird(block=BLOCK, random=RANDOM)),
+        ALONE: ours(Sparse(pattern=Chunk(1), bias=True)),
         "transformers Longformer": GlobalFirst(LongformerModel(longformer, add_pooling_layer=False)),
         "transformers BigBird": BigBirdModel(bigbird, add_pooling_layer=False),
     }
@@ -87,6 +91,7 @@ def rows_at(length: int, arms: dict[str, nn.Module]) -> list[Row]:
             compared(f"{name}, {kind}", f"L={length}", times, name, peer, LIMITS[name].get(kind, STEP))
             for name, peer in (("longformer", "transformers Longformer"), ("bigbird", "transformers BigBird"))
         ]
+        rows += [compared(f"{name}, {kind}", f"L={length}", times, name, ALONE) for name in LIMITS]
     return rows
 
 

@@ -92,7 +92,6 @@ class Glue(_TextClassification):
         "softmax: mixer=softmax",
         "linear: mixer=linear",
         "performer: mixer=performer",
-        "fourier: mixer=fourier",
         "pool: mixer=pool",
         "identity: mixer=identity",
     )

@@ -68,7 +68,6 @@ class Listops(Task):
         "window: mixer=sparse(pattern=window(8))",
         "linear: mixer=linear",
         "performer: mixer=performer",
-        "fourier: mixer=fourier",
         "pool: mixer=pool",
         "identity: mixer=identity",
     )

@@ -47,7 +47,6 @@ class Reviews(_TextClassification):
         "window: mixer=sparse(pattern=window(64))",
         "linear: mixer=linear",
         "performer: mixer=performer",
-        "fourier: mixer=fourier",
         "pool: mixer=pool",
         "identity: mixer=identity",
     )
