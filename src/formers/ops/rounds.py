@@ -111,20 +111,15 @@ def make_plan(bucket_nrl: Tensor, chunk: int, back: int, causal: bool, self_last
     return Plan(order, place, u_pairs, float(reach), tile, back, self_last, scale)
 
 
-def unit(x: Tensor) -> Tensor:
-    """x/|x|."""
-    return x * shrinking(x)
-
-
-def shrinking(x: Tensor) -> Tensor:
-    """1/|x|, finite where x = 0."""
-    return x.square().sum(-1, keepdim=True).add_(1e-12).rsqrt_()
+def unit(x: Tensor, out: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """x/|x| and 1/|x|, finite where x = 0."""
+    shrink = torch.mul(x, x, out=out).sum(-1, keepdim=True).add_(1e-12).rsqrt_()
+    return torch.mul(x, shrink, out=out), shrink
 
 
 def through_unit(x: Tensor, g: Tensor) -> Tensor:
     """The gradient of x, given that of x/|x|, in whose memory it is made."""
-    shrink = shrinking(x)
-    direction = x * shrink
+    direction, shrink = unit(x)
     along = (g * direction).sum(-1, keepdim=True)
     return g.sub_(direction.mul_(along)).mul_(shrink)
 
@@ -240,6 +235,10 @@ class Round:
         out = self.room.new(name, len(self.order_x), width)
         return torch.index_select(whole.view(-1, width), 0, self.order_x, out=out).view(-1, self.plan.tile, width)
 
+    def sort_keys(self, q_tcx: Tensor, k: Tensor | None) -> Tensor:
+        """Keys in sorted order, given the queries in it."""
+        return self.sort("k", k) if k is not None else unit(q_tcx, self.room.new("k", *q_tcx.shape))[0]
+
     def unsort(self, name: str, t_tcx: Tensor) -> Tensor:
         """Back to (these rows, L, X)."""
         width = t_tcx.shape[2]
@@ -302,8 +301,8 @@ def forward_round(rows: Round, q: Tensor, k: Tensor | None, v: Tensor) -> tuple[
     """y and z of one round's pairs, (N, L, V or 1)."""
     room = rows.room
     q, v = rows.sort("q", q), rows.sort("v", v)
-    k = unit(q) if k is None else rows.sort("k", k)
-    y, z = torch.empty_like(v), v.new_empty(*v.shape[:2], 1)
+    k = rows.sort_keys(q, k)
+    y, z = room.empty("y sorted", *v.shape), room.empty("z sorted", *v.shape[:2], 1)
     for part in rows.parts():
         s, v_keys = rows.scores(part, part.of(q), part.keys(k)), part.keys(v)
         top = s.amax(2, keepdim=True)
@@ -330,10 +329,10 @@ def backward_round(rows: Round, given: Given) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of one round's pairs, in sorted order."""
     plan, room = rows.plan, rows.room
     q, v, g = rows.sort("q", given.q), rows.sort("v", given.v), rows.sort("g", given.g)
-    k = unit(q) if given.k is None else rows.sort("k", given.k)
+    k = rows.sort_keys(q, given.k)
     z, delta = rows.sort("z", given.z), rows.sort("delta", given.delta)
     z.view(*rows.shape)[:, 0] = torch.inf  # an empty tile sees nothing
-    gq, gk, gv = (torch.empty_like(t) for t in (q, k, v))
+    gq, gk, gv = (room.empty(f"g{i} sorted", *t.shape) for i, t in enumerate((q, k, v)))
     for part in rows.parts():
         q_here, k_here, v_here, g_here = part.of(q), part.keys(k), part.keys(v), part.of(g)
         p = rows.scores(part, q_here, k_here).sub_(part.of(z)).exp2_()
