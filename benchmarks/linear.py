@@ -8,7 +8,9 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention as sdpa
 
 from formers import ops
+from formers.mixers import Linear, Mixer, Softmax, Taylor2
 from formers.ops import chunked, plain
+from formers.site import Site
 
 HEADS, WIDTH = 8, 64
 LENGTHS = (512, 2048, 8192)
@@ -106,11 +108,27 @@ def memory_rows() -> list[Row]:
     return rows
 
 
+def short_rows() -> list[Row]:
+    """Whole mixers where tokens are few."""
+    rows = []
+    for length in (32, 64, 128):
+        x = torch.randn(16, length, 256, requires_grad=True)
+        site = Site(width=256, heads=HEADS, causal=True, context_length=length)
+        parts: dict[str, Mixer] = {"softmax": Softmax(), "linear": Linear(), "taylor2": Linear(feature=Taylor2())}
+        modules = {name: part.build(site) for name, part in parts.items()}
+        calls = {name: train_step(lambda x, m=m: m(x)[0], [x]) for name, m in modules.items()}
+        times = timings(calls, repeats=15)
+        for name in ("linear", "taylor2"):
+            case = f"{parts[name]}, causal mixer, forward + backward"
+            rows.append(compared(case, f"B=16, D=256, L={length}", times, name, "softmax", 2.0))
+    return rows
+
+
 def main() -> None:
     torch.manual_seed(SEED)
     check()
     rows = [row for length in LENGTHS for row in forward_rows(length) + training_rows(length)]
-    publish("linear", "Linear and dense attention", NOTES, rows + memory_rows())
+    publish("linear", "Linear and dense attention", NOTES, rows + short_rows() + memory_rows())
 
 
 if __name__ == "__main__":

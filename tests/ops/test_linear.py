@@ -8,7 +8,16 @@ import pytest
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from formers.ops import LinearState, chunked, dense_attention, linear, linear_attention, plain
+from formers.ops import (
+    LinearState,
+    chunked,
+    dense_attention,
+    kernel_attention,
+    linear,
+    linear_attention,
+    linear_state,
+    plain,
+)
 from formers.testing.tolerance import assert_close_derived
 
 NAMES = ["q", "k", "v", "s", "z"]
@@ -51,6 +60,58 @@ def test_causal_equals_the_plain_form(rand, randn, padding, poison, tokens_at_on
         [q, poison(k, mask, 2), poison(v, mask, 2), s, z],
         names=NAMES,
     )
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+@pytest.mark.parametrize("kind", [None, "left", "interior", "row"])
+@pytest.mark.parametrize(("length", "scores_to"), [(2, 64), (37, 64), (37, 0), (65, 64)])
+def test_a_beginning_equals_the_plain_form(
+    rand, randn, padding, poison, monkeypatch, length, scores_to, kind, normalize
+):
+    monkeypatch.setattr(linear, "SCORES_TO", scores_to)
+    mask = padding(kind, 2, length)
+    q, k, v, _, _ = inputs(rand, randn, length, length)
+    options = {"causal": True, "normalize": normalize, "key_mask_bs": mask}
+
+    def run(op):
+        def call(q, k, v):
+            y, (s, z) = op(q, k, v, **options)
+            return (y, s) if z is None else (y, s, z)
+
+        return call
+
+    given = [q, poison(k, mask, 2), poison(v, mask, 2)]
+    assert_close_derived(run(linear_attention), run(plain.linear_attention), given, names=NAMES[:3])
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("normalize", [True, False])
+@pytest.mark.parametrize("kind", [None, "left", "interior", "row"])
+def test_from_similarities_equals_the_plain_form(rand, randn, padding, poison, kind, normalize, causal):
+    mask = padding(kind, 2, 41)
+    q, k, v, _, _ = inputs(rand, randn, 41 if causal else 70, 41)
+    options = {"causal": causal, "normalize": normalize, "key_mask_bs": mask}
+    assert_close_derived(
+        lambda q, k, v: kernel_attention(q @ k.mT, v, **options),
+        lambda q, k, v: plain.linear_attention(q, k, v, **options)[0],
+        [q, k, poison(v, mask, 2)],
+        names=NAMES[:3],
+    )
+    bad = torch.full_like(q @ k.mT, torch.nan)  # at hidden pairs
+    seen = torch.ones_like(bad, dtype=torch.bool) if mask is None else mask[:, None, None].expand_as(bad)
+    seen = seen.tril() if causal else seen
+    given = kernel_attention((q @ k.mT).where(seen, bad), v, **options)
+    torch.testing.assert_close(given, plain.linear_attention(q, k, v, **options)[0])
+
+
+def test_a_state_made_of_keys_and_values_is_the_one_after_them(rand, randn, padding, poison):
+    mask = padding("interior", 2, 70)
+    q, k, v, _, _ = inputs(rand, randn, 70, 70)
+    k, v = poison(k, mask, 2), poison(v, mask, 2)
+    for normalize in (True, False):
+        _, wanted = linear_attention(q, k, v, causal=True, key_mask_bs=mask, normalize=normalize)
+        found = linear_state(k, v, key_mask_bs=mask, normalize=normalize)
+        torch.testing.assert_close([t for t in found if t is not None], [t for t in wanted if t is not None])
 
 
 @pytest.mark.parametrize("normalize", [True, False])

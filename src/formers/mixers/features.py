@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from formers.ops.precision import wide, without_autocast
 from formers.part import Part
 
 
@@ -26,6 +27,10 @@ class FeatureMap(Part):
     def count(self, width: int) -> int:
         """M, the number of features made of K."""
         return width
+
+    def kernel(self) -> Callable[[Tensor, Tensor], Tensor] | None:
+        """φ(q)·φ(k) of all pairs of (B, H, L, K) and (B, H, S, K), (B, H, L, S), where that is known without φ; else None."""
+        return None
 
     def floor(self) -> float:
         """The smallest denominator that sums of these features should be divided by; see `linear_attention`."""
@@ -71,6 +76,16 @@ class Taylor2(FeatureMap):
 
     def count(self, width: int) -> int:
         return 1 + width + width * (width + 1) // 2
+
+    def kernel(self) -> Callable[[Tensor, Tensor], Tensor]:
+        return taylor2_kernel
+
+
+def taylor2_kernel(q_bhlk: Tensor, k_bhsk: Tensor) -> Tensor:
+    """1 + s + s²/2 = ((1 + s)² + 1)/2, s = q·k/√K, in float32 or wider."""
+    with without_autocast(q_bhlk.device):
+        q, k = (t.to(wide(t.dtype)) for t in (q_bhlk, k_bhsk))
+        return ((q * q.shape[3] ** -0.5) @ k.mT + 1).square().add(1).mul(0.5)
 
 
 def elu_plus_one(x: Tensor) -> Tensor:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypedDict
 
 from torch import Tensor
 
 from formers.mixers.features import Elu, FeatureMap
 from formers.mixers.heads import HeadMixer
 from formers.mixers.mixer import Mixer, MixerModule, seen_after
-from formers.ops import LinearState, linear_attention
+from formers.ops import LinearState, kernel_attention, linear_attention, linear_state
 from formers.part import Unsupported
 from formers.site import Site
 from formers.state import State
@@ -18,8 +19,10 @@ from formers.state import State
 class Linear(Mixer):
     """φ(q_i)·Σ_j φ(k_j) v_jᵀ / φ(q_i)·Σ_j φ(k_j): sums over the past instead of a look at each of its tokens.
 
-    O(L·M·V) time; streams with a state of M·V + M numbers per head, whatever the length ("Transformers are RNNs"). A
-    rotary position turns queries and keys before φ. Source: Katharopoulos et al. 2020, arXiv:2006.16236.
+    O(L·M·V) time; streams with a state of M·V + M numbers per head, whatever the length ("Transformers are RNNs"). Where
+    φ(q)·φ(k) is known without features, as for taylor2, fewer tokens than features make scores of it instead, O(L²(K + V)),
+    and are summed when others follow them. A rotary position turns queries and keys before φ.
+    Source: Katharopoulos et al. 2020, arXiv:2006.16236.
     """
 
     can = frozenset({"causal", "bidirectional", "streaming", "padding", "qk_position", "order_blind"})
@@ -49,24 +52,46 @@ class LinearStream(State):
     sums: LinearState
 
 
+@dataclass(frozen=True)
+class LinearStart(State):
+    """A beginning of fewer tokens than features, kept as it is and summed when others follow: less than twice the sums."""
+
+    k_bhlk: Tensor
+    v_bhlv: Tensor
+    mask_bl: Tensor | None
+
+
+class _Options(TypedDict):
+    causal: bool
+    key_mask_bs: Tensor | None
+    normalize: bool
+    floor: float
+
+
 class LinearMixer(HeadMixer):
     def __init__(self, site: Site, part: Linear):
         super().__init__(site)
         self.feature = part.feature.build(site.head_width)
+        self.kernel, self.features = part.feature.kernel(), part.feature.count(site.head_width)
         self.normalize, self.floor = part.normalize, part.feature.floor()
 
     def mix(
         self, q: Tensor, k: Tensor, v: Tensor, state: State | None, mask_bl: Tensor | None, positions_bl: Tensor
     ) -> tuple[Tensor, State | None]:
+        seen_b = seen_after(k[:, 0], mask_bl, state)
+        options = _Options(causal=self.causal, key_mask_bs=mask_bl, normalize=self.normalize, floor=self.floor)
+        if self.kernel is not None and state is None and q.shape[2] < self.features:
+            y = kernel_attention(self.kernel(q, k), v, **options)
+            return y, LinearStart(seen_b, k, v, mask_bl) if self.causal else None
         phi_q, phi_k = self.feature(q, query=True), self.feature(k)
-        y, sums = linear_attention(
-            phi_q,
-            phi_k,
-            v.to(phi_k.dtype),  # features may be float32 where the model is not
-            causal=self.causal,
-            key_mask_bs=mask_bl,
-            state=state.sums if isinstance(state, LinearStream) else None,
-            normalize=self.normalize,
-            floor=self.floor,
-        )
-        return y.to(v.dtype), LinearStream(seen_after(k[:, 0], mask_bl, state), sums) if self.causal else None
+        v_wide = v.to(phi_k.dtype)  # features may be float32 where the model is not
+        y, sums = linear_attention(phi_q, phi_k, v_wide, state=self.sums_of(state), **options)
+        return y.to(v.dtype), LinearStream(seen_b, sums) if self.causal else None
+
+    def sums_of(self, state: State | None) -> LinearState | None:
+        """What came before as sums."""
+        if isinstance(state, LinearStart):
+            phi_k = self.feature(state.k_bhlk)
+            v = state.v_bhlv.to(phi_k.dtype)
+            return linear_state(phi_k, v, key_mask_bs=state.mask_bl, normalize=self.normalize)
+        return state.sums if isinstance(state, LinearStream) else None

@@ -10,7 +10,7 @@ from formers.ops.clustered import clustered_attention
 from formers.ops.decayed import decayed_linear_attention
 from formers.ops.exact import attention, metric_attention
 from formers.ops.exponential import exp_features
-from formers.ops.linear import dense_attention, linear_attention
+from formers.ops.linear import dense_attention, kernel_attention, linear_attention, linear_state
 from formers.ops.padding import Packing, compact, packing, spread
 from formers.ops.pool import pool_mix
 from formers.ops.sparse import sparse_attention
@@ -30,7 +30,9 @@ __all__ = [
     "dense_attention",
     "exp_features",
     "fourier_mix",
+    "kernel_attention",
     "linear_attention",
+    "linear_state",
     "metric_attention",
     "packing",
     "plain",

@@ -11,6 +11,9 @@ from formers.ops.dispatch import pick
 from formers.ops.precision import wide, without_autocast
 from formers.ops.types import LinearState
 
+SCORES_TO = 64
+"""The most tokens for which causal `linear_attention` writes all scores out, where nothing came before: one chunk, without
+the products with a state that is zero."""
 STATE_FROM = 0.5
 """`dense_attention` goes through the state once there are this many times as many keys as K; below, through the scores.
 Less than 1, since the state is computed anyway, to be returned. Measured by `benchmarks/dense_order.py`."""
@@ -59,6 +62,54 @@ def linear_attention(
     options = {"causal": causal, "key_mask_bs": key_mask_bs, "state": state, "normalize": normalize, "floor": floor}
     with without_autocast(q_bhlm.device):
         return form(q_bhlm, k_bhsm, v_bhsv, **options)
+
+
+def kernel_attention(
+    a_bhls: Tensor,
+    v_bhsv: Tensor,
+    *,
+    causal: bool = False,
+    key_mask_bs: Tensor | None = None,
+    normalize: bool = True,
+    floor: float = 1e-18,
+) -> Tensor:
+    """Linear attention from its similarities a_ij = φ(q_i)·φ(k_j): `y_i = Σ_j a_ij v_j / Σ_j a_ij`, over j ≤ i when causal.
+
+    Cheaper than `linear_attention` where tokens are fewer than features and the kernel φ(q)·φ(k) has a closed form.
+
+    Args:
+        a_bhls: similarities (B, H, L, S). What stands at hidden pairs does not matter.
+        v_bhsv, causal, key_mask_bs, normalize, floor: as in `linear_attention`.
+
+    Returns:
+        y (B, H, L, V) in the dtype of v. Sums are float32 for half types.
+
+    Cost: O(L S V) time, O(L S) memory.
+    """
+    size = checks.sizes(a=(a_bhls, "BHLS"), v=(v_bhsv, "BHSV"))
+    checks.mask("key_mask_bs", key_mask_bs, size["B"], size["S"])
+    check_causal(causal, size["L"], size["S"])
+    a, v = (t.to(wide(v_bhsv.dtype)) for t in (a_bhls, hide(v_bhsv, key_mask_bs)))
+    a = a if key_mask_bs is None else a.masked_fill(~key_mask_bs[:, None, None], 0)
+    with without_autocast(v.device):
+        return averaged(a.tril() if causal else a, v, normalize, floor).to(v_bhsv.dtype)
+
+
+def averaged(a: Tensor, v: Tensor, normalize: bool, floor: float) -> Tensor:
+    """a v, divided by the sums of the rows of a."""
+    return a @ v * guarded_reciprocal(a.sum(-1, keepdim=True), floor) if normalize else a @ v
+
+
+def linear_state(
+    k_bhsm: Tensor, v_bhsv: Tensor, *, key_mask_bs: Tensor | None = None, normalize: bool = True
+) -> LinearState:
+    """What `linear_attention` remembers of these keys and values, as its state after them."""
+    size = checks.sizes(k=(k_bhsm, "BHSM"), v=(v_bhsv, "BHSV"))
+    checks.same_dtype(k=k_bhsm, v=v_bhsv)
+    checks.mask("key_mask_bs", key_mask_bs, size["B"], size["S"])
+    with without_autocast(k_bhsm.device):
+        k, v = (hide(t, key_mask_bs).to(wide(t.dtype)) for t in (k_bhsm, v_bhsv))
+        return LinearState(k.mT @ v, k.sum(2) if normalize else None)
 
 
 def dense_attention(
@@ -150,8 +201,12 @@ def chunked(
     normalize: bool,
     floor: float,
 ) -> tuple[Tensor, LinearState]:
-    """Chunk by chunk when causal, else, and for one step, two matrix products."""
+    """Chunk by chunk when causal, else, and for one step, two matrix products; a short beginning through its scores."""
     k, v = hide(k, key_mask_bs), hide(v, key_mask_bs)
+    if causal and state is None and 1 < q.shape[2] <= SCORES_TO:
+        wide_q, wide_k, wide_v = (t.to(wide(t.dtype)) for t in (q, k, v))
+        y = averaged((wide_q @ wide_k.mT).tril(), wide_v, normalize, floor)
+        return y.to(q.dtype), linear_state(k, v, normalize=normalize)
     s, z = start(q, v, state, normalize)
     if causal and q.shape[2] > 1:
         v = v.view_as(v) if v is k else v  # a compiler wants to see two tensors

@@ -1,0 +1,57 @@
+"""A linear mixer whose kernel is known in closed form: through scores for few tokens, through features for many."""
+
+import pytest
+import torch
+
+from formers.mixers import Linear, Taylor2
+from formers.mixers.linear import LinearStart, LinearStream
+from formers.site import Site
+
+WIDTH, HEADS = 12, 3  # 4 numbers a head, and so 15 features
+MASK = torch.tensor([[1] * 13, [0] * 4 + [1] * 9]).bool()
+
+
+def mixers(causal: bool, normalize: bool = True):
+    """The same mixer twice: as it is, and one that always makes features."""
+    site = Site(width=WIDTH, heads=HEADS, causal=causal, context_length=64)
+    own, features = (Linear(feature=Taylor2(), normalize=normalize).build(site).double() for _ in range(2))
+    features.load_state_dict(own.state_dict())
+    features.kernel = None
+    return own, features
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("normalize", [True, False])
+@pytest.mark.parametrize("mask", [None, MASK], ids=["", "padded"])
+def test_scores_equal_features(causal, normalize, mask):
+    own, features = mixers(causal, normalize)
+    x = torch.randn(2, 13, WIDTH, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(2, 13, WIDTH, dtype=torch.float64)
+    y, wanted = (mixer(x, mask_bl=mask)[0] for mixer in (own, features))
+    torch.testing.assert_close(y, wanted)
+    gradients = [
+        torch.autograd.grad((out * weight).sum(), [x, *mixer.parameters()])
+        for out, mixer in ((y, own), (wanted, features))
+    ]
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize("mask", [None, MASK], ids=["", "padded"])
+def test_a_beginning_goes_on_as_sums(mask):
+    own, features = mixers(True)
+    x, later = torch.randn(2, 13, WIDTH, dtype=torch.float64), torch.randn(2, 5, WIDTH, dtype=torch.float64)
+    start, sums = (mixer(x, mask_bl=mask)[1] for mixer in (own, features))
+    assert isinstance(start, LinearStart)
+    assert isinstance(sums, LinearStream)
+    assert start.nbytes < 2 * sums.nbytes
+    torch.testing.assert_close(start.seen_b, sums.seen_b)
+    for change in (lambda state: state, lambda state: state.reorder(torch.tensor([1, 0]))):
+        (y, after), (wanted, after_sums) = own(later, change(start)), features(later, change(sums))
+        torch.testing.assert_close(y, wanted)
+        torch.testing.assert_close(after.sums.s_bhmv, after_sums.sums.s_bhmv)
+
+
+def test_as_many_tokens_as_features_are_summed_at_once():
+    own, _ = mixers(True)
+    states = {length: own(torch.randn(1, length, WIDTH, dtype=torch.float64))[1] for length in (14, 15)}
+    assert [type(state) for state in states.values()] == [LinearStart, LinearStream]
