@@ -133,6 +133,8 @@ def test_the_commands_a_study_names_mean_the_same_study(command: Run, ran: list[
         (["ablate", "sort", "--seeds", "many"], "--seeds"),
         (["ablate", "sort", "--jobs", "0"], "at least one arm"),
         (["ablate", "sort", "--jobs", "2", "--ray", "local"], "--jobs is for this machine"),
+        (["ablate", "sort", "--shard"], "this is a single one; start two of them with `torchrun"),
+        (["train", "sort", "--shard"], "this is a single one; start two of them with `torchrun"),
         (["ablate", "sort", "--ray", "local", "--cores", "0"], "at least one"),
         (["ablate", "sort", "--steps", "0"], "steps must be positive"),
         (["ablate", "sort", "--width", "30"], "does not divide"),

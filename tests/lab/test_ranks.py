@@ -57,15 +57,16 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one(small_text: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("more", "described"), [([], "2"), (["--shard"], "2 (sharded)")])
+def test_two_processes_train_as_one(small_text: Path, tmp_path: Path, more: list[str], described: str) -> None:
     words = ["--vary", "mixer=linear", "--steps", "8", "--evaluations", "2"]
-    processes = [start(tmp_path / f"of-{many}", small_text, words, many) for many in (1, 2)]
+    processes = [start(tmp_path / f"of-{many}", small_text, words + more * (many - 1), many) for many in (1, 2)]
     finish(processes[0])
     said = finish(processes[1])
     assert said.count("linear: 8 steps") == 1  # one of them speaks
     assert said.count("report: ") == said.count("FLOPs/token") == 1
     [one], [two] = rows(tmp_path / "of-1"), rows(tmp_path / "of-2")
-    assert (one["environment"]["processes"], two["environment"]["processes"]) == ("1", "2")
+    assert (one["environment"]["processes"], two["environment"]["processes"]) == ("1", described)
     assert two["fingerprint"] == one["fingerprint"]
     assert two["chosen_step"] == one["chosen_step"]
     # Gradients are sums over 4 rows, made in another order: relative errors of a few float32 roundings a step, which Adam
@@ -78,8 +79,9 @@ def test_two_processes_train_as_one(small_text: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_stop_and_go_on_to_the_bit(small_text: Path, tmp_path: Path) -> None:
-    words = ["--vary", "mixer=softmax", "--base", "dropout=0.1", "--steps", "300", "--evaluations", "3"]
+@pytest.mark.parametrize("more", [[], ["--shard"]])
+def test_two_processes_stop_and_go_on_to_the_bit(small_text: Path, tmp_path: Path, more: list[str]) -> None:
+    words = ["--vary", "mixer=softmax", "--base", "dropout=0.1", "--steps", "300", "--evaluations", "3", *more]
     whole = start(tmp_path / "whole", small_text, words)
     cut = start(tmp_path / "cut", small_text, words)
     while not list((tmp_path / "cut").glob("checkpoints/*/checkpoint-*/trainer_state.json")):
