@@ -60,7 +60,7 @@ def test_costs_are_matched(what: str) -> None:
 def test_the_command_of_a_matched_arm_repeats_it() -> None:
     given = study("parameters")
     job = jobs(given)["dense"]
-    assert f"ffn={job.config.ffn!r}" in shlex.split(job.row().command)
+    assert f"ffn={job.config.ffn!r}".replace("'", '"') in shlex.split(job.row().command)
 
 
 def test_where_the_feed_forward_is_not_enough_the_depth_changes() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from formers.lab import ranks
 from formers.lab.arm import Arm
 from formers.lab.budget import Budget
 from formers.lab.choices import choice, choices_text
+from formers.lab.command_line import command_line
 from formers.lab.match import MATCHES, Match
 from formers.part import Unsupported, check_names
 from formers.tasks import parse as parse_task
@@ -146,14 +146,14 @@ class Study:
         words = [*ranks.launcher(), "ablate", str(self.task).removesuffix("()")]
         for arm in self.arms:
             words += ["--arm", arm.text]
-        return shlex.join([*words, *self.shared_words(), "--seeds", seeds_text(self.seeds)])
+        return command_line([*words, *self.shared_words(), "--seeds", seeds_text(self.seeds)])
 
     def arm_command(self, arm: Arm, budget: Budget, seed: int) -> str:
         """The command line that trains one arm with one budget and seed again."""
         words = [*ranks.launcher(), "train", str(self.task).removesuffix("()")]
         swaps = {**self.base, **arm.swaps}
         words += [f"{choices_text({name: value})}" for name, value in swaps.items()]
-        return shlex.join([*words, *budget_words(budget), "--seed", str(seed), *self.shard_words()])
+        return command_line([*words, *budget_words(budget), "--seed", str(seed), *self.shard_words()])
 
     def shared_words(self) -> list[str]:
         base = ["--base", choices_text(self.base)] if self.base else []

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass, field
 
 from formers.lab.bench.phases import PHASES, Phase
 from formers.lab.bench.sizes import AXES, Sweep, size_text
 from formers.lab.bench.subjects import Subject, parse_subject, parse_subjects
+from formers.lab.command_line import command_line
 from formers.part import check_names
 
 CAUSAL = ("softmax", "sdpa", "linear", "performer", "dense", "sparse(pattern=window(128))", "lsh")
@@ -86,7 +86,7 @@ class Plan:
                     f"--{name}",
                     f"{getattr(self, name):g}" if name in ("seconds", "patience") else str(getattr(self, name)),
                 ]
-        return shlex.join(words)
+        return command_line(words)
 
 
 def default_subjects(causal: bool, quick: bool) -> tuple[Subject, ...]:
