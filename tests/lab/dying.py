@@ -21,7 +21,6 @@ import mlflow.store.tracking.sqlalchemy_store  # noqa: F401 (so that no child ha
 import torch
 from mlflow.tracking import MlflowClient
 from torch.utils.data import Dataset
-from transformers import Trainer
 
 import formers.lab.best
 import formers.lab.checkpoint
@@ -71,8 +70,8 @@ class Finite(Shakespeare):
 
 
 MOMENTS: dict[str, tuple[Any, str, int]] = {
-    "in a step": (Trainer, "training_step", 4),
-    "in a step of the second arm": (Trainer, "training_step", 15),
+    "in a step": (SafeTrainer, "training_step", 4),
+    "in a step of the second arm": (SafeTrainer, "training_step", 15),
     "between a checkpoint's files": (SafeTrainer, "_save_optimizer_and_scheduler", 2),
     "before a checkpoint is sealed": (formers.lab.checkpoint, "made_with", 3),
     "before older checkpoints go": (formers.lab.checkpoint, "prune", 3),

@@ -55,6 +55,16 @@ def test_a_death_before_any_progress_counts_where_the_attempt_began(tmp_path: Pa
     assert deaths(tmp_path) == (7, 7)
 
 
+def test_fewer_steps_leave_nothing_of_more(tmp_path: Path) -> None:
+    die_at(tmp_path, 1000)
+    with attempt(tmp_path) as current:
+        for step in (996, 1008, 5):
+            current.reached(step)
+        left = (tmp_path / FILE).read_bytes()
+    (tmp_path / FILE).write_bytes(left)
+    assert deaths(tmp_path) == (1000, 5)
+
+
 def test_a_file_that_was_cut_off_is_a_death(tmp_path: Path) -> None:
     (tmp_path / FILE).write_text('{"dea')
     assert deaths(tmp_path) == (0,)

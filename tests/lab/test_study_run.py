@@ -6,11 +6,14 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import Trainer
+from transformers import PreTrainedModel, Trainer
 
 from formers.lab import Arm, Results, Row, Stopped, Store, Study, run
 from formers.lab.progress import Silent
+from formers.lab.safe_trainer import SafeTrainer
 from formers.mixers.identity import IdentityMixer
+from formers.tasks.evaluation import Evaluation, Split
+from formers.tasks.task import Task
 
 
 class StopsAt(Silent):
@@ -176,18 +179,54 @@ def test_a_wrong_arm_stops_everything_before_it_starts(small: Study, monkeypatch
 
 def test_every_arm_sees_the_same_data_in_the_same_order(small: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[list[torch.Tensor]] = []
-    step = Trainer.training_step
+    step = SafeTrainer.training_step
 
-    def record(self: Trainer, model: torch.nn.Module, inputs: dict[str, torch.Tensor], *given: object) -> torch.Tensor:
+    def record(
+        self: SafeTrainer, model: torch.nn.Module, inputs: dict[str, torch.Tensor], *given: object
+    ) -> torch.Tensor:
         if self.state.global_step == 0:
             seen.append([])
         seen[-1].append(inputs["input_ids"].clone())
         return step(self, model, inputs, *given)
 
-    monkeypatch.setattr(Trainer, "training_step", record)
+    monkeypatch.setattr(SafeTrainer, "training_step", record)
     run(small)
     first, second = (torch.stack(batches) for batches in seen)
     assert first.shape == (8, 2, 16)
     assert first.equal(second)
     data = small.task.build(0, 16)
     assert first.flatten(0, 1).equal(torch.stack([data[i]["input_ids"] for i in range(16)]))
+
+
+def test_what_a_step_leaves_out_changes_no_bit(one_arm: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = run(one_arm)
+    for name in ("training_step", "floating_point_ops"):
+        monkeypatch.setattr(SafeTrainer, name, getattr(Trainer, name))
+    slow = replace(one_arm, folder=one_arm.place.with_name("slow"))
+    assert [row.metrics for row in run(slow).rows] == [row.metrics for row in quick.rows]
+    expected, found = models(slow), models(one_arm)
+    assert expected.keys() == found.keys()
+    assert all(found[arm][name].equal(value) for arm in expected for name, value in expected[arm].items())
+
+
+def test_a_task_that_leaves_the_model_evaluating_trains_with_dropout_all_the_same(
+    one_arm: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = type(one_arm.task)
+    evaluate, modes = kind.evaluate, list[bool]()
+
+    def forgets(self: Task, model: PreTrainedModel, split: Split = "validation") -> Evaluation:
+        found = evaluate(self, model, split)
+        model.eval()
+        return found
+
+    step = SafeTrainer.training_step
+
+    def record(self: SafeTrainer, model: torch.nn.Module, *given: object) -> torch.Tensor:
+        modes.append(all(module.training for module in model.modules()))
+        return step(self, model, *given)
+
+    monkeypatch.setattr(kind, "evaluate", forgets)
+    monkeypatch.setattr(SafeTrainer, "training_step", record)
+    run(one_arm)
+    assert modes == [True] * 8

@@ -29,15 +29,23 @@ class Attempt:
     deaths: tuple[int, ...] = ()
     "The steps that earlier attempts are known to have reached when they died, in order."
     steps: int = field(default=0, init=False)
+    length: int = field(default=0, init=False)
+    "Of the file, once it has been written."
 
     def reached(self, step: int) -> None:
-        """Notes how far the training has come."""
+        """Notes how far the training has come.
+
+        The file is written over, never emptied first: some systems (ext4) put what was emptied on the disk at once.
+        """
         self.steps = step
         if not ranks.leads():
             return
         with keeping("how far the training is", self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.path.write_text(json.dumps({"deaths": self.deaths, "step": step}), encoding="utf-8")
+            text = json.dumps({"deaths": self.deaths, "step": step}).ljust(self.length)
+            with self.path.open("r+" if self.length else "w", encoding="utf-8") as file:
+                file.write(text)
+            self.length = len(text)
 
 
 @contextmanager

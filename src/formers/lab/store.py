@@ -120,8 +120,8 @@ class Store:
         now = int(time.time() * 1000)
         measured = [Metric(name, value, now, point.step) for point in row.curve for name, value in point.values.items()]
         params = [Param(name, text[:6000]) for name, text in {**row.choices, "seed": str(row.seed)}.items()]
-        self.client.log_batch(run.info.run_id, params=params)
-        for start in range(0, len(measured), CHUNK):
+        self.client.log_batch(run.info.run_id, params=params, metrics=measured[:CHUNK])
+        for start in range(CHUNK, len(measured), CHUNK):
             self.client.log_batch(run.info.run_id, metrics=measured[start : start + CHUNK])
         self.client.log_text(run.info.run_id, json.dumps(asdict(row)), ROW)
         self.client.set_terminated(run.info.run_id, ENDED.get(row.status, "FAILED"))

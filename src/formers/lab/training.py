@@ -7,7 +7,7 @@ import shutil
 import traceback
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
@@ -30,10 +30,13 @@ from formers.lab.stop import Stop
 from formers.lab.watch import Diverged, Watch, check_finite, curve
 from formers.lab.weights import seeded_model
 from formers.lab.whole import weights_of
+from formers.models.costs import on_meta
 from formers.part import Unsupported
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, Trainer
+
+    from formers.models.backbone import FormersModel
 
 LOGS = 50  # points of training loss on a curve
 SAVES = 4  # checkpoints along a training; what is lost by a power cut is a quarter of an arm
@@ -70,12 +73,9 @@ def forget(job: Job) -> None:
 def measure(job: Job, watch: Watch, facts: dict[str, Any]) -> None:
     """Trains and fills in the facts of the row as they become known, so that a failure keeps those before it."""
     can_measure_peak = start_peak()
-    task, length = job.study.task, job.study.task.length
+    task = job.study.task
     model = seeded_model(task, job.config, job.seed)
-    facts["parameters"] = model.num_parameters()
-    facts["flops_per_token"] = model.flops_per_token(length)
-    facts["state_bytes_per_token"] = model.state_bytes_per_token(length)
-    facts["state_bytes"] = model.state_bytes(length)
+    facts |= costs(cast("FormersModel", model), task.length)
     if job.study.shard:
         shard(model)
     trainer = make_trainer(job, model, watch)
@@ -94,6 +94,17 @@ def measure(job: Job, watch: Watch, facts: dict[str, Any]) -> None:
         weights = weights_of(model)
     if ranks.leads():
         save(job, model, weights)
+
+
+def costs(model: FormersModel, length: int) -> dict[str, Any]:
+    """What is known about a model before it trains."""
+    counted = on_meta(model)
+    return {
+        "parameters": model.num_parameters(),
+        "flops_per_token": counted.flops_per_token(length),
+        "state_bytes_per_token": counted.state_bytes_per_token(length),
+        "state_bytes": counted.state_bytes(length),
+    }
 
 
 def judge(job: Job, model: PreTrainedModel, best: Best, points: tuple[Point, ...]) -> dict[str, Any]:

@@ -61,6 +61,7 @@ class Watch(TrainerCallback):
 
     def evaluate(self, model: Any, state: TrainerState) -> None:
         values = ranks.agreed(self.job.study.task.evaluate(model, "validation").metrics)
+        model.train()  # as it was, whatever a task of one's own leaves
         check_finite(values, state.global_step)
         state.log_history.append({"step": state.global_step, "seconds": self.seconds, "values": values})
         self.best.offer(model, state.global_step, values[self.best.metric.name])

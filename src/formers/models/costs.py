@@ -35,7 +35,9 @@ FFTS = {
 
 
 def on_meta(model: FormersModel) -> FormersModel:
-    """A copy of the model's structure without data."""
+    """A copy of the model's structure without data, for evaluation; the model itself where it is one."""
+    if model.device.type == "meta" and not model.training:
+        return model
     with torch.device("meta"):
         return type(model)(model.config).eval()
 
