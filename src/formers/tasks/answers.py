@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,14 +13,23 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-@torch.inference_mode()
-def answers(model: PreTrainedModel, inputs: Mapping[str, Tensor], rows: int) -> Tensor:
-    """The likeliest class at each place where the model gives one, on the CPU: (B, …), read `rows` at a time."""
+@contextmanager
+def asked(model: PreTrainedModel) -> Iterator[None]:
+    """Inside, the model is in eval mode and nothing has a gradient; afterwards it is in the mode it was in."""
     training = model.training
     model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        model.train(training)
+
+
+def answers(model: PreTrainedModel, inputs: Mapping[str, Tensor], rows: int) -> Tensor:
+    """The likeliest class at each place where the model gives one, on the CPU: (B, …), read `rows` at a time."""
     found = []
-    for first in range(0, len(next(iter(inputs.values()))), rows):
-        batch = {name: tensor[first : first + rows].to(model.device) for name, tensor in inputs.items()}
-        found.append(model(**batch).logits.argmax(-1).cpu())
-    model.train(training)
-    return torch.cat(found)
+    with asked(model):
+        for first in range(0, len(next(iter(inputs.values()))), rows):
+            batch = {name: tensor[first : first + rows].to(model.device) for name, tensor in inputs.items()}
+            found.append(model(**batch).logits.argmax(-1).cpu())
+        return torch.cat(found)

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.utils.data import Dataset
 
+from formers.tasks.answers import asked
 from formers.tasks.bigram import bigram_bits
 from formers.tasks.evaluation import Evaluation, Split
 from formers.tasks.metric import Metric
@@ -122,17 +123,14 @@ def window(ids: Tensor, length: int, stream: random.Random) -> Example:
     return {"input_ids": inputs, "labels": inputs}
 
 
-@torch.inference_mode()
 def mean_nats(model: PreTrainedModel, ids: Tensor, length: int) -> float:
     """Mean −log p over every token of a text but its first, (N,), read in windows that overlap by one token."""
-    training = model.training
-    model.eval()
     full = ids.unfold(0, length, length - 1) if len(ids) >= length else ids[:0, None]
     rest = ids[len(full) * (length - 1) :]
     batches = [*full.split(ROWS)] if len(full) else []
     batches += [rest[None]] if len(rest) > 1 else []
-    total = sum(window_nats(model, batch.to(model.device)) for batch in batches)
-    model.train(training)
+    with asked(model):
+        total = sum(window_nats(model, batch.to(model.device)) for batch in batches)
     return total / (len(ids) - 1)
 
 
@@ -144,13 +142,10 @@ def window_nats(model: PreTrainedModel, ids_bl: Tensor) -> float:
 
 def generate(model: PreTrainedModel, ids: Tensor, *, tokens: int, temperature: float = 0.8, seed: int = 0) -> Tensor:
     """Continues a prompt (L,) by sampling; the same seed gives the same text. Temperature 0 takes the likeliest token."""
-    training = model.training
-    model.eval()
     devices = [model.device] if model.device.type == "cuda" else []
     sampling = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature > 0 else {"do_sample": False}
-    with torch.random.fork_rng(devices), torch.inference_mode():
+    with torch.random.fork_rng(devices), asked(model):
         torch.manual_seed(seed)
         prompt = ids[None].to(model.device)
         out = model.generate(prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=tokens, **sampling)
-    model.train(training)
-    return out[0].cpu()
+        return out[0].cpu()
