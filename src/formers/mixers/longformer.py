@@ -94,7 +94,10 @@ class LongformerMixer(SparseMixer):
     def can_fold(self) -> bool:
         """Whether the projections of what global tokens see are plain products, which no position, adapter or hook comes between."""
         projections = (self.k_proj_global, self.v_proj_global)
-        plain = all(type(one) is nn.Linear and not one._forward_hooks for one in projections)
+        hooks = [
+            getattr(one, f"_{when}_hooks") for one in projections for when in ("forward", "forward_pre", "backward")
+        ]
+        plain = all(type(one) is nn.Linear for one in projections) and not any(hooks)
         return plain and self.head_position is None and self.score_position is None
 
     def folded_rows(self, q_bhgk: Tensor, x_bld: Tensor, mask_bl: Tensor | None) -> Tensor:
