@@ -163,7 +163,7 @@ def test_an_arm_far_behind_is_at_the_edge_and_said_to_be(study: Study) -> None:
     summary = summarize(study(3))
     chart = trade(summary, TIME, looks(summary))
     assert isinstance(chart, Chart)
-    assert "Beyond the frame: identity." in chart.note
+    assert "Beyond the frame: “identity”." in chart.note
     mark = next(series.mark for series in chart.series if series.name == "identity")
     assert mark[1] == chart.top
 

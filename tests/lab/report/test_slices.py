@@ -65,5 +65,5 @@ def test_the_state_is_drawn_for_what_streams_and_the_rest_is_said(study: Study) 
     assert {series.name for series in chart.series} == {"softmax", "metric", "linear", "dense, danet"}
     assert {series.name for series in chart.series if series.arrow} == {"softmax", "metric"}
     assert chart.x_label.endswith(", logarithmic")
-    assert "Not streaming, so left out: pool." in chart.note
-    assert "Without any state: identity." in chart.note
+    assert "Not streaming, so left out: “pool”." in chart.note
+    assert "Without any state: “identity”." in chart.note

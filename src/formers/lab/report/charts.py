@@ -343,9 +343,9 @@ def _label(arm: Arm, y: Scale) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    """As many names as one reads."""
+    """As many names as one reads; quoted as in the headline, since they may hold commas."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    return ", ".join(f"“{name}”" for name in names[:SHOWN]) + more
 
 
 def path_through(points: Sequence[tuple[float, float]]) -> str:
