@@ -13,7 +13,7 @@ from torch import Tensor
 from formers import ops
 from formers.mixers import Favor, Linformer, Lsh, Mixer, Performer, Routing, Softmax
 from formers.models import Transformer, TransformerConfig
-from formers.site import Site
+from formers.part import Site
 
 HEADS, WIDTH = 8, 64
 NOTES = (

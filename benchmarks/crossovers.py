@@ -21,8 +21,8 @@ from formers.mixers import (
     Sparse,
     SparseTransformer,
 )
+from formers.part import Site
 from formers.patterns import Strided, Window
-from formers.site import Site
 
 HEADS, WIDTH = 8, 512
 LENGTHS = (128, 256, 512, 1024, 2048, 4096, 8192)

@@ -21,9 +21,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from formers.lab.bench.memory import peak_bytes as measured_peak
-from formers.lab.bench.product import product
-from formers.lab.bench.timing import Call, Turns
+from formers.bench.memory import peak_bytes as measured_peak
+from formers.bench.product import product
+from formers.bench.timing import Call, Turns
 from formers.testing.tolerance import assert_close_derived
 
 __all__ = [

@@ -19,16 +19,16 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import Trainer
 
-import formers.lab.database
-import formers.lab.study_run
-import formers.lab.training
-import formers.lab.watch
+import formers.lab.run_study
+import formers.lab.store.database
+import formers.lab.train.callback
+import formers.lab.train.training
 from formers.lab import Arm, Store, Study, run
-from formers.lab.best import Best
-from formers.lab.budget import Budget
-from formers.lab.progress import Silent
-from formers.lab.quiet import quiet
-from formers.lab.safe_trainer import SafeTrainer
+from formers.lab.store.quiet_libraries import quiet
+from formers.lab.study.budget import Budget
+from formers.lab.train.best_weights import Best
+from formers.lab.train.progress import Silent
+from formers.lab.train.trainer import SafeTrainer
 from formers.tasks import Shakespeare
 
 STEPS, ROUNDS, LIMIT = 300, 3, 1.03
@@ -48,7 +48,7 @@ def watched() -> list[tuple[Any, str, str]]:
     return [
         (Shakespeare, "evaluate", "evaluating"),
         (Shakespeare, "samples", "samples"),
-        (formers.lab.watch.Watch, "evaluate", "validation"),
+        (formers.lab.train.callback.Watch, "evaluate", "validation"),
         (Trainer, "train", "trainer"),
         (Trainer, "get_batch_samples", "making batches"),
         (SafeTrainer, "training_step", "forward and backward"),
@@ -58,13 +58,13 @@ def watched() -> list[tuple[Any, str, str]]:
         (torch.nn.Module, "zero_grad", "forgetting gradients"),
         (Trainer, "_save_checkpoint", "checkpoints"),
         (Best, "offer", "keeping the best weights"),
-        (formers.lab.training, "costs", "counting costs"),
-        (formers.lab.training, "seeded_model", "initial weights"),
-        (formers.lab.training, "save", "the model's file"),
-        (formers.lab.study_run, "Store", "opening the store"),
+        (formers.lab.train.training, "costs", "counting costs"),
+        (formers.lab.train.training, "seeded_model", "initial weights"),
+        (formers.lab.train.training, "save", "the model's file"),
+        (formers.lab.run_study, "Store", "opening the store"),
         (Store, "save", "saving the row"),
-        (formers.lab.study_run, "publish", "report"),
-        (formers.lab.study_run, "planned", "planning"),
+        (formers.lab.run_study, "publish", "report"),
+        (formers.lab.run_study, "planned", "planning"),
     ]
 
 
@@ -196,7 +196,7 @@ def tables() -> float:
     """Seconds of making MLflow's tables anew."""
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        formers.lab.database.migrate(Path(folder) / "mlflow.db")
+        formers.lab.store.database.migrate(Path(folder) / "mlflow.db")
         return time.perf_counter() - start
 
 

@@ -10,7 +10,7 @@ from torch.nn.functional import scaled_dot_product_attention as sdpa
 from formers import ops
 from formers.mixers import Linear, Mixer, Softmax, Taylor2
 from formers.ops import chunked, plain
-from formers.site import Site
+from formers.part import Site
 
 HEADS, WIDTH = 8, 64
 LENGTHS = (512, 2048, 8192)

@@ -9,8 +9,8 @@ from random import Random
 
 from benchmarks.harness import Row, publish, timings
 
-from formers.lab import row as lab
 from formers.lab.report import write_html
+from formers.lab.store import records as lab
 
 NOTES = (
     "A page from rows in memory, written to a file: every row has 50 evaluations, 500 test items, 8 slices, three samples of "

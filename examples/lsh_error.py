@@ -17,7 +17,7 @@ from torch.nn.functional import normalize
 
 from formers.mixers import Lsh
 from formers.ops import bucketed_attention
-from formers.site import Site
+from formers.part import Site
 
 WIDTH, CENTRES = 32, 64
 ROUNDS = (1, 2, 4, 8, 16)

@@ -12,8 +12,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from formers.part import Part
-from formers.site import Site
+from formers.part import Part, Site
 
 Activation = Literal["gelu", "gelu_tanh", "relu", "squared_relu", "silu", "sigmoid", "tanh", "identity"]
 

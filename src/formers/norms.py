@@ -7,8 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from formers.part import Part
-from formers.site import Site
+from formers.part import Part, Site
 
 
 class Norm(Part):

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from formers.lab.bench.export import load
-from formers.lab.bench.plan import Plan
+from formers.bench.export import load
+from formers.bench.plan import Plan
 
 Run = Callable[..., Result]
 TINY = ["--length", "8,16", "--width", "8", "--heads", "2", "--rounds", "3", "--phases", "forward,step"]
@@ -39,12 +39,12 @@ def test_without_a_folder_it_makes_one(command: Run, here: Path, lawful: None) -
 
 @pytest.fixture
 def lawful(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("formers.lab.bench.subjects.broken_laws", lambda part, site: {})
+    monkeypatch.setattr("formers.bench.subjects.broken_laws", lambda part, site: {})
 
 
 def test_nothing_timed_is_a_failure(command: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = {"cannot_see_the_future": "it moved by 3"}
-    monkeypatch.setattr("formers.lab.bench.subjects.broken_laws", lambda part, site: broken)
+    monkeypatch.setattr("formers.bench.subjects.broken_laws", lambda part, site: broken)
     result = command("bench", "identity", *TINY, "--against", "identity", "--out", "found")
     assert result.exit_code == 1
     assert "refused: cannot_see_the_future: it moved by 3" in result.output
@@ -64,7 +64,7 @@ def test_ctrl_c_prints_what_is_measured(
         if len(steps) == 6:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("formers.lab.bench.progress.Lines.step", interrupt)
+    monkeypatch.setattr("formers.bench.progress.Lines.step", interrupt)
     result = command("bench", "identity", "pool", *TINY, "--against", "identity", "--out", "found")
     assert result.exit_code == 130
     assert "stopped before its end" in result.output

@@ -14,7 +14,7 @@ from typer.testing import Result
 import formers.cli.running
 from formers.cli.options import read_seeds
 from formers.lab import Arm, Study, vary
-from formers.lab.row import Results
+from formers.lab.store.records import Results
 
 Run = Callable[..., Result]
 TASK = "shakespeare(length=16, path='words.txt')"
@@ -261,7 +261,7 @@ def test_stopping_says_how_to_go_on(command: Run, monkeypatch: pytest.MonkeyPatc
     def stopped(study: Study, *given: object) -> Results:
         raise Stopped("stopped: go on with: formers ablate x")
 
-    monkeypatch.setattr("formers.lab.study_run.run", stopped)
+    monkeypatch.setattr("formers.lab.run_study.run", stopped)
     result = command("ablate", "sort")
     assert result.exit_code == 130
     assert "go on with" in result.output

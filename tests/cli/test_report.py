@@ -13,11 +13,11 @@ import typer
 from typer.testing import Result
 
 import formers.cli.ui
-import formers.lab.study
+import formers.lab.study.study
 from formers.lab import Arm, Budget, Store, Study
-from formers.lab.publish import results
 from formers.lab.report import dump, load
-from formers.lab.row import Results, Row
+from formers.lab.report.publish import results
+from formers.lab.store.records import Results, Row
 
 Run = Callable[..., Result]
 
@@ -92,7 +92,7 @@ def test_the_newest_study_is_meant_and_opened(
 ) -> None:
     opened: list[str] = []
     monkeypatch.setattr(typer, "launch", opened.append)
-    monkeypatch.setattr(formers.lab.study, "HOME", here)
+    monkeypatch.setattr(formers.lab.study.study, "HOME", here)
     (here / "old").mkdir()
     (here / "old" / "study.yaml").touch()
     os.utime(here / "old" / "study.yaml", (0, 0))

@@ -22,13 +22,13 @@ import torch
 from mlflow.tracking import MlflowClient
 from torch.utils.data import Dataset
 
-import formers.lab.best
-import formers.lab.checkpoint
 import formers.lab.report.html
-import formers.lab.study_run
+import formers.lab.run_study
+import formers.lab.train.best_weights
+import formers.lab.train.checkpoint
 from formers.lab import Arm, Budget, Row, Study, run
-from formers.lab.progress import Silent
-from formers.lab.safe_trainer import SafeTrainer
+from formers.lab.train.progress import Silent
+from formers.lab.train.trainer import SafeTrainer
 from formers.tasks.shakespeare import Shakespeare
 from formers.tasks.task import Example
 
@@ -73,12 +73,12 @@ MOMENTS: dict[str, tuple[Any, str, int]] = {
     "in a step": (SafeTrainer, "training_step", 4),
     "in a step of the second arm": (SafeTrainer, "training_step", 15),
     "between a checkpoint's files": (SafeTrainer, "_save_optimizer_and_scheduler", 2),
-    "before a checkpoint is sealed": (formers.lab.checkpoint, "made_with", 3),
-    "before older checkpoints go": (formers.lab.checkpoint, "prune", 3),
-    "while the best weights are written": (formers.lab.best, "settle", 2),
+    "before a checkpoint is sealed": (formers.lab.train.checkpoint, "made_with", 3),
+    "before older checkpoints go": (formers.lab.train.checkpoint, "prune", 3),
+    "while the best weights are written": (formers.lab.train.best_weights, "settle", 2),
     "while the model is saved": (Shakespeare, "save", 1),
     "while a row is saved": (MlflowClient, "log_text", 1),
-    "after a row is saved": (formers.lab.study_run, "forget", 1),
+    "after a row is saved": (formers.lab.run_study, "forget", 1),
     "between arms": (Heard, "begin", 2),
     "while the report is written": (formers.lab.report.html, "render_html", 1),
 }

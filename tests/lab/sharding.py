@@ -25,9 +25,10 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from formers.catalogue import members
 from formers.ffn import Ffn
-from formers.lab import Arm, Budget, Study, ranks, run
-from formers.lab.shard import shard
-from formers.lab.watch import Watch
+from formers.lab import Arm, Budget, Study, run
+from formers.lab.distributed import ranks
+from formers.lab.distributed.fsdp import shard
+from formers.lab.train.callback import Watch
 from formers.mixers import Mixer
 from formers.models import CausalLM, MaskedLM, TransformerConfig
 from formers.norms import Norm

@@ -17,9 +17,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from typer.testing import CliRunner
 
-import formers.lab.checkpoint
 import formers.lab.report.export
-import formers.lab.safe_trainer
+import formers.lab.train.checkpoint
+import formers.lab.train.trainer
 from formers.cli.app import app
 from formers.lab import Study, run
 
@@ -58,8 +58,8 @@ def weights(study: Study) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     ("owner", "name", "call", "error", "kept"),
     [
-        (formers.lab.safe_trainer, "save_state", 3, FULL, "a checkpoint in"),
-        (formers.lab.checkpoint, "settle", 12, FULL, "a checkpoint in"),
+        (formers.lab.train.trainer, "save_state", 3, FULL, "a checkpoint in"),
+        (formers.lab.train.checkpoint, "settle", 12, FULL, "a checkpoint in"),
         (MlflowClient, "log_batch", 1, FULL_DATABASE, "the row of 'identity' in MLflow at"),
         (artifacts.LocalArtifactRepository, "log_artifact", 1, FULL, "the row of 'identity' in"),
         (formers.lab.report.export.os, "replace", 1, FULL, "the study's description in"),

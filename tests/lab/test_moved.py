@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from formers.cli.app import app
 from formers.lab import Stopped, Study, run
-from formers.lab.progress import Silent
-from formers.lab.rebuild import rebuilt
+from formers.lab.report.rebuild import rebuilt
+from formers.lab.train.progress import Silent
 
 
 class StopsInTheSecond(Silent):

@@ -5,7 +5,7 @@ import torch
 
 from formers.mixers import Linear, Taylor2
 from formers.mixers.linear import LinearStart, LinearStream
-from formers.site import Site
+from formers.part import Site
 
 WIDTH, HEADS = 12, 3  # 4 numbers a head, and so 15 features
 MASK = torch.tensor([[1] * 13, [0] * 4 + [1] * 9]).bool()

@@ -5,8 +5,7 @@ import torch
 
 from formers.mixers import Linformer
 from formers.models import Transformer, TransformerConfig
-from formers.part import Unsupported
-from formers.site import Site
+from formers.part import Site, Unsupported
 from formers.testing import broken_laws
 
 SITE = Site(width=12, heads=3, causal=False, context_length=20)

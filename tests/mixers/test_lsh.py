@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import normalize
 
 from formers.mixers import Lsh
-from formers.site import Site
+from formers.part import Site
 from formers.testing import broken_laws
 
 SITE = Site(width=24, heads=3, causal=True, context_length=128)

@@ -8,8 +8,7 @@ import torch
 
 from formers.mixers import ArcCosine, Favor, Linear, Performer, RandomFourier, Rfa
 from formers.mixers.directions import draw
-from formers.part import Unsupported
-from formers.site import Site
+from formers.part import Site, Unsupported
 from formers.testing import broken_laws
 
 K, LENGTH = 16, 64

@@ -8,8 +8,7 @@ from torch.nn.functional import layer_norm, normalize
 
 from formers.mixers import Routing
 from formers.mixers.centroids import Centroids
-from formers.part import Unsupported
-from formers.site import Site
+from formers.part import Site, Unsupported
 from formers.testing import broken_laws
 
 SITE = Site(width=24, heads=3, causal=True, context_length=64)

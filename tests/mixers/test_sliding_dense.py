@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from formers.mixers import Dense, SlidingDense
-from formers.part import Unsupported
-from formers.site import Site
+from formers.part import Site, Unsupported
 from formers.testing.tolerance import assert_close_derived
 
 WIDTH, HEADS = 12, 3

@@ -7,9 +7,9 @@ import torch
 from transformers.models.bloom.modeling_bloom import build_alibi_tensor
 from transformers.models.mpt.modeling_mpt import build_mpt_alibi_tensor
 
+from formers.part import Site
 from formers.positions import Alibi
 from formers.positions.alibi import alibi_slopes
-from formers.site import Site
 from formers.testing import assert_same
 
 

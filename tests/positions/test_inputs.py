@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
+from formers.part import Site
 from formers.positions import Cosine, Learned, NoPosition, Sinusoidal
 from formers.positions.sinusoidal import sinusoids
-from formers.site import Site
 from formers.testing import assert_same, tokens
 
 SITE = Site(width=24, heads=3, causal=False, context_length=128)

@@ -14,8 +14,8 @@ from transformers.models.gptj.modeling_gptj import create_sinusoidal_positions
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb as llama_rotate
 
+from formers.part import Site
 from formers.positions import Rotary
-from formers.site import Site
 from formers.testing import assert_same
 
 SITE = Site(width=96, heads=3, causal=True, context_length=512)  # K = 32

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from formers.lab import Arm, Budget, Study
-from formers.lab.plan import planned
-from formers.lab.study_run import run
+from formers.lab.plan.plan import planned
+from formers.lab.run_study import run
 from formers.tasks import parse
 
 PAGE = Path(__file__).parents[2] / "docs" / "tasks.md"

@@ -12,11 +12,9 @@ from torch import Tensor, nn
 from formers.mixers import Fourier, Linear, Mixer, Pool, Softmax, key_value, mixer
 from formers.mixers.key_value import KeyValueState, Room
 from formers.ops import LinearState, exact
-from formers.part import Part
+from formers.part import Part, Site, State
 from formers.positions import Rotary
 from formers.positions.rotary import RotaryPosition
-from formers.site import Site
-from formers.state import State
 from formers.testing import LAWS, SITE, broken_laws, check, keeps_laws, laws
 
 Patch = pytest.MonkeyPatch

@@ -10,9 +10,8 @@ from formers.catalogue import AXES, CATALOGUE
 from formers.ffn import Glu
 from formers.mixers import Dense, Linear, Metric, Pool, Softmax, Taylor2
 from formers.norms import LayerNorm, MaxNorm
-from formers.part import ABILITIES, Part, Unsupported
+from formers.part import ABILITIES, Part, Site, Unsupported
 from formers.positions import Alibi, Cosine, Learned, Rotary, Sinusoidal
-from formers.site import Site
 from formers.testing import LAWS, SITE, SLOW_LAWS, check, laws_of
 from formers.testing.laws import (
     cannot_see_the_future,

@@ -12,8 +12,8 @@ from formers.cli import options
 from formers.cli.running import run_and_show
 
 if TYPE_CHECKING:
-    from formers.lab.arm import Arm
-    from formers.lab.study import Study
+    from formers.lab.study.arm import Arm
+    from formers.lab.study.study import Study
 
 
 def ablate(
@@ -92,7 +92,7 @@ def ablate(
 
 def starting_study(task: str, length: int | None, folder: Path | None) -> Study:
     """The study that the options change: the one in a file, or the task's default one."""
-    from formers.lab.study import Study
+    from formers.lab.study.study import Study
 
     if not task.endswith((".yaml", ".yml")):
         return Study(task=options.read_task(task, length), folder=folder)
@@ -109,8 +109,8 @@ def named(start: Study, task: str) -> Path | None:
 
 def read_arms(vary: list[str], arms: list[str]) -> tuple[Arm, ...]:
     """The arms that `--vary` and `--arm` describe, in this order."""
-    from formers.lab import arm
-    from formers.lab.choices import alternatives
+    from formers.lab.study import arm
+    from formers.lab.study.choices import alternatives
 
     axes = [alternatives(text) for text in vary]
     names = [name for name, _ in axes]

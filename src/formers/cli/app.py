@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from formers.lab.quiet import quiet
-from formers.lab.stop import Stopped
+from formers.lab.store.quiet_libraries import quiet
+from formers.lab.train.stop import Stopped
 
 
 class Group(TyperGroup):

@@ -11,8 +11,8 @@ import typer
 from formers.cli.running import WIDE, print_path
 
 if TYPE_CHECKING:
-    from formers.lab.bench.plan import Plan
-    from formers.lab.bench.record import Bench
+    from formers.bench.plan import Plan
+    from formers.bench.record import Bench
 
 HOME = Path("benches")
 
@@ -107,9 +107,9 @@ def read_plan(
     options: dict[str, Any],
 ) -> Plan:
     """The plan that the options mean; None leaves the default, or the quick one."""
-    from formers.lab.bench import plan
-    from formers.lab.bench.sizes import Sweep, read_sizes
-    from formers.lab.bench.subjects import parse_subjects
+    from formers.bench import plan
+    from formers.bench.sizes import Sweep, read_sizes
+    from formers.bench.subjects import parse_subjects
 
     given = {name: read_sizes(name, text) for name, text in sizes.items() if text is not None}
     if "length" not in given and any(len(values) > 1 for values in given.values()):
@@ -129,8 +129,8 @@ def measure(plan: Plan) -> Bench:
     """Runs a plan, with a bar in a terminal and lines elsewhere."""
     from rich.console import Console
 
-    from formers.lab.bench.progress import Bar, Lines
-    from formers.lab.bench.run import run
+    from formers.bench.progress import Bar, Lines
+    from formers.bench.run import run
 
     console = Console(stderr=True)
     if not console.is_terminal:
@@ -143,9 +143,9 @@ def show(found: Bench, folder: Path) -> None:
     """Prints a bench, and writes its files."""
     from rich.console import Console
 
-    from formers.lab.bench.publish import publish
-    from formers.lab.bench.summary import summarize
-    from formers.lab.bench.terminal import terminal
+    from formers.bench.publish import publish
+    from formers.bench.summary import summarize
+    from formers.bench.terminal import terminal
 
     console = Console()
     console = console if console.is_terminal else Console(width=WIDE)

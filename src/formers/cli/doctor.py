@@ -21,7 +21,7 @@ def doctor() -> None:
 
     Exits with 1 where the check fails.
     """
-    from formers.lab.environment import environment
+    from formers.machine.environment import environment
 
     for name, value in environment().items():
         typer.echo(f"{name:<14}{value}")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from formers.lab.budget import Budget
-    from formers.lab.executor import Executor
+    from formers.lab.executors.executor import Executor
+    from formers.lab.study.budget import Budget
     from formers.tasks.task import Task
 
 Steps = Annotated[int | None, typer.Option(help="Optimiser steps each arm is given.", rich_help_panel="Budget")]
@@ -79,15 +79,15 @@ def read_budget(given: Budget, changes: dict[str, Any]) -> Budget:
 
 def read_choices(texts: list[str]) -> dict[str, Any]:
     """Choices from several texts, each `name=value, …`; choosing twice raises."""
-    from formers.lab.choices import parse_choices
+    from formers.lab.study.choices import parse_choices
 
     return parse_choices(", ".join(texts)) if texts else {}
 
 
 def read_executor(jobs: int, ray: str | None, cores: int) -> Executor | None:
     """Where arms train, if not in this process."""
-    from formers.lab.cluster import Cluster
-    from formers.lab.processes import Processes
+    from formers.lab.executors.processes import Processes
+    from formers.lab.executors.ray import Cluster
 
     if ray is None:
         return None if jobs == 1 else Processes(jobs)

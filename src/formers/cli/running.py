@@ -9,8 +9,8 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from formers.lab.executor import Executor
-    from formers.lab.study import Study
+    from formers.lab.executors.executor import Executor
+    from formers.lab.study.study import Study
 
 WIDE = 140  # columns of a table that nobody sees on a screen
 
@@ -20,11 +20,11 @@ def run_and_show(study: Study, executor: Executor | None = None) -> None:
 
     Arms train one after the other, or where the executor says.
     """
-    from formers.lab.progress import Bars, Lines
-    from formers.lab.publish import report_path
-    from formers.lab.ranks import leads
+    from formers.lab.distributed.ranks import leads
     from formers.lab.report import terminal_table
-    from formers.lab.study_run import run
+    from formers.lab.report.publish import report_path
+    from formers.lab.run_study import run
+    from formers.lab.train.progress import Bars, Lines
 
     quiet = not leads()  # of processes that train together, one speaks
     console = Console(quiet=quiet)
@@ -40,6 +40,6 @@ def run_and_show(study: Study, executor: Executor | None = None) -> None:
 
 def print_path(what: str, path: Any) -> None:
     """A line with a path that can be copied: never wrapped or cut."""
-    from formers.lab.ranks import leads
+    from formers.lab.distributed.ranks import leads
 
     Console(soft_wrap=True, quiet=not leads()).print(f"{what}: {path}", markup=False, highlight=False)

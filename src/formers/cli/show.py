@@ -108,8 +108,8 @@ HEADS = 8
 
 def patterns_of(part: Part) -> dict[str, Pattern]:
     """Which heads → their pattern: a pattern's own, or each different one of a mixer; empty for other parts."""
+    from formers.part import Site
     from formers.patterns import Pattern
-    from formers.site import Site
 
     if isinstance(part, Pattern):
         return {"": part}

@@ -22,7 +22,7 @@ def chosen(folders: list[Path] | None) -> dict[str, Path]:
 
 def newest() -> Path:
     """The folder of the study that was touched last, of those in the usual place."""
-    from formers.lab.study import HOME
+    from formers.lab.study.study import HOME
 
     found = [path.parent for path in HOME.glob("*/study.yaml")]
     if not found:

@@ -36,10 +36,10 @@ def train(
     torchrun --nproc-per-node 2 -m formers train shakespeare --shard
         each process holds half of the model; see docs/scaling.md
     """
-    from formers.lab.arm import Arm
-    from formers.lab.job import Job
-    from formers.lab.plan import planned
-    from formers.lab.study import Study, default_budget
+    from formers.lab.plan.job import Job
+    from formers.lab.plan.plan import planned
+    from formers.lab.study.arm import Arm
+    from formers.lab.study.study import Study, default_budget
     from formers.part import Unsupported
 
     sizes = options.Sizes(width=width, depth=depth, heads=heads)

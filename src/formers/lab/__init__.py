@@ -6,15 +6,15 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "formers.lab.arm": ("Arm", "vary"),
-    "formers.lab.budget": ("Budget",),
-    "formers.lab.cluster": ("Cluster",),
-    "formers.lab.processes": ("Processes",),
-    "formers.lab.row": ("Metric", "Point", "Results", "Row"),
-    "formers.lab.store": ("Store",),
-    "formers.lab.stop": ("Stopped",),
-    "formers.lab.study": ("Study",),
-    "formers.lab.study_run": ("run",),
+    "formers.lab.study.arm": ("Arm", "vary"),
+    "formers.lab.study.budget": ("Budget",),
+    "formers.lab.executors.ray": ("Cluster",),
+    "formers.lab.executors.processes": ("Processes",),
+    "formers.lab.store.records": ("Metric", "Point", "Results", "Row"),
+    "formers.lab.store.store": ("Store",),
+    "formers.lab.train.stop": ("Stopped",),
+    "formers.lab.study.study": ("Study",),
+    "formers.lab.run_study": ("run",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = sorted(_HOME_OF)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from formers.mixers.mixer import Mixer, MixerModule
 from formers.mixers.sparse import SparseMixer
+from formers.part import Site
 from formers.patterns import Blockwise, Pattern
-from formers.site import Site
 
 
 class BlockwiseAttention(Mixer):

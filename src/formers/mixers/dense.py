@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from formers.mixers.linear import LinearStream
 from formers.mixers.mixer import Mixer, MixerModule, count_tokens, join_heads, seen_after, split_heads
 from formers.ops import dense_attention, linear_attention
+from formers.part import Site, State
 from formers.positions.position import build_at
-from formers.site import Site
-from formers.state import State
 
 
 class Dense(Mixer):

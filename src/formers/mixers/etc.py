@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from formers.mixers.mixer import Mixer, MixerModule
 from formers.mixers.sparse import SparseMixer
 from formers.ops.gathered import PairBias
+from formers.part import Site
 from formers.patterns import Etc as EtcPattern
 from formers.patterns import Pattern
-from formers.site import Site
 
 
 class Etc(Mixer):

@@ -6,9 +6,7 @@ from torch import Tensor
 
 from formers.mixers.mixer import Mixer, MixerModule
 from formers.ops import fourier_mix
-from formers.part import Unsupported
-from formers.site import Site
-from formers.state import State
+from formers.part import Site, State, Unsupported
 
 
 class Fourier(Mixer):

@@ -5,9 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from formers.mixers.mixer import MixerModule, join_heads, split_heads
+from formers.part import Site, State
 from formers.positions.position import build_at
-from formers.site import Site
-from formers.state import State
 
 
 class HeadMixer(MixerModule):

@@ -5,8 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from formers.mixers.mixer import Mixer, MixerModule, seen_after
-from formers.site import Site
-from formers.state import State
+from formers.part import Site, State
 
 
 class Identity(Mixer):

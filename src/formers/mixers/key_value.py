@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from formers.mixers.mixer import seen_after
-from formers.state import State
+from formers.part import State
 
 
 @dataclass

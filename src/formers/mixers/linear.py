@@ -11,9 +11,7 @@ from formers.mixers.features import Elu, FeatureMap
 from formers.mixers.heads import HeadMixer
 from formers.mixers.mixer import Mixer, MixerModule, seen_after
 from formers.ops import LinearState, kernel_attention, linear_attention, linear_state
-from formers.part import Unsupported
-from formers.site import Site
-from formers.state import State
+from formers.part import Site, State, Unsupported
 
 
 class Linear(Mixer):

@@ -10,8 +10,7 @@ from formers.mixers.heads import HeadMixer
 from formers.mixers.length_projection import LengthProjection
 from formers.mixers.mixer import Mixer, MixerModule, join_heads, split_heads
 from formers.ops import attention, compact, packing
-from formers.site import Site
-from formers.state import State
+from formers.part import Site, State
 
 
 class Linformer(Mixer):

@@ -8,8 +8,7 @@ from torch.nn.functional import pad
 from formers.mixers.dense import QueryMixer
 from formers.mixers.mixer import Mixer, MixerModule, join_heads, split_heads
 from formers.ops import compact, dense_attention, packing, spread
-from formers.site import Site
-from formers.state import State
+from formers.part import Site, State
 
 
 class LocalDense(Mixer):

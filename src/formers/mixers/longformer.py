@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from formers.mixers.mixer import Mixer, MixerModule, split_heads
 from formers.mixers.sparse import ABILITIES, SparseMixer
 from formers.ops import attention
+from formers.part import Site
 from formers.patterns import Global, Pattern, Window
-from formers.site import Site
 
 
 class Longformer(Mixer):

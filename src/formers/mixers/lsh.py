@@ -7,10 +7,9 @@ from torch import Tensor, nn
 
 from formers.mixers.mixer import Mixer, MixerModule, join_heads, split_heads
 from formers.ops import bucketed_attention
-from formers.ops.precision import wide, without_autocast
+from formers.ops.common.dtypes import wide, without_autocast
+from formers.part import Site, State
 from formers.positions.position import build_at
-from formers.site import Site
-from formers.state import State
 
 
 class Lsh(Mixer):

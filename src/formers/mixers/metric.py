@@ -9,9 +9,8 @@ from formers.mixers.key_value import append
 from formers.mixers.mixer import Mixer, MixerModule, join_heads, split_heads
 from formers.mixers.softmax import score_bias
 from formers.ops import attention, metric_attention
+from formers.part import Site, State
 from formers.positions.position import build_at
-from formers.site import Site
-from formers.state import State
 
 
 class Metric(Mixer):

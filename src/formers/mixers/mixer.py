@@ -10,10 +10,8 @@ from typing import ClassVar, Self, cast
 import torch
 from torch import Tensor, nn
 
-from formers.part import Part, Unsupported
+from formers.part import Part, Site, State, Unsupported
 from formers.positions.position import build_at
-from formers.site import Site
-from formers.state import State
 
 
 class Mixer(Part):

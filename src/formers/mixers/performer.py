@@ -7,7 +7,7 @@ from typing import Literal
 from formers.mixers.linear import Linear, LinearMixer
 from formers.mixers.mixer import Mixer, MixerModule
 from formers.mixers.random_features import Favor
-from formers.site import Site
+from formers.part import Site
 
 
 class Performer(Mixer):

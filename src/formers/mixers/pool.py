@@ -8,8 +8,7 @@ from torch import Tensor
 
 from formers.mixers.mixer import Mixer, MixerModule, seen_after
 from formers.ops import PoolState, pool_mix
-from formers.site import Site
-from formers.state import State
+from formers.part import Site, State
 
 
 class Pool(Mixer):

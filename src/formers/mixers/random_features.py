@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from formers.mixers.directions import Directions
 from formers.mixers.features import FeatureMap
 from formers.ops import exp_features
-from formers.ops.precision import without_autocast
+from formers.ops.common.dtypes import without_autocast
 
 REACH = 60.0
 """The largest exponent: M·L features of e⁶⁰ still sum up in float32."""

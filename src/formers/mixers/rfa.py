@@ -13,8 +13,7 @@ from formers.mixers.linear import Linear, LinearMixer, LinearStream
 from formers.mixers.mixer import Mixer, MixerModule, join_heads, seen_after, split_heads
 from formers.mixers.random_features import ArcCosine, RandomFourier
 from formers.ops import decayed_linear_attention
-from formers.site import Site
-from formers.state import State
+from formers.part import Site, State
 
 GATE = 30.0
 """Gates beyond this are 1 to the last digit of float32."""

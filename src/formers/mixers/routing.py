@@ -12,10 +12,8 @@ from torch.nn import functional as F
 from formers.mixers.centroids import Centroids
 from formers.mixers.mixer import Mixer, MixerModule, join_heads, split_heads
 from formers.ops import bucketed_attention, clustered_attention
-from formers.part import Unsupported
+from formers.part import Site, State, Unsupported
 from formers.positions.position import build_at
-from formers.site import Site
-from formers.state import State
 
 
 class Routing(Mixer):

@@ -11,8 +11,7 @@ from torch.nn.functional import pad
 from formers.mixers.dense import QueryMixer
 from formers.mixers.mixer import Mixer, MixerModule, join_heads, seen_after, split_heads
 from formers.ops import compact, packing, spread
-from formers.site import Site
-from formers.state import State
+from formers.part import Site, State
 
 
 class SlidingDense(Mixer):

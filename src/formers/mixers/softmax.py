@@ -8,9 +8,8 @@ from formers.mixers.heads import HeadMixer
 from formers.mixers.key_value import KeyValueState, append
 from formers.mixers.mixer import Mixer, MixerModule
 from formers.ops import Bias, attention
+from formers.part import Site, State
 from formers.positions.position import build_at
-from formers.site import Site
-from formers.state import State
 
 
 class Softmax(Mixer):

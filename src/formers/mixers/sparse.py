@@ -13,10 +13,9 @@ from formers.mixers.mixer import Mixer, MixerModule, count_tokens, join_heads, s
 from formers.ops import attention, compact, packing, sparse_attention, spread
 from formers.ops.gathered import PairBias
 from formers.ops.ragged import ragged_attention
+from formers.part import Site, State
 from formers.patterns import Pattern, Window
 from formers.positions.position import build_at
-from formers.site import Site
-from formers.state import State
 
 QUERIES_AT_ONCE = 256
 """New tokens that are taken against what is remembered at once, where that is bounded."""

@@ -6,8 +6,8 @@ from typing import Literal
 
 from formers.mixers.mixer import Mixer, MixerModule
 from formers.mixers.sparse import ABILITIES, SparseMixer
+from formers.part import Site
 from formers.patterns import Fixed, Pattern, Strided
-from formers.site import Site
 
 
 class SparseTransformer(Mixer):

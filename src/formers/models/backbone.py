@@ -14,10 +14,9 @@ from formers.mixers.mixer import MixerModule, count_tokens
 from formers.models.config import TransformerConfig
 from formers.models.costs import flops_per_token, state_bytes, state_bytes_per_token
 from formers.models.stream import Stream
-from formers.part import Part, Unsupported
+from formers.part import Part, State, Unsupported
 from formers.positions.position import build_at
 from formers.residuals import Block
-from formers.state import State
 
 
 class FormersModel(PreTrainedModel):

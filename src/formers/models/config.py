@@ -9,11 +9,10 @@ from transformers import PreTrainedConfig
 from formers.ffn import Ffn, Mlp
 from formers.mixers import Mixer, Softmax, Sparse
 from formers.norms import LayerNorm, Norm
-from formers.part import Part, check_names, value_json, value_text
+from formers.part import Part, Site, check_names, value_json, value_text
 from formers.patterns import Pattern
 from formers.positions import Position, Rotary
 from formers.residuals import PreNorm, Residual
-from formers.site import Site
 
 AXIS_OF = {"mixer": Mixer, "position": Position, "residual": Residual, "norm": Norm, "ffn": Ffn}
 

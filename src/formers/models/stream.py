@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from formers.part import Unsupported
-from formers.state import State
+from formers.part import State, Unsupported
 
 
 class Stream:

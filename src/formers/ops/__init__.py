@@ -7,11 +7,11 @@ Each op takes `impl="auto" | "plain" | "torch"`: an explicit request never falls
 from formers.ops import plain
 from formers.ops.bucketed import bucketed_attention
 from formers.ops.clustered import clustered_attention
+from formers.ops.common.padding import Packing, compact, packing, spread
 from formers.ops.decayed import decayed_linear_attention
 from formers.ops.exact import attention, metric_attention
 from formers.ops.exponential import exp_features
 from formers.ops.linear import dense_attention, kernel_attention, linear_attention, linear_state
-from formers.ops.padding import Packing, compact, packing, spread
 from formers.ops.pool import pool_mix
 from formers.ops.sparse import sparse_attention
 from formers.ops.spectral import fourier_mix

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from formers.ops import checks
-from formers.ops.dispatch import pick
-from formers.ops.precision import wide, without_autocast
+from formers.ops.common import checks
+from formers.ops.common.dispatch import pick
+from formers.ops.common.dtypes import wide, without_autocast
 from formers.ops.rounds import ITSELF, NOTHING, by_tiles
 
 

@@ -22,8 +22,8 @@ from torch import Tensor, bmm
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
-from formers.ops.precision import wide, without_autocast
-from formers.ops.rows import Room, by_pieces
+from formers.ops.common.dtypes import wide, without_autocast
+from formers.ops.common.rows import Room, by_pieces
 
 CHUNK = 64
 """The most tokens in a chunk: where the work inside chunks, ∝ C, is about that between them, ∝ head width."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from formers.ops import checks
-from formers.ops.dispatch import pick
+from formers.ops.common import checks
+from formers.ops.common.dispatch import pick
+from formers.ops.common.dtypes import wide, without_autocast
 from formers.ops.exact import attention
-from formers.ops.precision import wide, without_autocast
 from formers.ops.rounds import ITSELF
 
 

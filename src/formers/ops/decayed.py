@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from formers.ops import checks
 from formers.ops.chunked import guarded_reciprocal
-from formers.ops.dispatch import pick
+from formers.ops.common import checks
+from formers.ops.common.dispatch import pick
+from formers.ops.common.dtypes import wide, without_autocast
 from formers.ops.linear import check_causal, check_state, hide, start
-from formers.ops.precision import wide, without_autocast
 from formers.ops.types import LinearState
 
 CHUNK = 64

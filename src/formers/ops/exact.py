@@ -8,8 +8,9 @@ from torch.nn.functional import pad
 from torch.nn.functional import scaled_dot_product_attention as sdpa
 from torch.utils.checkpoint import checkpoint
 
-from formers.ops import checks, plain
-from formers.ops.dispatch import pick
+from formers.ops import plain
+from formers.ops.common import checks
+from formers.ops.common.dispatch import pick
 from formers.ops.types import Bias
 
 SCORES_AT_ONCE = 1 << 21

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from formers.ops import checks
-from formers.ops.dispatch import pick
-from formers.ops.precision import without_autocast
-from formers.ops.rows import by_pieces
+from formers.ops.common import checks
+from formers.ops.common.dispatch import pick
+from formers.ops.common.dtypes import without_autocast
+from formers.ops.common.rows import by_pieces
 
 LOG2_E = math.log2(math.e)
 NUMBERS_AT_ONCE = 1 << 18

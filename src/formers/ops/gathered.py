@@ -21,9 +21,9 @@ from torch import Tensor, bmm
 from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
+from formers.ops.common.dtypes import without_autocast
+from formers.ops.common.rows import Room, Rows, Where, as_rows, head_by_head, heads_last, product, turned
 from formers.ops.layout import Group, Layout
-from formers.ops.precision import without_autocast
-from formers.ops.rows import Room, Rows, Where, as_rows, head_by_head, heads_last, product, turned
 
 SCORES_AT_ONCE = 1 << 19
 """Scores in a piece on a CPU, so that they stay in its cache. Other devices take 256 times as many."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from formers.ops import checks, plain
+from formers.ops import plain
 from formers.ops.chunked import CausalLinear, guarded_reciprocal
-from formers.ops.dispatch import pick
-from formers.ops.precision import wide, without_autocast
+from formers.ops.common import checks
+from formers.ops.common.dispatch import pick
+from formers.ops.common.dtypes import wide, without_autocast
 from formers.ops.types import LinearState
 
 SCORES_TO = 64

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from formers.ops import checks, plain
-from formers.ops.dispatch import pick
-from formers.ops.padding import compact, packing, spread
+from formers.ops import plain
+from formers.ops.common import checks
+from formers.ops.common.dispatch import pick
+from formers.ops.common.padding import compact, packing, spread
 from formers.ops.types import PoolState
 
 

@@ -25,7 +25,7 @@ from torch import Tensor, bmm
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
-from formers.ops.rows import Room, by_pieces
+from formers.ops.common.rows import Room, by_pieces
 
 SCORES_AT_ONCE = 1 << 19
 """Scores in a piece on a CPU, so that they stay in its cache from the product to the sum."""

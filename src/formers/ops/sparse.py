@@ -8,15 +8,16 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from formers.ops import checks, plain_sparse
-from formers.ops.dispatch import pick
+from formers.ops import plain_sparse
+from formers.ops.common import checks
+from formers.ops.common.dispatch import pick
+from formers.ops.common.dtypes import without_autocast
 from formers.ops.exact import check_bias
 from formers.ops.flex import flex
 from formers.ops.gathered import Gathered, PairBias, Plan, by_autograd
 from formers.ops.layout import BLOCK, Layout, layout, of_heads
 from formers.ops.pairs import Pairs
 from formers.ops.per_row import with_global_tokens
-from formers.ops.precision import without_autocast
 
 REMEMBERED = 64
 """How many patterns and lengths are remembered with their layouts."""

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from formers.ops import checks, plain
-from formers.ops.dispatch import pick
-from formers.ops.precision import wide, without_autocast
+from formers.ops import plain
+from formers.ops.common import checks
+from formers.ops.common.dispatch import pick
+from formers.ops.common.dtypes import wide, without_autocast
 
 MATMUL_UP_TO = 1 << 20
 """Two matrix products are faster than a transform while B·L·D·(L + D), half their multiplications, is at most this: they

@@ -6,8 +6,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
-from formers.part import Part
-from formers.site import Site
+from formers.part import Part, Site
 
 Place = Literal["nothing", "input", "layer", "heads", "scores"]
 

@@ -8,9 +8,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from formers.part import Site
 from formers.positions.position import Position
 from formers.positions.sinusoidal import frequencies
-from formers.site import Site
 
 
 class Rotary(Position):

@@ -7,8 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from formers.part import Site
 from formers.positions.position import Position
-from formers.site import Site
 
 
 class Sinusoidal(Position):

@@ -6,9 +6,8 @@ from torch import Tensor, nn
 
 from formers.mixers.mixer import MixerModule
 from formers.norms import Norm
+from formers.part import Site, State
 from formers.residuals.residual import Block, Residual
-from formers.site import Site
-from formers.state import State
 
 
 class PreNorm(Residual):

@@ -8,9 +8,7 @@ from torch import Tensor, nn
 
 from formers.mixers.mixer import MixerModule
 from formers.norms import Norm
-from formers.part import Part
-from formers.site import Site
-from formers.state import State
+from formers.part import Part, Site, State
 
 
 class Residual(Part):

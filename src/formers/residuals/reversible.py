@@ -10,10 +10,9 @@ from torch.autograd.function import once_differentiable
 
 from formers.mixers.mixer import MixerModule
 from formers.norms import Norm
+from formers.part import Site, State
 from formers.residuals.replay import Replay
 from formers.residuals.residual import Block, Residual
-from formers.site import Site
-from formers.state import State
 
 FFN_TOKENS = 512
 """The feed-forward works on so many tokens of a row at once in training, so that its hidden layer is never there whole."""

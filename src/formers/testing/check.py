@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-from formers.part import Part
-from formers.site import Site
+from formers.part import Part, Site
 from formers.testing import laws
 from formers.testing.stage import SITE, abilities
 

@@ -13,11 +13,9 @@ from formers.ffn import Ffn, Mlp
 from formers.mixers import FeatureMap, Linear, Mixer, Softmax
 from formers.mixers.mixer import count_tokens
 from formers.norms import LayerNorm, Norm
-from formers.part import Part
+from formers.part import Part, Site, State
 from formers.positions import Position
 from formers.residuals import PreNorm, Residual
-from formers.site import Site
-from formers.state import State
 
 SITE = Site(width=24, heads=3, causal=False, context_length=128)
 """Where laws build parts, unless told otherwise: small, and no two sizes alike."""

@@ -9,7 +9,7 @@ from statistics import fmean
 
 import pytest
 
-from formers.lab.row import Metric, Point, Results, Row
+from formers.lab.store.records import Metric, Point, Results, Row
 
 LOSS = Metric(name="val_loss", label="loss", unit="nats/token")
 CAUSE = "RuntimeError: expected <script>alert('cause')</script> & got \"nothing\""

@@ -16,7 +16,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
 from formers.lab.report import write_html
-from formers.lab.row import Results
+from formers.lab.store.records import Results
 
 Study = Callable[[int], Results]
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from formers.lab.report import dump, from_json, load, terminal_table, to_csv, to_json, to_markdown
 from formers.lab.report.export import write_atomically
-from formers.lab.row import Results
+from formers.lab.store.records import Results
 
 Study = Callable[[int], Results]
 

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from formers.lab.report import render_html, write_html
-from formers.lab.report.charts import Chart, trade
 from formers.lab.report.costs import TIME
-from formers.lab.report.looks import looks
 from formers.lab.report.summary import summarize
-from formers.lab.row import Point, Results
+from formers.lab.store.records import Point, Results
+from formers.plot.charts import Chart, trade
+from formers.plot.looks import looks
 
 Study = Callable[[int], Results]
 ATTACK = "\"'><script>alert(1)</script></style></title><img src=x onerror=alert(2)>"

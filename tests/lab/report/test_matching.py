@@ -7,7 +7,7 @@ import pytest
 from formers.lab.report.headline import headline
 from formers.lab.report.matching import matched_sentence, unmatched_sentence, warning
 from formers.lab.report.summary import Summary, summarize
-from formers.lab.row import Metric, Results, Row
+from formers.lab.store.records import Metric, Results, Row
 
 
 def study(matched: str, parameters: dict[str, int], steps: int = 10, flops: float = 2.0) -> Summary:

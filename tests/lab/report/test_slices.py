@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import pytest
 
-from formers.lab.report.charts import Chart, trade
 from formers.lab.report.costs import STATE_SIZE
-from formers.lab.report.looks import looks
 from formers.lab.report.slices import Slices, slices
 from formers.lab.report.summary import summarize
-from formers.lab.row import Results
+from formers.lab.store.records import Results
+from formers.plot.charts import Chart, trade
+from formers.plot.looks import looks
 
 Study = Callable[[int], Results]
 

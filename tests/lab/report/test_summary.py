@@ -11,7 +11,7 @@ import pytest
 
 from formers.lab.report.headline import headline
 from formers.lab.report.summary import summarize
-from formers.lab.row import Metric, Results, Row
+from formers.lab.store.records import Metric, Results, Row
 
 Study = Callable[[int], Results]
 

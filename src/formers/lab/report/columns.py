@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from formers.lab.report.costs import RANKING_COSTS, Cost
 from formers.lab.report.headline import difference_text, estimate_text, places
-from formers.lab.report.numerals import NOTHING, fixed
 from formers.lab.report.summary import Arm, Summary
+from formers.plot.number_format import NOTHING, fixed
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from formers.lab.report import numerals
+from formers.plot import number_format as numerals
 
 
 @dataclass(frozen=True, kw_only=True)

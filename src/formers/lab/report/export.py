@@ -15,9 +15,9 @@ from typing import Any
 from formers.lab.report.columns import ranking
 from formers.lab.report.costs import COSTS
 from formers.lab.report.headline import headline
-from formers.lab.report.numerals import visible
 from formers.lab.report.summary import Summary, summarize
-from formers.lab.row import Metric, Point, Results, Row
+from formers.lab.store.records import Metric, Point, Results, Row
+from formers.plot.number_format import visible
 
 _FLOATS = ("flops_per_token", "state_bytes_per_token", "state_bytes", "train_seconds", "tokens_per_second")
 

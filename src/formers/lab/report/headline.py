@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from formers.lab.report.matching import warning
-from formers.lab.report.numerals import fixed
 from formers.lab.report.student import Estimate
 from formers.lab.report.summary import Arm, Summary
+from formers.plot.number_format import fixed
 
 _LISTED = 110
 "Characters of names that a sentence lists before it counts the rest."

@@ -14,18 +14,19 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from formers.lab.report import charts, costs, matching
+from formers.lab.report import costs, matching
 from formers.lab.report.columns import metric_title, ranking
 from formers.lab.report.export import csv_of, write_atomically
 from formers.lab.report.headline import estimate_text, headline, over_items, places
-from formers.lab.report.looks import PLAIN, Look, looks
-from formers.lab.report.numerals import fixed, percent, visible
 from formers.lab.report.slices import slices
 from formers.lab.report.summary import Summary, problem, summarize
-from formers.lab.row import Results, Row
+from formers.lab.store.records import Results, Row
+from formers.plot import charts
+from formers.plot.looks import PLAIN, Look, looks
+from formers.plot.number_format import fixed, percent, visible
 
 if TYPE_CHECKING:
-    from formers.lab.bench.figures import Figure
+    from formers.bench.figures import Figure
 
 STRIP = 110
 "Width of the small pictures in the ranking, in pixels."
@@ -43,7 +44,7 @@ def write_html(results: Results, path: Path, scaling: Sequence[Figure] = ()) -> 
 def render_html(results: Results, scaling: Sequence[Figure] = ()) -> str:
     """The report of `results` as one page that asks for nothing else, and that says the same for the same results.
 
-    `scaling`: what `formers.lab.bench.figures.scaling_figures` draws of a bench of the same parts.
+    `scaling`: what `formers.bench.figures.scaling_figures` draws of a bench of the same parts.
     """
     return render("template.html.jinja", {**_contents(summarize(results)), "scaling_figures": scaling})
 

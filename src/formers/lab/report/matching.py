@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from formers.lab.report.costs import MATCHABLE, Cost
-from formers.lab.report.numerals import percent
 from formers.lab.report.summary import Arm, Summary
+from formers.plot.number_format import percent
 
 TOLERANCE = 0.02
 "A relative difference to the base that still passes as equal."

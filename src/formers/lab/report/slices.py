@@ -7,12 +7,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from formers.lab.report.charts import Chart, Series, path_through
 from formers.lab.report.headline import estimate_text, places
-from formers.lab.report.looks import Look
-from formers.lab.report.scales import Scale, Tick, scale
 from formers.lab.report.student import Estimate, estimate
 from formers.lab.report.summary import Arm, Summary
+from formers.plot.charts import Chart, Series, path_through
+from formers.plot.looks import Look
+from formers.plot.scales import Scale, Tick, scale
 
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 480, 330, 48, 466, 12, 284
 _LETTER = 9.5

@@ -11,9 +11,9 @@ from statistics import fmean
 import numpy as np
 
 from formers.lab.report.costs import COSTS, TRADED_COSTS, Cost
-from formers.lab.report.numerals import decimals
 from formers.lab.report.student import Estimate, estimate, estimate_over_items
-from formers.lab.row import Metric, Results, Row
+from formers.lab.store.records import Metric, Results, Row
+from formers.plot.number_format import decimals
 
 
 @dataclass(frozen=True, kw_only=True)

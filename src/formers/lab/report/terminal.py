@@ -7,9 +7,9 @@ from rich.text import Text
 
 from formers.lab.report.columns import ranking
 from formers.lab.report.headline import headline
-from formers.lab.report.numerals import visible
 from formers.lab.report.summary import summarize
-from formers.lab.row import Results
+from formers.lab.store.records import Results
+from formers.plot.number_format import visible
 
 
 def terminal_table(results: Results) -> Table:

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from formers.part import Part
-from formers.site import Site
+from formers.part import Part, Site
 from formers.testing.compare import assert_same, assert_zero
 from formers.testing.gradients import outputs_and_gradients
 from formers.testing.stage import LENGTH, SITE, abilities, build, directions, padding_mask, tokens

@@ -10,8 +10,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from formers.mixers import Mixer
-from formers.part import Part
-from formers.site import Site
+from formers.part import Part, Site
 from formers.testing.stage import SITE, build, directions, tokens
 
 LONG = 4096

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from formers.part import Part
-from formers.site import Site
+from formers.part import Part, Site
 from formers.testing.compare import assert_same, assert_zero
 from formers.testing.stage import LENGTH, SITE, build, tokens
 

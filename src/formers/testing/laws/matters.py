@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from formers.mixers import Identity, Mixer
-from formers.part import Part
-from formers.site import Site
+from formers.part import Part, Site
 from formers.testing.compare import FELT, moved
 from formers.testing.stage import SITE, build, directions, tokens
 

@@ -11,9 +11,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import torch
 from torch import Tensor, nn
 
-from formers.part import Part, alternatives
+from formers.part import Part, Site, alternatives
 from formers.positions import Position
-from formers.site import Site
 from formers.testing.stage import LENGTH, SITE, build, directions, tokens
 
 

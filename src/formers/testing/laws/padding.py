@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from formers.part import Part, Unsupported
-from formers.site import Site
+from formers.part import Part, Site, Unsupported
 from formers.testing.compare import ROUNDING, assert_same
 from formers.testing.gradients import outputs_and_gradients
 from formers.testing.stage import SITE, abilities, build, directions, silences_padding, tokens

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from formers.part import Part
-from formers.site import Site
+from formers.part import Part, Site
 from formers.testing.plain_ops import plain_ops
 from formers.testing.stage import BATCH, LENGTH, SITE, abilities, build, directions, padding_mask, tokens
 from formers.testing.tolerance import FACTOR, FLOOR, convert, error, evaluate, size

@@ -7,9 +7,8 @@ from dataclasses import replace
 import torch
 
 from formers.mixers import Mixer
-from formers.part import Part, Unsupported
+from formers.part import Part, Site, Unsupported
 from formers.positions import Alibi, Position, Rotary
-from formers.site import Site
 from formers.testing.compare import FELT, assert_same, moved
 from formers.testing.stage import LENGTH, SITE, build, directions, tokens
 
@@ -41,7 +40,8 @@ def positions_count_from_zero(part: Part, site: Site = SITE) -> None:
 def takes_positions_it_declares(part: Part, site: Site = SITE) -> None:
     """A mixer uses a position on heads or scores if it says that it can, and refuses it if not."""
     assert isinstance(part, Mixer)
-    for ability, position in (("qk_position", Rotary()), ("score_position", Alibi())):
+    positions: dict[str, Position] = {"qk_position": Rotary(), "score_position": Alibi()}
+    for ability, position in positions.items():
         for causal in directions(part):
             there = replace(site, position=position)
             if ability not in part.can:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from formers.part import Part
-from formers.site import Site
+from formers.part import Part, Site
 from formers.testing.compare import assert_finite, assert_same, assert_zero
 from formers.testing.gradients import outputs_and_gradients
 from formers.testing.stage import SITE, abilities, build, directions, tokens

@@ -7,8 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from formers.part import Part
-from formers.site import Site
+from formers.part import Part, Site
 from formers.testing.compare import assert_zero
 from formers.testing.stage import SITE, build, directions, tokens
 

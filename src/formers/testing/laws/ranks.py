@@ -12,8 +12,7 @@ from torch.distributed import destroy_process_group, init_process_group
 from torch.multiprocessing.spawn import spawn
 from torch.nn.parallel import DistributedDataParallel
 
-from formers.part import Part
-from formers.site import Site
+from formers.part import Part, Site
 from formers.testing.compare import assert_same
 from formers.testing.stage import SITE, build, directions, tokens
 

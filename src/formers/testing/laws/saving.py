@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from safetensors.torch import load, save
 
-from formers.part import Part
-from formers.site import Site
+from formers.part import Part, Site
 from formers.testing.compare import assert_zero
 from formers.testing.stage import SITE, build, directions, tokens
 

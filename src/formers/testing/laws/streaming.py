@@ -7,9 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from formers.part import Part, Unsupported
-from formers.site import Site
-from formers.state import State
+from formers.part import Part, Site, State, Unsupported
 from formers.testing.compare import ROUNDING, assert_same
 from formers.testing.stage import BATCH, LENGTH, SITE, abilities, build, padding_mask, tokens
 

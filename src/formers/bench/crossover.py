@@ -1,0 +1,55 @@
+"""From which size on a part is faster, or slower, than the reference."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from formers.bench.interval import Interval, interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crossover:
+    """How a part ends up at the largest size, and since where.
+
+    Attributes:
+        faster: whether it costs less than the reference there.
+        at: the size from which on it stays so; None where it is so at every size that was measured. An end of the interval
+            is 0 or infinite where some rounds did not cross.
+    """
+
+    faster: bool
+    at: Interval | None
+
+
+def crossover(sizes: Sequence[int], ratios: Sequence[Sequence[float]]) -> Crossover | None:
+    """Where cost / reference passes 1 for the last time, interpolated on the doubly logarithmic plot; None without sizes.
+
+    Args:
+        sizes: ascending.
+        ratios: for each size, cost / reference in every round.
+    """
+    if not sizes:
+        return None
+    middle = [interval(values).median for values in ratios]
+    faster = middle[-1] < 1
+    last = crossing(sizes, middle, faster)
+    if last == 0:
+        return Crossover(faster=faster, at=None)
+    every = interval([crossing(sizes, one, faster) for one in zip(*ratios, strict=False)])
+    low, high = min(every.low, last), max(every.high, last)
+    return Crossover(faster=faster, at=Interval(median=last, low=low, high=high, coverage=every.coverage))
+
+
+def crossing(sizes: Sequence[int], ratios: Sequence[float], faster: bool) -> float:
+    """The size from which on the ratio stays on one side of 1: 0 where it always is, infinity where it does not end there."""
+    logs = [math.log(ratio) if faster else -math.log(ratio) for ratio in ratios]  # the wanted side is the negative one
+    if logs[-1] >= 0:
+        return math.inf
+    other = [index for index, value in enumerate(logs) if value >= 0]
+    if not other:
+        return 0.0
+    i = other[-1]
+    share = logs[i] / (logs[i] - logs[i + 1])
+    return float(math.exp(math.log(sizes[i]) + share * math.log(sizes[i + 1] / sizes[i])))

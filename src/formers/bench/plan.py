@@ -1,0 +1,94 @@
+"""What a bench is to measure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from formers.bench.phases import PHASES, Phase
+from formers.bench.sizes import AXES, Sweep, size_text
+from formers.bench.subjects import Subject, parse_subject, parse_subjects
+from formers.lab.study.command_line import command_line
+from formers.part import check_names
+
+CAUSAL = ("softmax", "sdpa", "linear", "performer", "dense", "sparse(pattern=window(128))", "lsh")
+BIDIRECTIONAL = ("softmax", "sdpa", "linear", "performer", "sparse(pattern=window(128))", "linformer", "fourier")
+BRIEF = ("softmax", "sdpa", "linear", "performer", "sparse(pattern=window(128))")
+"""What is timed unless anything is named."""
+REFERENCE = "softmax"
+FIXED_LENGTH = 1024
+"""Where another size varies."""
+QUICK_LENGTHS = (256, 512, 1024, 2048)
+QUICK_PHASES: tuple[Phase, ...] = ("forward", "training", "step")
+QUICK_ROUNDS, QUICK_SECONDS = 6, 30.0
+"""What `--quick` means: less than a minute on two cores, six rounds being the fewest with a 95 % interval."""
+LEAST = 3
+"""Rounds that are made however long they take."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What to time, where, and how often.
+
+    Attributes:
+        subjects: what to time. The reference is added where it is missing.
+        sweep: the sizes.
+        phases: what to time of each.
+        causal: whether tokens see only their past.
+        device: `cpu`, `cuda`, `cuda:1`.
+        threads: of the processor; None leaves what torch has chosen.
+        rounds: how often everything is timed.
+        seconds: after about so many, no further round is begun; at least three are made. None: as long as it takes.
+        patience: seconds that one call may take; what would take longer is left out.
+        reference: what ratios and crossovers refer to.
+        seed: of the order within rounds, the inputs and the weights.
+
+    Raises:
+        ValueError: for an unknown phase or device, no subject, or fewer rounds than three.
+    """
+
+    subjects: tuple[Subject, ...]
+    sweep: Sweep = field(default_factory=Sweep)
+    phases: tuple[Phase, ...] = PHASES
+    causal: bool = True
+    device: str = "cpu"
+    threads: int | None = None
+    rounds: int = 9
+    seconds: float | None = None
+    patience: float = 20.0
+    reference: str = REFERENCE
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_names("bench", self.phases, list(PHASES), word="phase")
+        check_names("bench", [self.device.partition(":")[0]], ["cpu", "cuda"], word="device")
+        if self.rounds < LEAST:
+            raise ValueError(f"rounds must be {LEAST} or more, but {self.rounds} was given: one time says nothing")
+        if self.threads is not None and self.threads < 1:
+            raise ValueError(f"threads must be 1 or more, but {self.threads} was given")
+        if not self.phases:
+            raise ValueError(f"phases is empty; choose some of {', '.join(PHASES)}")
+        reference = parse_subject(self.reference)
+        names = [subject.name for subject in self.subjects]
+        object.__setattr__(self, "reference", reference.name)
+        if reference.name not in names:
+            object.__setattr__(self, "subjects", (reference, *self.subjects))
+
+    def command(self) -> str:
+        """The command that measures the same again."""
+        default = Plan(subjects=self.subjects)
+        words = ["formers", "bench", *(subject.name for subject in self.subjects)]
+        words += [word for axis in AXES for word in (f"--{axis}", size_text(getattr(self.sweep, axis)))]
+        words += ["--phases", ",".join(self.phases), "--against", self.reference]
+        words += [] if self.causal else ["--bidirectional"]
+        for name in ("device", "threads", "rounds", "seconds", "patience", "seed"):
+            if getattr(self, name) != getattr(default, name):
+                words += [
+                    f"--{name}",
+                    f"{getattr(self, name):g}" if name in ("seconds", "patience") else str(getattr(self, name)),
+                ]
+        return command_line(words)
+
+
+def default_subjects(causal: bool, quick: bool) -> tuple[Subject, ...]:
+    """A useful selection."""
+    return parse_subjects(list(BRIEF if quick else CAUSAL if causal else BIDIRECTIONAL))

@@ -1,0 +1,26 @@
+"""The yardstick: one square float32 matrix product, the best that a processor can do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from formers.bench.timing import Call
+
+SIDES = {"cpu": 768, "cuda": 4096}
+"""Large enough to reach the full rate, short enough (20 ms) to be timed in every round."""
+
+
+def product(flops: float, device: str = "cpu") -> Callable[[], Tensor]:
+    """One square float32 matrix product with so many floating-point operations."""
+    side = max(1, round((flops / 2) ** (1 / 3)))
+    a, b = (torch.randn(side, side, device=device) for _ in range(2))
+    return lambda: a @ b
+
+
+def yardstick(device: str) -> tuple[Call, float]:
+    """The product that is timed in every round beside the candidates, and its floating-point operations."""
+    flops = 2.0 * SIDES[device.partition(":")[0]] ** 3
+    return Call(run=product(flops, device)), flops

@@ -1,0 +1,99 @@
+"""What the costs are measured against: one size varies, the others stand still."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+from formers.part import Site
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """Where one measurement is taken: B sequences of L tokens, D wide, H heads."""
+
+    length: int
+    width: int
+    heads: int
+    batch: int
+
+    def site(self, causal: bool) -> Site:
+        """Where a part of these sizes is built."""
+        return Site(width=self.width, heads=self.heads, causal=causal, context_length=self.length)
+
+
+AXES = tuple(field.name for field in fields(Sizes))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """Values for each size; at most one of them has several.
+
+    Raises:
+        ValueError: for a value below 1, two sizes that vary, or a width that does not divide into the heads.
+    """
+
+    length: tuple[int, ...] = (512, 1024, 2048, 4096, 8192)
+    width: tuple[int, ...] = (256,)
+    heads: tuple[int, ...] = (4,)
+    batch: tuple[int, ...] = (1,)
+
+    def __post_init__(self) -> None:
+        for axis in AXES:
+            values = tuple(sorted(set(getattr(self, axis))))
+            if not values or values[0] < 1:
+                raise ValueError(f"{axis} must be 1 or more, but {list(getattr(self, axis))} was given")
+            object.__setattr__(self, axis, values)
+        if len(self.varied) > 1:
+            raise ValueError(
+                f"{' and '.join(self.varied)} have several values each; vary one size at a time and give the others one value"
+            )
+        for sizes in self:
+            sizes.site(causal=False).head_width  # noqa: B018  raises where the heads do not fit
+
+    @property
+    def varied(self) -> list[str]:
+        return [axis for axis in AXES if len(getattr(self, axis)) > 1]
+
+    @property
+    def axis(self) -> str:
+        """The size that varies; the length where none does."""
+        return next(iter(self.varied), "length")
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """Of the size that varies, ascending."""
+        return getattr(self, self.axis)
+
+    def __iter__(self):  # type: ignore[no-untyped-def]
+        first = {axis: getattr(self, axis)[0] for axis in AXES}
+        return iter([Sizes(**{**first, self.axis: value}) for value in self.values])
+
+
+def read_sizes(name: str, text: str) -> tuple[int, ...]:
+    """`512` or `512,2048`, or `512..4096`: doubled from one to the other. Raises `ValueError` for anything else."""
+    try:
+        if ".." in text:
+            low, high = (int(piece) for piece in text.split(".."))
+            return doubled(low, high)
+        return tuple(int(piece) for piece in text.split(","))
+    except ValueError:
+        raise ValueError(
+            f"--{name} {text!r} is neither a number (512), nor a list (512,2048), nor a range to double through (512..4096)"
+        ) from None
+
+
+def doubled(low: int, high: int) -> tuple[int, ...]:
+    if low < 1 or high < low:
+        raise ValueError(f"cannot double from {low} to {high}")
+    values = [low]
+    while values[-1] * 2 <= high:
+        values.append(values[-1] * 2)
+    return tuple(values)
+
+
+def size_text(values: Sequence[int]) -> str:
+    """Text that `read_sizes` reads back."""
+    if len(values) > 2 and tuple(values) == doubled(values[0], values[-1]):
+        return f"{values[0]}..{values[-1]}"
+    return ",".join(map(str, values))

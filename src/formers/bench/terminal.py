@@ -1,0 +1,44 @@
+"""A bench in the terminal: one table a phase, then what was not measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich import box
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from formers.bench.phases import TITLES
+from formers.bench.summary import Summary
+from formers.bench.table import cells, columns
+from formers.bench.words import headline, place_text, status_text
+from formers.plot.number_format import visible
+
+
+def terminal(summary: Summary) -> Iterator[RenderableType]:
+    """What to print, piece by piece. Names are shown as they are, never read as markup."""
+    for phase in summary.lines:
+        yield phase_table(summary, phase)
+    stopped = [row for row in summary.bench.unmeasured if row.status == "stopped"]
+    for row in summary.bench.unmeasured:
+        if row.status == "stopped":
+            continue
+        yield Text(
+            visible(f"not timed: {row.subject} ({place_text(row)}): {status_text(row)}: {row.cause}"), style="dim"
+        )
+    if stopped:
+        yield Text(f"not timed: {len(stopped)} more, stopped before their first round", style="dim")
+    for sentence in headline(summary):
+        yield Text(visible(sentence))
+
+
+def phase_table(summary: Summary, phase: str) -> Table:
+    """A phase at the largest size; names are folded where they do not fit, never cut."""
+    title = f"{TITLES[phase]}, at {summary.bench.axis} {summary.largest(phase):,}"
+    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for index, name in enumerate(columns(summary, phase)):
+        table.add_column(Text(visible(name)), justify="right" if index else "left", overflow="fold")
+    for line in summary.lines[phase]:
+        table.add_row(*(Text(visible(cell)) for cell in cells(line, summary)))
+    return table

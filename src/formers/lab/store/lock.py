@@ -1,0 +1,59 @@
+"""One process in a study's folder at a time."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from formers.lab.store.write_error import CannotKeep, reason
+
+FILE = ".lock"
+
+
+class Busy(OSError):
+    """Another process works in the same folder."""
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Holds the folder's lock while the block runs. The folder is made if there is none.
+
+    The operating system keeps the lock and lets go of it when the process ends, however it ends; the file alone means
+    nothing. Several processes that work together on one study (workers, ranks) have one of them hold it for all.
+
+    Raises:
+        Busy: where another process holds it, with the number of that process.
+        NotADirectoryError: where a file is in the place of the folder.
+        CannotKeep: where the lock's file cannot be made.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is a file, but the folder of a study is needed; choose one with --folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / FILE
+    lock = FileLock(path, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise Busy(
+            f"{folder} is in use by {holder(path)}; wait for it, or choose another folder with --folder"
+        ) from None
+    except OSError as error:
+        raise CannotKeep(f"cannot keep a lock in {folder}: {reason(error)}") from error
+    try:
+        path.write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
+        yield
+    finally:
+        lock.release()
+
+
+def holder(path: Path) -> str:
+    """Who holds the lock, as that process said."""
+    try:
+        return path.read_text(encoding="utf-8").strip() or "another process"
+    except OSError:  # Windows does not let others read a locked file
+        return "another process"

@@ -1,0 +1,75 @@
+"""Several studies of one task as one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from formers.lab.store.records import Results, Row
+
+STUDY = "study"
+"What `Row.environment` calls the study that a row comes from."
+
+
+def merged(studies: Mapping[str, Results]) -> Results:
+    """One `Results` of all rows, for studies by name; the first arm of the first study is the base.
+
+    An arm that several studies have with the same configuration and budget is one arm, with the seeds of all of them. Where
+    just the name is the same, the study's name comes after it. Every row says in its environment which study it is from.
+
+    Raises:
+        ValueError: for studies of different tasks, metrics or data.
+    """
+    if len(studies) == 1:
+        return next(iter(studies.values()))
+    check(studies)
+    first = next(iter(studies.values()))
+    budgets = {name: results.budget for name, results in studies.items()}
+    matched = {results.matched for results in studies.values()}
+    same = len(set(budgets.values())) == 1
+    return replace(
+        first,
+        description=f"{first.description} From {len(studies)} studies: {', '.join(studies)}.",
+        rows=rows(studies),
+        references={name: value for results in studies.values() for name, value in results.references.items()},
+        budget=first.budget if same else "; ".join(f"{name}: {budget}" for name, budget in budgets.items()),
+        matched=first.matched if same and len(matched) == 1 else "nothing",
+        command="\n".join(results.command for results in studies.values() if results.command),
+    )
+
+
+def check(studies: Mapping[str, Results]) -> None:
+    """Raises `ValueError` where numbers of different studies cannot be compared."""
+    facts = {
+        "metric": {name: results.metric.name for name, results in studies.items()},
+        "task": {name: results.title for name, results in studies.items()},
+        "way to read their metric": {name: repr(results.metric) for name, results in studies.items()},
+    }
+    for what, values in facts.items():
+        if len(set(values.values())) > 1:
+            told = "; ".join(f"{name}: {value}" for name, value in values.items())
+            raise ValueError(
+                f"studies can be merged if they have the same {what}, but these have different ones: {told}"
+            )
+    data = {name: {row.data_hash for row in results.rows if row.data_hash} for name, results in studies.items()}
+    if len(set().union(*data.values())) > 1:
+        raise ValueError(
+            f"studies can be merged if they have the same data, but these have different data: {', '.join(studies)}"
+        )
+
+
+def rows(studies: Mapping[str, Results]) -> tuple[Row, ...]:
+    """The rows of all studies, arms named apart where they are not the same; a run that two studies have comes once."""
+    kinds: dict[str, list[object]] = {}
+    for results in studies.values():
+        for row in results.rows:
+            known = kinds.setdefault(row.arm, [])
+            if (kind := (row.config, results.budget)) not in known:
+                known.append(kind)
+    found: dict[tuple[str, int], Row] = {}
+    for study, results in studies.items():
+        for row in results.rows:
+            arm = row.arm if len(kinds[row.arm]) == 1 else f"{row.arm} ({study})"
+            named = replace(row, arm=arm, environment={**row.environment, STUDY: study})
+            found.setdefault((arm, row.seed), named)
+    return tuple(found.values())

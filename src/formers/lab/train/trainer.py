@@ -1,0 +1,119 @@
+"""Hugging Face's trainer with checkpoints that are whole or not there, and that hold no pickle."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from transformers import Trainer
+
+from formers.lab.distributed import ranks
+from formers.lab.distributed.full_state import optimizer_state_of, put_optimizer_state, put_weights, weights_of
+from formers.lab.store.write_error import CannotKeep, keeping
+from formers.lab.train.state_file import load_state, save_state
+
+OPTIMIZER = "optimizer.safetensors"
+
+
+class SafeTrainer(Trainer):
+    """Keeps what the trainer would pickle as safetensors and JSON, and calls `seal` once a checkpoint is on the disk.
+
+    A checkpoint is the same whether the model is whole in each process or spread over them: the first one writes and reads
+    weights and optimizer, whole, and every process its own random states.
+    """
+
+    seal: Callable[[Path], None]
+
+    def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
+        """The loss of a batch; its gradients are left in the model. The model is in training mode already, and to set it
+        again, as the trainer does, is to walk through all of its modules in each step."""
+        inputs = self._prepare_inputs(inputs)
+        with self.compute_loss_context_manager():
+            loss = self.compute_loss(model, inputs).mean()  # of several devices, where one process has them
+        self.accelerator.backward(loss)
+        return loss.detach()
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        """None: the model counts its operations itself, once, and exactly."""
+        return 0
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        path = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
+        try:
+            with keeping("a checkpoint", path):
+                super()._save_checkpoint(model, trial)
+                self.accelerator.wait_for_everyone()  # every process has added its random state
+                if ranks.leads():
+                    self.seal(path)
+        except CannotKeep:
+            shutil.rmtree(path, ignore_errors=True)  # half a checkpoint helps nobody, and takes room
+            raise
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        weights = weights_of(self.model)
+        if ranks.leads():
+            self.model.save_pretrained(output_dir or self.args.output_dir, state_dict=weights)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        files = sorted(Path(resume_from_checkpoint).glob("model*.safetensors")) if ranks.leads() else []
+        put_weights(self.model, {name: value for file in files for name, value in load_file(file).items()})
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        state = optimizer_state_of(self.model, self.optimizer.optimizer)  # the one that accelerate's holds
+        if ranks.leads():
+            save_state(Path(output_dir) / OPTIMIZER, {"optimizer": state, "schedule": self.lr_scheduler.state_dict()})
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is None:
+            return
+        state = load_state(Path(checkpoint) / OPTIMIZER) if ranks.leads() else {"optimizer": {}, "schedule": None}
+        put_optimizer_state(self.model, self.optimizer.optimizer, state["optimizer"])
+        self.lr_scheduler.load_state_dict(ranks.agreed(state["schedule"]))
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        """Keeps the random states of this process, and the training loss since the last log entry."""
+        Path(output_dir).mkdir(parents=True, exist_ok=True)
+        running = {"loss": self._tr_loss, "since": self._globalstep_last_logged}
+        save_state(self.process_file(output_dir), {"random": random_states(), "running": running})
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        if checkpoint is None:
+            return
+        file = self.process_file(checkpoint)
+        if not file.is_file():
+            raise FileNotFoundError(f"{file} is missing: go on with as many processes as the training began with")
+        state = load_state(file)
+        set_random_states(state["random"])
+        self._tr_loss = state["running"]["loss"].to(self.args.device)
+        self._globalstep_last_logged = state["running"]["since"]
+
+    def process_file(self, folder: str) -> Path:
+        return Path(folder) / f"process-{self.args.process_index}.safetensors"
+
+
+def random_states() -> dict[str, Any]:
+    """The state of every random source that a training draws from."""
+    name, keys, *rest = np.random.get_state(legacy=True)
+    states = {
+        "python": random.getstate(),
+        "numpy": [str(name), np.asarray(keys).tolist(), *rest],
+        "torch": torch.get_rng_state(),
+    }
+    return states | ({"cuda": torch.cuda.get_rng_state_all()} if torch.cuda.is_available() else {})
+
+
+def set_random_states(states: dict[str, Any]) -> None:
+    """Puts back what `random_states` took."""
+    random.setstate(states["python"])
+    name, keys, *rest = states["numpy"]
+    np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))
+    torch.set_rng_state(states["torch"])
+    if torch.cuda.is_available() and "cuda" in states:
+        torch.cuda.set_rng_state_all(states["cuda"])

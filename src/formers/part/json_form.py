@@ -1,0 +1,35 @@
+"""The JSON form of parts and of their options: what `config.json` and rows hold."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any, get_type_hints
+
+from formers.part.member import Member, find, option_names
+from formers.part.option_types import part_hint
+from formers.part.unsupported import check_names
+
+
+def value_json(value: Any) -> Any:
+    """Return an option's value in JSON: a part as a dictionary, a tuple as a list."""
+    if isinstance(value, Member):
+        return {"part": value.name()} | {f.name: value_json(getattr(value, f.name)) for f in fields(value)}  # type: ignore[arg-type]
+    return [value_json(item) for item in value] if isinstance(value, (tuple, list)) else value
+
+
+def part_from_json(axis: type[Member], data: Any) -> Any:
+    """Return the part of an axis that `value_json` described. Raise ValueError or TypeError with what is wrong."""
+    if not isinstance(data, dict) or not isinstance(data.get("part"), str):
+        raise ValueError(f'expected {{"part": name, option: value, …}} for a {axis.name()}, but {data!r} was given')
+    kind = find(axis, data["part"])
+    hints = get_type_hints(kind)
+    options = {key: value for key, value in data.items() if key != "part"}
+    check_names(kind.name(), options, option_names(kind))
+    return kind(**{key: _from_json(value, hints[key]) for key, value in options.items()})
+
+
+def _from_json(value: Any, hint: Any) -> Any:
+    """Return a JSON value as the hint wants it; dictionaries become parts of the hinted axis."""
+    if isinstance(value, dict):
+        return part_from_json(part_hint(hint), value)
+    return tuple(_from_json(item, hint) for item in value) if isinstance(value, list) else value

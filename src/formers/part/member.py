@@ -1,0 +1,71 @@
+"""Members of axes: classes that have a name in text, options, and siblings."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import MISSING, fields
+from typing import Any, ClassVar, Self
+
+from formers.part.unsupported import check_names
+
+
+class Member:
+    """What the text form, the JSON form and the checks of option types need to know of a part's class."""
+
+    axis: ClassVar[type[Any]]
+    "The axis a part belongs to: the direct subclass of `Part` it descends from."
+    positional: ClassVar[bool] = False
+    "Whether options may be given by their order, too: `Window(128)`. An axis decides for all its members."
+
+    @classmethod
+    def name(cls) -> str:
+        """Return the part's name in text: the class name in snake case."""
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+
+    @classmethod
+    def kinds(cls) -> tuple[type[Self], ...]:
+        """Return every member of this axis that has been imported and can be built, in order of definition."""
+        found: list[type[Self]] = []
+        for kind in cls.__subclasses__():
+            found += [kind, *kind.kinds()] if not kind.__name__.startswith("_") else kind.kinds()
+        return tuple(dict.fromkeys(found))
+
+    @classmethod
+    def is_axis(cls) -> bool:
+        """Return whether the class is an axis, which has members, and not a member itself."""
+        return cls.__dict__.get("axis") is cls and bool(cls.kinds())
+
+
+def find(axis: type[Member], name: str) -> type[Any]:
+    """Return the member of an axis with this name (`squared_relu` or `SquaredRelu`).
+
+    Raise ValueError with the nearest name if there is none.
+    """
+    kinds = axis.kinds() or (axis,)
+    for kind in (axis, *kinds):
+        if name.rstrip("_") in (kind.name(), kind.__name__) and not kind.is_axis():
+            return kind
+    check_names(axis.name(), [name], [kind.name() for kind in kinds], word="member")
+    raise ValueError(f"{name} is an axis, not a part; {example(axis)}")
+
+
+def option_names(kind: type[Member]) -> list[str]:
+    """Return the names of a part's options, in order."""
+    return [f.name for f in fields(kind)]  # type: ignore[arg-type]
+
+
+def default_of(field: Any) -> Any:
+    """Return the default of a dataclass field; MISSING if it has none."""
+    return field.default if field.default_factory is MISSING else field.default_factory()
+
+
+def example_call(kind: type[Member]) -> str:
+    """Return how to write a part with its options: `name(option=…)`."""
+    return f"{kind.name()}({', '.join(f'{name}=…' for name in option_names(kind))})"
+
+
+def example(axis: type[Member]) -> str:
+    """Return the end of an error message that says what may be written on an axis."""
+    return (
+        f"write one of {', '.join(sorted(kind.name() for kind in axis.kinds()))}, with options as in name(option=value)"
+    )

@@ -1,0 +1,130 @@
+"""What a part is: a frozen description of one choice in a Transformer, which builds its own module."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, dataclass, fields, replace
+from typing import Any, ClassVar, Self, dataclass_transform, get_type_hints
+
+from formers.part.json_form import part_from_json, value_json
+from formers.part.member import Member, default_of, example_call, option_names
+from formers.part.option_docs import docs_in_source
+from formers.part.option_types import MISMATCH, accept, describe
+from formers.part.text import parse_part, value_text
+from formers.part.unsupported import Unsupported, check_names
+
+ABILITIES = {
+    "causal": "output i depends on tokens up to i only",
+    "bidirectional": "every token sees every other",
+    "streaming": "carries a state: one pass, chunks and single steps agree",
+    "padding": "masked tokens change nothing",
+    "qk_position": "applies a position to queries and keys",
+    "score_position": "adds a position to the scores",
+    "trim": "its state can forget the last tokens of a row",
+    "order_blind": "without a position, permuting the input permutes the output",
+}
+"""Every ability a part may declare in `Part.can`, and what it promises."""
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+class Part(Member):
+    """One choice in a Transformer: a frozen, keyword-only dataclass. Subclass an axis, add documented fields and `build`.
+
+    Every subclass becomes a frozen dataclass by itself; no decorator is needed. A docstring under a field documents it:
+
+        class Window(Mixer):
+            "Softmax attention over the last `width` tokens."
+            width: int = 128
+            "How many tokens back a token sees, itself included."
+
+    The text form (`str(part)`, `repr(part)`) lists the options that differ from their defaults (where options may be given
+    by their order, the first one always, without its name) and parses back to an equal part; the JSON form lists every
+    option, so that a saved model does not change when a default does.
+    """
+
+    can: ClassVar[frozenset[str]] = frozenset()
+    "What the part can do: keys of `ABILITIES`. Errors, laws and documentation are made from it."
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if unknown := cls.can - ABILITIES.keys():
+            raise TypeError(f"{cls.__name__} declares unknown abilities {sorted(unknown)}; known: {sorted(ABILITIES)}")
+        dataclass(frozen=True, kw_only=not cls.positional, repr=False)(cls)  # type: ignore[call-overload]
+        if Part in cls.__bases__:
+            cls.axis = cls
+
+    def __new__(cls, *args: object, **options: object) -> Self:
+        """Check the names of the options before the dataclass sees them, to suggest the nearest right one."""
+        check_names(cls.name(), options, option_names(cls))
+        if args and not cls.positional:
+            raise TypeError(f"{cls.name()} takes named options only; write {example_call(cls)}")
+        if len(args) > len(option_names(cls)):
+            raise TypeError(
+                f"{cls.name()} takes {len(option_names(cls))} options, but {len(args)} were given; "
+                f"write {example_call(cls)}"
+            )
+        return super().__new__(cls)
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for field in fields(self):  # type: ignore[arg-type]
+            value = accept(getattr(self, field.name), hints[field.name])
+            if value is MISMATCH:
+                given = getattr(self, field.name)
+                raise TypeError(
+                    f"{self.name()}: option {field.name} must be {describe(hints[field.name])}, "
+                    f"but {given!r} ({type(given).__name__}) was given"
+                )
+            object.__setattr__(self, field.name, value)
+        self.check()
+
+    def check(self) -> None:
+        """Raise `ValueError` for option values that cannot work. Overridden where there are any."""
+
+    def swap(self, **options: Any) -> Self:
+        """Return the same part with some options changed. Raise TypeError for an unknown option."""
+        check_names(self.name(), options, option_names(type(self)))
+        return replace(self, **options)  # type: ignore[type-var]
+
+    def require(self, *abilities: str, why: str = "", instead: str = "") -> None:
+        """Raise `Unsupported` unless the part has every named ability."""
+        missing = [ability for ability in abilities if ability not in self.can]
+        if missing:
+            promise = "; ".join(f"{ability}: {ABILITIES[ability]}" for ability in missing)
+            raise Unsupported(
+                f"{self} cannot be {' or '.join(missing)} ({promise})"
+                + (f"; {why}" if why else "")
+                + (f". Use {instead} instead" if instead else "")
+            )
+
+    def __repr__(self) -> str:
+        shown = [f for f in fields(self) if default_of(f) is MISSING or getattr(self, f.name) != default_of(f)]  # type: ignore[arg-type]
+        changed = [f"{f.name}={value_text(getattr(self, f.name))}" for f in shown]
+        if self.positional and (first := fields(self)[:1]):  # type: ignore[arg-type]
+            changed = [value_text(getattr(self, first[0].name)), *changed[first[0] in shown :]]
+        return f"{self.name()}({', '.join(changed)})"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return `{"part": name, option: value, …}` with every option, defaults too."""
+        data: dict[str, Any] = value_json(self)
+        return data
+
+    @classmethod
+    def from_json(cls, data: Any) -> Self:
+        """Return the part that `to_json` described. Called on an axis, it finds the member by its name."""
+        part: Self = part_from_json(cls, data)
+        return part
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the part that a text like `performer(features=256)` means. Literals and names only; nothing is run."""
+        part: Self = parse_part(cls, text)
+        return part
+
+    @classmethod
+    def option_docs(cls) -> dict[str, str]:
+        """Return what each option means: the docstrings under the fields, inherited ones too."""
+        docs: dict[str, str] = {}
+        for kind in reversed(cls.__mro__):
+            if issubclass(kind, Part) and kind is not Part:
+                docs |= docs_in_source(kind)
+        return {name: docs.get(name, "") for name in option_names(cls)}

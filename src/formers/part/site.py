@@ -1,0 +1,63 @@
+"""Where in a model a part is being built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Protocol, Self
+
+from torch import nn
+
+
+class SitePosition(Protocol):
+    """What a site knows of the position part: where it acts, and that it builds a module."""
+
+    acts_on: ClassVar[str]
+
+    def build(self, site: Site) -> nn.Module: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """Everything a part may ask about its surroundings when it builds its module.
+
+    Attributes:
+        width: model width D.
+        heads: attention heads H.
+        causal: whether tokens may see only their past.
+        context_length: the longest sequence the model promises to take.
+        layer, layers: index of this layer, and how many there are.
+        dropout: probability of dropping an activation on the residual branches.
+        position: the position part; a mixer asks it for what acts on its queries, keys or scores.
+    """
+
+    width: int
+    heads: int
+    causal: bool
+    context_length: int = 512
+    layer: int = 0
+    layers: int = 1
+    dropout: float = 0.0
+    position: SitePosition | None = None
+
+    @property
+    def head_width(self) -> int:
+        """K = D / H; raises when it does not come out whole."""
+        return self.split(self.heads)
+
+    def split(self, heads: int) -> int:
+        """Width per head for a given number of heads."""
+        if heads < 1:
+            raise ValueError(f"there must be at least 1 head, but {heads} was given")
+        if self.width % heads:
+            near = [h for h in range(1, self.width + 1) if self.width % h == 0]
+            best = min(near, key=lambda h: abs(h - heads))
+            raise ValueError(f"width {self.width} does not divide into {heads} heads; {best} heads would work")
+        return self.width // heads
+
+    def at(self, layer: int) -> Self:
+        """The same site in another layer."""
+        return replace(self, layer=layer)
+
+    def with_heads(self, heads: int) -> Self:
+        """The same site for a mixer that has its own number of heads."""
+        return replace(self, heads=heads)

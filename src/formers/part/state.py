@@ -1,0 +1,61 @@
+"""What a streaming part remembers between calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
+
+from torch import Tensor
+
+from formers.part.unsupported import Unsupported
+
+
+@dataclass(frozen=True)
+class State:
+    """Base of every streaming state. Fields are tensors whose first dimension is the batch, tuples of them, or None.
+
+    A state is a value: a mixer returns a new one and leaves the old one usable, so a search may branch from it.
+    """
+
+    seen_b: Tensor
+    "Real (unmasked) tokens seen so far, per row: the position of the next one."
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Self:
+        """The same state with `change` applied to every tensor."""
+        return replace(self, **{f.name: map_tensors(getattr(self, f.name), change) for f in fields(self)})
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held by the tensors."""
+        return sum(t.numel() * t.element_size() for f in fields(self) for t in tensors_in(getattr(self, f.name)))
+
+    def reorder(self, rows: Tensor) -> Self:
+        """Picks rows of the batch, as a beam search does: row i of the result is row `rows[i]`."""
+        return self.map(lambda t: t.index_select(0, rows.to(t.device)))
+
+    def detach(self) -> Self:
+        """The same state, cut off from the graph that made it."""
+        return self.map(Tensor.detach)
+
+    def trim(self, count_b: Tensor) -> Self:
+        """Forgets the last `count_b` tokens of each row. Raises `Unsupported` where they cannot be taken out again."""
+        raise Unsupported(
+            f"{type(self).__name__} cannot forget tokens: they are summed up; keep a copy of the earlier state"
+        )
+
+
+def tensors_in(value: Any) -> list[Tensor]:
+    """The tensors of a field, in order."""
+    if isinstance(value, Tensor):
+        return [value]
+    return [tensor for item in value for tensor in tensors_in(item)] if isinstance(value, tuple) else []
+
+
+def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, tuple):
+        items = [map_tensors(item, change) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
+    return value

@@ -1,0 +1,19 @@
+"""The error for what cannot exist, and the one for what is misspelt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class Unsupported(ValueError):
+    """A combination that cannot exist. The message names both sides, the reason, and what to use instead."""
+
+
+def check_names(owner: str, given: Iterable[str], known: list[str], word: str = "option") -> None:
+    """Raise for the first given name that is not known, with the nearest that is: TypeError for an option, else ValueError."""
+    for name in given:
+        if name not in known:
+            near = get_close_matches(name, known, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known) or 'none'}"
+            raise (TypeError if word == "option" else ValueError)(f"{owner} has no {word} {name!r}; {hint}")

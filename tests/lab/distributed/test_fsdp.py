@@ -1,0 +1,179 @@
+"""Models spread over two processes: what comes out, what each process holds, and going on after a death."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+from formers.lab import Study
+from formers.lab.distributed import ranks
+from formers.lab.executors.processes import Processes
+from formers.lab.plan.job import Job
+from formers.lab.plan.plan import planned
+from formers.lab.run_study import run
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="gloo between processes is tested on Linux")
+
+SHARDING = Path(__file__).with_name("sharding.py")
+KILLED = -signal.SIGKILL
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+ROUNDING = 1e-10
+"""Eight steps in float64: sums over some thousand numbers differ by 1e-13 of their size, and AdamW's steps are 1e-2 long."""
+
+
+@dataclass
+class Ran:
+    """What `sharding.py` left."""
+
+    folder: Path
+    ends: dict[str, Any]
+
+    def facts(self, name: str) -> dict[str, Any]:
+        return json.loads((self.folder / name / "facts.json").read_text())
+
+    def process(self, name: str, rank: int) -> dict[str, Any]:
+        return json.loads((self.folder / name / f"process-{rank}.json").read_text())
+
+    def models(self, name: str) -> dict[str, Path]:
+        return {path.name: path for path in (self.folder / name / "models").iterdir()}
+
+
+@pytest.fixture(scope="module")
+def ran(small_text: Path, empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    folder = tmp_path_factory.mktemp("sharding")
+    words = [sys.executable, str(SHARDING), "studies", str(small_text), str(empty_database), str(folder)]
+    done = subprocess.run(words, capture_output=True, text=True, env=ENVIRONMENT, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return Ran(folder, json.loads(done.stdout))
+
+
+def test_the_same_training_as_in_one_process(ran: Ran) -> None:
+    assert ran.ends["spread"] == [0, 0]
+    alone, spread = ran.facts("alone")["rows"], ran.facts("spread")["rows"]
+    for one, two in zip(alone, spread, strict=True):
+        assert one["status"] == two["status"] == "finished"
+        assert (one["step"], one["samples"]) == (two["step"], two["samples"])
+        assert two["metrics"] == pytest.approx(one["metrics"], rel=ROUNDING), one["arm"]
+        for (step, values), (same, others) in zip(one["values"], two["values"], strict=True):
+            assert (same, others) == (step, pytest.approx(values, rel=ROUNDING)), one["arm"]
+        norms = ran.process("alone", 0)[one["arm"]]["norms"]
+        assert max(norms) > 0.5  # where gradients are cut, so that the norm of the whole gradient matters
+        for rank in range(2):
+            assert ran.process("spread", rank)[one["arm"]]["norms"] == pytest.approx(norms, rel=ROUNDING), one["arm"]
+
+
+def test_the_same_weights_as_in_one_process(ran: Ran) -> None:
+    alone, spread = ran.models("alone"), ran.models("spread")
+    assert alone.keys() == spread.keys()
+    assert len(alone) == 3
+    for name, path in alone.items():
+        whole, found = (load_file(folder / "model.safetensors") for folder in (path, spread[name]))
+        assert whole.keys() == found.keys()
+        assert ("lm_head.weight" in found) == name.startswith("untied")
+        assert max((found[key] - value).abs().max() for key, value in whole.items()) < ROUNDING
+
+
+def test_each_process_holds_half(ran: Ran) -> None:
+    for arm in ran.process("alone", 0):
+        halves = [ran.process("spread", rank)[arm] for rank in range(2)]
+        whole = halves[0]["whole"]
+        assert ran.process("alone", 0)[arm]["weights"] == whole
+        assert sum(half["weights"] for half in halves) == whole  # what DDP would hold is twice as much
+        assert sum(half["moments"] for half in halves) == 2 * whole
+        assert all(half["weights"] == whole / 2 for half in halves)
+
+
+def test_buffers_are_those_of_the_first_process(ran: Ran) -> None:
+    assert ran.ends["buffers"] == [0, 0]
+
+
+def test_a_saved_model_is_whole(ran: Ran) -> None:
+    study = Study.from_yaml(ran.folder / "spread" / "study.yaml")
+    for job, row in zip(planned(study), ran.facts("spread")["rows"], strict=True):
+        assert isinstance(job, Job)
+        model = AutoModelForCausalLM.from_pretrained(job.model_folder)
+        assert model.config.architectures == ["CausalLM"]
+        assert study.task.evaluate(model).metrics == pytest.approx(row["validation"], rel=ROUNDING)
+
+
+def test_a_row_says_how_it_was_made(ran: Ran) -> None:
+    for row in json.loads((ran.folder / "spread" / "report.json").read_text())["rows"]:
+        assert row["environment"]["processes"] == "2 (sharded)"
+        assert row["command"].startswith("torchrun --nproc-per-node 2 -m formers train ")
+        assert row["command"].endswith(" --shard")
+    fingerprints = [
+        {row["fingerprint"] for row in json.loads((ran.folder / name / "report.json").read_text())["rows"]}
+        for name in ("alone", "spread")
+    ]
+    assert fingerprints[0] == fingerprints[1]
+
+
+@pytest.mark.parametrize(
+    ("study", "killed", "says"),
+    [("cut in a step", 1, "going on from step 2"), ("cut while saving", 0, "going on from step 8")],
+)
+def test_killed_and_started_again(ran: Ran, study: str, killed: int, says: str) -> None:
+    first, then = ran.ends[study]
+    assert first[killed] == KILLED
+    assert then == ran.ends["uncut"] == [0, 0]
+    assert says in " ".join(ran.facts(study)["notes"])
+    assert ran.facts(study)["rows"] == ran.facts("uncut")["rows"]
+    [uncut], [again] = (ran.models(name).values() for name in ("uncut", study))
+    assert (again / "model.safetensors").read_bytes() == (uncut / "model.safetensors").read_bytes()
+
+
+def test_going_on_without_spreading(ran: Ran) -> None:
+    assert ran.ends["whole after"][1] == [0, 0]
+    notes = " ".join(ran.facts("whole after")["notes"])
+    assert "going on from step 2" in notes
+    assert "processes 2 (sharded) → 2; the result may differ" in notes
+    [whole], [spread] = (ran.process(name, 0).values() for name in ("whole after", "uncut"))
+    assert whole["weights"] == 2 * spread["weights"]
+    [row], [uncut] = (ran.facts(name)["rows"] for name in ("whole after", "uncut"))
+    assert row["metrics"] == pytest.approx(uncut["metrics"], rel=ROUNDING)
+
+
+@pytest.mark.slow
+def test_every_part_may_be_spread() -> None:
+    done = subprocess.run([sys.executable, str(SHARDING), "parts"], capture_output=True, text=True, env=ENVIRONMENT)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [0, 0], done.stderr
+
+
+@pytest.mark.parametrize("executor", [None, Processes(2)])
+def test_a_single_process_is_told_to_begin_with_torchrun(one_arm: Study, executor: Processes | None) -> None:
+    with pytest.raises(ValueError, match=r"--shard spreads a model.*torchrun --nproc-per-node 2 -m formers"):
+        run(replace(one_arm, shard=True), executor=executor)
+
+
+def test_equal_time_is_not_for_models_that_are_spread(one_arm: Study) -> None:
+    with pytest.raises(ValueError, match="match='time' paces whole models"):
+        replace(one_arm, shard=True, match="time")
+
+
+def test_a_study_keeps_that_its_models_are_spread(one_arm: Study, tmp_path: Path) -> None:
+    spread = replace(one_arm, shard=True)
+    spread.to_yaml(tmp_path / "spread.yaml")
+    assert Study.from_yaml(tmp_path / "spread.yaml") == spread
+    assert spread.content_hash == one_arm.content_hash
+    (tmp_path / "wrong.yaml").write_text("task: sort\nshard: 2\n")
+    with pytest.raises(ValueError, match="shard is true or false, not 2"):
+        Study.from_yaml(tmp_path / "wrong.yaml")
+
+
+def test_the_command_that_starts_as_many_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ranks.launcher() == ["formers"]
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    assert ranks.launcher() == ["torchrun", "--nproc-per-node", "8", "-m", "formers"]
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert ranks.launcher() == ["torchrun", "--nnodes", "2", "--nproc-per-node", "4", "-m", "formers"]

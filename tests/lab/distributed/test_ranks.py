@@ -1,0 +1,126 @@
+"""Two processes under torchrun: what comes out is what one process makes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from formers.lab import Study
+from formers.lab.distributed import ranks
+from formers.lab.executors.torchrun import Together
+from formers.lab.run_study import run
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="gloo between processes is tested on Linux")
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port"]
+SIZES = ["--width", "16", "--depth", "1", "--heads", "2", "--base", "position=learned", "--batch", "4"]
+
+
+def free_port() -> str:
+    from formers.testing.laws.ranks import free_port
+
+    return str(free_port())
+
+
+def start(folder: Path, text: Path, words: Sequence[str], many: int = 2) -> subprocess.Popen[str]:
+    """`formers ablate` in as many processes."""
+    task = f"shakespeare(length=16, path={str(text)!r})"
+    alone = [sys.executable] if many == 1 else [*TORCHRUN, free_port()]
+    line = [*alone, "-m", "formers", "ablate", task, *SIZES, "--folder", str(folder), *words]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(line, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def finish(process: subprocess.Popen[str], code: int = 0) -> str:
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == code, out + err
+    return out
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    return json.loads((folder / "report.json").read_text())["rows"]
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    [file] = folder.glob("models/*/model.safetensors")
+    return load_file(file)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("more", "described"), [([], "2"), (["--shard"], "2 (sharded)")])
+def test_two_processes_train_as_one(small_text: Path, tmp_path: Path, more: list[str], described: str) -> None:
+    words = ["--vary", "mixer=linear", "--steps", "8", "--evaluations", "2"]
+    processes = [start(tmp_path / f"of-{many}", small_text, words + more * (many - 1), many) for many in (1, 2)]
+    finish(processes[0])
+    said = finish(processes[1])
+    assert said.count("linear: 8 steps") == 1  # one of them speaks
+    assert said.count("report: ") == said.count("FLOPs/token") == 1
+    [one], [two] = rows(tmp_path / "of-1"), rows(tmp_path / "of-2")
+    assert (one["environment"]["processes"], two["environment"]["processes"]) == ("1", described)
+    assert two["fingerprint"] == one["fingerprint"]
+    assert two["chosen_step"] == one["chosen_step"]
+    # Gradients are sums over 4 rows, made in another order: relative errors of a few float32 roundings a step, which Adam
+    # hands on to the step itself. 8 steps at 1e-2 of rounding-size relative changes stay below 8 · 1e-2 · 1e-3.
+    assert two["metrics"]["loss"] == pytest.approx(one["metrics"]["loss"], abs=1e-4)
+    whole, shared = weights(tmp_path / "of-1"), weights(tmp_path / "of-2")
+    assert whole.keys() == shared.keys()
+    for name, value in whole.items():
+        torch.testing.assert_close(shared[name], value, rtol=0, atol=8e-5, msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [[], ["--shard"]])
+def test_two_processes_stop_and_go_on_to_the_bit(small_text: Path, tmp_path: Path, more: list[str]) -> None:
+    words = ["--vary", "mixer=softmax", "--base", "dropout=0.1", "--steps", "300", "--evaluations", "3", *more]
+    whole = start(tmp_path / "whole", small_text, words)
+    cut = start(tmp_path / "cut", small_text, words)
+    while not list((tmp_path / "cut").glob("checkpoints/*/checkpoint-*/trainer_state.json")):
+        assert cut.poll() is None, cut.communicate()
+        time.sleep(0.05)
+    cut.send_signal(signal.SIGTERM)  # torchrun hands it on to both
+    _, err = cut.communicate(timeout=120)
+    assert "0 of 1 runs are done" in err
+    finish(whole)
+    finish(start(tmp_path / "cut", small_text, words))
+    expected, found = weights(tmp_path / "whole"), weights(tmp_path / "cut")
+    assert all(found[name].equal(value) for name, value in expected.items())
+    [one], [two] = rows(tmp_path / "whole"), rows(tmp_path / "cut")
+    assert one["metrics"] == two["metrics"]
+    assert not list((tmp_path / "cut").glob("checkpoints/*"))
+
+
+def test_a_batch_that_does_not_divide_is_refused(one_arm: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with pytest.raises(ValueError, match=r"batches of 2 do not divide over 3 processes.*--batch"):
+        run(one_arm)
+    assert ranks.share(6) == 2
+
+
+def test_arms_side_by_side_are_refused_where_processes_train_together(
+    one_arm: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="under torchrun"):
+        run(one_arm, executor=Together())
+
+
+def test_one_process_agrees_with_itself() -> None:
+    assert ranks.agreed("value") == "value"
+    assert ranks.anyone(True)
+    assert not ranks.anyone(False)
+    assert ranks.leads()
+    with pytest.raises(ArithmeticError), ranks.alike():
+        raise ArithmeticError
+    with ranks.joined():
+        assert not torch.distributed.is_initialized()

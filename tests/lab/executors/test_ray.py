@@ -1,0 +1,118 @@
+"""Arms on a Ray cluster: a local one, with two cores."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from formers.lab import Cluster, Stopped, Store, Study, run
+from formers.lab.store.write_error import CannotKeep
+from formers.lab.train.progress import Silent
+
+
+class Listens(Silent):
+    """Notes what it hears, and presses Ctrl-C when told to."""
+
+    def __init__(self, stop: bool = False) -> None:
+        self.began, self.stepped, self.stop = list[str](), set[str](), stop
+
+    def begin(self, label: str, steps: int) -> None:
+        self.began.append(label)
+
+    def step(self, label: str, done: int) -> None:
+        self.stepped.add(label)
+        if self.stop:
+            self.stop = False
+            signal.raise_signal(signal.SIGINT)
+
+
+def models(study: Study) -> dict[str, dict[str, torch.Tensor]]:
+    return {file.parent.name: load_file(file) for file in study.place.glob("models/*/model.safetensors")}
+
+
+@pytest.fixture
+def two_cores() -> object:
+    ray = pytest.importorskip("ray")
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
+    yield ray
+    ray.shutdown()
+
+
+@pytest.mark.slow
+def test_arms_on_a_cluster_survive_a_killed_worker_and_a_stop(small: Study, two_cores: object) -> None:
+    small = replace(small, budget=replace(small.given, steps=200))
+    there, progress = replace(small, folder=small.place.with_name("there")), Listens(stop=True)
+    with pytest.raises(Stopped, match=r"0 of 2 .*is kept at step"):
+        run(there, progress, Cluster("auto"))
+    progress = Kills(there.place)
+    found, expected = run(there, progress, Cluster("auto")), run(small)
+    assert progress.killed  # and yet:
+    assert [row.status for row in found.rows] == ["finished", "finished"]
+    assert [row.metrics for row in found.rows] == [row.metrics for row in expected.rows]
+    weights, wanted = models(there), models(small)
+    assert weights.keys() == wanted.keys()
+    assert all(weights[arm][name].equal(value) for arm in wanted for name, value in wanted[arm].items())
+    assert progress.began == ["softmax", "identity"]
+    assert all(row.environment["cluster"].startswith("ray ") for row in found.rows)
+    assert all(row.environment["threads"] == "1" for row in found.rows)
+
+
+@pytest.mark.slow
+def test_a_full_disk_on_a_worker_stops_the_study(small: Study, two_cores: object) -> None:
+    """Another process writes there, so it is a real failure: a file is in the place of the folder of checkpoints."""
+    (small.place / "checkpoints").write_text("mine")
+    with pytest.raises(
+        CannotKeep, match=r"cannot keep how far the training is in .*\nWhat was kept before is still there"
+    ):
+        run(small, executor=Cluster("auto"))
+    assert Store(small.place, "formers/study").rows() == {}
+    (small.place / "checkpoints").unlink()
+    assert [row.status for row in run(small, executor=Cluster("auto")).rows] == ["finished", "finished"]
+
+
+class Kills(Listens):
+    """Kills the process of the first arm that takes a step, as a machine that goes away does."""
+
+    def __init__(self, place: Path) -> None:
+        super().__init__()
+        self.killed = 0
+
+    def step(self, label: str, done: int) -> None:
+        if not self.killed:
+            self.killed = worker()
+            os.kill(self.killed, signal.SIGKILL)
+
+
+def worker() -> int:
+    """The process of a Ray task of this test."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if b"ray::work" in (folder / "cmdline").read_bytes() and descends(int(folder.name)):
+                return int(folder.name)
+        except OSError:
+            continue  # it ended meanwhile
+    raise AssertionError("no task is running")
+
+
+def descends(pid: int) -> bool:
+    """Whether a process was started by this one."""
+    while pid > 1:
+        if pid == os.getpid():
+            return True
+        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return False
+
+
+def test_without_ray_the_command_to_install_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr("formers.lab.executors.ray.find_spec", lambda name: None if name == "ray" else found(name))
+    with pytest.raises(ValueError, match=r"pip install 'formers\[lab,cluster\]'"):
+        Cluster("local")

@@ -1,0 +1,70 @@
+"""Studies as one: the same task and metric, arms that differ told apart, every row with where it is from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from formers.lab.store.merge import merged
+from formers.lab.store.records import Metric, Results, Row
+
+LOSS = Metric(name="loss", label="loss")
+
+
+def study(*rows: Row, budget: str = "10 steps", **changes: object) -> Results:
+    given = Results(
+        title="sort", description="Sort.", metric=LOSS, rows=rows, budget=budget, command="formers ablate sort"
+    )
+    return replace(given, **changes)  # type: ignore[arg-type]
+
+
+def row(arm: str, seed: int = 0, width: int = 8, value: float = 1.0) -> Row:
+    return Row(arm=arm, seed=seed, status="finished", config={"width": width}, metrics={"loss": value})
+
+
+def names(results: Results) -> list[tuple[str, int, str]]:
+    return [(row.arm, row.seed, row.environment["study"]) for row in results.rows]
+
+
+def test_one_study_stays_as_it_is() -> None:
+    alone = study(row("a"))
+    assert merged({"one": alone}) is alone
+
+
+def test_the_same_arm_with_other_seeds_is_one_arm_and_a_run_in_both_comes_once() -> None:
+    both = merged({"x": study(row("a", 0), row("a", 1)), "y": study(row("a", 1), row("a", 2), row("b"))})
+    assert names(both) == [("a", 0, "x"), ("a", 1, "x"), ("a", 2, "y"), ("b", 0, "y")]
+    assert both.matched == "steps"
+    assert both.budget == "10 steps"
+
+
+@pytest.mark.parametrize("second", [study(row("a", width=16)), study(row("a"), budget="20 steps")])
+def test_arms_that_only_share_a_name_are_named_apart(second: Results) -> None:
+    both = merged({"x": study(row("a")), "y": second})
+    assert names(both) == [("a (x)", 0, "x"), ("a (y)", 0, "y")]
+
+
+def test_different_budgets_match_nothing_and_are_all_told() -> None:
+    both = merged({"x": study(row("a")), "y": study(row("b"), budget="20 steps")})
+    assert both.matched == "nothing"
+    assert both.budget == "x: 10 steps; y: 20 steps"
+    assert both.command == "formers ablate sort\nformers ablate sort"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"metric": Metric(name="accuracy", label="accuracy")}, "same metric.*x: loss; y: accuracy"),
+        ({"title": "sort(length=9)"}, r"same task.*x: sort; y: sort\(length=9\)"),
+        ({"metric": Metric(name="loss", label="loss", unit="bits")}, "way to read their metric"),
+    ],
+)
+def test_studies_that_cannot_be_compared_are_refused(change: dict[str, object], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        merged({"x": study(row("a")), "y": study(row("a"), **change)})
+
+
+def test_different_data_are_refused() -> None:
+    with pytest.raises(ValueError, match="same data"):
+        merged({"x": study(replace(row("a"), data_hash="1")), "y": study(replace(row("a"), data_hash="2"))})

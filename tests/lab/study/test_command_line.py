@@ -1,0 +1,24 @@
+"""Commands that are shown: easy to read, and the same words for a shell."""
+
+from __future__ import annotations
+
+import shlex
+
+from formers.ffn import Ffn
+from formers.lab.study.command_line import command_line
+
+
+def test_text_in_parts_needs_no_quotes_of_quotes() -> None:
+    line = command_line(["train", "glue(task='rte')", "ffn=mlp(activation='relu')", "mixer=['softmax', 'linear']"])
+    assert line == """train 'glue(task="rte")' 'ffn=mlp(activation="relu")' 'mixer=["softmax", "linear"]'"""
+
+
+def test_parts_read_back_equal() -> None:
+    part = Ffn.parse("mlp(activation='relu', bias=False)")
+    [_, word] = shlex.split(command_line(["--base", f"ffn={part}"]))
+    assert Ffn.parse(word.removeprefix("ffn=")) == part
+
+
+def test_other_quotes_stay() -> None:
+    for word in ("my friend's task.py", 'say(text="it\'s")', "path='a\\'b'"):
+        assert shlex.split(command_line([word])) == [word]

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from formers.lab import Row
+from formers.lab.train.progress import Bars, Lines
+
+DONE = Row(arm="a", seed=0, status="finished", metrics={"loss": 1.25}, train_seconds=3.0)
+FAILED = Row(arm="b", seed=0, status="out_of_memory", cause="MemoryError")
+
+
+def test_lines_tell_beginning_evaluations_and_end() -> None:
+    out = io.StringIO()
+    lines = Lines(Console(file=out, width=30))
+    lines.begin("a", 10)
+    lines.step("a", 1)
+    lines.measured("a", 2, {"train_loss": 2.0})
+    lines.measured("a", 5, {"loss": 1.5})
+    lines.end(DONE, "a")
+    lines.end(FAILED, "[b]")
+    assert out.getvalue().splitlines() == [
+        "a: 10 steps",
+        "a: step 5/10, train loss 2.000, loss 1.500",
+        "a: loss 1.250, 3 s of training",
+        "[b]: out of memory: MemoryError",
+    ]
+
+
+def test_bars_show_every_arm() -> None:
+    out = io.StringIO()
+    with Bars(Console(file=out, width=120, force_terminal=True)) as bars:
+        bars.end(DONE, "first")
+        bars.begin("second", 10)
+        bars.begin("third", 10)
+        second = bars.running["second"]
+        assert second.left() == ""
+        bars.step("second", 4)
+        bars.step("second", 6)
+        bars.step("third", 1)
+        bars.measured("second", 6, {"loss": 1.5})
+        assert second.left().endswith("left")
+        assert bars.running["third"].now == 1
+        assert bars.table().row_count == 3
+        bars.live.refresh()
+    assert "third" in out.getvalue()
+    assert "first" in out.getvalue()
+    assert "second" in out.getvalue()

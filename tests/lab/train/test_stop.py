@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from formers.lab.train.stop import Stop, stopping
+
+
+def test_a_signal_asks_and_a_second_one_insists() -> None:
+    with stopping() as stop:
+        assert not stop.requested
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.requested
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_handlers_are_put_back() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with stopping():
+        assert signal.getsignal(signal.SIGINT) is not before
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_program_can_ask_too() -> None:
+    stop = Stop()
+    stop.request()
+    assert stop.requested
