@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Protocol, Self
+from typing import ClassVar, Literal, Protocol, Self
 
 from torch import nn
+
+Place = Literal["nothing", "input", "layer", "heads", "scores"]
+"""Where in a model a position acts; `formers.positions.Position.acts_on` says what each means."""
 
 
 class SitePosition(Protocol):
     """What a site knows of the position part: where it acts, and that it builds a module."""
 
-    acts_on: ClassVar[str]
+    acts_on: ClassVar[Place]
 
     def build(self, site: Site) -> nn.Module: ...
 

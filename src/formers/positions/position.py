@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from torch import Tensor, nn
 
 from formers.part import Part, Site
-
-Place = Literal["nothing", "input", "layer", "heads", "scores"]
+from formers.part.site import Place
 
 
 class Position(Part):
