@@ -28,7 +28,7 @@ ACTIVATIONS = {
 }
 
 
-IN_PLACE: dict[str, Callable[[Tensor], Tensor]] = {
+_IN_PLACE: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": torch.ops.aten.gelu_,
     "relu": F.relu_,
     "silu": lambda x: F.silu(x, inplace=True),
@@ -36,12 +36,12 @@ IN_PLACE: dict[str, Callable[[Tensor], Tensor]] = {
 """Activations that can overwrite their input: a hidden layer is large, and fresh memory for it costs more than the activation."""
 
 
-def activate(name: str, x: Tensor, source: nn.Linear) -> Tensor:
+def _activate(name: str, x: Tensor, source: nn.Linear) -> Tensor:
     """The named activation of what `source` has just made. It overwrites x where nobody could notice: no gradient needs it
     (relu's is made from the result) and no hook watches `source`.
     """
     unseen = not source._forward_hooks and (name == "relu" or not torch.is_grad_enabled())
-    return IN_PLACE[name](x) if unseen and name in IN_PLACE else ACTIVATIONS[name](x)
+    return _IN_PLACE[name](x) if unseen and name in _IN_PLACE else ACTIVATIONS[name](x)
 
 
 class InPieces(nn.Module):
@@ -100,7 +100,7 @@ class Mlp(Ffn):
     "In how many pieces the tokens go through: the hidden layer takes 1/chunks of the memory, training one more forward pass."
 
     def build(self, site: Site) -> nn.Module:
-        return MlpModule(site.width, hidden_width(self, site), self)
+        return MlpModule(site.width, _hidden_width(self, site), self)
 
 
 class Glu(Ffn):
@@ -116,10 +116,10 @@ class Glu(Ffn):
     "In how many pieces the tokens go through: the hidden layer takes 1/chunks of the memory, training one more forward pass."
 
     def build(self, site: Site) -> nn.Module:
-        return GluModule(site.width, hidden_width(self, site), self)
+        return GluModule(site.width, _hidden_width(self, site), self)
 
 
-def hidden_width(part: Mlp | Glu, site: Site) -> int:
+def _hidden_width(part: Mlp | Glu, site: Site) -> int:
     if part.expand <= 0:
         raise ValueError(f"{part}: expand must be positive")
     if part.chunks < 1:
@@ -135,7 +135,7 @@ class MlpModule(InPieces):
         self.activation, self.chunks = part.activation, part.chunks
 
     def think(self, x: Tensor) -> Tensor:
-        return self.down_proj(activate(self.activation, self.up_proj(x), self.up_proj))
+        return self.down_proj(_activate(self.activation, self.up_proj(x), self.up_proj))
 
 
 class GluModule(InPieces):
@@ -147,4 +147,4 @@ class GluModule(InPieces):
         self.activation, self.chunks = part.activation, part.chunks
 
     def think(self, x: Tensor) -> Tensor:
-        return self.down_proj(activate(self.activation, self.gate_proj(x), self.gate_proj) * self.up_proj(x))
+        return self.down_proj(_activate(self.activation, self.gate_proj(x), self.gate_proj) * self.up_proj(x))

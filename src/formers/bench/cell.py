@@ -11,7 +11,7 @@ from formers.bench.timing import Call, Turns
 from formers.machine.memory import memory_ran_out
 from formers.part import Unsupported
 
-YARDSTICK = "yardstick"
+_YARDSTICK = "yardstick"
 """The name of the matrix product among the candidates."""
 
 
@@ -39,7 +39,7 @@ class Cell:
 
     def ready(self, yardstick: Call, device: str, seed: int) -> None:
         """No further candidate comes; turns may be taken."""
-        self.turns = Turns({YARDSTICK: yardstick, **self.calls}, device=device, seed=seed)
+        self.turns = Turns({_YARDSTICK: yardstick, **self.calls}, device=device, seed=seed)
 
     def round(self) -> None:
         """Everyone's turn. A candidate that fails is out, and its row says why."""
@@ -49,14 +49,14 @@ class Cell:
             try:
                 taken[name] = self.turns.take(name)
             except Exception as error:  # whatever a candidate does wrong is its own row
-                if name == YARDSTICK:
+                if name == _YARDSTICK:
                     raise
                 self.fail(name, error)
         self.taken.append(taken)
 
     def fail(self, name: str, error: Exception) -> None:
         """Takes a candidate out."""
-        self.rows[name] = replace(self.rows[name], status=failure(error), cause=cause(error))
+        self.rows[name] = replace(self.rows[name], status=_failure(error), cause=cause(error))
         self.calls.pop(name, None)
         if self.turns is not None:
             self.turns.calls.pop(name, None)
@@ -73,11 +73,11 @@ class Cell:
         return replace(
             row,
             seconds=tuple(taken[row.subject] for taken in self.taken),
-            yardstick=tuple(taken[YARDSTICK] for taken in self.taken),
+            yardstick=tuple(taken[_YARDSTICK] for taken in self.taken),
         )
 
 
-def failure(error: Exception) -> Status:
+def _failure(error: Exception) -> Status:
     """The status that an error means."""
     if isinstance(error, Unsupported):
         return "unsupported"
@@ -87,4 +87,4 @@ def failure(error: Exception) -> Status:
 def cause(error: Exception) -> str:
     """An error in one line."""
     first = (str(error).strip().splitlines() or [""])[0]
-    return first if failure(error) == "unsupported" else f"{type(error).__name__}: {first}".removesuffix(": ")
+    return first if _failure(error) == "unsupported" else f"{type(error).__name__}: {first}".removesuffix(": ")

@@ -34,15 +34,15 @@ def crossover(sizes: Sequence[int], ratios: Sequence[Sequence[float]]) -> Crosso
         return None
     middle = [interval(values).median for values in ratios]
     faster = middle[-1] < 1
-    last = crossing(sizes, middle, faster)
+    last = _crossing(sizes, middle, faster)
     if last == 0:
         return Crossover(faster=faster, at=None)
-    every = interval([crossing(sizes, one, faster) for one in zip(*ratios, strict=False)])
+    every = interval([_crossing(sizes, one, faster) for one in zip(*ratios, strict=False)])
     low, high = min(every.low, last), max(every.high, last)
     return Crossover(faster=faster, at=Interval(median=last, low=low, high=high, coverage=every.coverage))
 
 
-def crossing(sizes: Sequence[int], ratios: Sequence[float], faster: bool) -> float:
+def _crossing(sizes: Sequence[int], ratios: Sequence[float], faster: bool) -> float:
     """The size from which on the ratio stays on one side of 1: 0 where it always is, infinity where it does not end there."""
     logs = [math.log(ratio) if faster else -math.log(ratio) for ratio in ratios]  # the wanted side is the negative one
     if logs[-1] >= 0:

@@ -13,9 +13,9 @@ from formers.bench.summary import Summary, summarize
 from formers.lab.report.export import write_atomically
 
 JSON, CSV, HTML = "bench.json", "bench.csv", "bench.html"
-COLUMNS = ("subject", "kind", "phase", "length", "width", "heads", "batch", "status")
-HEADER = (
-    *COLUMNS,
+_COLUMNS = ("subject", "kind", "phase", "length", "width", "heads", "batch", "status")
+_HEADER = (
+    *_COLUMNS,
     *("rounds", "seconds", "seconds_low", "seconds_high", "coverage", "ratio", "ratio_low", "ratio_high"),
     *("flops", "share_of_product", "peak_bytes", "state_bytes", "cause"),
 )
@@ -54,13 +54,13 @@ def to_csv(bench: Bench) -> str:
     summary = summarize(bench)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(HEADER)
+    writer.writerow(_HEADER)
     for row in bench.rows:
-        writer.writerow([*(getattr(row, name) for name in COLUMNS), *numbers(summary, row), row.cause])
+        writer.writerow([*(getattr(row, name) for name in _COLUMNS), *_numbers(summary, row), row.cause])
     return out.getvalue()
 
 
-def numbers(summary: Summary, row: Row) -> list[float | int | None]:
+def _numbers(summary: Summary, row: Row) -> list[float | int | None]:
     point = summary.points.get(row)
     if point is None:
         return [0, *[None] * 7, row.flops, None, row.peak_bytes, row.state_bytes]

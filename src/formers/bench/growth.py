@@ -22,10 +22,10 @@ def growth(sizes: Sequence[int], costs: Sequence[Sequence[float]]) -> Interval |
     if len(sizes) < 2:
         return None
     x = [math.log(size) for size in sizes[-used:]]
-    return interval([slope(x, [math.log(cost) for cost in one]) for one in zip(*costs[-used:], strict=False)])
+    return interval([_slope(x, [math.log(cost) for cost in one]) for one in zip(*costs[-used:], strict=False)])
 
 
-def slope(x: Sequence[float], y: Sequence[float]) -> float:
+def _slope(x: Sequence[float], y: Sequence[float]) -> float:
     """Of the least-squares line through the points."""
     middle_x, middle_y = sum(x) / len(x), sum(y) / len(y)
     across = sum((a - middle_x) ** 2 for a in x)

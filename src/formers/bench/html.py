@@ -25,15 +25,15 @@ def write_html(bench: Bench, path: Path) -> Path:
 
 def render_html(bench: Bench) -> str:
     """The page: it asks for nothing else, and says the same for the same bench."""
-    return render("bench.html.jinja", contents(summarize(bench)))
+    return render("bench.html.jinja", _contents(summarize(bench)))
 
 
-def contents(summary: Summary) -> dict[str, object]:
+def _contents(summary: Summary) -> dict[str, object]:
     bench = summary.bench
     return {
         "bench": bench,
         "summary": summary,
-        "title": title(bench),
+        "title": _title(bench),
         "headline": headline(summary),
         "figures": figures(summary),
         "looks": looks(summary),
@@ -42,21 +42,21 @@ def contents(summary: Summary) -> dict[str, object]:
         "strip_width": 0,
         "strip_references": {},
         "phases": [TITLES[phase] for phase in summary.lines],
-        "sizes": sizes(bench),
+        "sizes": _sizes(bench),
         "rate": f"{count(summary.rate)}FLOP/s",
         "spread": f"{100 * summary.spread:.0f} %",
         "coverage": coverage(summary),
-        "measured": [measurement(summary, row) for row in bench.measured],
+        "measured": [_measurement(summary, row) for row in bench.measured],
         "unmeasured": [(row.subject, place_text(row), status_text(row), row.cause) for row in bench.unmeasured],
         "csv": base64.b64encode(to_csv(bench).encode("utf-8", "replace")).decode(),
     }
 
 
-def title(bench: Bench) -> str:
+def _title(bench: Bench) -> str:
     return f"Cost against {bench.axis}"
 
 
-def sizes(bench: Bench) -> dict[str, str]:
+def _sizes(bench: Bench) -> dict[str, str]:
     """Size → its values."""
     found = {axis: sorted({row.size(axis) for row in bench.measured}) for axis in AXES}
     return {axis: ", ".join(f"{value:,}" for value in values) for axis, values in found.items() if values}
@@ -68,7 +68,7 @@ def coverage(summary: Summary) -> str:
     return f"{100 * worst:.0f} %"
 
 
-def measurement(summary: Summary, row: Row) -> tuple[str, ...]:
+def _measurement(summary: Summary, row: Row) -> tuple[str, ...]:
     """One line of the table of everything."""
     point = summary.points[row]
     return (

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-LEVEL = 0.95
+_LEVEL = 0.95
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ def interval(values: Sequence[float]) -> Interval:
     ordered, count = sorted(values), len(values)
     if not ordered:
         raise ValueError("an interval needs at least one value, but none was given")
-    inner = max((k for k in range(1, (count + 1) // 2 + 1) if coverage(count, k) >= LEVEL), default=1)
+    inner = max((k for k in range(1, (count + 1) // 2 + 1) if coverage(count, k) >= _LEVEL), default=1)
     return Interval(
         median=median(ordered), low=ordered[inner - 1], high=ordered[count - inner], coverage=coverage(count, inner)
     )

@@ -12,7 +12,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # the profiler would tell standard error of each start and end
-SHARE = 0.9
+_SHARE = 0.9
 """Of the memory that is free, what one process may take."""
 STATUS, MEMINFO, CGROUP = Path("/proc/self/status"), Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 
@@ -23,7 +23,7 @@ def peak_bytes(run: Callable[[], Any], device: str = "cpu") -> int:
     Call `run` once before: the first time, it may make what it keeps.
     """
     if device.startswith("cuda"):
-        return gpu_peak_bytes(run, device)
+        return _gpu_peak_bytes(run, device)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
         run()
     events = [e for e in recorded.profiler.kineto_results.events() if e.name() == "[memory]"]  # type: ignore[union-attr]
@@ -34,7 +34,7 @@ def peak_bytes(run: Callable[[], Any], device: str = "cpu") -> int:
     return peak
 
 
-def gpu_peak_bytes(run: Callable[[], Any], device: str) -> int:
+def _gpu_peak_bytes(run: Callable[[], Any], device: str) -> int:
     torch.cuda.synchronize(device)
     torch.cuda.reset_peak_memory_stats(device)
     before = torch.cuda.memory_allocated(device)
@@ -51,17 +51,17 @@ def memory_limit(free: int | None = None) -> Iterator[None]:
     system tells neither what is free nor sets limits (other systems than Linux), the block runs without one.
 
     Args:
-        free: bytes; by default `SHARE` of what the system has free.
+        free: bytes; by default `_SHARE` of what the system has free.
     """
-    if free is None and (found := free_bytes()) is not None:
-        free = int(SHARE * found)
+    if free is None and (found := _free_bytes()) is not None:
+        free = int(_SHARE * found)
     if free is None:
         yield
         return
-    import resource  # there is none on Windows, which `free_bytes` knows nothing of
+    import resource  # there is none on Windows, which `_free_bytes` knows nothing of
 
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    wanted = field(STATUS, "VmData:") + free
+    wanted = _field(STATUS, "VmData:") + free
     resource.setrlimit(resource.RLIMIT_DATA, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
     try:
         yield
@@ -69,18 +69,18 @@ def memory_limit(free: int | None = None) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
-def free_bytes() -> int | None:
+def _free_bytes() -> int | None:
     """Bytes that this process could still take: of the machine, or of the container it is in. None where nobody knows."""
     if not MEMINFO.is_file():
         return None
-    free, most = field(MEMINFO, "MemAvailable:"), CGROUP / "memory.max"
+    free, most = _field(MEMINFO, "MemAvailable:"), CGROUP / "memory.max"
     if not most.is_file() or most.read_text().strip() == "max":
         return free
-    cached = field(CGROUP / "memory.stat", "inactive_file", unit=1)  # given back as soon as it is needed
+    cached = _field(CGROUP / "memory.stat", "inactive_file", unit=1)  # given back as soon as it is needed
     return min(free, int(most.read_text()) - int((CGROUP / "memory.current").read_text()) + cached)
 
 
-def field(path: Path, name: str, unit: int = 1024) -> int:
+def _field(path: Path, name: str, unit: int = 1024) -> int:
     """The number behind a name in one of the system's tables, in bytes."""
     [line] = [line for line in path.read_text().splitlines() if line.startswith(name)]
     return int(line.split()[1]) * unit

@@ -66,7 +66,7 @@ def performer(site: Site) -> nn.Module:
     return SelfAttention(dim=site.width, causal=site.causal, heads=site.heads, dim_head=site.head_width)
 
 
-def reformer(site: Site) -> nn.Module:
+def _reformer(site: Site) -> nn.Module:
     from reformer_pytorch import LSHSelfAttention
 
     return LSHSelfAttention(dim=site.width, heads=site.heads, bucket_size=64, causal=site.causal)
@@ -84,6 +84,6 @@ def linformer(site: Site) -> nn.Module:
 PEERS = (
     Peer(package="local-attention", make=local_attention),
     Peer(package="performer-pytorch", make=performer),
-    Peer(package="reformer-pytorch", make=reformer),
+    Peer(package="reformer-pytorch", make=_reformer),
     Peer(package="linformer", make=linformer),
 )

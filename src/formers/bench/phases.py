@@ -27,7 +27,7 @@ MEANINGS: dict[str, str] = {
     "prefill": "one pass over a prompt that keeps the streaming state",
     "step": "the next token, after as many as the length says: the mean of 16 in a row",
 }
-STEPS = 16
+_STEPS = 16
 """Tokens in a timed run of streaming steps; one alone takes no longer than looking at the clock."""
 
 
@@ -51,7 +51,7 @@ def prepare(build: Callable[[], nn.Module], phase: Phase, sizes: Sizes, device: 
     state = state_after(mixer, x_bld)
     if phase == "prefill":
         return Prepared(call=Call(run=without_gradients(lambda: mixer(x_bld))), state_bytes=state.nbytes)
-    return Prepared(call=Stream(mixer, state, x_bld[:, :1]).call(), state_bytes=state.nbytes)
+    return Prepared(call=_Stream(mixer, state, x_bld[:, :1]).call(), state_bytes=state.nbytes)
 
 
 def training(mixer: nn.Module, x_bld: Tensor) -> Callable[[], None]:
@@ -83,7 +83,7 @@ def state_after(mixer: nn.Module, x_bld: Tensor) -> State:
     return state
 
 
-class Stream:
+class _Stream:
     """One token after the other, from a state that is the same each time.
 
     Each run starts from a copy of the state, as a part with a growing cache writes on in place; that a first token makes
@@ -94,7 +94,7 @@ class Stream:
         self.mixer, self.start, self.token_b1d, self.state = mixer, state, token_b1d, state
 
     def call(self) -> Call:
-        return Call(run=self.run, prepare=self.prepare, repeats=STEPS)
+        return Call(run=self.run, prepare=self.prepare, repeats=_STEPS)
 
     @torch.no_grad()
     def prepare(self) -> None:
@@ -103,5 +103,5 @@ class Stream:
     @torch.no_grad()
     def run(self) -> None:
         state = self.state  # and not kept after: what a run leaves behind would count as another run's memory
-        for _ in range(STEPS):
+        for _ in range(_STEPS):
             _, state = self.mixer(self.token_b1d, state)

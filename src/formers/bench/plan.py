@@ -10,11 +10,11 @@ from formers.bench.subjects import Subject, parse_subject, parse_subjects
 from formers.lab.study.command_line import command_line
 from formers.part import check_names
 
-CAUSAL = ("softmax", "sdpa", "linear", "performer", "dense", "sparse(pattern=window(128))", "lsh")
-BIDIRECTIONAL = ("softmax", "sdpa", "linear", "performer", "sparse(pattern=window(128))", "linformer", "fourier")
-BRIEF = ("softmax", "sdpa", "linear", "performer", "sparse(pattern=window(128))")
+_CAUSAL = ("softmax", "sdpa", "linear", "performer", "dense", "sparse(pattern=window(128))", "lsh")
+_BIDIRECTIONAL = ("softmax", "sdpa", "linear", "performer", "sparse(pattern=window(128))", "linformer", "fourier")
+_BRIEF = ("softmax", "sdpa", "linear", "performer", "sparse(pattern=window(128))")
 """What is timed unless anything is named."""
-REFERENCE = "softmax"
+_REFERENCE = "softmax"
 FIXED_LENGTH = 1024
 """Where another size varies."""
 QUICK_LENGTHS = (256, 512, 1024, 2048)
@@ -55,7 +55,7 @@ class Plan:
     rounds: int = 9
     seconds: float | None = None
     patience: float = 20.0
-    reference: str = REFERENCE
+    reference: str = _REFERENCE
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -91,4 +91,4 @@ class Plan:
 
 def default_subjects(causal: bool, quick: bool) -> tuple[Subject, ...]:
     """A useful selection."""
-    return parse_subjects(list(BRIEF if quick else CAUSAL if causal else BIDIRECTIONAL))
+    return parse_subjects(list(_BRIEF if quick else _CAUSAL if causal else _BIDIRECTIONAL))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from formers.bench.timing import Call
 
-SIDES = {"cpu": 768, "cuda": 4096}
+_SIDES = {"cpu": 768, "cuda": 4096}
 """Large enough to reach the full rate, short enough (20 ms) to be timed in every round."""
 
 
@@ -22,5 +22,5 @@ def product(flops: float, device: str = "cpu") -> Callable[[], Tensor]:
 
 def yardstick(device: str) -> tuple[Call, float]:
     """The product that is timed in every round beside the candidates, and its floating-point operations."""
-    flops = 2.0 * SIDES[device.partition(":")[0]] ** 3
+    flops = 2.0 * _SIDES[device.partition(":")[0]] ** 3
     return Call(run=product(flops, device)), flops

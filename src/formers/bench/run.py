@@ -30,7 +30,7 @@ def run(plan: Plan, progress: Progress | None = None) -> Bench:
     A part is timed only if it keeps every law of `formers.testing`. Every round times every candidate at every size, in a new
     random order; the candidates of one size follow one another, and ratios are taken among them within the round.
     """
-    bench = Measuring(plan, progress or Silent())
+    bench = _Measuring(plan, progress or Silent())
     stopped = False
     try:
         with threads(plan.threads), memory_limit():
@@ -50,12 +50,12 @@ def threads(count: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def device_name(device: str) -> str:
+def _device_name(device: str) -> str:
     """What the candidates ran on."""
     return torch.cuda.get_device_name(device) if device.startswith("cuda") else f"cpu ({processor()})"
 
 
-class Measuring:
+class _Measuring:
     """A bench on its way."""
 
     def __init__(self, plan: Plan, progress: Progress) -> None:
@@ -152,7 +152,7 @@ class Measuring:
             product_flops=self.product_flops,
             rows=tuple(rows),
             stopped=stopped,
-            environment={**environment(), "device": device_name(self.plan.device), "threads": str(self.threads)},
+            environment={**environment(), "device": _device_name(self.plan.device), "threads": str(self.threads)},
             command=self.plan.command(),
             date=datetime.now(UTC).isoformat(timespec="seconds"),
         )

@@ -75,7 +75,7 @@ def read_sizes(name: str, text: str) -> tuple[int, ...]:
     try:
         if ".." in text:
             low, high = (int(piece) for piece in text.split(".."))
-            return doubled(low, high)
+            return _doubled(low, high)
         return tuple(int(piece) for piece in text.split(","))
     except ValueError:
         raise ValueError(
@@ -83,7 +83,7 @@ def read_sizes(name: str, text: str) -> tuple[int, ...]:
         ) from None
 
 
-def doubled(low: int, high: int) -> tuple[int, ...]:
+def _doubled(low: int, high: int) -> tuple[int, ...]:
     if low < 1 or high < low:
         raise ValueError(f"cannot double from {low} to {high}")
     values = [low]
@@ -94,6 +94,6 @@ def doubled(low: int, high: int) -> tuple[int, ...]:
 
 def size_text(values: Sequence[int]) -> str:
     """Text that `read_sizes` reads back."""
-    if len(values) > 2 and tuple(values) == doubled(values[0], values[-1]):
+    if len(values) > 2 and tuple(values) == _doubled(values[0], values[-1]):
         return f"{values[0]}..{values[-1]}"
     return ",".join(map(str, values))

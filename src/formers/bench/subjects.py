@@ -20,9 +20,9 @@ from formers.mixers import Mixer
 from formers.part import Site, Unsupported
 from formers.testing import broken_laws
 
-SDPA = "sdpa"
-STREAMED: tuple[Phase, ...] = ("prefill", "step")
-BOTH_WAYS = "a bidirectional mixer keeps no state: tokens still to come would change its outputs"
+_SDPA = "sdpa"
+_STREAMED: tuple[Phase, ...] = ("prefill", "step")
+_BOTH_WAYS = "a bidirectional mixer keeps no state: tokens still to come would change its outputs"
 
 
 class Subject(Protocol):
@@ -64,13 +64,13 @@ class PartSubject:
             self.part.build(sizes.site(causal))
         except Unsupported as error:
             return "unsupported", str(error)
-        broken = broken_laws(self.part, site=law_site(sizes.heads))
+        broken = broken_laws(self.part, site=_law_site(sizes.heads))
         return ("refused", "; ".join(f"{law}: {how}" for law, how in broken.items())) if broken else None
 
     def lacks(self, phase: Phase, causal: bool) -> str:
-        if phase in STREAMED and not causal:
-            return BOTH_WAYS
-        return "it does not stream" if phase in STREAMED and "streaming" not in self.part.can else ""
+        if phase in _STREAMED and not causal:
+            return _BOTH_WAYS
+        return "it does not stream" if phase in _STREAMED and "streaming" not in self.part.can else ""
 
     def prepare(self, phase: Phase, sizes: Sizes, causal: bool, device: str) -> Prepared:
         return prepare(lambda: self.part.build(sizes.site(causal)), phase, sizes, device)
@@ -79,13 +79,13 @@ class PartSubject:
         return counting.flops(lambda: self.part.build(sizes.site(causal)), phase, sizes)
 
 
-def law_site(heads: int) -> Site:
+def _law_site(heads: int) -> Site:
     """Where laws are tried: small, with a multiple of the heads, at least four: some options tell heads apart."""
     heads *= -(-4 // heads)
     return Site(width=8 * heads, heads=heads, causal=False, context_length=128)
 
 
-class PeerSubject:
+class _PeerSubject:
     """Another library's mixer, as it comes."""
 
     kind = "mixer"
@@ -103,7 +103,7 @@ class PeerSubject:
         return None
 
     def lacks(self, phase: Phase, causal: bool) -> str:
-        return "a peer is not streamed here" if phase in STREAMED else ""
+        return "a peer is not streamed here" if phase in _STREAMED else ""
 
     def prepare(self, phase: Phase, sizes: Sizes, causal: bool, device: str) -> Prepared:
         return prepare(lambda: self.build(sizes, causal), phase, sizes, device)
@@ -115,17 +115,17 @@ class PeerSubject:
         return None
 
 
-class SdpaSubject:
+class _SdpaSubject:
     """torch's fused attention alone, on queries, keys and values that are there already."""
 
-    name, kind = SDPA, "kernel"
+    name, kind = _SDPA, "kernel"
 
     def objection(self, sizes: Sizes, causal: bool) -> tuple[Status, str] | None:
         return None
 
     def lacks(self, phase: Phase, causal: bool) -> str:
-        if phase in STREAMED and not causal:
-            return BOTH_WAYS
+        if phase in _STREAMED and not causal:
+            return _BOTH_WAYS
         return (
             "the bare kernel keeps no state; its step looks at keys and values that are there"
             if phase == "prefill"
@@ -152,8 +152,8 @@ class SdpaSubject:
 def parse_subject(text: str) -> Subject:
     """The subject that a text means. Raises with the nearest name where there is none."""
     text = text.strip()
-    if text == SDPA:
-        return SdpaSubject()
+    if text == _SDPA:
+        return _SdpaSubject()
     if text.startswith(PREFIX):
         package = text.removeprefix(PREFIX)
         known = {peer.package: peer for peer in PEERS}
@@ -163,9 +163,9 @@ def parse_subject(text: str) -> Subject:
                 f"did you mean {PREFIX}{near[0]}?" if near else f"known: {', '.join(PREFIX + name for name in known)}"
             )
             raise ValueError(f"no peer is called {text!r}; {hint}")
-        return PeerSubject(known[package])
-    if get_close_matches(text, [SDPA], cutoff=0.7):
-        raise ValueError(f"mixer has no member {text!r}; did you mean {SDPA!r}?")
+        return _PeerSubject(known[package])
+    if get_close_matches(text, [_SDPA], cutoff=0.7):
+        raise ValueError(f"mixer has no member {text!r}; did you mean {_SDPA!r}?")
     return PartSubject(Mixer.parse(text))
 
 

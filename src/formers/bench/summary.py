@@ -98,7 +98,7 @@ def summarize(bench: Bench) -> Summary:
         )
 
     points = {row: point(row) for row in bench.measured}
-    lines = {phase: in_order(bench, phase, points, places) for phase in PHASES}
+    lines = {phase: _in_order(bench, phase, points, places) for phase in PHASES}
     times = [
         time for row in {(r.phase, r.size(bench.axis)): r for r in bench.measured}.values() for time in row.yardstick
     ]
@@ -111,15 +111,15 @@ def summarize(bench: Bench) -> Summary:
     )
 
 
-def in_order(
+def _in_order(
     bench: Bench, phase: str, points: Mapping[Row, Point], places: Mapping[tuple[str, str, int], Row]
 ) -> tuple[Line, ...]:
     names = dict.fromkeys(row.subject for row in points if row.phase == phase)
-    lines = [line(bench, name, phase, points, places) for name in names]
+    lines = [_line(bench, name, phase, points, places) for name in names]
     return tuple(sorted(lines, key=lambda one: (-one.last.row.size(bench.axis), one.last.time.median)))
 
 
-def line(
+def _line(
     bench: Bench, subject: str, phase: str, points: Mapping[Row, Point], places: Mapping[tuple[str, str, int], Row]
 ) -> Line:
     rows = sorted(

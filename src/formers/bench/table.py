@@ -20,10 +20,10 @@ def columns(summary: Summary, phase: str) -> tuple[str, ...]:
         "growth",
         "of peak rate",
     )
-    return (*named, "state") if has_state(summary, phase) else named
+    return (*named, "state") if _has_state(summary, phase) else named
 
 
-def has_state(summary: Summary, phase: str) -> bool:
+def _has_state(summary: Summary, phase: str) -> bool:
     return any(point.row.state_bytes for line in summary.lines[phase] for point in line.points)
 
 
@@ -42,4 +42,4 @@ def cells(line: Line, summary: Summary) -> tuple[str, ...]:
         growth_text(line.memory_growth),
         share_text(point.share),
     )
-    return (*texts, size(point.row.state_bytes)) if has_state(summary, line.phase) else texts
+    return (*texts, size(point.row.state_bytes)) if _has_state(summary, line.phase) else texts

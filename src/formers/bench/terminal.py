@@ -19,7 +19,7 @@ from formers.plot.number_format import visible
 def terminal(summary: Summary) -> Iterator[RenderableType]:
     """What to print, piece by piece. Names are shown as they are, never read as markup."""
     for phase in summary.lines:
-        yield phase_table(summary, phase)
+        yield _phase_table(summary, phase)
     stopped = [row for row in summary.bench.unmeasured if row.status == "stopped"]
     for row in summary.bench.unmeasured:
         if row.status == "stopped":
@@ -33,7 +33,7 @@ def terminal(summary: Summary) -> Iterator[RenderableType]:
         yield Text(visible(sentence))
 
 
-def phase_table(summary: Summary, phase: str) -> Table:
+def _phase_table(summary: Summary, phase: str) -> Table:
     """A phase at the largest size; names are folded where they do not fit, never cut."""
     title = f"{TITLES[phase]}, at {summary.bench.axis} {summary.largest(phase):,}"
     table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-SHORT = 0.1
+_SHORT = 0.1
 """Seconds. A shorter call is made once more before its turn, untimed, so that it pays for what it leaves in the cache and
 the allocator itself, and not for what the candidate before it left."""
 
@@ -51,7 +51,7 @@ class Turns:
         short: seconds; a shorter call warms up before its turn.
     """
 
-    def __init__(self, calls: Mapping[str, Call], *, device: str = "cpu", seed: int = 0, short: float = SHORT) -> None:
+    def __init__(self, calls: Mapping[str, Call], *, device: str = "cpu", seed: int = 0, short: float = _SHORT) -> None:
         self.calls, self.device, self.random, self.short = dict(calls), device, Random(seed), short
         self.last = dict.fromkeys(self.calls, 0.0)
 
@@ -78,7 +78,7 @@ def seconds(run: Callable[[], Any], device: str = "cpu") -> float:
     """Seconds of one call, without garbage collection. On a GPU, until all that it has started is done."""
     gc.disable()
     try:
-        return gpu_seconds(run, device) if device.startswith("cuda") else cpu_seconds(run)
+        return _gpu_seconds(run, device) if device.startswith("cuda") else cpu_seconds(run)
     finally:
         gc.enable()
 
@@ -89,7 +89,7 @@ def cpu_seconds(run: Callable[[], Any]) -> float:
     return time.perf_counter() - begin
 
 
-def gpu_seconds(run: Callable[[], Any], device: str) -> float:
+def _gpu_seconds(run: Callable[[], Any], device: str) -> float:
     with torch.cuda.device(device):
         begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         torch.cuda.synchronize()

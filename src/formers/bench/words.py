@@ -10,18 +10,18 @@ from formers.bench.record import Row
 from formers.bench.summary import STEADY, Line, Summary
 from formers.plot.number_format import NOTHING, significant
 
-UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
+_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 
 
-def time_text(seconds: float) -> str:
+def _time_text(seconds: float) -> str:
     """0.00123 → 1.23 ms."""
-    size, unit = next((unit for unit in UNITS if seconds >= unit[0]), UNITS[-1])
+    size, unit = next((unit for unit in _UNITS if seconds >= unit[0]), _UNITS[-1])
     return f"{significant(seconds / size)} {unit}"
 
 
 def time_interval_text(time: Interval) -> str:
     """`1.23 ms (1.20–1.31)`, all three in the unit of the first."""
-    size, unit = next((unit for unit in UNITS if time.median >= unit[0]), UNITS[-1])
+    size, unit = next((unit for unit in _UNITS if time.median >= unit[0]), _UNITS[-1])
     ends = "–".join(significant(end / size) for end in (time.low, time.high))
     return f"{significant(time.median / size)} {unit} ({ends})"
 
@@ -38,11 +38,11 @@ def growth_text(growth: Interval | None) -> str:
     if growth is None:
         return NOTHING
     if growth.low == growth.high:
-        return signed(growth.median)
-    return f"{signed(growth.median)} ({signed(growth.low)}–{signed(growth.high)})"
+        return _signed(growth.median)
+    return f"{_signed(growth.median)} ({_signed(growth.low)}–{_signed(growth.high)})"
 
 
-def signed(value: float) -> str:
+def _signed(value: float) -> str:
     return f"{value + 0.0:.2f}".replace("-0.00", "0.00").replace("-", "−")
 
 
@@ -61,11 +61,11 @@ def crossover_text(line: Line, summary: Summary) -> str:
     sizes = [point.row.size(axis) for point in line.points if point.ratio]
     if found.at is None:
         return f"at every {axis}" if found.faster else f"at no {axis} up to {sizes[-1]:,}"
-    text = f"{round(found.at.median):,} ({bound(found.at.low, sizes)}–{bound(found.at.high, sizes)})"
+    text = f"{round(found.at.median):,} ({_bound(found.at.low, sizes)}–{_bound(found.at.high, sizes)})"
     return f"from {text}" if found.faster else f"only below {text}"
 
 
-def bound(value: float, sizes: Sequence[int]) -> str:
+def _bound(value: float, sizes: Sequence[int]) -> str:
     """An end of a crossover's interval; an arrow where some rounds did not cross."""
     return f"<{sizes[0]:,}" if value <= 0 else f">{sizes[-1]:,}" if value == float("inf") else f"{round(value):,}"
 
@@ -73,12 +73,12 @@ def bound(value: float, sizes: Sequence[int]) -> str:
 def headline(summary: Summary) -> tuple[str, ...]:
     """The sentences that open a report, the most important first."""
     if not summary.lines:
-        return ("Nothing could be timed.", *set_aside(summary))
+        return ("Nothing could be timed.", *_set_aside(summary))
     phase = "training" if "training" in summary.lines else next(iter(summary.lines))
-    return (*fastest(summary, phase), *crossings(summary, phase), *steadiness(summary), *set_aside(summary))
+    return (*_fastest(summary, phase), *_crossings(summary, phase), *_steadiness(summary), *_set_aside(summary))
 
 
-def fastest(summary: Summary, phase: str) -> list[str]:
+def _fastest(summary: Summary, phase: str) -> list[str]:
     """Who is ahead at the largest size. Kernels have no projections and do not take part."""
     axis, largest = summary.bench.axis, summary.largest(phase)
     lines = [line for line in summary.lines[phase] if line.kind != "kernel" and line.last.row.size(axis) == largest]
@@ -86,13 +86,13 @@ def fastest(summary: Summary, phase: str) -> list[str]:
         return []
     best = min(lines, key=lambda line: line.last.time.median)
     what = TITLES[phase].lower()
-    told = f"“{best.subject}” is the fastest mixer at {axis} {largest:,}: {what} in {time_text(best.last.time.median)}"
+    told = f"“{best.subject}” is the fastest mixer at {axis} {largest:,}: {what} in {_time_text(best.last.time.median)}"
     if best.last.ratio is not None:
         told += f", {significant(best.last.ratio.median, 2)} × the time of “{summary.bench.reference}”"
     return [told + "."]
 
 
-def crossings(summary: Summary, phase: str) -> list[str]:
+def _crossings(summary: Summary, phase: str) -> list[str]:
     """Where the reference is overtaken."""
     reference = summary.bench.reference
     lines = [line for line in summary.lines[phase] if line.crossover is not None and line.kind != "kernel"]
@@ -102,7 +102,7 @@ def crossings(summary: Summary, phase: str) -> list[str]:
     return [f"Faster than “{reference}” in {TITLES[phase].lower()}: {told}."]
 
 
-def steadiness(summary: Summary) -> list[str]:
+def _steadiness(summary: Summary) -> list[str]:
     """Whether the machine was calm enough; said in any case."""
     spread = f"{100 * summary.spread:.0f} %"
     if summary.steady:
@@ -113,7 +113,7 @@ def steadiness(summary: Summary) -> list[str]:
     ]
 
 
-def set_aside(summary: Summary) -> list[str]:
+def _set_aside(summary: Summary) -> list[str]:
     refused = list(dict.fromkeys(row.subject for row in summary.bench.rows if row.status == "refused"))
     told = [f"{' and '.join(f'“{name}”' for name in refused)} broke a law and was not timed."] if refused else []
     if summary.bench.stopped:

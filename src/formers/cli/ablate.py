@@ -74,10 +74,10 @@ def ablate(
     sizes = options.Sizes(width=width, depth=depth, heads=heads)
     budget = {"steps": steps, "batch_size": batch, "learning_rate": learning_rate, "warmup": warmup}
     budget |= {"weight_decay": weight_decay, "clip": clip, "evaluations": evaluations}
-    start = starting_study(task, length, folder)
+    start = _starting_study(task, length, folder)
     chosen = sizes.choices() | options.read_choices(base or [])
     changes: dict[str, Any] = {"budget": options.read_budget(start.given, budget), "base": {**start.base, **chosen}}
-    if arms := read_arms(vary or [], arm or []):
+    if arms := _read_arms(vary or [], arm or []):
         changes["arms"] = arms
     if match is not None:
         changes["match"] = match
@@ -86,11 +86,11 @@ def ablate(
     if seeds is not None:
         changes["seeds"] = options.read_seeds(seeds)
     run_and_show(
-        replace(start, **changes, folder=folder or named(start, task)), options.read_executor(jobs, ray, cores)
+        replace(start, **changes, folder=folder or _named(start, task)), options.read_executor(jobs, ray, cores)
     )
 
 
-def starting_study(task: str, length: int | None, folder: Path | None) -> Study:
+def _starting_study(task: str, length: int | None, folder: Path | None) -> Study:
     """The study that the options change: the one in a file, or the task's default one."""
     from formers.lab.study.study import Study
 
@@ -102,12 +102,12 @@ def starting_study(task: str, length: int | None, folder: Path | None) -> Study:
     return study if length is None else replace(study, task=study.task.swap(length=length))
 
 
-def named(start: Study, task: str) -> Path | None:
+def _named(start: Study, task: str) -> Path | None:
     """The folder that a file names; one named after the content otherwise."""
     return start.folder if task.endswith((".yaml", ".yml")) else None
 
 
-def read_arms(vary: list[str], arms: list[str]) -> tuple[Arm, ...]:
+def _read_arms(vary: list[str], arms: list[str]) -> tuple[Arm, ...]:
     """The arms that `--vary` and `--arm` describe, in this order."""
     from formers.lab.study import arm
     from formers.lab.study.choices import alternatives

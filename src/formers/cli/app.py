@@ -11,7 +11,7 @@ from formers.lab.store.quiet_libraries import quiet
 from formers.lab.train.stop import Stopped
 
 
-class Group(TyperGroup):
+class _Group(TyperGroup):
     """Turns what a user can get wrong into one clear message and a non-zero exit."""
 
     def invoke(self, ctx: Any) -> Any:
@@ -41,7 +41,7 @@ def message(error: Exception) -> str:
 
 
 app = typer.Typer(
-    cls=Group,
+    cls=_Group,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -49,7 +49,7 @@ app = typer.Typer(
 )
 
 
-def version(wanted: bool) -> None:
+def _version(wanted: bool) -> None:
     if wanted:
         from formers import __version__
 
@@ -61,7 +61,7 @@ def version(wanted: bool) -> None:
 def shared(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     show_version: Annotated[
-        bool, typer.Option("--version", callback=version, is_eager=True, help="Show the version.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
     """Swap any part of a Transformer, run it, and see what the swap costs.
@@ -73,7 +73,7 @@ def shared(
     quiet()
 
 
-def load_commands() -> None:
+def _load_commands() -> None:
     """Registers every command. Each module imports what is heavy inside its functions, so that help is quick."""
     from formers.cli import ablate, bench, doctor, generate, listing, report, show, train, ui
 
@@ -88,4 +88,4 @@ def load_commands() -> None:
     app.command("ui")(ui.ui)
 
 
-load_commands()
+_load_commands()

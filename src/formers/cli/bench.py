@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from formers.bench.plan import Plan
     from formers.bench.record import Bench
 
-HOME = Path("benches")
+_HOME = Path("benches")
 
 
 def bench(
@@ -73,7 +73,7 @@ def bench(
     not timed: its row says which law. Candidates take turns in random order, and ratios are taken within a round. Ctrl-C
     keeps what is measured.
     """
-    plan = read_plan(
+    plan = _read_plan(
         subjects or [],
         {"length": length, "width": width, "heads": heads, "batch": batch},
         phases=phases,
@@ -90,14 +90,14 @@ def bench(
         },
     )
     found = measure(plan)
-    show(found, out or HOME / datetime.now(UTC).strftime("%Y-%m-%d-%H%M%S"))
+    show(found, out or _HOME / datetime.now(UTC).strftime("%Y-%m-%d-%H%M%S"))
     if found.stopped:
         raise typer.Exit(130)
     if not found.measured:
         raise typer.Exit(1)
 
 
-def read_plan(
+def _read_plan(
     subjects: list[str],
     sizes: dict[str, str | None],
     *,

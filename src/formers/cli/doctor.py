@@ -7,13 +7,13 @@ from importlib.util import find_spec
 
 import typer
 
-EXTRAS = {
+_EXTRAS = {
     "lab": ("accelerate", "mlflow", "sqlalchemy", "alembic", "typer", "rich", "yaml", "plotly", "jinja2"),
     "adapt": ("peft",),
     "gpu": ("triton",),
     "ui": ("mlflow.server.js",),
 }
-CHECKED = ("softmax", "linear", "dense", "pool")
+_CHECKED = ("softmax", "linear", "dense", "pool")
 
 
 def doctor() -> None:
@@ -25,36 +25,36 @@ def doctor() -> None:
 
     for name, value in environment().items():
         typer.echo(f"{name:<14}{value}")
-    for extra, needs in EXTRAS.items():
-        missing = [name for name in needs if not installed(name)]
+    for extra, needs in _EXTRAS.items():
+        missing = [name for name in needs if not _installed(name)]
         state = f"missing {', '.join(missing)}: pip install 'formers[{extra}]'" if missing else "installed"
         typer.echo(f"extra {extra:<8}{state}")
-    chosen, failures = self_check()
+    chosen, failures = _self_check()
     for line in chosen:
         typer.echo(f"auto          {line}")
-    for mixer in CHECKED:
+    for mixer in _CHECKED:
         typer.echo(f"check         {mixer}: {failures.get(mixer, 'ok')}")
     if failures:
         raise typer.Exit(1)
 
 
-def installed(module: str) -> bool:
+def _installed(module: str) -> bool:
     try:
         return find_spec(module) is not None
     except ModuleNotFoundError:
         return False
 
 
-def self_check() -> tuple[list[str], dict[str, str]]:
+def _self_check() -> tuple[list[str], dict[str, str]]:
     """What the ops chose by themselves in small models of each kind, and what went wrong, by mixer."""
-    listener = Listener()
+    listener = _Listener()
     log = logging.getLogger("formers.ops")
     level = log.level
     log.addHandler(listener)
     log.setLevel(logging.DEBUG)
     failures: dict[str, str] = {}
     try:
-        for mixer in CHECKED:
+        for mixer in _CHECKED:
             try:
                 check(mixer)
             except Exception as error:  # whatever breaks here is the finding
@@ -86,7 +86,7 @@ def check(mixer: str) -> None:
         raise ArithmeticError("the loss or a gradient is not finite")
 
 
-class Listener(logging.Handler):
+class _Listener(logging.Handler):
     """Keeps the messages it hears."""
 
     def __init__(self) -> None:

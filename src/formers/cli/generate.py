@@ -26,7 +26,7 @@ def generate(
     from formers.tasks.characters import Characters
     from formers.tasks.shakespeare import generate as continued
 
-    place = model_folder(folder)
+    place = _model_folder(folder)
     characters = Characters.load(place)
     ids = characters.encode(prompt)
     if not len(ids):
@@ -35,7 +35,7 @@ def generate(
     typer.echo(characters.decode(continued(model, ids, tokens=tokens, temperature=temperature, seed=seed)))
 
 
-def model_folder(folder: Path) -> Path:
+def _model_folder(folder: Path) -> Path:
     """The folder of the one model in it. Raises `FileNotFoundError` where there is none, `ValueError` for several."""
     if (folder / "config.json").is_file():
         return folder

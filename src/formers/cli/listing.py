@@ -30,9 +30,9 @@ def list_parts(
         check_names("formers", [axis], list(groups), word="axis")
     table = Table.grid(padding=(0, 2))
     for name in [axis] if axis else groups:
-        table.add_row(f"[bold]{name}[/bold]", summary(groups[name][0].axis))
+        table.add_row(f"[bold]{name}[/bold]", _summary(groups[name][0].axis))
         for part in groups[name]:
-            table.add_row(f"  {part.name()}", summary(part))
+            table.add_row(f"  {part.name()}", _summary(part))
         table.add_row()
     Console().print(table, highlight=False)
 
@@ -46,7 +46,7 @@ def parts_by_axis() -> dict[str, tuple[type[Part], ...]]:
     return {name: members(axis) for name, axis in AXES.items() if members(axis)} | {"pattern": PATTERNS, "task": TASKS}
 
 
-def summary(part: type[Part]) -> str:
+def _summary(part: type[Part]) -> str:
     """The first paragraph of a part's documentation, up to its first full stop."""
     first = inspect.cleandoc(part.__doc__ or "").split("\n\n")[0].replace("\n", " ")
     return first.partition(". ")[0].rstrip(".").replace("[", r"\[")

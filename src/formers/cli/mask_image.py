@@ -9,7 +9,7 @@ import torch
 
 from formers.patterns import Pattern
 
-PANEL = 3.4
+_PANEL = 3.4
 """Inches a panel."""
 
 
@@ -23,7 +23,7 @@ def save_masks(
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # here, because it takes a second
     from matplotlib.figure import Figure
 
-    size = (PANEL * len(directions), PANEL * len(patterns) + 0.4)
+    size = (_PANEL * len(directions), _PANEL * len(patterns) + 0.4)
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title, wrap=True)

@@ -36,17 +36,17 @@ def show(
     formers show 'longformer(window=[4], dilation=[1, 2])' --png longformer.png --length 64
     """
     if "(" in part:
-        shown: list[Part] = [read(part)]
-        typer.echo(f"{shown[0]}\n\n{pictures_of(shown[0], length)}")
+        shown: list[Part] = [_read(part)]
+        typer.echo(f"{shown[0]}\n\n{_pictures_of(shown[0], length)}")
     else:
-        kinds = named(part)
+        kinds = _named(part)
         shown = [kind() for _, kind in kinds if png is not None]
-        typer.echo("\n\n".join(page(kind, axis, code, length) for axis, kind in kinds))
+        typer.echo("\n\n".join(_page(kind, axis, code, length) for axis, kind in kinds))
     if png is not None:
-        draw(shown, length, png)
+        _draw(shown, length, png)
 
 
-def read(text: str) -> Part:
+def _read(text: str) -> Part:
     """The pattern that a text means, or the mixer over patterns. Raises `ValueError` for a mixer that has none."""
     from formers.mixers import Mixer
     from formers.patterns import PATTERNS, Pattern
@@ -55,25 +55,25 @@ def read(text: str) -> Part:
     if name in {kind.name() for kind in PATTERNS} or name not in {kind.name() for kind in Mixer.kinds()}:
         return Pattern.parse(text)
     mixer = Mixer.parse(text)
-    if not patterns_of(mixer):
+    if not _patterns_of(mixer):
         raise ValueError(
             f"{mixer} is not made of a pattern of pairs, so there is none to draw; see formers show {name}"
         )
     return mixer
 
 
-def draw(shown: list[Part], length: int, png: Path) -> None:
+def _draw(shown: list[Part], length: int, png: Path) -> None:
     """Writes what has a pattern into a picture."""
     from formers.cli.mask_image import save_masks
 
-    drawn = [part for part in shown if patterns_of(part)]
+    drawn = [part for part in shown if _patterns_of(part)]
     if not drawn:
         raise ValueError(f"{', '.join(map(str, shown))} has no pattern of pairs to draw")
-    save_masks(str(drawn[0]), patterns_of(drawn[0]), directions_of(drawn[0]), length, png)
+    save_masks(str(drawn[0]), _patterns_of(drawn[0]), directions_of(drawn[0]), length, png)
     typer.echo(f"\nwrote {png}")
 
 
-def named(name: str) -> list[tuple[str, type[Part]]]:
+def _named(name: str) -> list[tuple[str, type[Part]]]:
     """Every part with this name, with its axis. Raises `ValueError` with the nearest name where there is none."""
     from formers.part import check_names
 
@@ -85,16 +85,16 @@ def named(name: str) -> list[tuple[str, type[Part]]]:
     return found
 
 
-def page(kind: type[Part], axis: str, code: bool, length: int) -> str:
+def _page(kind: type[Part], axis: str, code: bool, length: int) -> str:
     """Everything about a part, as text."""
     from formers.patterns import Pattern
 
     blocks = [f"{kind.name()}  ({axis})", inspect.cleandoc(kind.__doc__ or "")]
-    if options := option_lines(kind):
+    if options := _option_lines(kind):
         blocks.append("Options\n" + "\n".join(options))
-    if abilities := ability_lines(kind):
+    if abilities := _ability_lines(kind):
         blocks.append("Can\n" + "\n".join(abilities))
-    if issubclass(kind, Pattern) and (picture := pictures_of(kind(), length)):
+    if issubclass(kind, Pattern) and (picture := _pictures_of(kind(), length)):
         blocks.append("Picture\n" + picture)
     blocks.append(f"Code\n  {inspect.getsourcefile(kind)}:{inspect.getsourcelines(kind)[1]}")
     if code:
@@ -102,11 +102,11 @@ def page(kind: type[Part], axis: str, code: bool, length: int) -> str:
     return "\n\n".join(blocks)
 
 
-HEADS = 8
+_HEADS = 8
 """Heads of the model in whose first layer a mixer is drawn."""
 
 
-def patterns_of(part: Part) -> dict[str, Pattern]:
+def _patterns_of(part: Part) -> dict[str, Pattern]:
     """Which heads → their pattern: a pattern's own, or each different one of a mixer; empty for other parts."""
     from formers.part import Site
     from formers.patterns import Pattern
@@ -115,8 +115,8 @@ def patterns_of(part: Part) -> dict[str, Pattern]:
         return {"": part}
     if not hasattr(part, "patterns"):
         return {}
-    patterns: tuple[Pattern, ...] = part.patterns(Site(width=8 * HEADS, heads=HEADS, causal=False))
-    heads = {one: [head for head in range(HEADS) if patterns[head % len(patterns)] == one] for one in patterns}
+    patterns: tuple[Pattern, ...] = part.patterns(Site(width=8 * _HEADS, heads=_HEADS, causal=False))
+    heads = {one: [head for head in range(_HEADS) if patterns[head % len(patterns)] == one] for one in patterns}
     if len(heads) == 1:
         return {"": patterns[0]}
     return {f"head{'s' * (len(which) > 1)} {', '.join(map(str, which))}": one for one, which in heads.items()}
@@ -130,14 +130,14 @@ def directions_of(part: Part) -> list[bool]:
     return [causal for name, causal in abilities.items() if isinstance(part, Pattern) or name in part.can]
 
 
-def pictures_of(part: Part, length: int) -> str:
+def _pictures_of(part: Part, length: int) -> str:
     """Every pattern of a part in characters."""
     from formers.patterns.picture import pictures
 
-    return "\n\n".join(f"{heads}\n{pictures(one, length)}".lstrip("\n") for heads, one in patterns_of(part).items())
+    return "\n\n".join(f"{heads}\n{pictures(one, length)}".lstrip("\n") for heads, one in _patterns_of(part).items())
 
 
-def option_lines(kind: type[Part]) -> list[str]:
+def _option_lines(kind: type[Part]) -> list[str]:
     """Name, type, default and meaning of each option."""
     from formers.part import default_of, describe, value_text
 
@@ -150,7 +150,7 @@ def option_lines(kind: type[Part]) -> list[str]:
     return lines
 
 
-def ability_lines(kind: type[Part]) -> list[str]:
+def _ability_lines(kind: type[Part]) -> list[str]:
     from formers.part import ABILITIES
 
     return [f"  {name}: {ABILITIES[name]}" for name in ABILITIES if name in kind.can]

@@ -11,7 +11,7 @@ def chosen(folders: list[Path] | None) -> dict[str, Path]:
     Raises:
         FileNotFoundError: for a folder that does not exist, and where no study is.
     """
-    given = folders or [newest()]
+    given = folders or [_newest()]
     for folder in given:
         if not folder.is_dir():
             raise FileNotFoundError(f"there is no folder {folder}")
@@ -20,7 +20,7 @@ def chosen(folders: list[Path] | None) -> dict[str, Path]:
     return dict(zip(short if unique else map(str, given), given, strict=True))
 
 
-def newest() -> Path:
+def _newest() -> Path:
     """The folder of the study that was touched last, of those in the usual place."""
     from formers.lab.study.study import HOME
 

@@ -22,11 +22,11 @@ from formers.lab.train.progress import Progress, Silent
 from formers.lab.train.stop import Stop, Stopped, stopping
 from formers.lab.train.training import forget
 
-NOT_SPREAD = (
+_NOT_SPREAD = (
     "--shard spreads a model over processes that train it together, but this is a single one; start two of them with "
     "`torchrun --nproc-per-node 2 -m formers …`, without --jobs and --ray, or leave the model whole: --no-shard"
 )
-KEPT = ("finished", "diverged", "unsupported")  # started again, the others are tried again
+_KEPT = ("finished", "diverged", "unsupported")  # started again, the others are tried again
 
 
 def run(study: Study, progress: Progress | None = None, executor: Executor | None = None) -> Results:
@@ -44,31 +44,31 @@ def run(study: Study, progress: Progress | None = None, executor: Executor | Non
         CannotKeep: where something cannot be written; the same command goes on once it can.
     """
     if study.shard and ranks.size() == 1:
-        raise ValueError(NOT_SPREAD)
+        raise ValueError(_NOT_SPREAD)
     quiet()
     gc.freeze()  # a training collects garbage at its start; what was imported before it is none
     if ranks.size() == 1:
-        return run_here(study, progress or Silent(), executor or InTurn())
+        return _run_here(study, progress or Silent(), executor or InTurn())
     if executor is not None:
         raise ValueError(
             "under torchrun all processes train one arm together; arms side by side are for a single process"
         )
     ranks.share(study.given.batch_size)  # raises before anything trains
     with ranks.joined():
-        return lead(lambda: run_here(study, progress or Silent(), Together())) if ranks.leads() else follow()
+        return lead(lambda: _run_here(study, progress or Silent(), Together())) if ranks.leads() else follow()
 
 
-def run_here(study: Study, progress: Progress, executor: Executor) -> Results:
+def _run_here(study: Study, progress: Progress, executor: Executor) -> Results:
     """Runs a study as the one process that writes into its folder."""
     plan = planned(study)
     with folder_of(study, progress), stopping() as stop:
         store = Store(study.place, f"formers/{study.place.name}")
-        rows = run_all(study, plan, store, progress, stop, executor)
+        rows = _run_all(study, plan, store, progress, stop, executor)
         with keeping("the report", study.place):
             return publish(study, rows)
 
 
-def run_all(
+def _run_all(
     study: Study, plan: list[Job | Row], store: Store, progress: Progress, stop: Stop, executor: Executor
 ) -> tuple[Row, ...]:
     """The row of every job: kept from before, or trained now. Raises `Stopped` when asked to."""
@@ -88,17 +88,17 @@ def run_all(
             rows[i] = row
             progress.end(row, job.label)
             store.save(row)
-            if row.status in KEPT:
+            if row.status in _KEPT:
                 forget(job)
     done = [rows[i] for i in sorted(rows)]
     if len(done) < len(plan) or any(row.status == "stopped" for row in done):
-        raise Stopped(how_to_go_on(study, done, len(plan)))
+        raise Stopped(_how_to_go_on(study, done, len(plan)))
     return tuple(done)
 
 
 def kept(job: Job | Row, known: Row | None) -> Row | None:
     """The row that needs no training: the one from before, under the arm's present name, or that of an arm that cannot exist."""
-    if known and known.status in KEPT:
+    if known and known.status in _KEPT:
         return replace(known, arm=job.arm if isinstance(job, Row) else job.arm.name)
     return job if isinstance(job, Row) else None
 
@@ -107,8 +107,8 @@ def name(job: Job | Row) -> str:
     return job.arm if isinstance(job, Row) else job.label
 
 
-def how_to_go_on(study: Study, rows: list[Row], total: int) -> str:
+def _how_to_go_on(study: Study, rows: list[Row], total: int) -> str:
     """What is kept of a stopped study, and the command that goes on with it."""
-    done = sum(row.status in KEPT for row in rows)
+    done = sum(row.status in _KEPT for row in rows)
     held = ", ".join(f"{row.arm!r} is kept at step {row.steps}" for row in rows if row.status == "stopped")
     return f"stopped: {done} of {total} runs are done{'; ' if held else ''}{held}. {go_on(study)}"

@@ -16,7 +16,7 @@ def environment() -> dict[str, str]:
     facts = {name: installed(name) for name in ("formers", "torch", "transformers")}
     facts |= {
         "python": platform.python_version(),
-        "device": device_name(),
+        "device": _device_name(),
         "threads": str(torch.get_num_threads()),
         "platform": platform.platform(),
     }
@@ -32,7 +32,7 @@ def installed(package: str) -> str:
         return "not installed"
 
 
-def device_name() -> str:
+def _device_name() -> str:
     """The GPU's name, or the processor's."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()

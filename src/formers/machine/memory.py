@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-RAN_OUT = ("can't allocate memory", "not enough memory", "out of memory")
+_RAN_OUT = ("can't allocate memory", "not enough memory", "out of memory")
 """What the messages of torch's allocators say."""
 RESET, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
@@ -37,4 +37,4 @@ def memory_ran_out(error: Exception) -> bool:
     """Whether an error says that there was not enough memory."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in RAN_OUT)
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _RAN_OUT)

@@ -41,7 +41,7 @@ class Elu(FeatureMap):
     """φ(x) = elu(x) + 1, positive. Source: Katharopoulos et al. 2020, arXiv:2006.16236."""
 
     def build(self, width: int) -> nn.Module:
-        return Elementwise(elu_plus_one)
+        return Elementwise(_elu_plus_one)
 
 
 class Relu(FeatureMap):
@@ -78,17 +78,17 @@ class Taylor2(FeatureMap):
         return 1 + width + width * (width + 1) // 2
 
     def kernel(self) -> Callable[[Tensor, Tensor], Tensor]:
-        return taylor2_kernel
+        return _taylor2_kernel
 
 
-def taylor2_kernel(q_bhlk: Tensor, k_bhsk: Tensor) -> Tensor:
+def _taylor2_kernel(q_bhlk: Tensor, k_bhsk: Tensor) -> Tensor:
     """1 + s + s²/2 = ((1 + s)² + 1)/2, s = q·k/√K, in float32 or wider."""
     with without_autocast(q_bhlk.device):
         q, k = (t.to(wide(t.dtype)) for t in (q_bhlk, k_bhsk))
         return ((q * q.shape[3] ** -0.5) @ k.mT + 1).square().add(1).mul(0.5)
 
 
-def elu_plus_one(x: Tensor) -> Tensor:
+def _elu_plus_one(x: Tensor) -> Tensor:
     return F.elu(x) + 1
 
 

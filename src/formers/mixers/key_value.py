@@ -89,7 +89,7 @@ def append(
     all_v, v_room = (None, None) if v is None or state.v_bgsv is None else grow(state.v_bgsv, state.rooms[1], v)
     mask_bs = None
     if mask_bl is not None or state.mask_bs is not None:
-        mask_bs = torch.cat([all_real(state.k_bgsk, state.mask_bs), all_real(k, mask_bl)], 1)
+        mask_bs = torch.cat([_all_real(state.k_bgsk, state.mask_bs), _all_real(k, mask_bl)], 1)
     positions_bs = None
     if positions_bl is not None and state.positions_bs is not None:
         rows = max(len(positions_bl), len(state.positions_bs))
@@ -97,7 +97,7 @@ def append(
     return KeyValueState(seen_b, all_k, all_v, mask_bs, positions_bs, (k_room, v_room))
 
 
-def all_real(k_bgsk: Tensor, mask_bs: Tensor | None) -> Tensor:
+def _all_real(k_bgsk: Tensor, mask_bs: Tensor | None) -> Tensor:
     return k_bgsk.new_ones((k_bgsk.shape[0], k_bgsk.shape[2]), dtype=torch.bool) if mask_bs is None else mask_bs
 
 
@@ -108,7 +108,7 @@ def grow(old: Tensor, room: Room | None, new: Tensor) -> tuple[Tensor, Room | No
     if room is None or room.used != start or room.tensor.shape[2] < stop:
         if torch.compiler.is_compiling() or (torch.is_grad_enabled() and (old.requires_grad or new.requires_grad)):
             return torch.cat([old, new], 2), None
-        room = new_room(old, max(2 * stop, 32))
+        room = _new_room(old, max(2 * stop, 32))
     elif new.requires_grad and torch.is_grad_enabled():
         return torch.cat([old, new], 2), None
     room.tensor.narrow(2, start, length).copy_(new)
@@ -116,7 +116,7 @@ def grow(old: Tensor, room: Room | None, new: Tensor) -> tuple[Tensor, Room | No
     return room.tensor.narrow(2, 0, stop), room
 
 
-def new_room(old: Tensor, size: int) -> Room:
+def _new_room(old: Tensor, size: int) -> Room:
     """Storage for `size` tokens that begins with the old ones."""
     tensor = old.new_empty((*old.shape[:2], size, old.shape[3]))
     tensor.narrow(2, 0, old.shape[2]).copy_(old)

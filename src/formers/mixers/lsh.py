@@ -100,14 +100,14 @@ class LshMixer(MixerModule):
     def hash(self, x_bhlk: Tensor) -> Tensor:
         """The bucket of each token in each round, (B, H, R, L)."""
         rotations = torch.randn_like(self.rotations_rhkc) if self.training else self.rotations_rhkc
-        return hashes(x_bhlk, rotations, self.factors)
+        return _hashes(x_bhlk, rotations, self.factors)
 
     @torch.no_grad()
     def init_weights(self, std: float) -> None:
         self.rotations_rhkc.normal_()
 
 
-def hashes(x_bhlk: Tensor, rotations_rhkc: Tensor, factors: list[int]) -> Tensor:
+def _hashes(x_bhlk: Tensor, rotations_rhkc: Tensor, factors: list[int]) -> Tensor:
     """argmax [xR; −xR] for each factor's columns of R, combined to one number, (B, H, R, L)."""
     rounds, _, _, columns = rotations_rhkc.shape
     with without_autocast(x_bhlk.device):

@@ -14,7 +14,7 @@ from formers.mixers.features import FeatureMap
 from formers.ops import exp_features
 from formers.ops.common.dtypes import without_autocast
 
-REACH = 60.0
+_REACH = 60.0
 """The largest exponent: M·L features of e⁶⁰ still sum up in float32."""
 
 
@@ -42,8 +42,8 @@ class Favor(FeatureMap):
     "Training steps between draws of new directions; None keeps the first. Never in eval mode."
 
     def check(self) -> None:
-        check_count("favor", self.features, halves=self.kind in ("hyperbolic", "trigonometric"))
-        check_redraw("favor", self.redraw)
+        _check_count("favor", self.features, halves=self.kind in ("hyperbolic", "trigonometric"))
+        _check_redraw("favor", self.redraw)
 
     def build(self, width: int) -> nn.Module:
         return FavorFeatures(self, width)
@@ -74,13 +74,13 @@ class RandomFourier(FeatureMap):
     "Training steps between draws of new directions; None keeps the first. Never in eval mode."
 
     def check(self) -> None:
-        check_count("random_fourier", self.features, halves=True)
-        check_redraw("random_fourier", self.redraw)
-        check_sigma("random_fourier", self.sigma)
+        _check_count("random_fourier", self.features, halves=True)
+        _check_redraw("random_fourier", self.redraw)
+        _check_sigma("random_fourier", self.sigma)
 
     def build(self, width: int) -> nn.Module:
         directions = Directions(self.count(width) // 2, width, orthogonal=self.orthogonal, redraw=self.redraw)
-        return SphereFeatures(directions, self.sigma, waves)
+        return SphereFeatures(directions, self.sigma, _waves)
 
     def count(self, width: int) -> int:
         return self.features if self.features is not None else 2 * width
@@ -104,12 +104,12 @@ class ArcCosine(FeatureMap):
     "Training steps between draws of new directions; None keeps the first. Never in eval mode."
 
     def check(self) -> None:
-        check_count("arc_cosine", self.features, halves=False)
-        check_redraw("arc_cosine", self.redraw)
+        _check_count("arc_cosine", self.features, halves=False)
+        _check_redraw("arc_cosine", self.redraw)
 
     def build(self, width: int) -> nn.Module:
         directions = Directions(self.count(width), width, orthogonal=self.orthogonal, redraw=self.redraw)
-        return SphereFeatures(directions, 1.0, ramps)
+        return SphereFeatures(directions, 1.0, _ramps)
 
     def count(self, width: int) -> int:
         return self.features if self.features is not None else 2 * width
@@ -134,7 +134,7 @@ class FavorFeatures(nn.Module):
             p = x @ self.directions(x, first=query).mT
         if self.kind == "relu":
             return F.relu(p) * self.count**-0.5 + 1e-3
-        return waves(p) if query else waves(p) * (x.square().sum(-1, keepdim=True) / 2).clamp(max=REACH).exp()
+        return _waves(p) if query else _waves(p) * (x.square().sum(-1, keepdim=True) / 2).clamp(max=_REACH).exp()
 
     def exponentials(self, x: Tensor, query: bool) -> Tensor:
         """exp(±w·x − |x|²/2)/√M for keys; exp(±w·x) with the largest of each row at 1 for queries; x still to be scaled."""
@@ -148,7 +148,7 @@ class FavorFeatures(nn.Module):
 
     def bound(self, w_mk: Tensor) -> Tensor:
         """What keys' exponents are lowered by: they never exceed |w|²/2, since w·x − |x|²/2 = |w|²/2 − |w − x|²/2."""
-        return (w_mk.square().sum(1).max() / 2 - REACH).clamp(min=0)
+        return (w_mk.square().sum(1).max() / 2 - _REACH).clamp(min=0)
 
 
 class SphereFeatures(nn.Module):
@@ -167,27 +167,27 @@ class SphereFeatures(nn.Module):
             return self.shape(unit @ w.mT / self.sigma)
 
 
-def waves(p: Tensor) -> Tensor:
+def _waves(p: Tensor) -> Tensor:
     """[sin p, cos p]/√count."""
     return torch.cat([p.sin(), p.cos()], -1) * p.shape[-1] ** -0.5
 
 
-def ramps(p: Tensor) -> Tensor:
+def _ramps(p: Tensor) -> Tensor:
     """max(p, 0)·√(2/count)."""
     return F.relu(p) * (2 / p.shape[-1]) ** 0.5
 
 
-def check_count(name: str, features: int | None, *, halves: bool) -> None:
+def _check_count(name: str, features: int | None, *, halves: bool) -> None:
     if features is not None and (features < 1 or (halves and features % 2)):
         even = ", even since they come in pairs" if halves else ""
         raise ValueError(f"{name}: features must be positive{even}, but {features} was given")
 
 
-def check_redraw(name: str, redraw: int | None) -> None:
+def _check_redraw(name: str, redraw: int | None) -> None:
     if redraw is not None and redraw < 1:
         raise ValueError(f"{name}: redraw must be at least 1 step, but {redraw} was given; None never draws anew")
 
 
-def check_sigma(name: str, sigma: float) -> None:
+def _check_sigma(name: str, sigma: float) -> None:
     if sigma <= 0:
         raise ValueError(f"{name}: sigma must be positive, but {sigma} was given")

@@ -15,7 +15,7 @@ from formers.mixers.random_features import ArcCosine, RandomFourier
 from formers.ops import decayed_linear_attention
 from formers.part import Site, State
 
-GATE = 30.0
+_GATE = 30.0
 """Gates beyond this are 1 to the last digit of float32."""
 
 
@@ -87,7 +87,7 @@ class GatedLinearMixer(LinearMixer):
         gate_bhl = self.gate_proj(x_bld).mT.to(phi_k.dtype)
         y, sums = decayed_linear_attention(
             phi_q
-            * (1 + gate_bhl.clamp(max=GATE).exp()).unsqueeze(-1),  # 1/(1 − g): denominators as large as without gate
+            * (1 + gate_bhl.clamp(max=_GATE).exp()).unsqueeze(-1),  # 1/(1 − g): denominators as large as without gate
             phi_k * torch.sigmoid(-gate_bhl).unsqueeze(-1),  # 1 − g
             v.to(phi_k.dtype),
             F.logsigmoid(gate_bhl),

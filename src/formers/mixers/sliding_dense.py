@@ -81,27 +81,27 @@ class SlidingDenseMixer(QueryMixer):
         if self.head_position is not None:
             q, k = self.head_position(q, positions_bl), self.head_position(x, positions_bl)
         before = state if isinstance(state, SlidingStream) else None
-        x = remember(before.x_bhsk if before else None, x, width - 1)
-        k = None if k is None else remember(before.k_bhsk if before else None, k, width - 1)
-        y = windowed(q, x if k is None else k, x, width) * width ** (-1 / 3)
+        x = _remember(before.x_bhsk if before else None, x, width - 1)
+        k = None if k is None else _remember(before.k_bhsk if before else None, k, width - 1)
+        y = _windowed(q, x if k is None else k, x, width) * width ** (-1 / 3)
         count_b = x_bld.new_full((len(x_bld),), x_bld.shape[1]).long() if mask_bl is None else mask_bl.sum(1)
-        kept = [None if t is None else last(t, count_b, width - 1) for t in (x, k)]
+        kept = [None if t is None else _last(t, count_b, width - 1) for t in (x, k)]
         assert kept[0] is not None
         return join_heads(y), SlidingStream(seen_after(x_bld, mask_bl, state), kept[0], kept[1])
 
 
-def remember(before: Tensor | None, now_bhlk: Tensor, count: int) -> Tensor:
+def _remember(before: Tensor | None, now_bhlk: Tensor, count: int) -> Tensor:
     """The `count` tokens before, or zeros, and then these."""
     return pad(now_bhlk, (0, 0, count, 0)) if before is None else torch.cat([before, now_bhlk], 2)
 
 
-def last(t_bhsk: Tensor, count_b: Tensor, kept: int) -> Tensor:
+def _last(t_bhsk: Tensor, count_b: Tensor, kept: int) -> Tensor:
     """The last `kept` tokens of each row, which has `count_b` of them behind the first `kept`."""
     index_bs = count_b[:, None] + torch.arange(kept, device=t_bhsk.device)
     return t_bhsk.gather(2, index_bs[:, None, :, None].expand(-1, t_bhsk.shape[1], -1, t_bhsk.shape[3]))
 
 
-def windowed(q_bhlk: Tensor, k_bhsk: Tensor, v_bhsk: Tensor, width: int) -> Tensor:
+def _windowed(q_bhlk: Tensor, k_bhsk: Tensor, v_bhsk: Tensor, width: int) -> Tensor:
     """Σ_{j=i}^{i+w−1} (q_i·k_j) v_j, where S = L + w − 1: blocks of queries against the keys that any of them sees."""
     length = q_bhlk.shape[2]
     if not length:

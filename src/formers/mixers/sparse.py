@@ -17,7 +17,7 @@ from formers.part import Site, State
 from formers.patterns import Pattern, Window
 from formers.positions.position import build_at
 
-QUERIES_AT_ONCE = 256
+_QUERIES_AT_ONCE = 256
 """New tokens that are taken against what is remembered at once, where that is bounded."""
 
 
@@ -90,7 +90,7 @@ class SparseMixer(HeadMixer):
         self.by_length = any(one.needs_length() for one in patterns)
         self.streams = site.causal and not self.by_length
         self.forms = tuple(one.causal_form() for one in patterns) if self.streams else ()
-        self.room = room(self.forms)
+        self.room = _room(self.forms)
         self.score_position = build_at("scores", site)
 
     def forward(
@@ -111,7 +111,7 @@ class SparseMixer(HeadMixer):
         else:
             pack = packing(mask_bl)
             none_bl = torch.arange(x_bld.shape[1], device=x_bld.device) >= pack.length_b.unsqueeze(1)
-            q_p, k_p, v_p = (rows_at(t, pack.source_bl, none_bl) for t in (q, k, v))
+            q_p, k_p, v_p = (_rows_at(t, pack.source_bl, none_bl) for t in (q, k, v))
             there_bl = positions_bl.expand(len(x_bld), -1).gather(1, pack.source_bl)
             y_bhlv = self.attend(compact(x_bld, pack), (q_p, k_p, v_p), ~none_bl, there_bl)
             y_bld = self.o_proj(spread(join_heads(y_bhlv), pack))
@@ -166,13 +166,13 @@ class SparseMixer(HeadMixer):
         index_bl = index_bl if mask_bl is None else index_bl.masked_fill(~mask_bl, -1)
         scored = None if self.score_position is None else positions_bl.expand(rows, -1)
         new = SparseStream(seen_after(x_bld, mask_bl, state), k, v, index_bl, scored)
-        return new if state is None else joined(state, new)
+        return new if state is None else _joined(state, new)
 
     def go_on(
         self, x_bld: Tensor, state: SparseStream, mask_bl: Tensor | None, positions_bl: Tensor
     ) -> tuple[Tensor, SparseStream]:
         """New tokens against what is remembered and each other."""
-        step = QUERIES_AT_ONCE if self.room is not None else max(x_bld.shape[1], 1)
+        step = _QUERIES_AT_ONCE if self.room is not None else max(x_bld.shape[1], 1)
         ys = []
         for start in range(0, x_bld.shape[1], step):
             part = slice(start, start + step)
@@ -189,7 +189,7 @@ class SparseMixer(HeadMixer):
         index_bl = count_tokens(x_bld, mask_bl, state) - 1
 
         def bias(start: int, stop: int) -> Tensor:
-            seen = seen_pairs(self.forms, self.heads, index_bl[:, start:stop], known.index_bs)
+            seen = _seen_pairs(self.forms, self.heads, index_bl[:, start:stop], known.index_bs)
             added = torch.zeros(seen.shape, dtype=q.dtype, device=q.device).masked_fill(~seen, -torch.inf)
             if self.score_position is not None:
                 added = added + self.score_position(positions_bl[:, start:stop], known.positions_bs)
@@ -201,7 +201,7 @@ class SparseMixer(HeadMixer):
     def remembered(self, known: SparseStream) -> SparseStream:
         """What a later query may see, the latest last, in a room that stays as large as it is; everything without a limit."""
         size = self.room
-        wanted = recalled(self.forms, known.index_bs, known.seen_b) & (known.index_bs >= 0)
+        wanted = _recalled(self.forms, known.index_bs, known.seen_b) & (known.index_bs >= 0)
         if size is None:
             return known
         index_bs = known.index_bs.masked_fill(~wanted, -1)
@@ -212,8 +212,8 @@ class SparseMixer(HeadMixer):
         none = index_bs < 0
         return replace(
             known,
-            k_bgsk=rows_at(known.k_bgsk, at_bs, none),
-            v_bgsv=rows_at(known.v_bgsv, at_bs, none),
+            k_bgsk=_rows_at(known.k_bgsk, at_bs, none),
+            v_bgsv=_rows_at(known.v_bgsv, at_bs, none),
             index_bs=index_bs,
             positions_bs=None
             if known.positions_bs is None
@@ -221,13 +221,13 @@ class SparseMixer(HeadMixer):
         )
 
 
-def room(patterns: Sequence[Pattern]) -> int | None:
+def _room(patterns: Sequence[Pattern]) -> int | None:
     """How many keys a state must hold at most; None without a limit."""
     sizes = [one.memory() for one in set(patterns)]
     return None if None in sizes else sum(size for size in sizes if size is not None)
 
 
-def recalled(patterns: Sequence[Pattern], index_bs: Tensor, next_b: Tensor) -> Tensor:
+def _recalled(patterns: Sequence[Pattern], index_bs: Tensor, next_b: Tensor) -> Tensor:
     """Which keys a query from `next_b` on sees in any head, (B, S)."""
     found = torch.zeros_like(index_bs, dtype=torch.bool)
     for one in patterns:
@@ -235,21 +235,21 @@ def recalled(patterns: Sequence[Pattern], index_bs: Tensor, next_b: Tensor) -> T
     return found
 
 
-def seen_pairs(patterns: Sequence[Pattern], heads: int, q_bl: Tensor, k_bs: Tensor) -> Tensor:
+def _seen_pairs(patterns: Sequence[Pattern], heads: int, q_bl: Tensor, k_bs: Tensor) -> Tensor:
     """Which keys each query of each head sees, (B, 1 or H, L, S)."""
     masks = [one.mask(q_bl.unsqueeze(2), k_bs.unsqueeze(1)) for one in patterns]
     masks = [mask.expand(len(k_bs), q_bl.shape[1], k_bs.shape[1]) for mask in masks]
     return masks[0].unsqueeze(1) if len(masks) == 1 else torch.stack([masks[h % len(masks)] for h in range(heads)], 1)
 
 
-def joined(a: SparseStream, b: SparseStream) -> SparseStream:
+def _joined(a: SparseStream, b: SparseStream) -> SparseStream:
     """Two streams, one after the other."""
     both = None if a.positions_bs is None or b.positions_bs is None else torch.cat([a.positions_bs, b.positions_bs], 1)
     k, v = torch.cat([a.k_bgsk, b.k_bgsk], 2), torch.cat([a.v_bgsv, b.v_bgsv], 2)
     return SparseStream(b.seen_b, k, v, torch.cat([a.index_bs, b.index_bs], 1), both)
 
 
-def rows_at(t: Tensor, at_bs: Tensor, none: Tensor) -> Tensor:
+def _rows_at(t: Tensor, at_bs: Tensor, none: Tensor) -> Tensor:
     """The rows of (B, G, S, K) at some places; zeros where there is none."""
     if not t.shape[2]:
         return t.new_zeros(*t.shape[:2], at_bs.shape[1], t.shape[3])

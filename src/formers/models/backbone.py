@@ -67,7 +67,7 @@ class Transformer(FormersModel):
         self.embed_tokens = nn.Embedding(config.vocab_size, config.position.embedding_width(site))
         self.input_position = build_at("input", site)
         self.dropout = nn.Dropout(config.dropout)
-        self.layers = nn.ModuleList(build_layer(config, layer) for layer in range(config.depth))
+        self.layers = nn.ModuleList(_build_layer(config, layer) for layer in range(config.depth))
         self.share_across_layers()
         self.norm = config.norm.build(site) if config.residual.normalizes_end else nn.Identity()
         self.streaming = site.causal and all("streaming" in config.mixer_at(i).can for i in range(config.depth))
@@ -131,7 +131,7 @@ class Transformer(FormersModel):
             raise ValueError("give either input_ids or inputs_embeds, and not both")
         x = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
         stream = self.stream_for(past_key_values, use_cache)
-        mask = real_tokens(attention_mask, x)
+        mask = _real_tokens(attention_mask, x)
         seen = past_key_values.states[0] if past_key_values is not None and past_key_values.states else None
         positions = position_ids if position_ids is not None else count_tokens(x, mask, seen) - 1
         if self.input_position is not None:
@@ -181,13 +181,13 @@ class Transformer(FormersModel):
         return past if past is not None else Stream([])
 
 
-def build_layer(config: TransformerConfig, layer: int) -> Block:
+def _build_layer(config: TransformerConfig, layer: int) -> Block:
     site = config.site().at(layer)
     mixer: MixerModule = config.mixer_at(layer).build(site)
     return config.residual.build(site, mixer, config.ffn.build(site), config.norm)
 
 
-def real_tokens(attention_mask: Tensor | None, x_bld: Tensor) -> Tensor | None:
+def _real_tokens(attention_mask: Tensor | None, x_bld: Tensor) -> Tensor | None:
     """The mask of the new tokens as booleans, (B, L); None when it hides nothing."""
     if attention_mask is None:
         return None

@@ -16,7 +16,7 @@ from formers.residuals import PreNorm, Residual
 
 AXIS_OF = {"mixer": Mixer, "position": Position, "residual": Residual, "norm": Norm, "ffn": Ffn}
 
-HUB_NAMES = {
+_HUB_NAMES = {
     *(
         "transformers_version",
         "architectures",
@@ -79,9 +79,9 @@ class TransformerConfig(PreTrainedConfig):
     use_cache: bool = True
 
     def __post_init__(self, **kwargs: Any) -> None:  # Hugging Face hands over here what is no field
-        check_names("TransformerConfig", [n for n in kwargs if n not in HUB_NAMES], self.own_names())
+        check_names("TransformerConfig", [n for n in kwargs if n not in _HUB_NAMES], self.own_names())
         for axis in AXIS_OF:
-            setattr(self, axis, as_part(axis, getattr(self, axis)))
+            setattr(self, axis, _as_part(axis, getattr(self, axis)))
         for name in ("vocab_size", "width", "depth", "heads", "context_length"):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
                 raise ValueError(f"{name} must be a positive whole number, but {getattr(self, name)!r} was given")
@@ -124,7 +124,7 @@ class TransformerConfig(PreTrainedConfig):
         return super().to_dict() | parts
 
 
-def as_part(axis: str, value: Any) -> Any:
+def _as_part(axis: str, value: Any) -> Any:
     """A part of the axis from itself, text or JSON; for mixers, a tuple from a list of those, and a pattern is `sparse` over it."""
     kind: type[Part] = AXIS_OF[axis]
     if isinstance(value, str):
@@ -134,7 +134,7 @@ def as_part(axis: str, value: Any) -> Any:
     if isinstance(value, Pattern) and axis == "mixer":
         return Sparse(pattern=value)
     if isinstance(value, (list, tuple)) and axis == "mixer" and value:
-        return tuple(as_part(axis, item) for item in value)
+        return tuple(_as_part(axis, item) for item in value)
     if isinstance(value, type) and issubclass(value, kind):
         raise TypeError(f"{axis} must be a part, but the class {value.__name__} was given; write {value.__name__}()")
     if not isinstance(value, kind):

@@ -12,11 +12,11 @@ from formers.models.backbone import FormersModel
 from formers.models.config import TransformerConfig
 from formers.part import Unsupported
 
-SAME = ("vocab_size", "width", "depth", "heads", "residual", "norm", "ffn", "tie_word_embeddings", "num_labels")
+_SAME = ("vocab_size", "width", "depth", "heads", "residual", "norm", "ffn", "tie_word_embeddings", "num_labels")
 """What both configurations must agree on, so that the copied weights mean the same."""
-TABLE = "input_position.table.weight"
+_TABLE = "input_position.table.weight"
 """Where learned positions are, within the backbone."""
-GLOBAL = "_global."
+_GLOBAL = "_global."
 """What a global token's own projections have in their names, beside those of the local ones."""
 
 
@@ -57,16 +57,16 @@ def convert_weights(model: FormersModel, config: TransformerConfig) -> Conversio
     name has another shape; `Unsupported` where a layer's mixer has no weight in common with the old one.
     Source: Beltagy et al. 2020 (Longformer), arXiv:2004.05150, section 5.
     """
-    check_configs(model.config, config)
-    target = type(model)(with_direction(model, config)).to(model.device, model.dtype).train(model.training)
+    _check_configs(model.config, config)
+    target = type(model)(_with_direction(model, config)).to(model.device, model.dtype).train(model.training)
     old, new = model.state_dict(), target.state_dict()
     copied, derived, used = list[str](), dict[str, str](), set[str]()
     for name, tensor in new.items():
-        source = source_of(name, old)
+        source = _source_of(name, old)
         if source is None:
             continue
         used.add(source)
-        taken = fitted(name, old[source], tensor)
+        taken = _fitted(name, old[source], tensor)
         tensor.copy_(taken)
         if source == name and taken is old[source]:
             copied.append(name)
@@ -75,21 +75,21 @@ def convert_weights(model: FormersModel, config: TransformerConfig) -> Conversio
                 f"from {source}" if source != name else f"{len(old[name])} positions repeated to {len(tensor)}"
             )
     fresh = tuple(name for name in new if name not in derived and name not in copied)
-    check_mixers(model.config, target.config, new, fresh)
+    _check_mixers(model.config, target.config, new, fresh)
     return Conversion(target, tuple(copied), derived, fresh, tuple(name for name in old if name not in used))
 
 
-def source_of(name: str, old: dict[str, Tensor]) -> str | None:
+def _source_of(name: str, old: dict[str, Tensor]) -> str | None:
     """The old weight that a new one is made from; None where there is none."""
-    local = name.replace(GLOBAL, ".")
+    local = name.replace(_GLOBAL, ".")
     return name if name in old else local if local in old else None
 
 
-def fitted(name: str, old: Tensor, new: Tensor) -> Tensor:
+def _fitted(name: str, old: Tensor, new: Tensor) -> Tensor:
     """The old tensor in the new one's shape. Only a table of positions may change its own."""
     if old.shape == new.shape:
         return old
-    if name.endswith(TABLE) and old.shape[1:] == new.shape[1:]:
+    if name.endswith(_TABLE) and old.shape[1:] == new.shape[1:]:
         return old[torch.arange(len(new), device=old.device) % len(old)]
     raise ValueError(
         f"{name} has shape {tuple(old.shape)} in the given model, but {tuple(new.shape)} is needed; "
@@ -97,13 +97,13 @@ def fitted(name: str, old: Tensor, new: Tensor) -> Tensor:
     )
 
 
-def with_direction(model: FormersModel, config: TransformerConfig) -> TransformerConfig:
+def _with_direction(model: FormersModel, config: TransformerConfig) -> TransformerConfig:
     """The configuration for the direction that the given model has."""
     return config if config.causal is not None else config.swap(causal=model.config.causal)
 
 
-def check_configs(old: TransformerConfig, new: TransformerConfig) -> None:
-    for name in SAME:
+def _check_configs(old: TransformerConfig, new: TransformerConfig) -> None:
+    for name in _SAME:
         if getattr(old, name) != getattr(new, name):
             raise ValueError(
                 f"the given model has {name}={getattr(old, name)}, but the new configuration {name}={getattr(new, name)}; "
@@ -117,7 +117,7 @@ def check_configs(old: TransformerConfig, new: TransformerConfig) -> None:
         )
 
 
-def check_mixers(
+def _check_mixers(
     before: TransformerConfig, config: TransformerConfig, new: dict[str, Tensor], fresh: tuple[str, ...]
 ) -> None:
     """Raises where nothing of a layer's new mixer comes from the given model."""

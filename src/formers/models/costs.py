@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from formers.models.backbone import FormersModel
 
 
-def fft_flops(input_shape: Any, dims: Any, *args: Any, **kwargs: Any) -> int:
+def _fft_flops(input_shape: Any, dims: Any, *args: Any, **kwargs: Any) -> int:
     """2.5·n·log2 n of a real transform of n numbers, as FFTW counts; the same for every length, prime ones too."""
     return _fft(input_shape, dims, 2.5)
 
 
-def complex_fft_flops(input_shape: Any, dims: Any, *args: Any, **kwargs: Any) -> int:
+def _complex_fft_flops(input_shape: Any, dims: Any, *args: Any, **kwargs: Any) -> int:
     """5·n·log2 n of a complex transform of n numbers, as FFTW counts."""
     return _fft(input_shape, dims, 5.0)
 
@@ -28,9 +28,9 @@ def _fft(shape: Any, dims: Any, factor: float) -> int:
 
 
 FFTS = {
-    torch.ops.aten._fft_r2c: fft_flops,
-    torch.ops.aten._fft_c2c: complex_fft_flops,
-    torch.ops.aten._fft_c2r: fft_flops,
+    torch.ops.aten._fft_r2c: _fft_flops,
+    torch.ops.aten._fft_c2c: _complex_fft_flops,
+    torch.ops.aten._fft_c2r: _fft_flops,
 }
 
 

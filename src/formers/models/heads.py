@@ -23,7 +23,7 @@ from formers.models.config import TransformerConfig
 from formers.models.stream import Stream
 
 
-class Headed(FormersModel):
+class _Headed(FormersModel):
     """A backbone under `model` and a head on its hidden states."""
 
     direction: ClassVar[bool | None] = None
@@ -47,7 +47,7 @@ class Headed(FormersModel):
         self.model.embed_tokens = value
 
 
-class WordHead(Headed):
+class _WordHead(_Headed):
     """A head that scores every word of the vocabulary: hidden states times the (tied) embedding."""
 
     _tied_weights_keys: ClassVar[dict[str, str]] = {"lm_head.weight": "model.embed_tokens.weight"}
@@ -70,7 +70,7 @@ class WordHead(Headed):
         self.lm_head = value
 
 
-class CausalLM(WordHead, GenerationMixin):
+class CausalLM(_WordHead, GenerationMixin):
     """Predicts the next token. Generates through Hugging Face's `generate()` on every streaming mixer's own state."""
 
     direction = True
@@ -108,7 +108,7 @@ class CausalLM(WordHead, GenerationMixin):
         )
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.lm_head(out.last_hidden_state[:, kept])
-        loss = None if labels is None else cross_entropy(logits[:, :-1], labels[:, 1:])
+        loss = None if labels is None else _cross_entropy(logits[:, :-1], labels[:, 1:])
         return CausalLMOutputWithPast(
             loss=loss, logits=logits, past_key_values=out.past_key_values, hidden_states=out.hidden_states
         )
@@ -131,7 +131,7 @@ class CausalLM(WordHead, GenerationMixin):
                 )
 
 
-class MaskedLM(WordHead):
+class MaskedLM(_WordHead):
     """Predicts the tokens that were masked out, from both sides."""
 
     direction = False
@@ -161,11 +161,11 @@ class MaskedLM(WordHead):
             return_dict=True,
         )
         logits = self.lm_head(out.last_hidden_state)
-        loss = None if labels is None else cross_entropy(logits, labels)
+        loss = None if labels is None else _cross_entropy(logits, labels)
         return MaskedLMOutput(loss=loss, logits=logits, hidden_states=out.hidden_states)
 
 
-class TokenClassifier(Headed):
+class TokenClassifier(_Headed):
     """A class for every token."""
 
     def __init__(self, config: TransformerConfig):
@@ -198,11 +198,11 @@ class TokenClassifier(Headed):
             return_dict=True,
         )
         logits = self.score(out.last_hidden_state)
-        loss = None if labels is None else cross_entropy(logits, labels)
+        loss = None if labels is None else _cross_entropy(logits, labels)
         return TokenClassifierOutput(loss=loss, logits=logits, hidden_states=out.hidden_states)
 
 
-class SequenceClassifier(Headed):
+class SequenceClassifier(_Headed):
     """A class, or with one label a number, for the whole sequence: from the mean over its real tokens (the last, if causal)."""
 
     def __init__(self, config: TransformerConfig):
@@ -253,7 +253,7 @@ class SequenceClassifier(Headed):
         return kept_bld.sum(1) / mask_bl.sum(1, keepdim=True).clamp(min=1).to(hidden_bld.dtype)
 
 
-def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Mean cross-entropy in nats over the labels that are not −100, computed in float32 or wider."""
     wide: Any = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
     return F.cross_entropy(wide.flatten(0, -2), labels.flatten(), ignore_index=-100)

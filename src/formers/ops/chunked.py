@@ -47,8 +47,8 @@ class CausalLinear(torch.autograd.Function):
         y = v.new_empty(*q.shape[:3], v.shape[3])
         s, z = torch.empty_like(s0), None if z0 is None else torch.empty_like(z0)
         room = Room(s0, s0.dtype, used=by_pieces(q))
-        for i in pieces(q):
-            piece = Piece(room, q[i], k[i], v[i], s0[i], None if z0 is None else z0[i])
+        for i in _pieces(q):
+            piece = _Piece(room, q[i], k[i], v[i], s0[i], None if z0 is None else z0[i])
             y[i], s[i] = piece.outputs(floor), piece.s_end
             if z is not None and piece.z_end is not None:
                 z[i] = piece.z_end
@@ -66,9 +66,9 @@ class CausalLinear(torch.autograd.Function):
         q, k, v, s0, z0 = inputs
         grads = [None if t is None else torch.empty_like(t) for t in inputs]
         room = Room(s0, s0.dtype, used=by_pieces(q))
-        for i in pieces(q):
+        for i in _pieces(q):
             with without_autocast(q.device):
-                piece = Piece(room, q[i], k[i], v[i], s0[i], None if z0 is None else z0[i])
+                piece = _Piece(room, q[i], k[i], v[i], s0[i], None if z0 is None else z0[i])
                 found = piece.gradients(gy[i], gs[i], None if gz is None else gz[i], ctx.floor)
             for whole, part in zip(grads, found, strict=True):
                 if whole is not None and part is not None:
@@ -76,7 +76,7 @@ class CausalLinear(torch.autograd.Function):
         return *grads, None
 
 
-def pieces(q_bhlm: Tensor) -> list[tuple[slice, slice]]:
+def _pieces(q_bhlm: Tensor) -> list[tuple[slice, slice]]:
     """Which rows and heads to work on at once."""
     batch, heads, length, _ = q_bhlm.shape
     if not by_pieces(q_bhlm):
@@ -88,7 +88,7 @@ def pieces(q_bhlm: Tensor) -> list[tuple[slice, slice]]:
     ]
 
 
-class Piece:
+class _Piece:
     """Some heads of some rows, as chunks: (rows·heads·chunks, C, width) in float32 or wider, with scores and states."""
 
     def __init__(self, room: Room, q: Tensor, k: Tensor, v: Tensor, s0: Tensor, z0: Tensor | None) -> None:

@@ -55,7 +55,7 @@ def clustered_attention(
     scale = size["K"] ** -0.5 if scale is None else scale
     if key_mask_bl is not None:
         q_bhlk, k_bhlk, v_bhlv = (t.masked_fill(~key_mask_bl[:, None, :, None], 0) for t in (q_bhlk, k_bhlk, v_bhlv))
-    form = pick("clustered_attention", impl, {"torch": gathered, "plain": plain})
+    form = pick("clustered_attention", impl, {"torch": _gathered, "plain": plain})
     with without_autocast(q_bhlk.device):
         work = [t.to(wide(t.dtype)) for t in (q_bhlk, k_bhlk, v_bhlv)]
         return form(*work, queries_bhcw, keys_bhcw, causal, key_mask_bl, self_last, scale).to(q_bhlk.dtype)
@@ -88,7 +88,7 @@ def plain(
     return total / count.clamp(min=1)
 
 
-def gathered(
+def _gathered(
     q: Tensor,
     k: Tensor,
     v: Tensor,
@@ -101,7 +101,7 @@ def gathered(
 ) -> Tensor:
     """The picked rows side by side, a batch of small attentions, and back by adding up."""
     q_cw, k_cw, v_cw = rows(q, queries), rows(k, keys), rows(v, keys)
-    real_k = None if mask_bl is None else picked(mask_bl, keys).flatten(0, 2)
+    real_k = None if mask_bl is None else _picked(mask_bl, keys).flatten(0, 2)
     ahead = keys.unsqueeze(-2) - queries.unsqueeze(-1)
     bias = None
     if self_last:
@@ -114,7 +114,7 @@ def gathered(
     y = y.view(batch, heads, -1, y.shape[-1])
     ones = y.new_ones(*y.shape[:3], 1)
     if mask_bl is not None:
-        ones = ones * picked(mask_bl, queries).flatten(2).unsqueeze(-1)
+        ones = ones * _picked(mask_bl, queries).flatten(2).unsqueeze(-1)
     at = queries.flatten(2).unsqueeze(-1)
     total = torch.zeros_like(v).scatter_add(2, at.expand_as(y), y * ones)
     return total / torch.zeros_like(v[..., :1]).scatter_add(2, at, ones).clamp(min=1)
@@ -127,6 +127,6 @@ def rows(t_bhlx: Tensor, index_bhcw: Tensor) -> Tensor:
     return found.view(-1, 1, index_bhcw.shape[3], t_bhlx.shape[3])
 
 
-def picked(mask_bl: Tensor, index_bhcw: Tensor) -> Tensor:
+def _picked(mask_bl: Tensor, index_bhcw: Tensor) -> Tensor:
     """The mask at the picked positions, (B, H, C, w)."""
     return mask_bl[:, None, None].expand(*index_bhcw.shape[:3], -1).gather(3, index_bhcw)

@@ -13,7 +13,7 @@ from formers.ops.common.dtypes import wide, without_autocast
 from formers.ops.linear import check_causal, check_state, hide, start
 from formers.ops.types import LinearState
 
-CHUNK = 64
+_CHUNK = 64
 """The most tokens in a chunk."""
 
 
@@ -86,7 +86,7 @@ def chunked(
     length, width = q.shape[2], v.shape[3]
     if z is not None:  # the normaliser is one more value, 1
         v, s = pad(v, (0, 1), value=1.0), torch.cat([s, z.unsqueeze(-1)], -1)
-    count = max(-(-length // CHUNK), 1)
+    count = max(-(-length // _CHUNK), 1)
     chunk = max(-(-length // count), 1)
     missing = count * chunk - length
     q, k, v = (pad(t, (0, 0, 0, missing)).unflatten(2, (count, chunk)) for t in (q, k, v))

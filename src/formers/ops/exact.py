@@ -120,32 +120,32 @@ def fused(
     if not keys or not rows:
         return q.new_zeros(*q.shape[:3], width)
     if blind:  # the first queries come before every key
-        q, bias = q[:, :, blind:], rows_from(blind, bias)
+        q, bias = q[:, :, blind:], _rows_from(blind, bias)
     scale = q.shape[3] ** -0.5 if scale is None else scale
     if key_mask_bs is not None:
-        q, k, v, scale = fold_mask(q, k, v, key_mask_bs, scale)
-    q, k, v = same_width(q, k, v)
+        q, k, v, scale = _fold_mask(q, k, v, key_mask_bs, scale)
+    q, k, v = _same_width(q, k, v)
     causal = causal and q.shape[2] > 1  # one query sees every key
     if bias is None and (not causal or rows >= keys):
         y = sdpa(q, k, v, is_causal=causal, scale=scale, enable_gqa=q.shape[1] != k.shape[1])
     else:
-        y = by_blocks(q, k, v, causal, bias, scale)
+        y = _by_blocks(q, k, v, causal, bias, scale)
     y = y if y.shape[3] == width else y[..., :width]
     return pad(y, (0, 0, blind, 0)) if blind else y  # padding by nothing would still copy
 
 
-def rows_from(first: int, bias: Bias) -> Bias:
+def _rows_from(first: int, bias: Bias) -> Bias:
     """The bias of the query rows from `first` on."""
     if callable(bias):
         return lambda start, stop: bias(first + start, first + stop)
-    return bias if bias is None or one_for_all_rows(bias) else bias[..., first:, :]
+    return bias if bias is None or _one_for_all_rows(bias) else bias[..., first:, :]
 
 
-def one_for_all_rows(bias: Tensor) -> bool:
+def _one_for_all_rows(bias: Tensor) -> bool:
     return bias.dim() < 2 or bias.shape[-2] == 1
 
 
-def fold_mask(
+def _fold_mask(
     q: Tensor, k: Tensor, v: Tensor, key_mask_bs: Tensor, scale: float
 ) -> tuple[Tensor, Tensor, Tensor, float]:
     """Hides masked keys in eight more columns of q and k, which take their scores so low that their weight is exactly 0.
@@ -163,7 +163,7 @@ def fold_mask(
     return q, torch.cat([k.masked_fill(hidden, 0), column], 3), v.masked_fill(hidden, 0), scale
 
 
-def same_width(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _same_width(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """q, k and v filled up with zeros to one width, which the fused kernels want."""
     gap = v.shape[3] - q.shape[3]
     if gap == 0:
@@ -171,16 +171,16 @@ def same_width(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]
     return (pad(q, (0, gap)), pad(k, (0, gap)), v) if gap > 0 else (q, k, pad(v, (0, -gap)))
 
 
-def by_blocks(q: Tensor, k: Tensor, v: Tensor, causal: bool, bias: Bias, scale: float) -> Tensor:
+def _by_blocks(q: Tensor, k: Tensor, v: Tensor, causal: bool, bias: Bias, scale: float) -> Tensor:
     """Attention for blocks of query rows, each with its own score mask, made again in the backward pass, not kept."""
     (rows, keys), groups = (q.shape[2], k.shape[2]), q.shape[1] != k.shape[1]
 
     def block(start: int, stop: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         end = keys - rows + stop if causal else keys
-        mask = score_mask(start, stop, end, keys - rows if causal else None, bias, q)
+        mask = _score_mask(start, stop, end, keys - rows if causal else None, bias, q)
         return sdpa(q, k[:, :, :end], v[:, :, :end], attn_mask=mask, scale=scale, enable_gqa=groups)
 
-    if not causal and isinstance(bias, Tensor) and one_for_all_rows(bias):
+    if not causal and isinstance(bias, Tensor) and _one_for_all_rows(bias):
         return block(0, rows, q, k, v)
     step = max(16, SCORES_AT_ONCE // (keys * (1 if bias is None else q.shape[1])))
     if step >= rows:
@@ -194,14 +194,14 @@ def by_blocks(q: Tensor, k: Tensor, v: Tensor, causal: bool, bias: Bias, scale: 
     return torch.cat(ys, 2)
 
 
-def score_mask(start: int, stop: int, end: int, offset: int | None, bias: Bias, q: Tensor) -> Tensor:
+def _score_mask(start: int, stop: int, end: int, offset: int | None, bias: Bias, q: Tensor) -> Tensor:
     """What is added to (or, if bool, allowed of) the scores of the rows `start … stop − 1` against the keys before `end`.
 
     With an `offset`, row i sees the keys up to i + offset.
     """
     added = bias(start, stop) if callable(bias) else bias
     if added is not None:
-        if isinstance(bias, Tensor) and not one_for_all_rows(added):
+        if isinstance(bias, Tensor) and not _one_for_all_rows(added):
             added = added[..., start:stop, :]
         added = added[(None,) * (4 - added.dim())].to(q.dtype)
         added = added if added.shape[3] == 1 else added[..., :end]

@@ -14,7 +14,7 @@ from formers.ops.common.dispatch import pick
 from formers.ops.common.dtypes import without_autocast
 from formers.ops.common.rows import by_pieces
 
-LOG2_E = math.log2(math.e)
+_LOG2_E = math.log2(math.e)
 NUMBERS_AT_ONCE = 1 << 18
 """Features in a piece on a CPU: 1 MB in float32, which stays in its cache between the product and the exponential."""
 
@@ -36,7 +36,7 @@ def exp_features(x_bhlk: Tensor, w_mk: Tensor, shift_bhl: Tensor | None = None, 
     checks.same_dtype(x=x_bhlk, w=w_mk)
     if impl != "plain" and shift_bhl is not None:
         checks.sizes(x=(x_bhlk, "BHLK"), shift=(shift_bhl, "BHL"))
-    form = pick("exp_features", impl, {"torch": fused, "plain": plain})
+    form = pick("exp_features", impl, {"torch": _fused, "plain": plain})
     with without_autocast(x_bhlk.device):
         return form(x_bhlk, w_mk, shift_bhl)
 
@@ -47,21 +47,21 @@ def plain(x_bhlk: Tensor, w_mk: Tensor, shift_bhl: Tensor | None) -> Tensor:
     return (p_bhlm - (p_bhlm.detach().amax(-1) if shift_bhl is None else shift_bhl)[..., None]).exp()
 
 
-def fused(x_bhlk: Tensor, w_mk: Tensor, shift_bhl: Tensor | None) -> Tensor:
+def _fused(x_bhlk: Tensor, w_mk: Tensor, shift_bhl: Tensor | None) -> Tensor:
     """To base 2: on a CPU exp2 is several times faster than exp, which is slowest on what underflows."""
     shift_n1 = None if shift_bhl is None else shift_bhl.reshape(-1, 1)
-    phi_nm = ExpFeatures.apply(x_bhlk.reshape(-1, x_bhlk.shape[3]), w_mk, shift_n1)
+    phi_nm = _ExpFeatures.apply(x_bhlk.reshape(-1, x_bhlk.shape[3]), w_mk, shift_n1)
     return phi_nm.view(*x_bhlk.shape[:3], w_mk.shape[0])
 
 
-class ExpFeatures(torch.autograd.Function):
+class _ExpFeatures(torch.autograd.Function):
     """(x (N, K), w (M, K), shift (N, 1) or None) → φ (N, M)."""
 
     @staticmethod
     def forward(x: Tensor, w: Tensor, shift: Tensor | None) -> Tensor:
-        phi, w = x.new_empty(x.shape[0], w.shape[0]), w * LOG2_E
-        shift = None if shift is None else shift * LOG2_E
-        for i in pieces(phi):
+        phi, w = x.new_empty(x.shape[0], w.shape[0]), w * _LOG2_E
+        shift = None if shift is None else shift * _LOG2_E
+        for i in _pieces(phi):
             torch.mm(x[i], w.mT, out=phi[i])
             phi[i].sub_(phi[i].amax(1, keepdim=True) if shift is None else shift[i]).exp2_()
         return phi
@@ -78,7 +78,7 @@ class ExpFeatures(torch.autograd.Function):
         w, phi = ctx.saved_tensors
         gx = phi.new_empty(phi.shape[0], w.shape[1])
         gshift = phi.new_empty(phi.shape[0], 1) if ctx.shifted else None
-        for i in pieces(phi):
+        for i in _pieces(phi):
             gp = g[i] * phi[i]
             torch.mm(gp, w, out=gx[i])
             if gshift is not None:
@@ -86,7 +86,7 @@ class ExpFeatures(torch.autograd.Function):
         return gx, None, gshift
 
 
-def pieces(phi_nm: Tensor) -> list[slice]:
+def _pieces(phi_nm: Tensor) -> list[slice]:
     """Which rows to work on at once."""
     rows, count = phi_nm.shape
     if not by_pieces(phi_nm):

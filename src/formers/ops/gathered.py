@@ -25,7 +25,7 @@ from formers.ops.common.dtypes import without_autocast
 from formers.ops.common.rows import Room, Rows, Where, as_rows, head_by_head, heads_last, product, turned
 from formers.ops.layout import Group, Layout
 
-SCORES_AT_ONCE = 1 << 19
+_SCORES_AT_ONCE = 1 << 19
 """Scores in a piece on a CPU, so that they stay in its cache. Other devices take 256 times as many."""
 
 PairBias: TypeAlias = Callable[[int, Tensor, Tensor], Tensor]
@@ -56,7 +56,7 @@ class Plan:
         return new(q.shape[0] * q.shape[1] * q.shape[2], width, dtype=dtype)
 
 
-class Piece(NamedTuple):
+class _Piece(NamedTuple):
     """Some blocks of a group for some heads of some rows.
 
     Attributes:
@@ -72,12 +72,12 @@ class Piece(NamedTuple):
 
     @property
     def queries(self) -> Where:
-        return Where(self.rows, self.heads, self.group.q_nl[self.n], later(self.group.q_runs, self.n.start))
+        return Where(self.rows, self.heads, self.group.q_nl[self.n], _later(self.group.q_runs, self.n.start))
 
     def keys(self, shared: int) -> Where:
         """`shared`: how many query heads share one of keys."""
         heads = self.heads if shared == 1 else [head // shared for head in self.heads]
-        return Where(self.rows, heads, self.group.k_ns[self.n], later(self.group.k_runs, self.n.start))
+        return Where(self.rows, heads, self.group.k_ns[self.n], _later(self.group.k_runs, self.n.start))
 
     def of_rows(self, t_bx: Tensor, index_nx: Tensor) -> Tensor:
         """What the rows of the batch have at these tokens, (r·h, n, x)."""
@@ -85,14 +85,14 @@ class Piece(NamedTuple):
         return found.repeat_interleave(len(self.heads), 0)
 
 
-def later(runs: tuple[int, int] | None, count: int) -> tuple[int, int] | None:
+def _later(runs: tuple[int, int] | None, count: int) -> tuple[int, int] | None:
     return None if runs is None else (runs[0] + count * runs[1], runs[1])
 
 
-def pieces(plan: Plan, q: Tensor, whole: bool = False) -> Iterator[Piece]:
+def _pieces(plan: Plan, q: Tensor, whole: bool = False) -> Iterator[_Piece]:
     """Everything there is to compute, in pieces; `whole`: as few as there can be. All heads together where that is possible:
     they are neighbours in memory."""
-    most = SCORES_AT_ONCE if q.device.type in ("cpu", "meta") else 256 * SCORES_AT_ONCE
+    most = _SCORES_AT_ONCE if q.device.type in ("cpu", "meta") else 256 * _SCORES_AT_ONCE
     for layout, heads in plan.parts:
         for group in layout.groups:
             count, queries = group.q_nl.shape
@@ -105,7 +105,7 @@ def pieces(plan: Plan, q: Tensor, whole: bool = False) -> Iterator[Piece]:
                 range(0, len(q), step_b), range(0, len(heads), step_h), range(0, count, step_n)
             ):
                 rows, some = range(b, min(b + step_b, len(q))), heads[h : h + step_h]
-                yield Piece(group, slice(n, n + step_n), rows, some)
+                yield _Piece(group, slice(n, n + step_n), rows, some)
 
 
 class Gathered(torch.autograd.Function):
@@ -113,10 +113,10 @@ class Gathered(torch.autograd.Function):
 
     @staticmethod
     def forward(q: Tensor, k: Tensor, v: Tensor, mask_bs: Tensor | None, plan: Plan) -> tuple[Tensor, Tensor]:
-        inputs = Inputs(q, k, v, mask_bs, plan)
+        inputs = _Inputs(q, k, v, mask_bs, plan)
         y = Rows(plan.results(q, v.shape[3], q.dtype), heads_last(q))
         z = q.new_full((len(y.flat) if plan.normalizer else 0, 1), -torch.inf, dtype=inputs.work)
-        for piece in pieces(plan, q):
+        for piece in _pieces(plan, q):
             here = inputs.at(piece)
             s = inputs.scores(piece, here)
             if plan.normalizer:
@@ -139,11 +139,11 @@ class Gathered(torch.autograd.Function):
     @staticmethod
     def gradients(ctx: Any, gy: Tensor, gz: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, mask_bs = ctx.saved_tensors
-        inputs, scale, gy_rows = Inputs(q, k, v, mask_bs, ctx.plan), ctx.plan.scale, as_rows(gy)
+        inputs, scale, gy_rows = _Inputs(q, k, v, mask_bs, ctx.plan), ctx.plan.scale, as_rows(gy)
         room, work = inputs.room, inputs.work
         dq = Rows(ctx.plan.results(q, q.shape[3], work), head_by_head(q))
         dk, dv = (Rows(t.new_zeros(t.numel() // t.shape[3], t.shape[3], dtype=work), head_by_head(t)) for t in (k, v))
-        for piece in pieces(ctx.plan, q):
+        for piece in _pieces(ctx.plan, q):
             here = inputs.at(piece)
             queries, keys = here.queries, here.keys
             p, alive = inputs.weights(inputs.scores(piece, here))
@@ -159,7 +159,7 @@ class Gathered(torch.autograd.Function):
         return *(rows.flat.view_as(t).to(t.dtype) for rows, t in ((dq, q), (dk, k), (dv, v))), None, None
 
 
-class Here(NamedTuple):
+class _Here(NamedTuple):
     """Queries, keys and values of a piece, (p, l or s, K or V), p the rows, heads and blocks, and where they are."""
 
     q: Tensor
@@ -169,7 +169,7 @@ class Here(NamedTuple):
     keys: Where
 
 
-class Inputs:
+class _Inputs:
     """Queries, keys and values as rows, and the scores and weights of a piece of them. `keep`: each in memory of its own."""
 
     def __init__(self, q: Tensor, k: Tensor, v: Tensor, mask_bs: Tensor | None, plan: Plan, keep: bool = False):
@@ -179,16 +179,16 @@ class Inputs:
         self.sure = mask_bs is None and plan.bias is None  # a layout leaves out queries that see nothing
         self.room = Room(q, self.work, used=not keep)
 
-    def at(self, piece: Piece) -> Here:
+    def at(self, piece: _Piece) -> _Here:
         """The queries, keys and values of a piece."""
         at_q, at_k = piece.queries, piece.keys(self.shared)
         q, k, v = self.take("q", self.q, at_q), self.take("k", self.k, at_k), self.take("v", self.v, at_k)
-        return Here(q, k, v, at_q, at_k)
+        return _Here(q, k, v, at_q, at_k)
 
     def take(self, name: str, of: Rows, where: Where) -> Tensor:
         return of.take(where, self.work, self.room, name)
 
-    def scores(self, piece: Piece, here: Here) -> Tensor:
+    def scores(self, piece: _Piece, here: _Here) -> Tensor:
         """(p·n, l, s), −inf where a pair is hidden."""
         (_, rows, _), (_, keys, _), q, k = here.q.shape, here.k.shape, here.q, here.k
         out = self.room.new("s", len(q), rows, keys)
@@ -202,7 +202,7 @@ class Inputs:
                 some = hidden.index_select(0, piece.group.which_n[piece.n])
                 s.view(-1, len(some), rows, keys).masked_fill_(some, -torch.inf)
         if self.plan.bias is not None:
-            s.add_(bias_of(self.plan.bias, piece, s.dtype))
+            s.add_(_bias_of(self.plan.bias, piece, s.dtype))
         if self.mask_bs is not None:
             real = piece.of_rows(self.mask_bs, piece.group.k_ns[piece.n])
             s.view(*real.shape[:2], rows, keys).masked_fill_(~real.unsqueeze(2), -torch.inf)
@@ -216,7 +216,7 @@ class Inputs:
         return s.masked_fill(~alive, 0).softmax(2).masked_fill(~alive, 0), alive
 
 
-def bias_of(bias: PairBias, piece: Piece, dtype: torch.dtype) -> Tensor:
+def _bias_of(bias: PairBias, piece: _Piece, dtype: torch.dtype) -> Tensor:
     """The bias of a piece, all of one row of the batch, (p, l, s)."""
     added = bias(piece.rows[0], piece.group.q_nl[piece.n], piece.group.k_ns[piece.n]).transpose(0, 1)
     alike = len(added) == 1
@@ -224,7 +224,7 @@ def bias_of(bias: PairBias, piece: Piece, dtype: torch.dtype) -> Tensor:
     return added.flatten(0, 1).to(dtype)
 
 
-def normalizer(s: Tensor) -> Tensor:
+def _normalizer(s: Tensor) -> Tensor:
     """z = log Σ exp s of every row, −inf and without a gradient where nothing is seen."""
     dead = (s == -torch.inf).all(2)
     return s.masked_fill(dead.unsqueeze(2), 0).logsumexp(2).masked_fill(dead, -torch.inf)
@@ -233,18 +233,18 @@ def normalizer(s: Tensor) -> Tensor:
 def by_autograd(q: Tensor, k: Tensor, v: Tensor, mask_bs: Tensor | None, plan: Plan) -> tuple[Tensor, Tensor]:
     """What `Gathered` computes, differentiated by autograd: for a bias that learns, and for compilers. The same cost, as
     every piece is computed again in the backward pass; compilers decide that for themselves."""
-    inputs = Inputs(q, k, v, mask_bs, plan)
+    inputs = _Inputs(q, k, v, mask_bs, plan)
     y_steps, compiling = heads_last(q), torch.compiler.is_compiling()
 
-    def one(piece: Piece, *tensors: Tensor) -> tuple[Tensor, Tensor]:
-        own = Inputs(tensors[0], tensors[1], tensors[2], mask_bs, plan, keep=True)
+    def one(piece: _Piece, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+        own = _Inputs(tensors[0], tensors[1], tensors[2], mask_bs, plan, keep=True)
         here = own.at(piece)
         s = own.scores(piece, here)
         p, _ = own.weights(s)
-        return bmm(p, here.v).to(q.dtype), normalizer(s) if plan.normalizer else s[:0, 0, 0]
+        return bmm(p, here.v).to(q.dtype), _normalizer(s) if plan.normalizer else s[:0, 0, 0]
 
     found: list[tuple[Tensor, Tensor, Tensor]] = []
-    for piece in pieces(plan, q, whole=compiling):
+    for piece in _pieces(plan, q, whole=compiling):
         y, z = one(piece, q, k, v) if compiling else checkpoint(one, piece, q, k, v, use_reentrant=False)
         found.append((piece.queries.at(y_steps), y.flatten(0, 1), z.flatten()))
     batch, heads, length, _ = q.shape

@@ -20,11 +20,11 @@ from formers.ops.pairs import Fold, Pairs, Places, Reordered
 
 BLOCK = 64
 """Queries in a block: more make larger products, and more pairs that are computed and not wanted."""
-ROUND = 16
+_ROUND = 16
 """Lists of keys are filled up to a multiple of this, or of a sixteenth of their length, so that groups are few."""
-PAIRS_AT_ONCE = 1 << 22
+_PAIRS_AT_ONCE = 1 << 22
 """Pairs whose mask is evaluated at once."""
-LAYOUTS = 64
+_LAYOUTS = 64
 """How many layouts are kept."""
 
 
@@ -80,7 +80,7 @@ class Block:
     seen_ls: Tensor
 
 
-@lru_cache(LAYOUTS)
+@lru_cache(_LAYOUTS)
 def layout(pairs: Pairs, rows: int, keys: int, block: int = BLOCK, device: str = "cpu") -> Layout:
     """The layout of a resolved pattern for `rows` queries, the last of which stands at the last of the `keys` keys."""
     if device != "cpu":
@@ -90,11 +90,11 @@ def layout(pairs: Pairs, rows: int, keys: int, block: int = BLOCK, device: str =
     found: dict[tuple[int, int], list[Block]] = defaultdict(list)
     count = computed = 0
     for made in blocks(inner, fold.order_c, keys - rows, block):
-        for piece in split(made):
-            found[len(piece.q_l), rounded(len(piece.k_s))].append(piece)
+        for piece in _split(made):
+            found[len(piece.q_l), _rounded(len(piece.k_s))].append(piece)
             count += int(piece.seen_ls.sum())
-            computed += len(piece.q_l) * rounded(len(piece.k_s))
-    return Layout(tuple(group(some, size, keys - rows) for (_, size), some in found.items()), count, computed)
+            computed += len(piece.q_l) * _rounded(len(piece.k_s))
+    return Layout(tuple(_group(some, size, keys - rows) for (_, size), some in found.items()), count, computed)
 
 
 def blocks(inner: Places, order_c: Tensor, offset: int, block: int) -> list[Block]:
@@ -105,24 +105,24 @@ def blocks(inner: Places, order_c: Tensor, offset: int, block: int) -> list[Bloc
         return []
     queries = q_places.split(block)
     keys = places.split(block)
-    q_lo, q_hi = ends(queries)
-    k_lo, k_hi = ends(keys)
-    strip = max(PAIRS_AT_ONCE // len(keys), 1)
+    q_lo, q_hi = _ends(queries)
+    k_lo, k_hi = _ends(keys)
+    strip = max(_PAIRS_AT_ONCE // len(keys), 1)
     made: list[Block] = []
     for start in range(0, len(queries), strip):
         part = slice(start, start + strip)
         some, every = inner.bounds(q_lo[part, None], q_hi[part, None], k_lo[None, :], k_hi[None, :])
         some, every = (t.expand(len(q_lo[part]), len(keys)) for t in (some, every))
         for q, some_n, every_n in zip(queries[part], some, every, strict=True):
-            made.append(one_block(inner, order_c, q, keys, some_n, every_n))
+            made.append(_one_block(inner, order_c, q, keys, some_n, every_n))
     return made
 
 
-def ends(pieces: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+def _ends(pieces: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     return torch.stack([p[0] for p in pieces]), torch.stack([p[-1] for p in pieces])
 
 
-def one_block(
+def _one_block(
     inner: Places, order_c: Tensor, q_l: Tensor, keys: Sequence[Tensor], some_n: Tensor, every_n: Tensor
 ) -> Block:
     """The keys that a block of queries sees, among the key blocks that it may see some or surely all of."""
@@ -131,19 +131,19 @@ def one_block(
         return Block(order_c[q_l], order_c[:0], torch.ones(len(q_l), 0, dtype=torch.bool))
     k_s = torch.cat([keys[n] for n in wanted])
     sure = bool(every_n[wanted].all())
-    seen_ls = torch.ones(len(q_l), len(k_s), dtype=torch.bool) if sure else in_strips(inner, q_l, k_s)
+    seen_ls = torch.ones(len(q_l), len(k_s), dtype=torch.bool) if sure else _in_strips(inner, q_l, k_s)
     seen_ls = seen_ls & (order_c[k_s] >= 0)
     needed = seen_ls.any(0)
     return Block(order_c[q_l], order_c[k_s[needed]], seen_ls[:, needed])
 
 
-def in_strips(inner: Places, q_l: Tensor, k_s: Tensor) -> Tensor:
+def _in_strips(inner: Places, q_l: Tensor, k_s: Tensor) -> Tensor:
     """The mask of every query and key."""
-    size = max(PAIRS_AT_ONCE // len(q_l), 1)
+    size = max(_PAIRS_AT_ONCE // len(q_l), 1)
     return torch.cat([inner.mask(q_l[:, None], k[None, :]).expand(len(q_l), len(k)) for k in k_s.split(size)], 1)
 
 
-def split(block: Block) -> list[Block]:
+def _split(block: Block) -> list[Block]:
     """The block without queries that see nothing, and with those apart that see far more than the others."""
     seen_l = block.seen_ls.sum(1)
     alive = seen_l > 0
@@ -152,31 +152,31 @@ def split(block: Block) -> list[Block]:
     heavy = seen_l > 0.5 * len(block.k_s)
     light = alive & ~heavy
     if heavy.any() and light.any():
-        apart = [pick(block, heavy), pick(block, light)]
+        apart = [_pick(block, heavy), _pick(block, light)]
         if 2 * sum(len(b.q_l) * len(b.k_s) for b in apart) < int(alive.sum()) * len(block.k_s):
             return apart
-    return [block if alive.all() else pick(block, alive)]
+    return [block if alive.all() else _pick(block, alive)]
 
 
-def pick(block: Block, chosen_l: Tensor) -> Block:
+def _pick(block: Block, chosen_l: Tensor) -> Block:
     """Some of the queries, with the keys that they see."""
     seen = block.seen_ls[chosen_l]
     needed = seen.any(0)
     return Block(block.q_l[chosen_l], block.k_s[needed], seen[:, needed])
 
 
-def rounded(size: int) -> int:
-    step = max(ROUND, 1 << max((size // 16).bit_length() - 1, 0))
+def _rounded(size: int) -> int:
+    step = max(_ROUND, 1 << max((size // 16).bit_length() - 1, 0))
     return -(-size // step) * step
 
 
-def group(some: list[Block], size: int, offset: int) -> Group:
+def _group(some: list[Block], size: int, offset: int) -> Group:
     """Blocks of equally many queries, their lists filled up to one size and equal masks kept once."""
     kept: list[Tensor] = []
     alike: dict[tuple[int, ...], list[int]] = defaultdict(list)  # masks with equal sums
     which, lists = [], []
     for block in some:
-        k_s, hidden = filled(block, size)
+        k_s, hidden = _filled(block, size)
         same = alike[tuple(hidden.sum(0).tolist())]
         known = next((i for i in same if torch.equal(kept[i], hidden)), len(kept))
         if known == len(kept):
@@ -190,12 +190,12 @@ def group(some: list[Block], size: int, offset: int) -> Group:
         k_ns,
         hidden_uls if bool(hidden_uls.any()) else None,
         torch.tensor(which),
-        runs_of(q_nl),
-        runs_of(k_ns),
+        _runs_of(q_nl),
+        _runs_of(k_ns),
     )
 
 
-def filled(block: Block, size: int) -> tuple[Tensor, Tensor]:
+def _filled(block: Block, size: int) -> tuple[Tensor, Tensor]:
     """The list of a block filled up with hidden keys, and what is hidden. A run stays one, by the tokens before it."""
     missing, k_s = size - len(block.k_s), block.k_s
     first = int(k_s[0])
@@ -206,7 +206,7 @@ def filled(block: Block, size: int) -> tuple[Tensor, Tensor]:
     return torch.cat(parts), torch.nn.functional.pad(~block.seen_ls, sides, value=True)
 
 
-def runs_of(t_nx: Tensor) -> tuple[int, int] | None:
+def _runs_of(t_nx: Tensor) -> tuple[int, int] | None:
     """See `Group`."""
     first = int(t_nx[0, 0])
     step = int(t_nx[1, 0]) - first if len(t_nx) > 1 else t_nx.shape[1]

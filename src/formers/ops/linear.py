@@ -93,10 +93,10 @@ def kernel_attention(
     a, v = (t.to(wide(v_bhsv.dtype)) for t in (a_bhls, hide(v_bhsv, key_mask_bs)))
     a = a if key_mask_bs is None else a.masked_fill(~key_mask_bs[:, None, None], 0)
     with without_autocast(v.device):
-        return averaged(a.tril() if causal else a, v, normalize, floor).to(v_bhsv.dtype)
+        return _averaged(a.tril() if causal else a, v, normalize, floor).to(v_bhsv.dtype)
 
 
-def averaged(a: Tensor, v: Tensor, normalize: bool, floor: float) -> Tensor:
+def _averaged(a: Tensor, v: Tensor, normalize: bool, floor: float) -> Tensor:
     """a v, divided by the sums of the rows of a."""
     return a @ v * guarded_reciprocal(a.sum(-1, keepdim=True), floor) if normalize else a @ v
 
@@ -148,7 +148,7 @@ def dense_attention(
         )
     checks.mask("key_mask_bs", key_mask_bs, x_bhsk.shape[0], x_bhsk.shape[2])
     check_state(state, q_bhlk, x_bhsk, False)
-    form = pick("dense_attention", impl, {"torch": through_scores})
+    form = pick("dense_attention", impl, {"torch": _through_scores})
     with without_autocast(q_bhlk.device):
         return form(q_bhlk, x_bhsk, key_mask_bs=key_mask_bs, state=state)
 
@@ -206,7 +206,7 @@ def chunked(
     k, v = hide(k, key_mask_bs), hide(v, key_mask_bs)
     if causal and state is None and 1 < q.shape[2] <= SCORES_TO:
         wide_q, wide_k, wide_v = (t.to(wide(t.dtype)) for t in (q, k, v))
-        y = averaged((wide_q @ wide_k.mT).tril(), wide_v, normalize, floor)
+        y = _averaged((wide_q @ wide_k.mT).tril(), wide_v, normalize, floor)
         return y.to(q.dtype), linear_state(k, v, normalize=normalize)
     s, z = start(q, v, state, normalize)
     if causal and q.shape[2] > 1:
@@ -224,7 +224,7 @@ def chunked(
     return y.to(q.dtype), LinearState(s, z)
 
 
-def through_scores(
+def _through_scores(
     q: Tensor, x: Tensor, *, key_mask_bs: Tensor | None, state: LinearState | None
 ) -> tuple[Tensor, LinearState]:
     """(q xᵀ) x: cheaper than through the state for few keys."""

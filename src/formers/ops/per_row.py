@@ -35,11 +35,11 @@ def with_global_tokens(
         return y
     idx_bg = global_bs.long().argsort(dim=1, descending=True, stable=True)[:, :count]
     real_bg = global_bs.gather(1, idx_bg)
-    columns = as_keys(q, k, v, patterns, causal, idx_bg, real_bg, plan)
-    return as_queries(merged((y, z), columns), q, k, v, causal, key_mask_bs, idx_bg, real_bg, plan)
+    columns = _as_keys(q, k, v, patterns, causal, idx_bg, real_bg, plan)
+    return _as_queries(_merged((y, z), columns), q, k, v, causal, key_mask_bs, idx_bg, real_bg, plan)
 
 
-def as_keys(
+def _as_keys(
     q: Tensor,
     k: Tensor,
     v: Tensor,
@@ -52,7 +52,7 @@ def as_keys(
     """Every query against the global tokens that its pattern does not show it anyway: y and z."""
     (batch, heads, rows, _), keys = q.shape, k.shape[2]
     work = torch.promote_types(q.dtype, torch.float32)
-    k_g, v_g = (rows_at(t, idx_bg).to(work).repeat_interleave(heads // t.shape[1], 1) for t in (k, v))
+    k_g, v_g = (_rows_at(t, idx_bg).to(work).repeat_interleave(heads // t.shape[1], 1) for t in (k, v))
     q_idx = torch.arange(keys - rows, keys, device=q.device)[:, None]
     s = q.to(work) @ k_g.mT * plan.scale
     if plan.bias is not None:
@@ -72,7 +72,7 @@ def as_keys(
     return y, z
 
 
-def merged(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> Tensor:
+def _merged(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> Tensor:
     """One softmax from two parts of it."""
     (y_a, z_a), (y_b, z_b) = a, b
     top = torch.maximum(z_a, z_b).detach()
@@ -82,7 +82,7 @@ def merged(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> Tensor:
     return ((w_a * y_a + w_b * y_b) / total.masked_fill(total == 0, 1)).to(y_a.dtype)
 
 
-def as_queries(
+def _as_queries(
     y: Tensor,
     q: Tensor,
     k: Tensor,
@@ -103,11 +103,11 @@ def as_queries(
     added = torch.zeros(hidden.shape, dtype=q.dtype, device=q.device).masked_fill(hidden, -torch.inf).unsqueeze(1)
     if plan.bias is not None:
         added = added + torch.cat([plan.bias(b, at_bg[b : b + 1], k_idx[None]) for b in range(len(q))])
-    y_g = attention(rows_at(q, at_bg), k, v, key_mask_bs=key_mask_bs, bias=added, scale=plan.scale)
+    y_g = attention(_rows_at(q, at_bg), k, v, key_mask_bs=key_mask_bs, bias=added, scale=plan.scale)
     place = torch.where(real_bg, at_bg, rows)[:, None, :, None].expand(-1, heads, -1, y.shape[3])
     return torch.nn.functional.pad(y, (0, 0, 0, 1)).scatter(2, place, y_g.to(y.dtype))[:, :, :rows]
 
 
-def rows_at(t: Tensor, idx_bg: Tensor) -> Tensor:
+def _rows_at(t: Tensor, idx_bg: Tensor) -> Tensor:
     """The rows of a tensor (B, H, L, K) at the tokens of each row, (B, H, G, K)."""
     return t.gather(2, idx_bg[:, None, :, None].expand(-1, t.shape[1], -1, t.shape[3]))

@@ -49,11 +49,11 @@ def pool_mix(
         wanted = (size["B"], window - 1, size["D"])
         if tuple(state.tokens_bwd.shape) != wanted:
             raise ValueError(f"state.tokens_bwd has shape {tuple(state.tokens_bwd.shape)}; expected {wanted}")
-    form = pick("pool_mix", impl, {"torch": shifted_sums, "plain": plain.pool_mix})
+    form = pick("pool_mix", impl, {"torch": _shifted_sums, "plain": plain.pool_mix})
     return form(x_bld, window=window, causal=causal, mask_bl=mask_bl, state=state)
 
 
-def shifted_sums(
+def _shifted_sums(
     x_bld: Tensor,
     *,
     window: int,

@@ -11,7 +11,7 @@ from formers.ops.gathered import PairBias
 from formers.ops.pairs import Pairs
 from formers.ops.sparse import sparse_attention
 
-PATTERNS: dict[int, tuple[Pairs, ...]] = {}
+_PATTERNS: dict[int, tuple[Pairs, ...]] = {}
 """What compiled graphs, which hold no patterns, name by a number."""
 
 
@@ -27,21 +27,21 @@ def ragged_attention(
 ) -> Tensor:
     """`sparse_attention` of the first `length_b` tokens of each row among themselves; zeros behind them. (B, H, L, V)."""
     if not torch.compiler.is_compiling():
-        return by_rows(q_bhlk, k_bglk, v_bglv, length_b, patterns, causal, bias)
+        return _by_rows(q_bhlk, k_bglk, v_bglv, length_b, patterns, causal, bias)
     if bias is not None:
         raise ValueError(
             "a compiled model cannot add a bias to the scores of a padded batch whose pattern depends on the length"
         )
-    y: Tensor = torch.ops.formers.ragged_attention(q_bhlk, k_bglk, v_bglv, length_b, number_of(*patterns), causal)
+    y: Tensor = torch.ops.formers.ragged_attention(q_bhlk, k_bglk, v_bglv, length_b, _number_of(*patterns), causal)
     return y
 
 
-def by_rows(
+def _by_rows(
     q: Tensor, k: Tensor, v: Tensor, length_b: Tensor, patterns: Sequence[Pairs], causal: bool, bias: PairBias | None
 ) -> Tensor:
     rows = []
     for b, length in enumerate(length_b.tolist()):
-        own = None if bias is None else row_of(bias, b)
+        own = None if bias is None else _row_of(bias, b)
         q_1, k_1, v_1 = (t[b : b + 1, :, :length] for t in (q, k, v))
         y = (
             sparse_attention(q_1, k_1, v_1, patterns, causal=causal, bias=own)
@@ -52,22 +52,22 @@ def by_rows(
     return torch.cat(rows)
 
 
-def row_of(bias: PairBias, b: int) -> PairBias:
+def _row_of(bias: PairBias, b: int) -> PairBias:
     return lambda _, q_nl, k_ns: bias(b, q_nl, k_ns)
 
 
-def number_of(*patterns: Pairs) -> int:
+def _number_of(*patterns: Pairs) -> int:
     """A number that names these patterns."""
     number = hash(patterns) % (1 << 31)
-    PATTERNS[number] = patterns
+    _PATTERNS[number] = patterns
     return number
 
 
-number_of._dynamo_marked_constant = True  # type: ignore[attr-defined]  # as for `sparse.layouts`
+_number_of._dynamo_marked_constant = True  # type: ignore[attr-defined]  # as for `sparse.layouts`
 
 
 def forward(q: Tensor, k: Tensor, v: Tensor, length_b: Tensor, number: int, causal: bool) -> Tensor:
-    return by_rows(q, k, v, length_b, PATTERNS[number], causal, None)
+    return _by_rows(q, k, v, length_b, _PATTERNS[number], causal, None)
 
 
 def backward(
@@ -75,24 +75,24 @@ def backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     with torch.enable_grad():
         inputs = [t.detach().requires_grad_() for t in (q, k, v)]
-        y = by_rows(inputs[0], inputs[1], inputs[2], length_b, PATTERNS[number], causal, None)
+        y = _by_rows(inputs[0], inputs[1], inputs[2], length_b, _PATTERNS[number], causal, None)
         dq, dk, dv = torch.autograd.grad(y, inputs, g)
     return dq, dk, dv
 
 
-def shape_of(q: Tensor, k: Tensor, v: Tensor, length_b: Tensor, number: int, causal: bool) -> Tensor:
+def _shape_of(q: Tensor, k: Tensor, v: Tensor, length_b: Tensor, number: int, causal: bool) -> Tensor:
     return q.new_empty(*q.shape[:3], v.shape[3])
 
 
-def register() -> None:
+def _register() -> None:
     """Makes both known to compilers as operations to leave alone."""
     tensors = "Tensor q, Tensor k, Tensor v, Tensor length_b, int number, bool causal"
-    LIBRARY.define(f"ragged_attention({tensors}) -> Tensor")
-    LIBRARY.define(f"ragged_attention_backward(Tensor g, {tensors}) -> (Tensor, Tensor, Tensor)")
+    _LIBRARY.define(f"ragged_attention({tensors}) -> Tensor")
+    _LIBRARY.define(f"ragged_attention_backward(Tensor g, {tensors}) -> (Tensor, Tensor, Tensor)")
     for name, function in (("ragged_attention", forward), ("ragged_attention_backward", backward)):
-        LIBRARY.impl(name, function, "CompositeExplicitAutograd")
-    LIBRARY._register_fake("ragged_attention", shape_of)
-    LIBRARY._register_fake(
+        _LIBRARY.impl(name, function, "CompositeExplicitAutograd")
+    _LIBRARY._register_fake("ragged_attention", _shape_of)
+    _LIBRARY._register_fake(
         "ragged_attention_backward", lambda g, q, k, v, *rest: tuple(map(torch.empty_like, (q, k, v)))
     )
 
@@ -104,8 +104,8 @@ def register() -> None:
         found = torch.ops.formers.ragged_attention_backward(g, *ctx.saved_tensors, *ctx.options)
         return *found, None, None, None
 
-    torch.library.register_autograd("formers::ragged_attention", gradients, setup_context=keep, lib=LIBRARY)
+    torch.library.register_autograd("formers::ragged_attention", gradients, setup_context=keep, lib=_LIBRARY)
 
 
-LIBRARY = torch.library.Library("formers", "FRAGMENT")
-register()
+_LIBRARY = torch.library.Library("formers", "FRAGMENT")
+_register()

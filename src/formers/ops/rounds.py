@@ -35,11 +35,11 @@ NOTHING = -1e30
 """The score of a hidden pair. Finite, so that a row without any pair in one round gives no NaN."""
 ITSELF = -1e5
 """The score of a token with itself where that is the last resort."""
-LOG2_E = math.log2(math.e)
+_LOG2_E = math.log2(math.e)
 """Scores are taken to base 2: on a CPU exp2 is several times faster than exp, which is slowest on what underflows."""
 
 
-class Plan(NamedTuple):
+class _Plan(NamedTuple):
     """How rows (batch · heads) are worked on, in each round; L is a multiple of `tile` here, l counts an empty tile in front.
 
     Attributes:
@@ -60,7 +60,7 @@ class Plan(NamedTuple):
     self_last: bool
     scale: float
 
-    def of_rows(self, rows: slice) -> Plan:
+    def of_rows(self, rows: slice) -> _Plan:
         order, place, u = (t[:, rows] for t in self[:3])
         return self._replace(order_rnl=order, place_rnL=place, u_pnl=u)
 
@@ -84,18 +84,18 @@ def by_tiles(
     real = q.new_ones(batch, length, dtype=torch.bool) if mask_bl is None else mask_bl
     real = pad(real, (0, missing))
     bucket = pad(bucket_bhrl, (0, missing)).masked_fill(~real[:, None, None], torch.iinfo(torch.int64).max)
-    plan = make_plan(bucket.flatten(0, 1), chunk, back, causal, self_last, scale)
-    rows = [None if t is None else filled_up(t, missing).flatten(0, 1).contiguous() for t in (q, k, v)]
-    y, _ = Bucketed.apply(*rows, *plan)
+    plan = _make_plan(bucket.flatten(0, 1), chunk, back, causal, self_last, scale)
+    rows = [None if t is None else _filled_up(t, missing).flatten(0, 1).contiguous() for t in (q, k, v)]
+    y, _ = _Bucketed.apply(*rows, *plan)
     y = y.unflatten(0, (batch, heads))[:, :, :length]
     return y if mask_bl is None else y.masked_fill(~mask_bl[:, None, :, None], 0)
 
 
-def filled_up(t_bhlx: Tensor, missing: int) -> Tensor:
+def _filled_up(t_bhlx: Tensor, missing: int) -> Tensor:
     return pad(t_bhlx, (0, 0, 0, missing)) if missing else t_bhlx
 
 
-def make_plan(bucket_nrl: Tensor, chunk: int, back: int, causal: bool, self_last: bool, scale: float) -> Plan:
+def _make_plan(bucket_nrl: Tensor, chunk: int, back: int, causal: bool, self_last: bool, scale: float) -> _Plan:
     rows, rounds, length = bucket_nrl.shape
     tile, at = chunk // back, torch.arange(length, device=bucket_nrl.device)
     ordered, order = bucket_nrl.transpose(0, 1).contiguous().sort(dim=2, stable=True)
@@ -108,31 +108,31 @@ def make_plan(bucket_nrl: Tensor, chunk: int, back: int, causal: bool, self_last
     u_pairs = torch.cat([u[: r + 1].gather(2, order[r].expand(r + 1, -1, -1)) for r in range(rounds)])
     first = torch.arange(0, rows * length, length, device=order.device).unsqueeze(1)
     order, place, u_pairs = pad(order, (tile, 0)) + first, place + tile, pad(u_pairs, (tile, 0), value=-1.0 - reach)
-    return Plan(order, place, u_pairs, float(reach), tile, back, self_last, scale)
+    return _Plan(order, place, u_pairs, float(reach), tile, back, self_last, scale)
 
 
-def unit(x: Tensor, out: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def _unit(x: Tensor, out: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """x/|x| and 1/|x|, finite where x = 0."""
     shrink = torch.mul(x, x, out=out).sum(-1, keepdim=True).add_(1e-12).rsqrt_()
     return torch.mul(x, shrink, out=out), shrink
 
 
-def through_unit(x: Tensor, g: Tensor) -> Tensor:
+def _through_unit(x: Tensor, g: Tensor) -> Tensor:
     """The gradient of x, given that of x/|x|, in whose memory it is made."""
-    direction, shrink = unit(x)
+    direction, shrink = _unit(x)
     along = (g * direction).sum(-1, keepdim=True)
     return g.sub_(direction.mul_(along)).mul_(shrink)
 
 
-class Bucketed(torch.autograd.Function):
+class _Bucketed(torch.autograd.Function):
     """(q, k or None for q/|q|, v (N, L, width), and a plan) → (y, z = log₂ Σ 2^s), (N, L, V) and (N, L, 1)."""
 
     @staticmethod
     def forward(q: Tensor, k: Tensor | None, v: Tensor, *plan: Any) -> tuple[Tensor, Tensor]:
-        whole, room = Plan(*plan), Room(q, q.dtype, used=by_pieces(q))
+        whole, room = _Plan(*plan), Room(q, q.dtype, used=by_pieces(q))
         y, z = torch.empty_like(v), v.new_empty(*v.shape[:2], 1)
-        for i in pieces(q, whole):
-            forward_rows(q, k, v, whole.of_rows(i), room, y[i], z[i])
+        for i in _pieces(q, whole):
+            _forward_rows(q, k, v, whole.of_rows(i), room, y[i], z[i])
         return y, z
 
     @staticmethod
@@ -145,18 +145,18 @@ class Bucketed(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gy: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, order, place, u, y, z = ctx.saved_tensors
-        plan, room = Plan(order, place, u, *ctx.rest), Room(q, q.dtype, used=by_pieces(q))
+        plan, room = _Plan(order, place, u, *ctx.rest), Room(q, q.dtype, used=by_pieces(q))
         gq, gk, gv = torch.empty_like(q), None if k is None else torch.empty_like(k), torch.empty_like(v)
-        given = Given(q, k, v, gy.contiguous(), z, (gy * y).sum(-1, keepdim=True))
-        for i in pieces(q, plan):
+        given = _Given(q, k, v, gy.contiguous(), z, (gy * y).sum(-1, keepdim=True))
+        for i in _pieces(q, plan):
             gk_rows = torch.empty_like(q[i]) if gk is None else gk[i]
-            backward_rows(given, plan.of_rows(i), room, (gq[i], gk_rows, gv[i]))
+            _backward_rows(given, plan.of_rows(i), room, (gq[i], gk_rows, gv[i]))
             if gk is None:
-                gq[i] += through_unit(q[i], gk_rows)
+                gq[i] += _through_unit(q[i], gk_rows)
         return gq, gk, gv, *[None] * len(plan)
 
 
-class Given(NamedTuple):
+class _Given(NamedTuple):
     """What the backward pass starts from: gradients g of y, and delta = g·y, beside what the forward pass knew."""
 
     q: Tensor
@@ -167,7 +167,7 @@ class Given(NamedTuple):
     delta: Tensor
 
 
-def pieces(q: Tensor, plan: Plan) -> list[slice]:
+def _pieces(q: Tensor, plan: _Plan) -> list[slice]:
     """Which rows to work on at once."""
     rows, length, _ = q.shape
     step = max(SCORES_AT_ONCE // (2 * length * plan.tile), 1) if by_pieces(q) else max(rows, 1)
@@ -216,10 +216,10 @@ class Part(NamedTuple):
             whole_tcx.index_add_(0, self.tiles - 2, some)
 
 
-class Round:
+class _Round:
     """One round's rows in sorted order, cut into tiles."""
 
-    def __init__(self, plan: Plan, r: int, room: Room):
+    def __init__(self, plan: _Plan, r: int, room: Room):
         self.plan, self.r, self.room = plan, r, room
         rows, each = plan.order_rnl.shape[1:]
         self.shape = (rows, each // plan.tile, plan.tile)
@@ -237,7 +237,7 @@ class Round:
 
     def sort_keys(self, q_tcx: Tensor, k: Tensor | None) -> Tensor:
         """Keys in sorted order, given the queries in it."""
-        return self.sort("k", k) if k is not None else unit(q_tcx, self.room.new("k", *q_tcx.shape))[0]
+        return self.sort("k", k) if k is not None else _unit(q_tcx, self.room.new("k", *q_tcx.shape))[0]
 
     def unsort(self, name: str, t_tcx: Tensor) -> Tensor:
         """Back to (these rows, L, X)."""
@@ -267,9 +267,9 @@ class Round:
             for other in earlier[1:]:
                 nearest = torch.minimum(nearest, other, out=self.room.over(nearest))
             s += nearest.le_(half)
-        s.baddbmm_(q, k.mT, beta=NOTHING, alpha=plan.scale * LOG2_E)
+        s.baddbmm_(q, k.mT, beta=NOTHING, alpha=plan.scale * _LOG2_E)
         if plan.self_last and self.r == 0 and part.near:
-            s.diagonal(plan.tile, -2, -1).fill_(ITSELF * LOG2_E)
+            s.diagonal(plan.tile, -2, -1).fill_(ITSELF * _LOG2_E)
         return s
 
     def apart(self, part: Part, r: int) -> Tensor:
@@ -279,25 +279,25 @@ class Round:
         return torch.sub(u_q, u_k, out=out).abs_()
 
 
-def merge(y: Tensor, z: Tensor, more_y: Tensor, more_z: Tensor) -> None:
+def _merge(y: Tensor, z: Tensor, more_y: Tensor, more_z: Tensor) -> None:
     """Makes a part's averages y and z = log₂ Σ 2^s, (…, V) and (…, 1), those of two parts."""
     both = torch.logaddexp2(z, more_z)
     y.lerp_(more_y, (more_z - both).exp2_())
     z.copy_(both)
 
 
-def forward_rows(q: Tensor, k: Tensor | None, v: Tensor, plan: Plan, room: Room, y: Tensor, z: Tensor) -> None:
+def _forward_rows(q: Tensor, k: Tensor | None, v: Tensor, plan: _Plan, room: Room, y: Tensor, z: Tensor) -> None:
     """Writes y and z of the plan's rows, one round after the other."""
     for r in range(len(plan.order_rnl)):
-        some_y, some_z = forward_round(Round(plan, r, room), q, k, v)
+        some_y, some_z = _forward_round(_Round(plan, r, room), q, k, v)
         if r:
-            merge(y, z, some_y, some_z)
+            _merge(y, z, some_y, some_z)
         else:
             y.copy_(some_y)
             z.copy_(some_z)
 
 
-def forward_round(rows: Round, q: Tensor, k: Tensor | None, v: Tensor) -> tuple[Tensor, Tensor]:
+def _forward_round(rows: _Round, q: Tensor, k: Tensor | None, v: Tensor) -> tuple[Tensor, Tensor]:
     """y and z of one round's pairs, (N, L, V or 1)."""
     room = rows.room
     q, v = rows.sort("q", q), rows.sort("v", v)
@@ -311,21 +311,21 @@ def forward_round(rows: Round, q: Tensor, k: Tensor | None, v: Tensor) -> tuple[
         some_y = bmm(p, v_keys, out=room.new("y", *p.shape[:2], v.shape[2])).div_(weight)
         some_z = weight.log2_().add_(top)
         if not part.near:
-            merge(some_y, some_z, part.of(y), part.of(z))
+            _merge(some_y, some_z, part.of(y), part.of(z))
         y[part.tiles], z[part.tiles] = some_y, some_z
     return rows.unsort("y of round", y), rows.unsort("z of round", z)
 
 
-def backward_rows(given: Given, plan: Plan, room: Room, totals: tuple[Tensor, Tensor, Tensor]) -> None:
+def _backward_rows(given: _Given, plan: _Plan, room: Room, totals: tuple[Tensor, Tensor, Tensor]) -> None:
     """Writes the gradients of q, k and v of the plan's rows into `totals`."""
     for r in range(len(plan.order_rnl)):
-        rows = Round(plan, r, room)
-        for total, found in zip(totals, backward_round(rows, given), strict=True):
+        rows = _Round(plan, r, room)
+        for total, found in zip(totals, _backward_round(rows, given), strict=True):
             some = rows.unsort("some", found)
             total.add_(some) if r else total.copy_(some)
 
 
-def backward_round(rows: Round, given: Given) -> tuple[Tensor, Tensor, Tensor]:
+def _backward_round(rows: _Round, given: _Given) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of one round's pairs, in sorted order."""
     plan, room = rows.plan, rows.room
     q, v, g = rows.sort("q", given.q), rows.sort("v", given.v), rows.sort("g", given.g)

@@ -19,7 +19,7 @@ from formers.ops.layout import BLOCK, Layout, layout, of_heads
 from formers.ops.pairs import Pairs
 from formers.ops.per_row import with_global_tokens
 
-REMEMBERED = 64
+_REMEMBERED = 64
 """How many patterns and lengths are remembered with their layouts."""
 
 
@@ -67,9 +67,9 @@ def sparse_attention(
     checks.mask("global_bs", global_bs, size["B"], size["S"])
     if isinstance(bias, Tensor):
         check_bias(bias, (size["B"], heads, size["L"], size["S"]))
-        bias = picked_from(bias)
-    patterns = check_patterns(pattern, heads, None if causal else size["S"])
-    form = pick("sparse_attention", impl, {"gathered": gathered, "flex": flex, "plain": plain_sparse.sparse_attention})
+        bias = _picked_from(bias)
+    patterns = _check_patterns(pattern, heads, None if causal else size["S"])
+    form = pick("sparse_attention", impl, {"gathered": _gathered, "flex": flex, "plain": plain_sparse.sparse_attention})
     return form(
         q_bhlk,
         k_bhsk,
@@ -83,7 +83,7 @@ def sparse_attention(
     )
 
 
-def check_patterns(pattern: Pairs | Sequence[Pairs], heads: int, length: int | None) -> tuple[Pairs, ...]:
+def _check_patterns(pattern: Pairs | Sequence[Pairs], heads: int, length: int | None) -> tuple[Pairs, ...]:
     """The patterns as a tuple, each asked whether it fits the length."""
     patterns = tuple(pattern) if isinstance(pattern, (list, tuple)) else (pattern,)
     if not patterns or len(patterns) > heads:
@@ -96,7 +96,7 @@ def check_patterns(pattern: Pairs | Sequence[Pairs], heads: int, length: int | N
     return patterns
 
 
-def picked_from(bias: Tensor) -> PairBias:
+def _picked_from(bias: Tensor) -> PairBias:
     """A bias tensor as a function of indices."""
     whole = bias[(None,) * (4 - bias.dim())]
 
@@ -109,7 +109,7 @@ def picked_from(bias: Tensor) -> PairBias:
     return pairs
 
 
-def gathered(
+def _gathered(
     q: Tensor,
     k: Tensor,
     v: Tensor,
@@ -137,12 +137,12 @@ def gathered(
 
 
 def run(q: Tensor, k: Tensor, v: Tensor, key_mask_bs: Tensor | None, plan: Plan) -> tuple[Tensor, Tensor]:
-    if torch.compiler.is_compiling() or (torch.is_grad_enabled() and learns(plan)):
+    if torch.compiler.is_compiling() or (torch.is_grad_enabled() and _learns(plan)):
         return by_autograd(q, k, v, key_mask_bs, plan)
     return Gathered.apply(q, k, v, key_mask_bs, plan)
 
 
-def learns(plan: Plan) -> bool:
+def _learns(plan: Plan) -> bool:
     """Whether the bias has a gradient, seen on a single pair."""
     if plan.bias is None:
         return False
@@ -154,13 +154,13 @@ def layouts(
     heads: int, rows: int, keys: int, causal: bool, device: str, *patterns: Pairs
 ) -> tuple[tuple[Layout, tuple[int, ...]], ...]:
     """The layout of each different pattern, and the heads that have it."""
-    return tuple((resolved(one, rows, keys, causal, device), tuple(which)) for one, which in of_heads(patterns, heads))
+    return tuple((_resolved(one, rows, keys, causal, device), tuple(which)) for one, which in of_heads(patterns, heads))
 
 
 # What `torch.compiler.assume_constant_result` does, without importing the compiler: nothing of this is traced.
 layouts._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
-@lru_cache(REMEMBERED)
-def resolved(pattern: Pairs, rows: int, keys: int, causal: bool, device: str) -> Layout:
+@lru_cache(_REMEMBERED)
+def _resolved(pattern: Pairs, rows: int, keys: int, causal: bool, device: str) -> Layout:
     return layout(pattern.resolve(length=keys, causal=causal), rows, keys, BLOCK, device)

@@ -44,20 +44,20 @@ def fourier_mix(x_bld: Tensor, *, impl: str = "auto") -> Tensor:
             f"x has shape {tuple(x_bld.shape)}; a Fourier transform needs at least one entry on every axis"
         )
     forms: dict[str, Callable[[Tensor], Tensor]] = {
-        "torch": by_transform,
-        "matmul": by_matmul,
+        "torch": _by_transform,
+        "matmul": _by_matmul,
         "plain": plain.fourier_mix,
     }
     if impl == "auto" and x_bld.numel() * (size["L"] + size["D"]) <= MATMUL_UP_TO:
-        forms = {"matmul": by_matmul}
+        forms = {"matmul": _by_matmul}
     return pick("fourier_mix", impl, forms)(x_bld)
 
 
-def by_transform(x_bld: Tensor) -> Tensor:
-    return RealFourier.apply(x_bld.to(wide(x_bld.dtype))).to(x_bld.dtype)
+def _by_transform(x_bld: Tensor) -> Tensor:
+    return _RealFourier.apply(x_bld.to(wide(x_bld.dtype))).to(x_bld.dtype)
 
 
-class RealFourier(torch.autograd.Function):
+class _RealFourier(torch.autograd.Function):
     """The map is symmetric: the gradient of its input is the map of the gradient of its output."""
 
     @staticmethod
@@ -70,7 +70,7 @@ class RealFourier(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gy: Tensor) -> Tensor:
-        return RealFourier.apply(gy)
+        return _RealFourier.apply(gy)
 
 
 def transform(x_bld: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ def transform(x_bld: Tensor) -> Tensor:
     return y
 
 
-def by_matmul(x_bld: Tensor) -> Tensor:
+def _by_matmul(x_bld: Tensor) -> Tensor:
     """C_L (x C_D) − S_L (x S_D)."""
     x = x_bld.to(wide(x_bld.dtype))
     made = tables.__wrapped__ if torch.compiler.is_compiling() else tables  # a compiler keeps what it makes

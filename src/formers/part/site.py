@@ -11,7 +11,7 @@ Place = Literal["nothing", "input", "layer", "heads", "scores"]
 """Where in a model a position acts; `formers.positions.Position.acts_on` says what each means."""
 
 
-class SitePosition(Protocol):
+class _SitePosition(Protocol):
     """What a site knows of the position part: where it acts, and that it builds a module."""
 
     acts_on: ClassVar[Place]
@@ -40,7 +40,7 @@ class Site:
     layer: int = 0
     layers: int = 1
     dropout: float = 0.0
-    position: SitePosition | None = None
+    position: _SitePosition | None = None
 
     @property
     def head_width(self) -> int:

@@ -23,12 +23,12 @@ class State:
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Self:
         """The same state with `change` applied to every tensor."""
-        return replace(self, **{f.name: map_tensors(getattr(self, f.name), change) for f in fields(self)})
+        return replace(self, **{f.name: _map_tensors(getattr(self, f.name), change) for f in fields(self)})
 
     @property
     def nbytes(self) -> int:
         """Bytes held by the tensors."""
-        return sum(t.numel() * t.element_size() for f in fields(self) for t in tensors_in(getattr(self, f.name)))
+        return sum(t.numel() * t.element_size() for f in fields(self) for t in _tensors_in(getattr(self, f.name)))
 
     def reorder(self, rows: Tensor) -> Self:
         """Picks rows of the batch, as a beam search does: row i of the result is row `rows[i]`."""
@@ -45,17 +45,17 @@ class State:
         )
 
 
-def tensors_in(value: Any) -> list[Tensor]:
+def _tensors_in(value: Any) -> list[Tensor]:
     """The tensors of a field, in order."""
     if isinstance(value, Tensor):
         return [value]
-    return [tensor for item in value for tensor in tensors_in(item)] if isinstance(value, tuple) else []
+    return [tensor for item in value for tensor in _tensors_in(item)] if isinstance(value, tuple) else []
 
 
-def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+def _map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(value, Tensor):
         return change(value)
     if isinstance(value, tuple):
-        items = [map_tensors(item, change) for item in value]
+        items = [_map_tensors(item, change) for item in value]
         return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
     return value

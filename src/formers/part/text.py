@@ -11,7 +11,7 @@ from formers.part.member import Member, example, example_call, find, option_name
 from formers.part.option_types import part_hint
 from formers.part.unsupported import check_names
 
-OPERATORS: dict[type[ast.AST], Any] = {ast.BitAnd: operator.and_, ast.BitOr: operator.or_, ast.Invert: operator.invert}
+_OPERATORS: dict[type[ast.AST], Any] = {ast.BitAnd: operator.and_, ast.BitOr: operator.or_, ast.Invert: operator.invert}
 """What may stand between parts of an axis that defines it, as patterns do: `window(128) | global(0)`."""
 _KEYWORD = re.compile(r"\b(global)\b(?=\s*(?:$|[(),|&\]]))")
 """Names of parts that are keywords of Python, which parses the text."""
@@ -44,7 +44,7 @@ def _value(node: ast.AST, hint: Any, text: str) -> Any:
             return find(axis, node.id)()
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             return _called(node, find(axis, node.func.id), text)
-        if isinstance(node, (ast.BinOp, ast.UnaryOp)) and type(node.op) in OPERATORS:
+        if isinstance(node, (ast.BinOp, ast.UnaryOp)) and type(node.op) in _OPERATORS:
             return _combined(node, hint, text)
     if isinstance(node, ast.Name):  # a bare word where text is wanted: mlp(activation=gelu)
         return node.id
@@ -72,6 +72,6 @@ def _combined(node: ast.BinOp | ast.UnaryOp, hint: Any, text: str) -> Any:
     sides = [node.operand] if isinstance(node, ast.UnaryOp) else [node.left, node.right]
     values = [_value(side, hint, text) for side in sides]
     try:
-        return OPERATORS[type(node.op)](*values)
+        return _OPERATORS[type(node.op)](*values)
     except TypeError:
         raise ValueError(f"in {text!r}: a {part_hint(hint).name()} has no {ast.unparse(node)!r}") from None

@@ -22,7 +22,7 @@ class Listed(Pattern):
     def check(self) -> None:
         if self.block < 1 or not self.rows or any(b < 0 for row in self.rows for b in row):
             raise ValueError(f"{self}: block must be at least 1, and rows must list blocks from 0 on")
-        object.__setattr__(self, "seen", table(self.rows))  # made once, not in every mask
+        object.__setattr__(self, "seen", _table(self.rows))  # made once, not in every mask
 
     def mask(self, q_idx: Tensor, k_idx: Tensor) -> Tensor:
         seen = self.seen.to(q_idx.device)
@@ -38,7 +38,7 @@ class Listed(Pattern):
         return 1.0
 
 
-def table(rows: tuple[tuple[int, ...], ...]) -> Tensor:
+def _table(rows: tuple[tuple[int, ...], ...]) -> Tensor:
     """Which blocks see which, (blocks + 1, blocks + 1) bool; the last row and column are for what lies beyond."""
     count = max(len(rows), 1 + max((b for row in rows for b in row), default=0))
     seen = torch.zeros(count + 1, count + 1, dtype=torch.bool)

@@ -163,7 +163,7 @@ class Both(Pattern):
                 return Fold(
                     fold.key,
                     fold.order_c,
-                    Together(fold.pairs or Reordered(side, fold.order_c), Reordered(other, fold.order_c)),
+                    _Together(fold.pairs or Reordered(side, fold.order_c), Reordered(other, fold.order_c)),
                 )
         return None
 
@@ -181,7 +181,7 @@ class Both(Pattern):
         return min(self.a.growth(), self.b.growth())
 
     def __repr__(self) -> str:
-        return f"{bracketed(self.a, (Either,))} & {bracketed(self.b, (Either, Both))}"
+        return f"{_bracketed(self.a, (Either,))} & {_bracketed(self.b, (Either, Both))}"
 
 
 class Either(Pattern):
@@ -231,7 +231,7 @@ class Either(Pattern):
         return max(self.a.growth(), self.b.growth())
 
     def __repr__(self) -> str:
-        return f"{self.a} | {bracketed(self.b, (Either,))}"
+        return f"{self.a} | {_bracketed(self.b, (Either,))}"
 
 
 class Outside(Pattern):
@@ -264,10 +264,10 @@ class Outside(Pattern):
         self.of.fits(length)
 
     def __repr__(self) -> str:
-        return f"~{bracketed(self.of, (Either, Both))}"
+        return f"~{_bracketed(self.of, (Either, Both))}"
 
 
-class Together:
+class _Together:
     """The pairs in both of two sets given in terms of places."""
 
     def __init__(self, a: Places, b: Places):
@@ -282,5 +282,5 @@ class Together:
         return some & some_b, every & every_b
 
 
-def bracketed(pattern: Pattern, kinds: tuple[type[Pattern], ...]) -> str:
+def _bracketed(pattern: Pattern, kinds: tuple[type[Pattern], ...]) -> str:
     return f"({pattern})" if isinstance(pattern, kinds) else str(pattern)

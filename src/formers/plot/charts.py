@@ -49,7 +49,7 @@ class Series:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reference:
+class _Reference:
     """A dashed line across; beyond the chart only its name with an arrow."""
 
     y: float
@@ -73,14 +73,14 @@ class Chart:
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
     series: tuple[Series, ...]
-    references: tuple[Reference, ...]
+    references: tuple[_Reference, ...]
     front: str = ""
     "The path through the arms that are on the Pareto front."
     note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Strip:
+class _Strip:
     """One arm's metric on the scale that all lines of the ranking share."""
 
     mark: float
@@ -203,7 +203,7 @@ def learning(summary: Summary, look: Mapping[str, Look], by: str) -> Chart | Non
     )
 
 
-def strips(summary: Summary, width: float) -> dict[str, Strip]:
+def strips(summary: Summary, width: float) -> dict[str, _Strip]:
     """The small pictures in the ranking, on one scale of `width` pixels."""
     if not summary.ranked:
         return {}
@@ -213,7 +213,7 @@ def strips(summary: Summary, width: float) -> dict[str, Strip]:
         assert arm.metric
         mean, half = arm.metric.mean, arm.metric.half_width or 0.0
         dots = tuple(x(value) for value in arm.values.values() if x.low <= value <= x.high)
-        drawn[arm.name] = Strip(
+        drawn[arm.name] = _Strip(
             mark=x.inside(mean),
             beyond=not x.low <= mean <= x.high,
             low=x.inside(mean - half),
@@ -255,14 +255,14 @@ def _curve_scale(summary: Summary, arms: Sequence[Arm], start: float, end: float
     return scale(late + near, start, end, margin=0.04)
 
 
-def _lines_across(summary: Summary, y: Scale) -> tuple[Reference, ...]:
+def _lines_across(summary: Summary, y: Scale) -> tuple[_Reference, ...]:
     lines = []
     for name, value in summary.results.references.items():
         if not math.isfinite(value):
             continue
         arrow = _beyond(value, y)
         text = f"{name} {fixed(value, places(summary))}{arrow}"
-        lines.append(Reference(y=y.inside(value), text=text, beyond=bool(arrow)))
+        lines.append(_Reference(y=y.inside(value), text=text, beyond=bool(arrow)))
     return tuple(lines)
 
 

@@ -21,12 +21,15 @@ class Label:
     text: str
 
 
-Box = tuple[float, float, float, float]
+_Box = tuple[float, float, float, float]
 "Left, top, right, bottom."
 
 
 def place(
-    marks: Sequence[tuple[str, tuple[float, float]]], frame: Box, reserved: Sequence[Box], avoided: Sequence[Box] = ()
+    marks: Sequence[tuple[str, tuple[float, float]]],
+    frame: _Box,
+    reserved: Sequence[_Box],
+    avoided: Sequence[_Box] = (),
 ) -> dict[str, Label]:
     """One label a mark, beside it if it fits, else a little above or below; left out where nothing is free.
 
@@ -42,12 +45,12 @@ def place(
     return placed
 
 
-def box_before(x: float, y: float, text: str) -> Box:
+def box_before(x: float, y: float, text: str) -> _Box:
     """What a text that ends at `x` on the base line `y` covers."""
     return (x - _LETTER * len(text), y - _HEIGHT + 4, x, y + 4)
 
 
-def boxes_along(points: Sequence[tuple[float, float]]) -> list[Box]:
+def boxes_along(points: Sequence[tuple[float, float]]) -> list[_Box]:
     """Small boxes that cover the lines between `points`."""
     boxes = []
     for (x0, y0), (x1, y1) in itertools.pairwise(points):
@@ -58,10 +61,10 @@ def boxes_along(points: Sequence[tuple[float, float]]) -> list[Box]:
     return boxes
 
 
-def _candidates(text: str, x: float, y: float, frame: Box) -> list[tuple[Label, Box]]:
+def _candidates(text: str, x: float, y: float, frame: _Box) -> list[tuple[Label, _Box]]:
     """Right and left of the mark, level or a little off; then below and above it, shifted into the frame."""
     width, half = _LETTER * len(text), _HEIGHT / 2
-    found: list[tuple[Label, Box]] = []
+    found: list[tuple[Label, _Box]] = []
     for lift in (0.0, -12.0, 12.0):
         line = y + lift
         right, left = x + 11, x - 11
@@ -78,9 +81,9 @@ def _candidates(text: str, x: float, y: float, frame: Box) -> list[tuple[Label, 
     return found
 
 
-def _free(box: Box, taken: Sequence[Box]) -> bool:
+def _free(box: _Box, taken: Sequence[_Box]) -> bool:
     return all(box[2] <= t[0] or t[2] <= box[0] or box[3] <= t[1] or t[3] <= box[1] for t in taken)
 
 
-def _within(box: Box, frame: Box) -> bool:
+def _within(box: _Box, frame: _Box) -> bool:
     return box[0] >= frame[0] and box[1] >= frame[1] and box[2] <= frame[2] and box[3] <= frame[3]

@@ -45,7 +45,7 @@ class Reversible(Residual):
         if torch.compiler.is_compiling() or not torch.is_grad_enabled():
             return super().through(layers, x, mask_bl, positions_bl)
         parameters = [p for p in layers.parameters() if p.requires_grad]
-        return TakenBack.apply(x, list(layers), mask_bl, positions_bl, *parameters)
+        return _TakenBack.apply(x, list(layers), mask_bl, positions_bl, *parameters)
 
 
 class ReversibleBlock(Block):
@@ -74,7 +74,7 @@ class ReversibleBlock(Block):
         return self.dropout(self.ffn(self.ffn_norm(first)))
 
 
-class TakenBack(torch.autograd.Function):
+class _TakenBack(torch.autograd.Function):
     """(streams, layers, mask, positions, the layers' parameters) → streams. Keeps its result and random states only."""
 
     @staticmethod
@@ -102,14 +102,14 @@ class TakenBack(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         y, *parameters = ctx.saved_tensors
-        below = Below(y, gradient, parameters)
+        below = _Below(y, gradient, parameters)
         for layer, (before_mixer, before_ffn) in zip(reversed(ctx.layers), reversed(ctx.replays), strict=True):
             below.undo_ffn(layer, before_ffn)
             below.undo_mixer(layer, before_mixer, *ctx.given)
         return torch.cat([below.g_first, below.g_second], -1), None, None, None, *below.found
 
 
-class Below:
+class _Below:
     """Both streams, their gradients, and the gradients of parameters, on the way down."""
 
     def __init__(self, y: Tensor, gradient: Tensor, parameters: list[Tensor]):

@@ -11,7 +11,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-FILE = "characters.json"
+_FILE = "characters.json"
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,12 @@ class Characters:
 
     def save(self, folder: Path) -> None:
         """Writes the alphabet beside a model."""
-        (folder / FILE).write_text(json.dumps({"alphabet": self.alphabet}), encoding="utf-8")
+        (folder / _FILE).write_text(json.dumps({"alphabet": self.alphabet}), encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """The alphabet beside a model. Raises `FileNotFoundError` where there is none."""
-        path = folder / FILE
+        path = folder / _FILE
         if not path.is_file():
-            raise FileNotFoundError(f"{folder} has no {FILE}: it does not hold a model of characters")
+            raise FileNotFoundError(f"{folder} has no {_FILE}: it does not hold a model of characters")
         return cls(json.loads(path.read_text(encoding="utf-8"))["alphabet"])

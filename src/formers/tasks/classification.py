@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
     from formers.models import TransformerConfig
 
-SHOWN = 160  # characters of a text that a sample shows
-TOKENS_AT_ONCE = 32_768  # evaluated at a time: few enough for attention maps to fit in memory
-UNKNOWN = 1  # stands for a text in which no token is known
+_SHOWN = 160  # characters of a text that a sample shows
+_TOKENS_AT_ONCE = 32_768  # evaluated at a time: few enough for attention maps to fit in memory
+_UNKNOWN = 1  # stands for a text in which no token is known
 
 
 class _TextClassification(Task):
@@ -67,11 +67,11 @@ class _TextClassification(Task):
         raise NotImplementedError
 
     @property
-    def data(self) -> Encoded:
+    def data(self) -> _Encoded:
         """The texts as numbers, read once until their files change."""
         place = self.place()
         files = [file for file in (place, self.vocabulary and Path(self.vocabulary).expanduser()) if file]
-        return encoded(self, tuple(stamp(file) for file in files if file.exists()))
+        return _encoded(self, tuple(stamp(file) for file in files if file.exists()))
 
     def base(self) -> TransformerConfig:
         from formers.models import TransformerConfig
@@ -93,13 +93,13 @@ class _TextClassification(Task):
         """Training texts drawn with replacement: example i is a function of the seed and i."""
         return Generated(partial(self.draw, self.data.train), f"{self.name()}/{seed}", count)
 
-    def draw(self, texts: Texts, stream: random.Random) -> Example:
+    def draw(self, texts: _Texts, stream: random.Random) -> Example:
         at = stream.randrange(len(texts.ids))
         return {**padded(texts.ids[at], self.length), "labels": texts.labels[at]}
 
     def evaluate(self, model: PreTrainedModel, split: Split = "validation") -> Evaluation:
         """The ranking metric over a split, and `accuracy`; slices by the number of tokens read."""
-        texts: Texts = getattr(self.data, split)
+        texts: _Texts = getattr(self.data, split)
         found = self.answers(model, texts)
         right_b = (found == texts.labels).double()
         return Evaluation(
@@ -112,18 +112,18 @@ class _TextClassification(Task):
         """The ranking metric: the share of right answers."""
         return (found == labels).double().mean().item()
 
-    def by_length(self, texts: Texts, found: Tensor) -> dict[str, float]:
+    def by_length(self, texts: _Texts, found: Tensor) -> dict[str, float]:
         """The ranking metric of shorter and longer texts."""
         sizes = torch.tensor([len(ids) for ids in texts.ids])
         bounds = [0, *sorted({max(1, self.length // share) for share in (4, 2, 1)})]
         chosen = {f"{low + 1}–{high}": (sizes > low) & (sizes <= high) for low, high in pairwise(bounds)}
         return {name: self.score(found[at], texts.labels[at]) for name, at in chosen.items() if at.any()}
 
-    def answers(self, model: PreTrainedModel, texts: Texts) -> Tensor:
+    def answers(self, model: PreTrainedModel, texts: _Texts) -> Tensor:
         """The likeliest class of each text, (B,)."""
         examples = [padded(ids, self.length) for ids in texts.ids]
         batch = {name: torch.stack([example[name] for example in examples]) for name in examples[0]}
-        return answers(model, batch, rows=max(1, TOKENS_AT_ONCE // self.length))
+        return answers(model, batch, rows=max(1, _TOKENS_AT_ONCE // self.length))
 
     def references(self) -> dict[str, float]:
         """Majority: the commonest class of the training texts, whatever the text."""
@@ -136,7 +136,7 @@ class _TextClassification(Task):
         data, first = self.data, self.data.test.first(3)
         found = self.answers(model, first).tolist()
         return tuple(
-            f"{shortened(' | '.join(record.texts))} → {data.classes[answer]} "
+            f"{_shortened(' | '.join(record.texts))} → {data.classes[answer]} "
             f"({'right' if data.classes[answer] == record.label else f'should be {record.label}'})"
             for record, answer in zip(first.records, found, strict=True)
         )
@@ -150,50 +150,50 @@ class _TextClassification(Task):
 
 
 @dataclass(frozen=True)
-class Texts:
+class _Texts:
     """The texts of one split: the tokens of each, without padding, its class, and the record it was made of."""
 
     ids: tuple[Tensor, ...]
     labels: Tensor
     records: tuple[Record, ...]
 
-    def first(self, count: int) -> Texts:
-        return Texts(self.ids[:count], self.labels[:count], self.records[:count])
+    def first(self, count: int) -> _Texts:
+        return _Texts(self.ids[:count], self.labels[:count], self.records[:count])
 
 
 @dataclass(frozen=True)
-class Encoded:
+class _Encoded:
     """Labelled texts as numbers, by split."""
 
     classes: tuple[str, ...]
     vocabulary: Vocabulary
-    train: Texts
-    validation: Texts
-    test: Texts
+    train: _Texts
+    validation: _Texts
+    test: _Texts
     sha256: str
 
 
 @lru_cache(maxsize=4)
-def encoded(task: _TextClassification, stamps: tuple[object, ...]) -> Encoded:
+def _encoded(task: _TextClassification, stamps: tuple[object, ...]) -> _Encoded:
     """The data of a task; `stamps` tell changed files from those read before."""
     splits = task.read(task.place())
     if empty := [side for side in ("train", "validation", "test") if not splits.get(side)]:
         raise ValueError(f"{task}: too few texts, none is left for {' and '.join(empty)}; give more of them")
-    vocabulary = vocabulary_of(task, splits["train"])
+    vocabulary = _vocabulary_of(task, splits["train"])
     classes = tuple(sorted({record.label for records in splits.values() for record in records}))
     number = {label: i for i, label in enumerate(classes)}
 
-    def texts(records: Sequence[Record]) -> Texts:
-        ids = tuple(torch.tensor((vocabulary.encode(r.texts) or [UNKNOWN])[: task.length]) for r in records)
-        return Texts(ids, torch.tensor([number[r.label] for r in records]), tuple(records))
+    def texts(records: Sequence[Record]) -> _Texts:
+        ids = tuple(torch.tensor((vocabulary.encode(r.texts) or [_UNKNOWN])[: task.length]) for r in records)
+        return _Texts(ids, torch.tensor([number[r.label] for r in records]), tuple(records))
 
     content = [f"{side}\t{r.label}\t{r.content}" for side, records in splits.items() for r in records]
     pieces = vocabulary.pieces if isinstance(vocabulary, Words) else ()
     made = {side: texts(records) for side, records in splits.items()}
-    return Encoded(classes, vocabulary, made["train"], made["validation"], made["test"], digest([*content, *pieces]))
+    return _Encoded(classes, vocabulary, made["train"], made["validation"], made["test"], digest([*content, *pieces]))
 
 
-def vocabulary_of(task: _TextClassification, train: Sequence[Record]) -> Vocabulary:
+def _vocabulary_of(task: _TextClassification, train: Sequence[Record]) -> Vocabulary:
     """Bytes, the given word pieces, or pieces learned from the training texts."""
     if task.tokens == "bytes":
         return Bytes()
@@ -202,6 +202,6 @@ def vocabulary_of(task: _TextClassification, train: Sequence[Record]) -> Vocabul
     return Words.learn((text for record in train for text in record.texts), task.vocab)
 
 
-def shortened(text: str) -> str:
+def _shortened(text: str) -> str:
     words = " ".join(text.split())
-    return words if len(words) <= SHOWN else f"{words[: SHOWN - 1]}…"
+    return words if len(words) <= _SHOWN else f"{words[: _SHOWN - 1]}…"

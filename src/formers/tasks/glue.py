@@ -17,12 +17,12 @@ from formers.tasks.sources import HUB, locate
 from formers.tasks.splits import Side, side_of
 
 SHARE, MOST = 10, 1024  # one training text in ten is for validation; this many of them are read
-MATTHEWS = Metric(name="matthews_correlation", label="Matthews correlation", lower_is_better=False)
-ACCURACY = Metric(name="accuracy", label="accuracy", lower_is_better=False)
+_MATTHEWS = Metric(name="matthews_correlation", label="Matthews correlation", lower_is_better=False)
+_ACCURACY = Metric(name="accuracy", label="accuracy", lower_is_better=False)
 
 
 @dataclass(frozen=True)
-class Layout:
+class _Layout:
     """How the files of one task look: folder names, file names (patterns) by split, columns, classes as the hub numbers them."""
 
     folders: tuple[str, ...]
@@ -33,9 +33,9 @@ class Layout:
     header: tuple[str, ...] | None = None
 
 
-ENTAILMENT = ("entailment", "not_entailment")
-LAYOUTS = {
-    "cola": Layout(
+_ENTAILMENT = ("entailment", "not_entailment")
+_LAYOUTS = {
+    "cola": _Layout(
         ("cola", "CoLA", "cola_public/raw"),
         ("train.tsv", "in_domain_train.tsv"),
         ("dev.tsv", "in_domain_dev.tsv", "out_of_domain_dev.tsv"),
@@ -43,25 +43,25 @@ LAYOUTS = {
         ("0", "1"),
         ("source", "label", "mark", "sentence"),
     ),
-    "qnli": Layout(
+    "qnli": _Layout(
         ("qnli", "QNLI"),
         ("train*.tsv", "train*.json"),
         ("dev.tsv",),
         (("question", "text_a"), ("sentence", "text_b")),
-        ENTAILMENT,
+        _ENTAILMENT,
     ),
-    "rte": Layout(
+    "rte": _Layout(
         ("rte", "RTE"),
         ("train*.tsv", "train*.json"),
         ("dev.tsv",),
         (("sentence1", "text_a"), ("sentence2", "text_b")),
-        ENTAILMENT,
+        _ENTAILMENT,
     ),
-    "sst2": Layout(("sst2", "SST-2"), ("train.tsv",), ("dev.tsv",), (("sentence",),), ("0", "1")),
+    "sst2": _Layout(("sst2", "SST-2"), ("train.tsv",), ("dev.tsv",), (("sentence",),), ("0", "1")),
 }
 """Several file names in one split are read together, as they come."""
-ARCHIVES = {"cola": "CoLA", "qnli": "QNLIv2", "rte": "RTE", "sst2": "SST-2"}
-DESCRIPTIONS = {
+_ARCHIVES = {"cola": "CoLA", "qnli": "QNLIv2", "rte": "RTE", "sst2": "SST-2"}
+_DESCRIPTIONS = {
     "cola": "CoLA: is a sentence grammatical?",
     "qnli": "QNLI: does a sentence answer a question?",
     "rte": "RTE: does one text follow from another?",
@@ -86,7 +86,7 @@ class Glue(_TextClassification):
     task: Literal["cola", "qnli", "rte", "sst2"]
     "Which of GLUE's tasks."
 
-    metric: ClassVar[Metric] = ACCURACY
+    metric: ClassVar[Metric] = _ACCURACY
     description: ClassVar[str] = "A task of GLUE."
     arms: ClassVar[tuple[str, ...]] = (
         "softmax: mixer=softmax",
@@ -99,13 +99,13 @@ class Glue(_TextClassification):
 
     def check(self) -> None:
         super().check()
-        object.__setattr__(self, "metric", MATTHEWS if self.task == "cola" else ACCURACY)
-        told = f"{DESCRIPTIONS[self.task]} Measured on the official development set; a tenth of the training texts validates."
+        object.__setattr__(self, "metric", _MATTHEWS if self.task == "cola" else _ACCURACY)
+        told = f"{_DESCRIPTIONS[self.task]} Measured on the official development set; a tenth of the training texts validates."
         object.__setattr__(self, "description", told)
 
     @property
-    def layout(self) -> Layout:
-        return LAYOUTS[self.task]
+    def layout(self) -> _Layout:
+        return _LAYOUTS[self.task]
 
     def place(self) -> Path | None:
         if self.path == HUB:
@@ -144,13 +144,13 @@ class Glue(_TextClassification):
         return [Record(tuple(row[name] for name in names), classes[row["label"]]) for row in found]
 
     def score(self, found: Tensor, labels: Tensor) -> float:
-        return matthews(found, labels) if self.metric is MATTHEWS else super().score(found, labels)
+        return matthews(found, labels) if self.metric is _MATTHEWS else super().score(found, labels)
 
 
 def how(task: str) -> str:
-    url = f"https://dl.fbaipublicfiles.com/glue/data/{ARCHIVES[task]}.zip"
+    url = f"https://dl.fbaipublicfiles.com/glue/data/{_ARCHIVES[task]}.zip"
     return (
-        f"Get it with `curl -LO {url} && unzip {ARCHIVES[task]}.zip` and give glue(task={task}, path=…) the folder, or set "
+        f"Get it with `curl -LO {url} && unzip {_ARCHIVES[task]}.zip` and give glue(task={task}, path=…) the folder, or set "
         f"FORMERS_DATA to the folder it lies in; glue(task={task}, path='hub') downloads it from the hub (nyu-mll/glue)"
     )
 

@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 
     from formers.models import TransformerConfig
 
-OPERATORS: dict[str, Callable[[Sequence[int]], int]] = {
+_OPERATORS: dict[str, Callable[[Sequence[int]], int]] = {
     "[MIN": min,
     "[MAX": max,
     "[MED": lambda values: sum(sorted(values)[(len(values) - 1) // 2 : len(values) // 2 + 1]) // (2 - len(values) % 2),
     "[SM": lambda values: sum(values) % 10,
 }
 "The median of an even number of values is the mean of the middle two, rounded down."
-TOKENS = ("[PAD]", *map(str, range(10)), *OPERATORS, "]")
-NUMBER = {token: i for i, token in enumerate(TOKENS)}
-HELD_OUT = 1000
-ROWS = 64
-DIGIT = 0.25  # the chance of a digit where an argument may be a list, too
-SHORTEST = 4  # a list has at least one part in this many of the length
+TOKENS = ("[PAD]", *map(str, range(10)), *_OPERATORS, "]")
+_NUMBER = {token: i for i, token in enumerate(TOKENS)}
+_HELD_OUT = 1000
+_ROWS = 64
+_DIGIT = 0.25  # the chance of a digit where an argument may be a list, too
+_SHORTEST = 4  # a list has at least one part in this many of the length
 
 Tree = int | tuple[str, list["Tree"]]
 
@@ -88,7 +88,7 @@ class Listops(Task):
     @property
     def shortest(self) -> int:
         """The fewest tokens of a list that is kept."""
-        return self.length // SHORTEST
+        return self.length // _SHORTEST
 
     def base(self) -> TransformerConfig:
         from formers.models import TransformerConfig
@@ -113,20 +113,20 @@ class Listops(Task):
         return self.padded(self.draw(stream, side))
 
     def padded(self, tree: Tree) -> Example:
-        ids = torch.tensor([NUMBER[token] for token in tokens(tree)])
+        ids = torch.tensor([_NUMBER[token] for token in tokens(tree)])
         return {**padded(ids, self.length), "labels": torch.tensor(value(tree))}
 
     def draw(self, stream: random.Random, side: Side) -> Tree:
         """A list of a split, of a length that is kept."""
         while True:
-            tree = grow(stream, self.depth, self.arguments, self.length)
+            tree = _grow(stream, self.depth, self.arguments, self.length)
             written = tokens(tree)
             if self.shortest <= len(written) <= self.length and side_of(" ".join(written)) == side:
                 return tree
 
-    def held_out(self, split: Split, count: int = HELD_OUT) -> tuple[Tree, ...]:
+    def held_out(self, split: Split, count: int = _HELD_OUT) -> tuple[Tree, ...]:
         """The first lists of a split; the same for every seed."""
-        return drawn(self, split, count)
+        return _drawn(self, split, count)
 
     def evaluate(self, model: PreTrainedModel, split: Split = "validation") -> Evaluation:
         """`accuracy`; slices by the operators within each other."""
@@ -143,12 +143,12 @@ class Listops(Task):
         """The likeliest value of each list, (B,)."""
         examples = [self.padded(tree) for tree in trees]
         inputs = {name: torch.stack([e[name] for e in examples]) for name in ("input_ids", "attention_mask")}
-        return answers(model, inputs, ROWS)
+        return answers(model, inputs, _ROWS)
 
     def references(self) -> dict[str, float]:
         """Majority: the commonest value of the validation split, whatever the list."""
         [(commonest, _)] = Counter(map(value, self.held_out("validation"))).most_common(1)
-        return {"majority": sum(value(tree) == commonest for tree in self.held_out("test")) / HELD_OUT}
+        return {"majority": sum(value(tree) == commonest for tree in self.held_out("test")) / _HELD_OUT}
 
     def samples(self, model: PreTrainedModel) -> tuple[str, ...]:
         trees = self.held_out("test", 3)
@@ -164,11 +164,11 @@ class Listops(Task):
 
 
 @lru_cache(maxsize=8)
-def drawn(task: Listops, split: Split, count: int) -> tuple[Tree, ...]:
+def _drawn(task: Listops, split: Split, count: int) -> tuple[Tree, ...]:
     return tuple(task.draw(random.Random(f"listops/{split}/{i}"), split) for i in range(count))
 
 
-def grow(stream: random.Random, levels: int, arguments: int, room: int) -> Tree:
+def _grow(stream: random.Random, levels: int, arguments: int, room: int) -> Tree:
     """A random list of at most `levels` operators within each other; it stops opening lists when `room` tokens are spent."""
     left = room
 
@@ -176,8 +176,8 @@ def grow(stream: random.Random, levels: int, arguments: int, room: int) -> Tree:
         nonlocal left
         count = stream.randint(2, arguments)
         left -= 2 + count
-        inner = [levels > 1 and stream.random() >= DIGIT and left > 0 for _ in range(count)]
-        return stream.choice([*OPERATORS]), [
+        inner = [levels > 1 and stream.random() >= _DIGIT and left > 0 for _ in range(count)]
+        return stream.choice([*_OPERATORS]), [
             list_of(levels - 1) if deep and left > 0 else stream.randrange(10) for deep in inner
         ]
 
@@ -194,7 +194,7 @@ def tokens(tree: Tree) -> list[str]:
 
 def value(tree: Tree) -> int:
     """What a list comes to."""
-    return tree if isinstance(tree, int) else OPERATORS[tree[0]]([value(item) for item in tree[1]])
+    return tree if isinstance(tree, int) else _OPERATORS[tree[0]]([value(item) for item in tree[1]])
 
 
 def depth(tree: Tree) -> int:

@@ -12,7 +12,7 @@ from formers.part import check_names
 from formers.tasks.task import Task
 
 
-def own_task(file: str, text: str) -> Task:
+def _own_task(file: str, text: str) -> Task:
     """The task in a Python file: the one that `name(option=…)` means, or without a text the only one there is.
 
     The file is run, as a file given to `python` is. Raises `FileNotFoundError` where there is none, `ValueError` where it
@@ -21,7 +21,7 @@ def own_task(file: str, text: str) -> Task:
     path = Path(file).expanduser().resolve()
     if not path.is_file():
         raise FileNotFoundError(f"there is no task file at {path}")
-    kinds = {kind.name(): kind for kind in kinds_in(path, path.stat().st_mtime_ns)}
+    kinds = {kind.name(): kind for kind in _kinds_in(path, path.stat().st_mtime_ns)}
     if not kinds:
         raise ValueError(f"{path} defines no task: no subclass of formers.tasks.Task")
     if not text and len(kinds) > 1:
@@ -32,7 +32,7 @@ def own_task(file: str, text: str) -> Task:
 
 
 @lru_cache(maxsize=16)
-def kinds_in(path: Path, modified: int) -> tuple[type[Task], ...]:
+def _kinds_in(path: Path, modified: int) -> tuple[type[Task], ...]:
     """The tasks that a file defines, each knowing its file; `modified` tells a changed file from the one run before."""
     name = f"formers_own_{path.stem}_{sha256(f'{path}/{modified}'.encode()).hexdigest()[:8]}"
     spec = spec_from_file_location(name, path)

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from formers.models import TransformerConfig
 
 BLANK, IGNORED = 0, -100
-EACH = 128  # held-out sequences for each number of pairs
-ROWS = 128  # sequences evaluated at a time
+_EACH = 128  # held-out sequences for each number of pairs
+_ROWS = 128  # sequences evaluated at a time
 
 
 class Recall(Task):
@@ -123,7 +123,7 @@ class Recall(Task):
 
     def held_out(self, split: Split, pairs: int) -> tuple[Tensor, Tensor]:
         """The sequences of a split with this number of pairs, and their labels, (EACH, L) each; the same for every seed."""
-        return drawn(self, split, pairs)
+        return _drawn(self, split, pairs)
 
     def evaluate(self, model: PreTrainedModel, split: Split = "validation") -> Evaluation:
         """`accuracy`, the mean over sequences of the share of keys answered rightly; a slice for each number of pairs."""
@@ -143,7 +143,7 @@ class Recall(Task):
 
     def answers(self, model: PreTrainedModel, inputs: Tensor) -> Tensor:
         """The likeliest token after each but the last, (B, L − 1)."""
-        return answers(model, {"input_ids": inputs}, ROWS)[:, :-1]
+        return answers(model, {"input_ids": inputs}, _ROWS)[:, :-1]
 
     def references(self) -> dict[str, float]:
         """Chance: any of the values."""
@@ -171,7 +171,7 @@ class Recall(Task):
 
 
 @lru_cache(maxsize=16)
-def drawn(task: Recall, split: Split, pairs: int) -> tuple[Tensor, Tensor]:
-    made = Generated(partial(task.example, side=split, pairs=pairs), f"recall/{split}/{pairs}", EACH)
-    examples = [made[i] for i in range(EACH)]
+def _drawn(task: Recall, split: Split, pairs: int) -> tuple[Tensor, Tensor]:
+    made = Generated(partial(task.example, side=split, pairs=pairs), f"recall/{split}/{pairs}", _EACH)
+    examples = [made[i] for i in range(_EACH)]
     return torch.stack([e["input_ids"] for e in examples]), torch.stack([e["labels"] for e in examples])

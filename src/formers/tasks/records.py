@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from zipfile import BadZipFile, ZipFile
 
-TABLES = (".csv", ".tsv")
+_TABLES = (".csv", ".tsv")
 TEXTS, LABELS = ("text", "review", "sentence"), ("label", "sentiment")
 "Names that the column of texts, and that of labels, may have."
 
 
-class Unquoted(csv.Dialect):
+class _Unquoted(csv.Dialect):
     """Tabs between columns; quotes are characters like any other."""
 
     delimiter, lineterminator, quoting = "\t", "\n", csv.QUOTE_NONE
@@ -53,7 +53,7 @@ def rows(text: str, suffix: str, origin: object, names: Sequence[str] | None = N
     Raises:
         ValueError: for a row with more or fewer columns than the first, with its number.
     """
-    dialect: type[csv.Dialect] = csv.excel if suffix == ".csv" else Unquoted
+    dialect: type[csv.Dialect] = csv.excel if suffix == ".csv" else _Unquoted
     lines = csv.reader(io.StringIO(text, newline=""), dialect)
     table = [(lines.line_num, line) for line in lines if line]
     header = [name.strip() for name in (table.pop(0)[1] if names is None else names)]
@@ -94,15 +94,15 @@ def labelled(place: Path) -> list[Record]:
     Raises:
         ValueError: for anything else, for empty or binary files, and where there are not two labels or more.
     """
-    if place.suffix.lower() in TABLES:
+    if place.suffix.lower() in _TABLES:
         table = rows(text_of(place.read_bytes(), place), place.suffix.lower(), place)
         found = [Record((column(row, TEXTS, place),), column(row, LABELS, place).strip()) for row in table]
     else:
-        found = [Record((text_of(data, f"{place}, {name}"),), name.parent.name) for name, data in text_files(place)]
-    return checked(found, place)
+        found = [Record((text_of(data, f"{place}, {name}"),), name.parent.name) for name, data in _text_files(place)]
+    return _checked(found, place)
 
 
-def text_files(place: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
+def _text_files(place: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
     """Name and content of every `…/label/name.txt` in a folder or zip file, in the order of their names."""
     if place.is_dir():
         for file in sorted(place.rglob("*.txt")):
@@ -121,7 +121,7 @@ def text_files(place: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
         raise ValueError(f"{place} is not a zip file: {error}") from None
 
 
-def checked(found: list[Record], place: Path) -> list[Record]:
+def _checked(found: list[Record], place: Path) -> list[Record]:
     """The records, when they can be learned from."""
     labels = {record.label for record in found}
     if len(labels) < 2:

@@ -12,7 +12,7 @@ from formers.tasks.records import Record, labelled
 from formers.tasks.sources import HUB, locate
 from formers.tasks.splits import Side, side_of
 
-NAMES = (
+_NAMES = (
     "movie_reviews/movie_reviews.zip",
     "movie_reviews.zip",
     "movie_reviews",
@@ -20,14 +20,14 @@ NAMES = (
     "reviews.tsv",
     "reviews",
 )
-URL = "https://raw.githubusercontent.com/nltk/nltk_data/gh-pages/packages/corpora/movie_reviews.zip"
-HOW = (
-    f"Get the 2,000 reviews of Pang & Lee with `curl -LO {URL}` and give reviews(path='movie_reviews.zip'), or put the file "
+_URL = "https://raw.githubusercontent.com/nltk/nltk_data/gh-pages/packages/corpora/movie_reviews.zip"
+_HOW = (
+    f"Get the 2,000 reviews of Pang & Lee with `curl -LO {_URL}` and give reviews(path='movie_reviews.zip'), or put the file "
     "into a folder and set FORMERS_DATA to it. A CSV or TSV with the columns text,label, a folder of label/*.txt, or a zip "
     "file of one will do as well; reviews(path='hub') downloads the IMDb reviews (stanfordnlp/imdb)"
 )
 HUB_FILES = ("plain_text/train-00000-of-00001.parquet", "plain_text/test-00000-of-00001.parquet")
-SHARE = 10  # one review in this many is for validation, another for the test
+_SHARE = 10  # one review in this many is for validation, another for the test
 
 
 class Reviews(_TextClassification):
@@ -53,17 +53,17 @@ class Reviews(_TextClassification):
     budget: ClassVar[dict[str, float]] = {"steps": 200, "batch_size": 16, "learning_rate": 1e-2}
 
     def place(self) -> Path | None:
-        return None if self.path == HUB else locate(self.path, NAMES, HOW)
+        return None if self.path == HUB else locate(self.path, _NAMES, _HOW)
 
     def read(self, place: Path | None) -> Mapping[Side, Sequence[Record]]:
-        records = downloaded() if place is None else labelled(place)
+        records = _downloaded() if place is None else labelled(place)
         sides: dict[Side, list[Record]] = {"train": [], "validation": [], "test": []}
         for record in records:
-            sides[side_of(record.content, SHARE)].append(record)
+            sides[side_of(record.content, _SHARE)].append(record)
         return sides
 
 
-def downloaded() -> list[Record]:
+def _downloaded() -> list[Record]:
     """The 50,000 labelled IMDb reviews of Maas et al. 2011."""
     names = ("negative", "positive")
     return [

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from formers.models import TransformerConfig
 
-PROMPT = "ROMEO:\n"
-ROWS = 64  # windows evaluated at a time: enough to fill the cores, few enough to stay in cache
+_PROMPT = "ROMEO:\n"
+_ROWS = 64  # windows evaluated at a time: enough to fill the cores, few enough to stay in cache
 
 
 class Shakespeare(Task):
@@ -102,9 +102,9 @@ class Shakespeare(Task):
         return {"bigram": bigram_bits(text.train, text.test, len(text.characters))}
 
     def samples(self, model: PreTrainedModel) -> tuple[str, ...]:
-        """One continuation of `PROMPT` (of the text's first characters, where it does not know the prompt's)."""
+        """One continuation of `_PROMPT` (of the text's first characters, where it does not know the prompt's)."""
         characters = self.text.characters
-        prompt = PROMPT if set(PROMPT) <= set(characters.alphabet) else characters.decode(self.text.train[:8])
+        prompt = _PROMPT if set(_PROMPT) <= set(characters.alphabet) else characters.decode(self.text.train[:8])
         ids = characters.encode(prompt)[: self.length - 1]
         return (characters.decode(generate(model, ids, tokens=self.length - len(ids))),)
 
@@ -127,14 +127,14 @@ def mean_nats(model: PreTrainedModel, ids: Tensor, length: int) -> float:
     """Mean −log p over every token of a text but its first, (N,), read in windows that overlap by one token."""
     full = ids.unfold(0, length, length - 1) if len(ids) >= length else ids[:0, None]
     rest = ids[len(full) * (length - 1) :]
-    batches = [*full.split(ROWS)] if len(full) else []
+    batches = [*full.split(_ROWS)] if len(full) else []
     batches += [rest[None]] if len(rest) > 1 else []
     with asked(model):
-        total = sum(window_nats(model, batch.to(model.device)) for batch in batches)
+        total = sum(_window_nats(model, batch.to(model.device)) for batch in batches)
     return total / (len(ids) - 1)
 
 
-def window_nats(model: PreTrainedModel, ids_bl: Tensor) -> float:
+def _window_nats(model: PreTrainedModel, ids_bl: Tensor) -> float:
     """The sum of −log p of tokens 2…L of each row."""
     logits = model(input_ids=ids_bl).logits[:, :-1].float()
     return cross_entropy(logits.flatten(0, 1), ids_bl[:, 1:].flatten(), reduction="sum").item()

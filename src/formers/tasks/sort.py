@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from formers.models import TransformerConfig
 
-HELD_OUT = 1024  # arrays in a split that is not trained on
+_HELD_OUT = 1024  # arrays in a split that is not trained on
 
 
 class Sort(Task):
@@ -87,8 +87,8 @@ class Sort(Task):
 
     def held_out(self, split: Split) -> tuple[Tensor, Tensor]:
         """The arrays of a split and their sorted forms, (HELD_OUT, L) each; the same for every seed."""
-        examples = Generated(partial(self.example, side=split), f"sort/{split}", HELD_OUT)
-        pairs = [examples[i] for i in range(HELD_OUT)]
+        examples = Generated(partial(self.example, side=split), f"sort/{split}", _HELD_OUT)
+        pairs = [examples[i] for i in range(_HELD_OUT)]
         return torch.stack([p["input_ids"] for p in pairs]), torch.stack([p["labels"] for p in pairs])
 
     def evaluate(self, model: PreTrainedModel, split: Split = "validation") -> Evaluation:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-VARIABLE = "FORMERS_DATA"
+_VARIABLE = "FORMERS_DATA"
 "The environment variable that names a folder of data sets."
 HUB = "hub"
 "The path that means: download it from the Hugging Face hub."
@@ -18,7 +18,7 @@ def locate(path: str | None, names: Sequence[str], how: str) -> Path:
     Raises:
         FileNotFoundError: saying where it looked, and `how` to get the data.
     """
-    home = os.environ.get(VARIABLE)
+    home = os.environ.get(_VARIABLE)
     if path is not None:
         places = [Path(path).expanduser()]
     else:
@@ -26,7 +26,7 @@ def locate(path: str | None, names: Sequence[str], how: str) -> Path:
     for place in places:
         if place.exists():
             return place
-    looked = f"looked at {', '.join(map(str, places))}" if places else f"no path is given and {VARIABLE} is not set"
+    looked = f"looked at {', '.join(map(str, places))}" if places else f"no path is given and {_VARIABLE} is not set"
     raise FileNotFoundError(f"no data: {looked}. {how}")
 
 

@@ -12,7 +12,7 @@ from formers.tasks.characters import Characters
 from formers.tasks.records import text_of
 from formers.tasks.task import digest
 
-SHIPPED = Path(__file__).parent / "data" / "tinyshakespeare.txt"
+_SHIPPED = Path(__file__).parent / "data" / "tinyshakespeare.txt"
 TRAIN, VALIDATION = 0.90, 0.05  # the rest is the test split
 
 
@@ -29,14 +29,14 @@ class Text:
 
 def read_text(path: str | None) -> str:
     """The text of a UTF-8 file, or Tiny Shakespeare for None. Raises where it is missing, empty or not a text."""
-    file = SHIPPED if path is None else Path(path).expanduser()
+    file = _SHIPPED if path is None else Path(path).expanduser()
     if not file.is_file():
         raise FileNotFoundError(f"no text file at {file}; give the path of a UTF-8 text, or none for Tiny Shakespeare")
     return text_of(file.read_bytes(), file)
 
 
 @lru_cache(maxsize=4)
-def split_text(path: str | None, modified: float) -> Text:
+def _split_text(path: str | None, modified: float) -> Text:
     """The splits of a file; `modified` tells a changed file from the one read before."""
     text = read_text(path)
     characters = Characters.of(text)
@@ -47,5 +47,5 @@ def split_text(path: str | None, modified: float) -> Text:
 
 def load_text(path: str | None) -> Text:
     """The splits of a text file, read once until it changes."""
-    file = SHIPPED if path is None else Path(path).expanduser()
-    return split_text(path, file.stat().st_mtime if file.is_file() else 0.0)
+    file = _SHIPPED if path is None else Path(path).expanduser()
+    return _split_text(path, file.stat().st_mtime if file.is_file() else 0.0)

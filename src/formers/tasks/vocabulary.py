@@ -12,11 +12,11 @@ from typing import Any, Protocol, Self
 
 from formers.tasks.records import text_of
 
-FILE = "vocab.txt"
-SPECIAL = ("[PAD]", "[UNK]", "[SEP]")
-INSIDE = "##"  # what marks a piece that does not begin a word
-WORD = re.compile(r"[^\W_]+|[^\w\s]|_")
-ENDINGS = range(1, 6)  # lengths of the word endings that may become pieces
+_FILE = "vocab.txt"
+_SPECIAL = ("[PAD]", "[UNK]", "[SEP]")
+_INSIDE = "##"  # what marks a piece that does not begin a word
+_WORD = re.compile(r"[^\W_]+|[^\w\s]|_")
+_ENDINGS = range(1, 6)  # lengths of the word endings that may become pieces
 
 
 class Vocabulary(Protocol):
@@ -61,15 +61,15 @@ class Words:
         A simple rule, the same in every run: three pieces in four are whole words, the rest endings of one to five
         characters, by how often they occur, then by the alphabet. Characters are kept whatever the size.
         """
-        counts = Counter(word for text in texts for word in split_words(text))
+        counts = Counter(word for text in texts for word in _split_words(text))
         characters = sorted({character for word in counts for character in word})
         endings: Counter[str] = Counter()
         for word, count in counts.items():
-            endings.update({word[-n:]: count for n in ENDINGS if n < len(word)})
-        fixed = [*SPECIAL, *characters, *(INSIDE + character for character in characters)]
+            endings.update({word[-n:]: count for n in _ENDINGS if n < len(word)})
+        fixed = [*_SPECIAL, *characters, *(_INSIDE + character for character in characters)]
         room = max(0, size - len(fixed))
-        words = commonest({word: n for word, n in counts.items() if len(word) > 1}, room - room // 4)
-        ends = commonest({INSIDE + end: n for end, n in endings.items() if len(end) > 1}, room // 4)
+        words = _commonest({word: n for word, n in counts.items() if len(word) > 1}, room - room // 4)
+        ends = _commonest({_INSIDE + end: n for end, n in endings.items() if len(end) > 1}, room // 4)
         return cls((*fixed, *words, *ends))
 
     @classmethod
@@ -78,8 +78,8 @@ class Words:
         if not path.is_file():
             raise FileNotFoundError(f"no vocabulary at {path}; give a vocab.txt with one word piece a line, as BERT's")
         pieces = tuple(text_of(path.read_bytes(), path).splitlines())
-        if pieces[0] != SPECIAL[0] or set(SPECIAL) - set(pieces):
-            raise ValueError(f"{path} must begin with [PAD] and hold {', '.join(sorted(set(SPECIAL) - set(pieces)))}")
+        if pieces[0] != _SPECIAL[0] or set(_SPECIAL) - set(pieces):
+            raise ValueError(f"{path} must begin with [PAD] and hold {', '.join(sorted(set(_SPECIAL) - set(pieces)))}")
         return cls(pieces)
 
     def __len__(self) -> int:
@@ -96,7 +96,7 @@ class Words:
         from tokenizers.normalizers import BertNormalizer
         from tokenizers.pre_tokenizers import BertPreTokenizer
 
-        tokenizer = Tokenizer(WordPiece(self.number, unk_token="[UNK]", continuing_subword_prefix=INSIDE))
+        tokenizer = Tokenizer(WordPiece(self.number, unk_token="[UNK]", continuing_subword_prefix=_INSIDE))
         tokenizer.normalizer, tokenizer.pre_tokenizer = BertNormalizer(), BertPreTokenizer()
         return tokenizer
 
@@ -108,16 +108,16 @@ class Words:
 
     def save(self, folder: Path) -> None:
         """Writes the pieces beside a model."""
-        (folder / FILE).write_text("\n".join(self.pieces) + "\n", encoding="utf-8")
+        (folder / _FILE).write_text("\n".join(self.pieces) + "\n", encoding="utf-8")
 
 
-def commonest(counts: dict[str, int], size: int) -> list[str]:
+def _commonest(counts: dict[str, int], size: int) -> list[str]:
     """The most frequent, ties by the alphabet."""
     return sorted(counts, key=lambda piece: (-counts[piece], piece))[:size]
 
 
-def split_words(text: str) -> list[str]:
+def _split_words(text: str) -> list[str]:
     """The words and punctuation marks of a text, lower-case and without accents, as BERT splits them."""
     from tokenizers.normalizers import BertNormalizer
 
-    return WORD.findall(BertNormalizer().normalize_str(text))
+    return _WORD.findall(BertNormalizer().normalize_str(text))

@@ -21,7 +21,7 @@ def outputs_and_gradients(
     x = x_bld.detach().clone().requires_grad_()
     y, _ = module(x, mask_bl=mask_bl, positions_bl=positions_bl)
     counted_bl = mask_bl if mask_bl is not None else torch.ones(y.shape[:2], dtype=torch.bool)
-    loss = (y[counted_bl] * weighting(y, counted_bl)[counted_bl]).sum()
+    loss = (y[counted_bl] * _weighting(y, counted_bl)[counted_bl]).sum()
     parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
     wanted = [x, *parameters.values()]
     gradients = torch.autograd.grad(loss, wanted, allow_unused=True)
@@ -32,7 +32,7 @@ def outputs_and_gradients(
     return {"output": y.detach()} | found
 
 
-def weighting(y: Tensor, counted_bl: Tensor) -> Tensor:
+def _weighting(y: Tensor, counted_bl: Tensor) -> Tensor:
     """Fixed random weights of the outputs, of their shape; the same for the k-th counted token of every row."""
     made = torch.randn(1024, y.shape[-1], generator=torch.Generator().manual_seed(7), dtype=torch.float64).to(y)
     return made[(counted_bl.long().cumsum(-1) - 1).clamp(min=0)]

@@ -11,7 +11,7 @@ from typing import Any
 from formers import ops
 
 
-def ops_with_forms() -> dict[str, Callable[..., Any]]:
+def _ops_with_forms() -> dict[str, Callable[..., Any]]:
     """Name → op, for every op of `formers.ops` that has more than one implementation."""
     found = {name: getattr(ops, name) for name in ops.__all__}
     return {
@@ -26,9 +26,9 @@ def plain_ops() -> Iterator[list[str]]:
     Not for threads: the files see the plain ops until the block ends.
     """
     ran: list[str] = []
-    forced = {id(op): plainly(name, op, ran) for name, op in ops_with_forms().items()}
+    forced = {id(op): _plainly(name, op, ran) for name, op in _ops_with_forms().items()}
     replaced = [
-        (names, name, value) for names in importers() for name, value in list(names.items()) if id(value) in forced
+        (names, name, value) for names in _importers() for name, value in list(names.items()) if id(value) in forced
     ]
     try:
         for names, name, value in replaced:
@@ -39,13 +39,13 @@ def plain_ops() -> Iterator[list[str]]:
             names[name] = value
 
 
-def importers() -> list[dict[str, Any]]:
+def _importers() -> list[dict[str, Any]]:
     """The global names of every loaded module outside `formers.ops`."""
     loaded = list(sys.modules.items())
     return [vars(m) for name, m in loaded if hasattr(m, "__dict__") and not (name + ".").startswith("formers.ops.")]
 
 
-def plainly(name: str, op: Callable[..., Any], ran: list[str]) -> Callable[..., Any]:
+def _plainly(name: str, op: Callable[..., Any], ran: list[str]) -> Callable[..., Any]:
     def plain(*args: Any, **options: Any) -> Any:
         ran.append(name)
         return op(*args, **options | {"impl": "plain"})

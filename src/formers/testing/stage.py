@@ -63,45 +63,45 @@ class Wired(nn.Module):
         return self.wiring.leave(x), state
 
 
-def host_mixer(part: Any, site: Site) -> nn.Module:
+def _host_mixer(part: Any, site: Site) -> nn.Module:
     return part.build(site)
 
 
-def host_feature(part: Any, site: Site) -> nn.Module:
+def _host_feature(part: Any, site: Site) -> nn.Module:
     return Linear(feature=part).build(site)
 
 
-def host_position(part: Any, site: Site) -> nn.Module:
+def _host_position(part: Any, site: Site) -> nn.Module:
     site = replace(site, position=part)
     mixer = Softmax().build(site)
     return Positioned(part.build(site), part.embedding_width(site), mixer) if part.acts_on == "input" else mixer
 
 
-def host_norm(part: Any, site: Site) -> nn.Module:
+def _host_norm(part: Any, site: Site) -> nn.Module:
     return PreNorm().build(site, Softmax().build(site), Mlp().build(site), part)
 
 
-def host_ffn(part: Any, site: Site) -> nn.Module:
+def _host_ffn(part: Any, site: Site) -> nn.Module:
     return PreNorm().build(site, Softmax().build(site), part.build(site), LayerNorm())
 
 
-def host_residual(part: Any, site: Site) -> nn.Module:
+def _host_residual(part: Any, site: Site) -> nn.Module:
     layer = part.build(site, Softmax().build(site), Mlp().build(site), LayerNorm())
     return layer if type(part).enter is Residual.enter else Wired(part, layer)
 
 
 HOSTS: dict[type[Part], Callable[[Any, Site], nn.Module]] = {
-    Mixer: host_mixer,
-    FeatureMap: host_feature,
-    Position: host_position,
-    Norm: host_norm,
-    Ffn: host_ffn,
-    Residual: host_residual,
+    Mixer: _host_mixer,
+    FeatureMap: _host_feature,
+    Position: _host_position,
+    Norm: _host_norm,
+    Ffn: _host_ffn,
+    Residual: _host_residual,
 }
 """Axis → how a part of it is built into something with the interface of a mixer: `y, state = module(x, state, …)`."""
 
 
-def host_of(part: Part) -> type[Part]:
+def _host_of(part: Part) -> type[Part]:
     """The axis whose host takes the part. Raises `TypeError` where there is none."""
     for axis in HOSTS:
         if isinstance(part, axis):
@@ -115,7 +115,7 @@ def abilities(part: Part) -> frozenset[str]:
 
     `relative` is a position that acts on heads or scores: it may depend on differences of positions only.
     """
-    axis = host_of(part)
+    axis = _host_of(part)
     own = {axis.name()}
     if axis is Mixer:
         return part.can | own
@@ -137,13 +137,13 @@ def build(
     """The part in its host, in eval mode, with parameters away from any special start."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module = HOSTS[host_of(part)](part, replace(site, causal=causal))
-        unsettle(module)
+        module = HOSTS[_host_of(part)](part, replace(site, causal=causal))
+        _unsettle(module)
     return module.to(dtype).eval()
 
 
 @torch.no_grad()
-def unsettle(module: nn.Module) -> None:
+def _unsettle(module: nn.Module) -> None:
     """Moves parameters away from the zeros and ones they may start with, where a fault would not show."""
     for owner in module.modules():
         for name, parameter in owner.named_parameters(recurse=False):
@@ -173,7 +173,7 @@ def tokens(
 
 def silences_padding(part: Part) -> bool:
     """Whether the host takes in no padding at all. In one with norms and feed-forwards, padding stays in its own row."""
-    return host_of(part) in (Mixer, FeatureMap, Position)
+    return _host_of(part) in (Mixer, FeatureMap, Position)
 
 
 def padding_mask(batch: int = BATCH, length: int = LENGTH) -> Tensor:

@@ -38,7 +38,7 @@ def assert_close_derived(
 
     Raises `AssertionError`, naming the tensor, its error and what was allowed.
     """
-    allowed = tolerances(plain, inputs, dtype, names, gradients)
+    allowed = _tolerances(plain, inputs, dtype, names, gradients)
     rounded = convert(inputs, dtype)  # the same for both, so that only the computation differs
     exact = evaluate(plain, rounded, torch.float64, names, gradients)
     found = evaluate(fast, rounded, dtype, names, gradients)
@@ -49,7 +49,7 @@ def assert_close_derived(
         assert off <= allowed[name], f"{name} is off by {off:.3g} in {dtype}; the plain form allows {allowed[name]:.3g}"
 
 
-def tolerances(
+def _tolerances(
     plain: Callable[..., Any], inputs: Sequence[Any], dtype: torch.dtype, names: Sequence[str], gradients: bool
 ) -> dict[str, float]:
     """What each output and gradient may be off by. For float64, which nothing finer can judge, from float32 by scale."""
@@ -64,15 +64,15 @@ def tolerances(
 
 
 def convert(inputs: Sequence[Any], dtype: torch.dtype) -> list[Any]:
-    return [t.detach().to(dtype) if is_float(t) else t for t in inputs]
+    return [t.detach().to(dtype) if _is_float(t) else t for t in inputs]
 
 
 def evaluate(
     function: Callable[..., Any], inputs: Sequence[Any], dtype: torch.dtype, names: Sequence[str], gradients: bool
 ) -> dict[str, Tensor]:
     """Outputs by their place and gradients by the name of their input, all in float64."""
-    given = [t.to(dtype).requires_grad_(gradients) if is_float(t) else t for t in inputs]
-    outputs = dict(leaves(function(*given), "output"))
+    given = [t.to(dtype).requires_grad_(gradients) if _is_float(t) else t for t in inputs]
+    outputs = dict(_leaves(function(*given), "output"))
     results = {name: value.detach().double() for name, value in outputs.items()}
     smooth = [value for value in outputs.values() if value.requires_grad]
     if not gradients or not smooth:
@@ -90,16 +90,16 @@ def evaluate(
     return results
 
 
-def is_float(value: Any) -> bool:
+def _is_float(value: Any) -> bool:
     return isinstance(value, Tensor) and value.is_floating_point()
 
 
-def leaves(value: Any, name: str) -> list[tuple[str, Tensor]]:
+def _leaves(value: Any, name: str) -> list[tuple[str, Tensor]]:
     """The tensors in a nest of tuples, named by their place."""
     if isinstance(value, Tensor):
         return [(name, value)]
     if isinstance(value, tuple):
-        return [leaf for i, item in enumerate(value) for leaf in leaves(item, f"{name}[{i}]")]
+        return [leaf for i, item in enumerate(value) for leaf in _leaves(item, f"{name}[{i}]")]
     return []
 
 

@@ -17,7 +17,7 @@ from formers.models import Transformer
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-VIEWS = "FSDP2-wrapped module .* returned a view tensor"
+_VIEWS = "FSDP2-wrapped module .* returned a view tensor"
 
 
 def shard(model: PreTrainedModel) -> None:
@@ -34,9 +34,9 @@ def shard(model: PreTrainedModel) -> None:
         fully_shard(layer, mesh=mesh, shard_placement_fn=cut)
     fully_shard(model, mesh=mesh, shard_placement_fn=cut, reshard_after_forward=True)
     model._is_accelerate_prepared = True  # accelerate would wrap it for DDP
-    model.register_forward_pre_hook(same_buffers)
+    model.register_forward_pre_hook(_same_buffers)
     warnings.filterwarnings(
-        "ignore", VIEWS
+        "ignore", _VIEWS
     )  # those of keys and values in a layer's state, which nobody changes in place
 
 
@@ -45,7 +45,7 @@ def cut(weight: nn.Parameter) -> Shard:
     return Shard(next((i for i, length in enumerate(weight.shape) if length % ranks.size() == 0), 0))
 
 
-def same_buffers(model: nn.Module, given: Any) -> None:
+def _same_buffers(model: nn.Module, given: Any) -> None:
     """Takes the first rank's buffers, such as random directions that it drew anew, in training: as DDP does."""
     if model.training:
         for buffer in model.buffers():

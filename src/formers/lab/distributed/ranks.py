@@ -15,10 +15,10 @@ from typing import Any, TypeVar
 import torch
 from torch import distributed
 
-PATIENCE = timedelta(days=1)  # one rank evaluates and saves while the others wait; torchrun notices when one has died
-MEETING = timedelta(seconds=60)  # how long a rank that failed waits for the others to fail, too
+_PATIENCE = timedelta(days=1)  # one rank evaluates and saves while the others wait; torchrun notices when one has died
+_MEETING = timedelta(seconds=60)  # how long a rank that failed waits for the others to fail, too
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 class LostRank(RuntimeError):
@@ -69,27 +69,27 @@ def joined() -> Iterator[None]:
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
+    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=_PATIENCE)
     try:
-        control()
+        _control()
         yield
     finally:
-        control.cache_clear()
+        _control.cache_clear()
         distributed.destroy_process_group()
 
 
 @lru_cache(maxsize=1)
-def control() -> Any:
+def _control() -> Any:
     """A group beside the one that gradients travel on, for what ranks say to each other."""
-    return distributed.new_group(backend="gloo", timeout=PATIENCE)
+    return distributed.new_group(backend="gloo", timeout=_PATIENCE)
 
 
-def agreed(value: T) -> T:
+def agreed(value: _T) -> _T:
     """The first rank's value, on every rank. All have to ask at the same point."""
     if size() == 1:
         return value
     values = [value]
-    distributed.broadcast_object_list(values, src=0, group=control(), device=torch.device("cpu"))
+    distributed.broadcast_object_list(values, src=0, group=_control(), device=torch.device("cpu"))
     return values[0]
 
 
@@ -98,7 +98,7 @@ def anyone(flag: bool) -> bool:
     if size() == 1:
         return flag
     flags = torch.tensor(int(flag))
-    distributed.all_reduce(flags, distributed.ReduceOp.MAX, group=control())
+    distributed.all_reduce(flags, distributed.ReduceOp.MAX, group=_control())
     return bool(flags.item())
 
 
@@ -112,7 +112,7 @@ def alike() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not all_failed():
+        if not _all_failed():
             raise LostRank(
                 f"rank {rank()} of {size()} cannot go on: {type(error).__name__}: {error}\n"
                 "The last checkpoint is kept; the same command goes on from it."
@@ -120,12 +120,12 @@ def alike() -> Iterator[None]:
         raise
 
 
-def all_failed() -> bool:
+def _all_failed() -> bool:
     """Whether every rank asks this, within a minute."""
     if size() == 1:
         return True
     try:
-        distributed.monitored_barrier(control(), timeout=MEETING)
+        distributed.monitored_barrier(_control(), timeout=_MEETING)
     except RuntimeError:
         return False
     return True

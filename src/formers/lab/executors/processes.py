@@ -25,8 +25,8 @@ from formers.lab.train.stop import Stop, stopping
 from formers.lab.train.training import train
 from formers.machine.environment import environment
 
-TICK = 0.2  # seconds between two looks at whether a stop was asked for
-GONE = (EOFError, OSError)  # what a connection raises when the process at its other end has ended
+_TICK = 0.2  # seconds between two looks at whether a stop was asked for
+_GONE = (EOFError, OSError)  # what a connection raises when the process at its other end has ended
 
 
 class Processes:
@@ -44,9 +44,9 @@ class Processes:
 
     def rows(self, jobs: Sequence[Job], progress: Progress, stop: Stop) -> Generator[tuple[int, Row], None, None]:
         waiting = deque(enumerate(jobs))
-        crew: dict[Connection, Worker] = {}
+        crew: dict[Connection, _Worker] = {}
 
-        def employ(worker: Worker) -> None:
+        def employ(worker: _Worker) -> None:
             index, job = waiting.popleft()
             crew[worker.connection] = worker
             progress.begin(job.label, job.budget.steps)
@@ -54,9 +54,9 @@ class Processes:
 
         try:
             for seat in range(min(self.count, len(jobs))):
-                employ(Worker(seat, self.threads))
+                employ(_Worker(seat, self.threads))
             while crew:
-                for connection in wait([*crew], TICK):
+                for connection in wait([*crew], _TICK):
                     worker = crew[cast(Connection, connection)]
                     said = worker.hear()
                     if isinstance(said, tuple):
@@ -69,7 +69,7 @@ class Processes:
                     stop.requested |= row.status == "stopped"
                     yield worker.index, replace(row, environment={**row.environment, "jobs": str(self.count)})
                     if waiting and not stop.requested:
-                        employ(worker if said else Worker(worker.seat, self.threads))
+                        employ(worker if said else _Worker(worker.seat, self.threads))
                     else:
                         worker.leave()
                 if stop.requested:
@@ -80,35 +80,35 @@ class Processes:
                 worker.process.kill()
 
 
-class Worker:
+class _Worker:
     """A process that trains the jobs it is given, seen from the one that gives them."""
 
     def __init__(self, seat: int, threads: int) -> None:
         spawn = multiprocessing.get_context("spawn")  # a fork of a process that has used OpenMP or CUDA hangs
         self.connection, theirs = spawn.Pipe()
         self.seat, self.index, self.stopping = seat, -1, False
-        self.process = spawn.Process(target=work, args=(theirs, threads), daemon=True)
-        with deaf(), given_environment({"OMP_NUM_THREADS": str(threads), **device(seat)}):
+        self.process = spawn.Process(target=_work, args=(theirs, threads), daemon=True)
+        with _deaf(), given_environment({"OMP_NUM_THREADS": str(threads), **device(seat)}):
             self.process.start()
         theirs.close()  # so that the connection ends when the process does
 
     def give(self, index: int, job: Job) -> None:
         self.index = index
-        with suppress(*GONE):  # `hear` finds out
+        with suppress(*_GONE):  # `hear` finds out
             self.connection.send(job)
 
     def hear(self) -> Message | Row | CannotKeep | None:
         """What the process says; None when it has ended without a word."""
         try:
             return self.connection.recv()
-        except GONE:
+        except _GONE:
             return None
 
     def stop(self) -> None:
         """Asks the process to stop at the end of its step, and to leave then."""
         if not self.stopping:
             self.stopping = True
-            with suppress(*GONE):
+            with suppress(*_GONE):
                 self.connection.send(None)
 
     def leave(self) -> None:
@@ -155,7 +155,7 @@ def given_environment(changes: dict[str, str]) -> Iterator[None]:
 
 
 @contextmanager
-def deaf() -> Iterator[None]:
+def _deaf() -> Iterator[None]:
     """Ctrl-C reaches every process of a terminal. One that is started here does not hear it: its starter decides."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may say what signals do
@@ -167,20 +167,20 @@ def deaf() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def work(connection: Connection, threads: int) -> None:
+def _work(connection: Connection, threads: int) -> None:
     """What a worker does: trains what it is given, until it is told to leave or nobody is left to tell."""
     quiet()
     torch.set_num_threads(threads)
-    with stopping() as stop, deaf():
+    with stopping() as stop, _deaf():
 
         def send(message: Message | Row | CannotKeep) -> None:
             try:
                 connection.send(message)
                 stop.requested |= connection.poll()  # None, or the end of the other process
-            except GONE:
+            except _GONE:
                 stop.requested = True
 
-        with suppress(*GONE):
+        with suppress(*_GONE):
             while isinstance(job := connection.recv(), Job):
                 try:
                     send(train(job, Sender(send), stop))

@@ -22,9 +22,9 @@ from formers.lab.train.progress import Progress
 from formers.lab.train.stop import Stop
 from formers.machine.environment import environment, installed
 
-TICK = 0.25  # seconds between two looks at what the arms have to say
-RETRIES = 3
-TOKEN = (
+_TICK = 0.25  # seconds between two looks at what the arms have to say
+_RETRIES = 3
+_TOKEN = (
     "A cluster that asks for a token needs RAY_AUTH_MODE=token in the environment, and its token in ~/.ray/auth_token or in "
     "RAY_AUTH_TOKEN"
 )
@@ -45,21 +45,21 @@ class Cluster:
         self.address, self.cores = address, cores
 
     def rows(self, jobs: Sequence[Job], progress: Progress, stop: Stop) -> Generator[tuple[int, Row], None, None]:
-        with connected(self.address) as ray:
-            board = ray.remote(num_cpus=0)(Board).remote()
-            needs = {"num_cpus": self.cores, "num_gpus": int("GPU" in ray.cluster_resources()), "max_retries": RETRIES}
-            task = ray.remote(**needs)(work)
-            running = {task.remote(shared(job), board, self.cores): i for i, job in enumerate(jobs)}
+        with _connected(self.address) as ray:
+            board = ray.remote(num_cpus=0)(_Board).remote()
+            needs = {"num_cpus": self.cores, "num_gpus": int("GPU" in ray.cluster_resources()), "max_retries": _RETRIES}
+            task = ray.remote(**needs)(_work)
+            running = {task.remote(_shared(job), board, self.cores): i for i, job in enumerate(jobs)}
             for job in jobs:
                 progress.begin(job.label, job.budget.steps)
             try:
                 while running:
-                    ready, _ = ray.wait([*running], timeout=TICK)
+                    ready, _ = ray.wait([*running], timeout=_TICK)
                     for message in ray.get(board.read.remote(stop.requested)):
                         tell(progress, message)
                     for reference in ready:
                         i = running.pop(reference)
-                        row = outcome(ray, reference, jobs[i])
+                        row = _outcome(ray, reference, jobs[i])
                         if row is not None:
                             stop.requested |= row.status == "stopped"
                             yield i, replace(row, environment={**row.environment, "cluster": f"ray {installed('ray')}"})
@@ -68,7 +68,7 @@ class Cluster:
                     ray.cancel(reference, force=True)
 
 
-class Board:
+class _Board:
     """Where arms, wherever they run, leave what they have to say, and see whether they are to stop. A Ray actor."""
 
     def __init__(self) -> None:
@@ -91,7 +91,7 @@ class Board:
         return self.stopping
 
 
-def work(job: Job, board: Any, cores: int) -> Row | None:
+def _work(job: Job, board: Any, cores: int) -> Row | None:
     """What a Ray task does: trains a job from its last checkpoint. None where a stop came before it began."""
     import ray
     import torch
@@ -111,7 +111,7 @@ def work(job: Job, board: Any, cores: int) -> Row | None:
     return train(job, Sender(send), stop)
 
 
-def outcome(ray: Any, reference: Any, job: Job) -> Row | None:
+def _outcome(ray: Any, reference: Any, job: Job) -> Row | None:
     """The row of a task that has ended; one with the cause where the task was lost for good.
 
     Raises `CannotKeep` where the task did: a full disk says nothing about the arm.
@@ -123,18 +123,18 @@ def outcome(ray: Any, reference: Any, job: Job) -> Row | None:
             raise CannotKeep(str(cause)) from error
         first = str(error).strip().splitlines()[0]
         cause = (
-            f"lost by the cluster, {RETRIES + 1} times: {type(error).__name__}: {first}; its last checkpoint is kept"
+            f"lost by the cluster, {_RETRIES + 1} times: {type(error).__name__}: {first}; its last checkpoint is kept"
         )
         return replace(job.row(), status="failed", cause=cause, environment=environment())
 
 
-def shared(job: Job) -> Job:
+def _shared(job: Job) -> Job:
     """The job with a folder that means the same in every process."""
     return replace(job, study=replace(job.study, folder=job.study.place.resolve()))
 
 
 @contextmanager
-def connected(address: str) -> Iterator[Any]:
+def _connected(address: str) -> Iterator[Any]:
     """Ray, connected to a cluster while the block runs; one that was connected before stays so.
 
     Raises `ValueError` where there is no cluster.
@@ -154,7 +154,7 @@ def connected(address: str) -> Iterator[Any]:
         raise ValueError(
             f"--ray {address}: no Ray cluster runs on this machine, and RAY_ADDRESS names none. {START}"
             if address == "auto"
-            else f"--ray {address}: Ray cannot connect: {reason(error)}. {TOKEN}"
+            else f"--ray {address}: Ray cannot connect: {reason(error)}. {_TOKEN}"
         ) from error
     try:
         yield ray

@@ -25,10 +25,10 @@ def check_reach(address: str) -> None:
     """
     if address == "local":
         return
-    place, source = recorded() if address == "auto" else (address, "")
+    place, source = _recorded() if address == "auto" else (address, "")
     if address == "auto" and not place:
         return
-    host, port = parsed(place, address)
+    host, port = _parsed(place, address)
     try:
         socket.create_connection((host, port), PATIENCE).close()
     except OSError as error:
@@ -38,7 +38,7 @@ def check_reach(address: str) -> None:
         ) from error
 
 
-def recorded() -> tuple[str, str]:
+def _recorded() -> tuple[str, str]:
     """What `auto` means to Ray, and where that is written; empty where it is written nowhere."""
     if named := os.environ.get("RAY_ADDRESS"):
         return named, ", which RAY_ADDRESS names"
@@ -47,7 +47,7 @@ def recorded() -> tuple[str, str]:
     return (file.read_text(encoding="utf-8").strip(), f", which {file} names") if file.is_file() else ("", "")
 
 
-def parsed(place: str, given: str) -> tuple[str, int]:
+def _parsed(place: str, given: str) -> tuple[str, int]:
     """The host and port of `host:port` or `ray://host:port`."""
     try:
         parts = urlsplit(place if "://" in place else f"ray://{place}")

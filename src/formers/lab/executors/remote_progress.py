@@ -12,7 +12,9 @@ from formers.lab.train.progress import Progress
 Message = tuple[Literal["begin", "step", "measured", "end", "note"], tuple[Any, ...]]
 "The name of a method of `Progress`, and what it is called with."
 
-PAUSE = 0.1  # seconds between two messages about steps: nobody reads faster, and a small model takes thousands a second
+_PAUSE = (
+    0.1  # seconds between two messages about steps: nobody reads faster, and a small model takes thousands a second
+)
 
 
 class Sender:
@@ -25,7 +27,7 @@ class Sender:
         self.send(("begin", (label, steps)))
 
     def step(self, label: str, done: int) -> None:
-        if time.monotonic() - self.sent >= PAUSE:
+        if time.monotonic() - self.sent >= _PAUSE:
             self.sent = time.monotonic()
             self.send(("step", (label, done)))
 

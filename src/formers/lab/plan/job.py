@@ -21,7 +21,7 @@ from formers.tasks.task import digest
 if TYPE_CHECKING:
     from formers.models import TransformerConfig
 
-INCIDENTAL = ("transformers_version", "_name_or_path", "architectures", "dtype", "model_type")
+_INCIDENTAL = ("transformers_version", "_name_or_path", "architectures", "dtype", "model_type")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ class Job:
         facts = {
             "task": str(self.study.task),
             "data": self.study.task.data_hash + self.study.task.code_hash,
-            "config": {name: value for name, value in self.plain_config.items() if name not in INCIDENTAL},
+            "config": {name: value for name, value in self.plain_config.items() if name not in _INCIDENTAL},
             "budget": asdict(self.budget),
             "seed": self.seed,
         }

@@ -22,7 +22,7 @@ MATCHES: tuple[Match, ...] = ("steps", "parameters", "flops", "time")
 
 NARROWEST, WIDEST = 1 / 4, 4
 """A hidden layer is changed by no more than this; beyond it, the depth changes too."""
-DEEPEST = 4
+_DEEPEST = 4
 """Times the arm's own depth."""
 
 
@@ -41,49 +41,49 @@ def matched(task: Task, config: TransformerConfig, arm: Arm, target: float, what
     if cost(task, config, what) == target:
         return arm
     tried: list[tuple[float, dict[str, Any]]] = []
-    for depth in depths(config, arm):
+    for depth in _depths(config, arm):
         deep = config.swap(depth=depth)
-        ffn = resized(task, deep, target, what)
+        ffn = _resized(task, deep, target, what)
         found = deep.swap(ffn=ffn)
         miss = abs(cost(task, found, what) / target - 1)
-        tried.append((miss, changes(config, found)))
-        if within(config, found) and miss < 0.01:
+        tried.append((miss, _changes(config, found)))
+        if _within(config, found) and miss < 0.01:
             break
     return replace(arm, swaps={**arm.swaps, **min(tried, key=lambda item: item[0])[1]})
 
 
-def depths(config: TransformerConfig, arm: Arm) -> Iterator[int]:
+def _depths(config: TransformerConfig, arm: Arm) -> Iterator[int]:
     """The depths to try, the nearest first."""
     yield config.depth
     if "depth" not in arm.swaps:
         yield from sorted(
-            set(range(1, DEEPEST * config.depth + 1)) - {config.depth}, key=lambda d: abs(d - config.depth)
+            set(range(1, _DEEPEST * config.depth + 1)) - {config.depth}, key=lambda d: abs(d - config.depth)
         )
 
 
-def resized(task: Task, config: TransformerConfig, target: float, what: Match) -> Part:
+def _resized(task: Task, config: TransformerConfig, target: float, what: Match) -> Part:
     """The feed-forward whose hidden width, in which every cost is linear, brings the model to `target`, within limits."""
     ffn = config.ffn
     if not hasattr(ffn, "expand"):
         return ffn
-    first, second = (cost(task, config.swap(ffn=widened(ffn, config, n * config.width)), what) for n in (1, 2))
+    first, second = (cost(task, config.swap(ffn=_widened(ffn, config, n * config.width)), what) for n in (1, 2))
     hidden = round(config.width * (1 + (target - first) / (second - first)))
     low, high = (round(limit * ffn.expand * config.width) for limit in (NARROWEST, WIDEST))
-    return widened(ffn, config, min(max(hidden, low, 1), high))
+    return _widened(ffn, config, min(max(hidden, low, 1), high))
 
 
-def widened(ffn: Any, config: TransformerConfig, hidden: int) -> Part:
+def _widened(ffn: Any, config: TransformerConfig, hidden: int) -> Part:
     """The feed-forward with a hidden layer of so many units."""
     return replace(ffn, expand=round(hidden / config.width, 5))
 
 
-def within(config: TransformerConfig, found: TransformerConfig) -> bool:
+def _within(config: TransformerConfig, found: TransformerConfig) -> bool:
     """Whether a hidden layer stayed clear of its limits."""
     before, after = (getattr(c.ffn, "expand", 1.0) for c in (config, found))
     return NARROWEST < after / before < WIDEST
 
 
-def changes(before: TransformerConfig, after: TransformerConfig) -> dict[str, Any]:
+def _changes(before: TransformerConfig, after: TransformerConfig) -> dict[str, Any]:
     """The choices in which two configurations differ."""
     names = ("depth", "ffn")
     return {name: getattr(after, name) for name in names if getattr(after, name) != getattr(before, name)}

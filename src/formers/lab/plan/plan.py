@@ -25,11 +25,11 @@ def planned(study: Study) -> list[Job | Row]:
     """
     configs = study.configs()
     base = next((config for config in configs.values() if not isinstance(config, Unsupported)), None)
-    first = [entry(study, arm, configs[arm.name], base) for arm in study.arms]
-    return [reseeded(study, item, seed) for seed in study.seeds for item in first]
+    first = [_entry(study, arm, configs[arm.name], base) for arm in study.arms]
+    return [_reseeded(study, item, seed) for seed in study.seeds for item in first]
 
 
-def entry(
+def _entry(
     study: Study, arm: Arm, config: TransformerConfig | Unsupported, base: TransformerConfig | None
 ) -> Job | tuple[Arm, Unsupported]:
     """The job of an arm with the first seed, or why it cannot exist."""
@@ -37,10 +37,10 @@ def entry(
         assert isinstance(config, Unsupported)
         return arm, config
     job = Job(study=study, arm=arm, config=config, budget=study.given, seed=study.seeds[0])
-    return job if config is base else comparable(job, base)
+    return job if config is base else _comparable(job, base)
 
 
-def comparable(job: Job, base: TransformerConfig) -> Job:
+def _comparable(job: Job, base: TransformerConfig) -> Job:
     """The job with its sizes, or its steps, changed to what the study matches."""
     study = job.study
     if study.match in ("parameters", "flops"):
@@ -52,5 +52,5 @@ def comparable(job: Job, base: TransformerConfig) -> Job:
     return job
 
 
-def reseeded(study: Study, item: Job | tuple[Arm, Unsupported], seed: int) -> Job | Row:
+def _reseeded(study: Study, item: Job | tuple[Arm, Unsupported], seed: int) -> Job | Row:
     return replace(item, seed=seed) if isinstance(item, Job) else impossible(study, item[0], seed, item[1])

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from formers.lab.study.study import Study
     from formers.models import TransformerConfig
 
-FILE = "pace.json"
+_FILE = "pace.json"
 WARM_UP, ROUNDS = 3, 15
 
 
@@ -50,12 +50,12 @@ def slowness(study: Study, config: TransformerConfig, base: TransformerConfig) -
 
     Measured once for a study and kept in its folder, so that a study which is started again means the same thing.
     """
-    path = study.place / FILE
+    path = study.place / _FILE
     known: dict[str, float] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    key = digest([study.task, study.given.batch_size, config.to_json_string(), base.to_json_string(), machine()])
+    key = digest([study.task, study.given.batch_size, config.to_json_string(), base.to_json_string(), _machine()])
     if key not in known:
         known[key] = measured(study, config, base)
-        write(path, known)
+        _write(path, known)
     return known[key]
 
 
@@ -68,12 +68,12 @@ def measured(study: Study, config: TransformerConfig, base: TransformerConfig) -
     return median(own / other for own, other in rounds)
 
 
-def machine() -> dict[str, Any]:
+def _machine() -> dict[str, Any]:
     facts = environment()
     return {name: facts[name] for name in ("device", "threads", "torch")}
 
 
-def write(path: Path, known: dict[str, float]) -> None:
+def _write(path: Path, known: dict[str, float]) -> None:
     from formers.lab.report.export import write_atomically
 
     write_atomically(path, json.dumps(known, indent=1) + "\n")

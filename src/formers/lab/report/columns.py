@@ -11,7 +11,7 @@ from formers.plot.number_format import NOTHING, fixed
 
 
 @dataclass(frozen=True, kw_only=True)
-class Column:
+class _Column:
     """A heading, and whether its cells are words (set left) or numbers (set right)."""
 
     title: str
@@ -19,7 +19,7 @@ class Column:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
+class _Line:
     """One line: an arm's, or a reference's when `arm` is None."""
 
     arm: Arm | None
@@ -27,23 +27,23 @@ class Line:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ranking:
+class _Ranking:
     """Columns, and one line for every arm and reference, best first, arms without a result last."""
 
-    columns: tuple[Column, ...]
-    lines: tuple[Line, ...]
+    columns: tuple[_Column, ...]
+    lines: tuple[_Line, ...]
 
 
-def ranking(summary: Summary) -> Ranking:
+def ranking(summary: Summary) -> _Ranking:
     """The ranking of `summary`; costs that no arm has are left out."""
     costs = [cost for cost in RANKING_COSTS if any(arm.costs[cost.name] is not None for arm in summary.arms)]
     columns = (
-        Column(title="#"),
-        Column(title="arm", text=True),
-        Column(title=metric_title(summary)),
-        Column(title="against base"),
-        *(Column(title=cost.label) for cost in costs),
-        Column(title="finished", text=True),
+        _Column(title="#"),
+        _Column(title="arm", text=True),
+        _Column(title=metric_title(summary)),
+        _Column(title="against base"),
+        *(_Column(title=cost.label) for cost in costs),
+        _Column(title="finished", text=True),
     )
     digits = places(summary)
     lines = tuple(
@@ -52,7 +52,7 @@ def ranking(summary: Summary) -> Ranking:
         else _reference_line(summary, *line, blanks=len(costs), digits=digits)
         for line in summary.lines()
     )
-    return Ranking(columns=columns, lines=lines)
+    return _Ranking(columns=columns, lines=lines)
 
 
 def metric_title(summary: Summary) -> str:
@@ -61,7 +61,7 @@ def metric_title(summary: Summary) -> str:
     return f"test {summary.metric.label}{unit}"
 
 
-def _arm_line(summary: Summary, arm: Arm, costs: list[Cost], digits: int) -> Line:
+def _arm_line(summary: Summary, arm: Arm, costs: list[Cost], digits: int) -> _Line:
     difference = "base" if arm.name == summary.base else difference_text(arm.to_base, digits)
     cells = (
         str(arm.rank or NOTHING),
@@ -71,10 +71,10 @@ def _arm_line(summary: Summary, arm: Arm, costs: list[Cost], digits: int) -> Lin
         *(cost.text(arm.costs[cost.name]) for cost in costs),
         arm.status,
     )
-    return Line(arm=arm, cells=cells)
+    return _Line(arm=arm, cells=cells)
 
 
-def _reference_line(summary: Summary, name: str, value: float, blanks: int, digits: int) -> Line:
+def _reference_line(summary: Summary, name: str, value: float, blanks: int, digits: int) -> _Line:
     base = summary.arm(summary.base).metric if summary.arms else None
     difference = fixed(value - base.mean if base else None, digits, sign=True)
-    return Line(arm=None, cells=("", name, fixed(value, digits), difference, *[""] * blanks, "reference"))
+    return _Line(arm=None, cells=("", name, fixed(value, digits), difference, *[""] * blanks, "reference"))

@@ -28,9 +28,9 @@ class Cost:
 _DECIMAL = ((1.0, ""), (1e3, "k"), (1e6, "M"), (1e9, "G"), (1e12, "T"))
 _BYTES = ((1.0, "B"), (2.0**10, "KiB"), (2.0**20, "MiB"), (2.0**30, "GiB"))
 
-PARAMETERS = Cost(name="parameters", label="parameters", text=numerals.count, units=_DECIMAL)
-FLOPS = Cost(name="flops_per_token", label="FLOPs/token", text=numerals.count, units=_DECIMAL)
-TRAINING_FLOPS = Cost(name="training_flops", label="training FLOPs", text=numerals.count, units=_DECIMAL)
+_PARAMETERS = Cost(name="parameters", label="parameters", text=numerals.count, units=_DECIMAL)
+_FLOPS = Cost(name="flops_per_token", label="FLOPs/token", text=numerals.count, units=_DECIMAL)
+_TRAINING_FLOPS = Cost(name="training_flops", label="training FLOPs", text=numerals.count, units=_DECIMAL)
 TIME = Cost(
     name="train_seconds",
     label="training time",
@@ -38,18 +38,18 @@ TIME = Cost(
     units=((1.0, "s"), (60.0, "min"), (3600.0, "h")),
     per_run=True,
 )
-SPEED = Cost(name="tokens_per_second", label="tokens/s", text=numerals.count, units=_DECIMAL, per_run=True)
+_SPEED = Cost(name="tokens_per_second", label="tokens/s", text=numerals.count, units=_DECIMAL, per_run=True)
 STATE = Cost(name="state_bytes_per_token", label="state/token", text=numerals.size, units=_BYTES, zero_is_missing=False)
 STATE_SIZE = Cost(
     name="state_bytes", label="state size", text=numerals.size, units=_BYTES, zero_is_missing=False, log=True
 )
 MEMORY = Cost(name="peak_bytes", label="peak memory", text=numerals.size, units=_BYTES, per_run=True)
-STEPS = Cost(name="steps", label="steps", text=numerals.count, units=_DECIMAL, per_run=True)
+_STEPS = Cost(name="steps", label="steps", text=numerals.count, units=_DECIMAL, per_run=True)
 
-COSTS = (PARAMETERS, FLOPS, TIME, SPEED, STATE, STATE_SIZE, MEMORY, STEPS, TRAINING_FLOPS)
-RANKING_COSTS = (PARAMETERS, FLOPS, TIME, SPEED, STATE)
+COSTS = (_PARAMETERS, _FLOPS, TIME, _SPEED, STATE, STATE_SIZE, MEMORY, _STEPS, _TRAINING_FLOPS)
+RANKING_COSTS = (_PARAMETERS, _FLOPS, TIME, _SPEED, STATE)
 "The columns of the ranking."
-TRADED_COSTS = (TIME, PARAMETERS, FLOPS, MEMORY, STATE_SIZE)
+TRADED_COSTS = (TIME, _PARAMETERS, _FLOPS, MEMORY, STATE_SIZE)
 "What quality is drawn against."
-MATCHABLE = {"steps": STEPS, "parameters": PARAMETERS, "flops": TRAINING_FLOPS, "time": TIME}
+MATCHABLE = {"steps": _STEPS, "parameters": _PARAMETERS, "flops": _TRAINING_FLOPS, "time": TIME}
 "`Results.matched` → the quantity that was made equal."

@@ -28,7 +28,7 @@ from formers.plot.number_format import fixed, percent, visible
 if TYPE_CHECKING:
     from formers.bench.figures import Figure
 
-STRIP = 110
+_STRIP = 110
 "Width of the small pictures in the ranking, in pixels."
 _SAMPLES, _SAMPLE = 3, 1500
 "Samples an arm, and characters of each."
@@ -90,15 +90,15 @@ def _contents(summary: Summary) -> dict[str, object]:
         "places": places(summary),
         "looks": look,
         "plain": PLAIN,
-        "strip_width": STRIP,
-        "strips": charts.strips(summary, STRIP),
-        "strip_references": charts.strip_references(summary, STRIP),
+        "strip_width": _STRIP,
+        "strips": charts.strips(summary, _STRIP),
+        "strip_references": charts.strip_references(summary, _STRIP),
         "trades": [chart for chart in drawn if isinstance(chart, charts.Chart)],
         "same": [sentence for sentence in drawn if isinstance(sentence, str) and sentence],
         "slices": slices(summary, look),
         "curves": [chart for by in ("step", "seconds") if (chart := charts.learning(summary, look, by))],
-        "curve_table": curve_table(summary),
-        "choices": choices(summary),
+        "curve_table": _curve_table(summary),
+        "choices": _choices(summary),
         "matched_sentence": matching.matched_sentence(summary),
         "unmatched_sentence": matching.unmatched_sentence(summary),
         "budget_costs": [*costs.MATCHABLE.values(), costs.MEMORY, costs.STATE_SIZE],
@@ -106,37 +106,37 @@ def _contents(summary: Summary) -> dict[str, object]:
         "unequal": matching.unequal,
         "over_seeds": any(arm.metric and arm.metric.half_width is not None for arm in summary.ranked),
         "over_items": over_items(summary),
-        "contention": contention(summary),
+        "contention": _contention(summary),
         "samples": samples(summary, look),
         "failures": failures(summary),
         "metric_names": list(dict.fromkeys(name for row in summary.results.rows for name in row.metrics)),
         "numbered": any(charts.short_name(arm) != arm.name for arm in summary.ranked),
         "many_seeds": any(len(arm.values) > 1 for arm in summary.arms),
         "time": costs.TIME,
-        "environment": environment_of(summary),
+        "environment": _environment_of(summary),
         "csv": base64.b64encode(csv_of(summary).encode("utf-8", "replace")).decode(),
     }
 
 
 @dataclass(frozen=True, kw_only=True)
-class CurveTable:
+class _CurveTable:
     """The learning curves as numbers: arm → value at each of `steps`, None where it has none."""
 
     steps: tuple[int, ...]
     lines: Mapping[str, tuple[float | None, ...]]
 
 
-def curve_table(summary: Summary) -> CurveTable:
+def _curve_table(summary: Summary) -> _CurveTable:
     """Every arm's curve at up to eight of the steps that were measured, evenly chosen, the last one included."""
     every = sorted({point.step for arm in summary.arms for point in arm.curve})
     last = len(every) - 1
     chosen = every if len(every) <= _STEPS else [every[round(i * last / (_STEPS - 1))] for i in range(_STEPS)]
     curves = {arm.name: {point.step: point.value for point in arm.curve} for arm in summary.arms if arm.curve}
     lines = {name: tuple(curve.get(step) for step in chosen) for name, curve in curves.items()}
-    return CurveTable(steps=tuple(chosen), lines=lines)
+    return _CurveTable(steps=tuple(chosen), lines=lines)
 
 
-def choices(summary: Summary) -> dict[str, dict[str, str]]:
+def _choices(summary: Summary) -> dict[str, dict[str, str]]:
     """Axis → arm → part, for the axes on which arms differ."""
     axes = dict.fromkeys(axis for arm in summary.arms for axis in arm.rows[0].choices)
     table = {axis: {arm.name: arm.rows[0].choices.get(axis, "") for arm in summary.arms} for axis in axes}
@@ -144,7 +144,7 @@ def choices(summary: Summary) -> dict[str, dict[str, str]]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Failure:
+class _Failure:
     """Runs of one arm that failed alike."""
 
     arm: str
@@ -153,13 +153,13 @@ class Failure:
     rows: tuple[Row, ...]
 
 
-def failures(summary: Summary) -> list[Failure]:
+def failures(summary: Summary) -> list[_Failure]:
     """The runs without a result, those of one arm with the same cause together."""
     groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in summary.failures:
         groups.setdefault((row.arm, problem(row, summary.metric), row.cause), []).append(row)
     return [
-        Failure(arm=arm, status=status, cause=cause, rows=tuple(rows)) for (arm, status, cause), rows in groups.items()
+        _Failure(arm=arm, status=status, cause=cause, rows=tuple(rows)) for (arm, status, cause), rows in groups.items()
     ]
 
 
@@ -174,7 +174,7 @@ def _shortened(text: str) -> str:
     return text if len(text) <= _SAMPLE else f"{text[:_SAMPLE]}… ({len(text)} characters in all)"
 
 
-def contention(summary: Summary) -> str:
+def _contention(summary: Summary) -> str:
     """A sentence where runs shared a machine; empty where each had it for itself."""
     ways = [
         row.environment.get("cluster") or f"jobs: {row.environment.get('jobs', '1')}" for row in summary.results.rows
@@ -188,7 +188,7 @@ def contention(summary: Summary) -> str:
     )
 
 
-def environment_of(summary: Summary) -> dict[str, list[tuple[str, int]]]:
+def _environment_of(summary: Summary) -> dict[str, list[tuple[str, int]]]:
     """Name → [(value, runs that have it)]: one value where every run saw the same."""
     rows = summary.results.rows
     pairs = [(name, value) for row in rows for name, value in row.environment.items()]

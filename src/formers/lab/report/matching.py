@@ -6,16 +6,16 @@ from formers.lab.report.costs import MATCHABLE, Cost
 from formers.lab.report.summary import Arm, Summary
 from formers.plot.number_format import percent
 
-TOLERANCE = 0.02
+_TOLERANCE = 0.02
 "A relative difference to the base that still passes as equal."
 
 
 def unequal(miss: float | None) -> bool:
     """Whether a relative difference to the base is too large to pass as equal."""
-    return miss is not None and abs(miss) > TOLERANCE
+    return miss is not None and abs(miss) > _TOLERANCE
 
 
-def misses(summary: Summary, cost: Cost) -> list[tuple[Arm, float]]:
+def _misses(summary: Summary, cost: Cost) -> list[tuple[Arm, float]]:
     """The ranked arms but the base, each with its relative difference to the base, the largest first."""
     arms = [arm for arm in summary.ranked if arm.name != summary.base]
     found = [(arm, miss) for arm in arms if (miss := arm.to_base_costs[cost.name]) is not None]
@@ -26,7 +26,7 @@ def matched_sentence(summary: Summary) -> str:
     """`Matched between arms: parameters; the largest difference to the base is +0.8 % (“dense”).`"""
     name = summary.results.matched
     cost = MATCHABLE.get(name)
-    found = misses(summary, cost) if cost else []
+    found = _misses(summary, cost) if cost else []
     if not found:
         return f"Matched between arms: {name}."
     arm, miss = found[0]
@@ -38,7 +38,7 @@ def matched_sentence(summary: Summary) -> str:
 def unmatched_sentence(summary: Summary) -> str:
     """What else a reader may hold for equal but is not; empty where everything is."""
     others = [cost for name, cost in MATCHABLE.items() if name != summary.results.matched]
-    worst = [(cost, found[0]) for cost in others if (found := misses(summary, cost)) and unequal(found[0][1])]
+    worst = [(cost, found[0]) for cost in others if (found := _misses(summary, cost)) and unequal(found[0][1])]
     told = [f"{cost.label} (up to {percent(miss)}, “{arm.name}”)" for cost, (arm, miss) in worst]
     return f"Not matched: {', '.join(told)}." if told else ""
 
@@ -46,11 +46,11 @@ def unmatched_sentence(summary: Summary) -> str:
 def warning(summary: Summary) -> str:
     """A sentence where what should be equal is not; empty where it is."""
     cost = MATCHABLE.get(summary.results.matched)
-    off = [(arm, miss) for arm, miss in misses(summary, cost) if unequal(miss)] if cost else []
+    off = [(arm, miss) for arm, miss in _misses(summary, cost) if unequal(miss)] if cost else []
     if not cost or not off:
         return ""
     worst, miss = off[0]
     told = f"“{worst.name}” misses the base’s {cost.label} by {percent(miss)}"
     if len(off) > 1:
-        told = f"{len(off)} arms miss the base’s {cost.label} by more than {100 * TOLERANCE:.0f} %, “{worst.name}” by {percent(miss)}"
+        told = f"{len(off)} arms miss the base’s {cost.label} by more than {100 * _TOLERANCE:.0f} %, “{worst.name}” by {percent(miss)}"
     return f"Budgets are unequal: {told}. Differences may come from that."

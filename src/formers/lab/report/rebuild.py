@@ -29,7 +29,7 @@ def rebuilt(folder: Path) -> Results:
     before = {(row.arm, row.seed): row for row in published.rows} if published else {}
     if (folder / YAML).is_file() and (os.environ.get("MLFLOW_TRACKING_URI") or (folder / DATABASE).is_file()):
         study = replace(Study.from_yaml(folder / YAML), folder=folder)
-        if rows := stored(study, before):
+        if rows := _stored(study, before):
             return results(study, rows)
     if published is None:
         raise FileNotFoundError(
@@ -38,7 +38,7 @@ def rebuilt(folder: Path) -> Results:
     return published
 
 
-def stored(study: Study, before: dict[tuple[str, int], Row]) -> tuple[Row, ...]:
+def _stored(study: Study, before: dict[tuple[str, int], Row]) -> tuple[Row, ...]:
     """The rows of a study in the order of its arms: from its store, and those `before` that are not there."""
     store = Store(study.place, f"formers/{study.place.resolve().name}")
     known = before | {(row.arm, row.seed): row for row in store.rows().values()}

@@ -15,7 +15,7 @@ from statistics import fmean, stdev
 
 import numpy as np
 
-LEVEL = 0.95
+_LEVEL = 0.95
 _MANY = 2000
 "Degrees of freedom beyond which an interval narrows by less than a thousandth."
 
@@ -40,7 +40,7 @@ def estimate(values: Sequence[float], comparisons: int = 1) -> Estimate:
     """Mean of `values` with an interval of 95 %, which holds for all of `comparisons` intervals together (Bonferroni)."""
     if len(values) < 2:
         return Estimate(mean=fmean(values), half_width=None, seeds=len(values))
-    quantile = two_sided_quantile(len(values) - 1, 1 - (1 - LEVEL) / max(1, comparisons))
+    quantile = two_sided_quantile(len(values) - 1, 1 - (1 - _LEVEL) / max(1, comparisons))
     half_width = quantile * stdev(values) / math.sqrt(len(values))
     return Estimate(mean=fmean(values), half_width=half_width, seeds=len(values))
 
@@ -52,7 +52,7 @@ def estimate_over_items(own: np.ndarray, other: np.ndarray, comparisons: int = 1
     """
     differences = own - other
     count = len(differences)
-    quantile = two_sided_quantile(min(count - 1, _MANY), 1 - (1 - LEVEL) / max(1, comparisons))
+    quantile = two_sided_quantile(min(count - 1, _MANY), 1 - (1 - _LEVEL) / max(1, comparisons))
     half_width = quantile * float(differences.std(ddof=1)) / math.sqrt(count)
     return Estimate(mean=float(differences.mean()), half_width=half_width, seeds=1, items=count)
 

@@ -18,7 +18,7 @@ from formers.lab.train.progress import Progress
 from formers.lab.train.stop import Stopped
 from formers.tasks.task import digest
 
-FILE = "study.yaml"
+_FILE = "study.yaml"
 
 
 @contextmanager
@@ -30,7 +30,7 @@ def folder_of(study: Study, progress: Progress) -> Iterator[None]:
     """
     try:
         with alone_in(study.place):
-            describe(study, progress)
+            _describe(study, progress)
             yield
     except CannotKeep as error:
         raise CannotKeep(f"{error}\nWhat was kept before is still there. {go_on(study)}") from error
@@ -42,26 +42,26 @@ def folder_of(study: Study, progress: Progress) -> Iterator[None]:
 
 def go_on(study: Study) -> str:
     """The command that goes on with a study that was broken off."""
-    return f"Go on with: {shlex.join([*ranks.launcher(), 'ablate', str(study.place / FILE)])}"
+    return f"Go on with: {shlex.join([*ranks.launcher(), 'ablate', str(study.place / _FILE)])}"
 
 
-def describe(study: Study, progress: Progress) -> None:
+def _describe(study: Study, progress: Progress) -> None:
     """Writes the study's description. That of another study, which would be lost, is put aside under another name first."""
-    path = study.place / FILE
+    path = study.place / _FILE
     with keeping("the study's description", path):
-        if path.is_file() and not covers(study, text := path.read_text(encoding="utf-8")):
+        if path.is_file() and not _covers(study, text := path.read_text(encoding="utf-8")):
             aside = path.with_name(f"study-{digest([text])[:8]}.yaml")
             os.replace(path, aside)
             progress.note(
                 f"{study.place} held another study: it is described in {aside.name} now, and its rows and models stay; "
                 f"its report comes back with: {shlex.join([*ranks.launcher(), 'ablate', str(aside)])}"
             )
-        part = path.with_name(f".{FILE}.part")
+        part = path.with_name(f".{_FILE}.part")
         study.to_yaml(part)
         os.replace(part, path)
 
 
-def covers(study: Study, text: str) -> bool:
+def _covers(study: Study, text: str) -> bool:
     """Whether a study has everything in it that a description has: the same task and budget, every arm, every seed."""
     try:
         before = yaml.safe_load(text)

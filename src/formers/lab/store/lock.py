@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from formers.lab.store.write_error import CannotKeep, reason
 
-FILE = ".lock"
+_FILE = ".lock"
 
 
 class Busy(OSError):
@@ -34,13 +34,13 @@ def alone_in(folder: Path) -> Iterator[None]:
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"{folder} is a file, but the folder of a study is needed; choose one with --folder")
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / FILE
+    path = folder / _FILE
     lock = FileLock(path, timeout=0)
     try:
         lock.acquire()
     except Timeout:
         raise Busy(
-            f"{folder} is in use by {holder(path)}; wait for it, or choose another folder with --folder"
+            f"{folder} is in use by {_holder(path)}; wait for it, or choose another folder with --folder"
         ) from None
     except OSError as error:
         raise CannotKeep(f"cannot keep a lock in {folder}: {reason(error)}") from error
@@ -51,7 +51,7 @@ def alone_in(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def holder(path: Path) -> str:
+def _holder(path: Path) -> str:
     """Who holds the lock, as that process said."""
     try:
         return path.read_text(encoding="utf-8").strip() or "another process"

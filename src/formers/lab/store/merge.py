@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from formers.lab.store.records import Results, Row
 
-STUDY = "study"
+_STUDY = "study"
 "What `Row.environment` calls the study that a row comes from."
 
 
@@ -22,7 +22,7 @@ def merged(studies: Mapping[str, Results]) -> Results:
     """
     if len(studies) == 1:
         return next(iter(studies.values()))
-    check(studies)
+    _check(studies)
     first = next(iter(studies.values()))
     budgets = {name: results.budget for name, results in studies.items()}
     matched = {results.matched for results in studies.values()}
@@ -38,7 +38,7 @@ def merged(studies: Mapping[str, Results]) -> Results:
     )
 
 
-def check(studies: Mapping[str, Results]) -> None:
+def _check(studies: Mapping[str, Results]) -> None:
     """Raises `ValueError` where numbers of different studies cannot be compared."""
     facts = {
         "metric": {name: results.metric.name for name, results in studies.items()},
@@ -70,6 +70,6 @@ def rows(studies: Mapping[str, Results]) -> tuple[Row, ...]:
     for study, results in studies.items():
         for row in results.rows:
             arm = row.arm if len(kinds[row.arm]) == 1 else f"{row.arm} ({study})"
-            named = replace(row, arm=arm, environment={**row.environment, STUDY: study})
+            named = replace(row, arm=arm, environment={**row.environment, _STUDY: study})
             found.setdefault((arm, row.seed), named)
     return tuple(found.values())

@@ -6,7 +6,7 @@ import logging
 import os
 import warnings
 
-SETTINGS = {
+_SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -15,13 +15,13 @@ SETTINGS = {
     "GIT_PYTHON_REFRESH": "quiet",
     "TOKENIZERS_PARALLELISM": "false",
 }
-LOUD = ("mlflow", "alembic", "transformers", "accelerate", "git", "torch.distributed")
+_LOUD = ("mlflow", "alembic", "transformers", "accelerate", "git", "torch.distributed")
 
 
 def quiet() -> None:
     """Call before MLflow or Hugging Face is imported. What a user has set in the environment stays."""
-    for name, value in SETTINGS.items():
+    for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
-    for name in LOUD:
+    for name in _LOUD:
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"(mlflow|transformers|accelerate|torch\.utils\.data)\b.*")

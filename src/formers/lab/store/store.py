@@ -18,12 +18,12 @@ from formers.lab.store.quiet_libraries import quiet
 from formers.lab.store.records import Point, Row
 from formers.lab.store.write_error import CannotKeep, keeping, reason
 
-DATABASE = "mlflow.db"
-REMAINS = "without it, every arm trains again; its rows are also in artifacts/*/artifacts/row.json and in report.json"
+_DATABASE = "mlflow.db"
+_REMAINS = "without it, every arm trains again; its rows are also in artifacts/*/artifacts/row.json and in report.json"
 FINGERPRINT, ROW = "formers.fingerprint", "row.json"
-ENDED = {"finished": "FINISHED", "stopped": "KILLED"}
-CHUNK = 500  # MLflow takes at most a thousand metrics, and a hundred parameters, in one call
-PAGE = 1000
+_ENDED = {"finished": "FINISHED", "stopped": "KILLED"}
+_CHUNK = 500  # MLflow takes at most a thousand metrics, and a hundred parameters, in one call
+_PAGE = 1000
 
 
 class Store:
@@ -42,13 +42,13 @@ class Store:
         quiet()  # importing MLflow sets its own log level
         uri = os.environ.get("MLFLOW_TRACKING_URI")
         self.folder, self.name, self.own = folder.resolve(), name, not uri
-        self.place = uri or str(folder / DATABASE)
+        self.place = uri or str(folder / _DATABASE)
         # A server decides itself where artifacts go; a file in the folder must not put them into the working directory.
         self.artifacts = None if uri and not uri.startswith("sqlite:") else (self.folder / "artifacts").as_uri()
         with self.usable():
             if self.own:
-                self.check(folder / DATABASE)
-            self.client = MlflowClient(tracking_uri=uri or address(folder / DATABASE))
+                self.check(folder / _DATABASE)
+            self.client = MlflowClient(tracking_uri=uri or address(folder / _DATABASE))
 
     def check(self, database: Path) -> None:
         """Makes the study's own database where there is none. Raises `ValueError` for one that cannot be used."""
@@ -68,7 +68,7 @@ class Store:
         try:
             yield
         except (MlflowException, SQLAlchemyError) as error:
-            raise ValueError(self.unusable(brief(error))) from error
+            raise ValueError(self.unusable(_brief(error))) from error
 
     def experiments(self) -> list[Any]:
         """Where rows of the study may be: all of its own database, elsewhere what has its name."""
@@ -100,8 +100,8 @@ class Store:
 
     def unusable(self, cause: str) -> str:
         """What there is to say where MLflow cannot use what is there."""
-        hint = f". It is left as it is; if it is damaged, move it away or restore a copy: {REMAINS}"
-        return f"cannot keep rows in MLflow at {self.place}: {cause}{hint if self.place.endswith(DATABASE) else ''}"
+        hint = f". It is left as it is; if it is damaged, move it away or restore a copy: {_REMAINS}"
+        return f"cannot keep rows in MLflow at {self.place}: {cause}{hint if self.place.endswith(_DATABASE) else ''}"
 
     def save(self, row: Row) -> None:
         """Keeps a row: whole, or not at all. Raises `CannotKeep` where it cannot."""
@@ -111,24 +111,26 @@ class Store:
             with keeping(f"the row of {row.arm!r}", self.place):
                 self.write(row)
         except MlflowException as error:
-            raise CannotKeep(f"cannot keep the row of {row.arm!r} in MLflow at {self.place}: {brief(error)}") from error
+            raise CannotKeep(
+                f"cannot keep the row of {row.arm!r} in MLflow at {self.place}: {_brief(error)}"
+            ) from error
 
     def write(self, row: Row) -> None:
         from mlflow.entities import Metric, Param
 
-        run = self.client.create_run(self.experiment, run_name=row.arm, tags=tags(row))
+        run = self.client.create_run(self.experiment, run_name=row.arm, tags=_tags(row))
         now = int(time.time() * 1000)
         measured = [Metric(name, value, now, point.step) for point in row.curve for name, value in point.values.items()]
         params = [Param(name, text[:6000]) for name, text in {**row.choices, "seed": str(row.seed)}.items()]
-        self.client.log_batch(run.info.run_id, params=params, metrics=measured[:CHUNK])
-        for start in range(CHUNK, len(measured), CHUNK):
-            self.client.log_batch(run.info.run_id, metrics=measured[start : start + CHUNK])
+        self.client.log_batch(run.info.run_id, params=params, metrics=measured[:_CHUNK])
+        for start in range(_CHUNK, len(measured), _CHUNK):
+            self.client.log_batch(run.info.run_id, metrics=measured[start : start + _CHUNK])
         self.client.log_text(run.info.run_id, json.dumps(asdict(row)), ROW)
-        self.client.set_terminated(run.info.run_id, ENDED.get(row.status, "FAILED"))
+        self.client.set_terminated(run.info.run_id, _ENDED.get(row.status, "FAILED"))
 
     def rows(self) -> dict[str, Row]:
         """Fingerprint → the newest row that was kept for it. Raises `ValueError` where what is kept cannot be read."""
-        newest = {run.data.tags[FINGERPRINT]: run for run in self.runs() if ended(run)}
+        newest = {run.data.tags[FINGERPRINT]: run for run in self.runs() if _ended(run)}
         return {fingerprint: self.read(run) for fingerprint, run in newest.items()}
 
     def runs(self) -> list[Any]:
@@ -139,7 +141,7 @@ class Store:
             ids = [found.experiment_id for found in self.experiments()]
             while ids:
                 page = self.client.search_runs(
-                    ids, max_results=PAGE, order_by=["attributes.start_time ASC"], page_token=token
+                    ids, max_results=_PAGE, order_by=["attributes.start_time ASC"], page_token=token
                 )
                 runs += page
                 token = page.token
@@ -154,37 +156,37 @@ class Store:
         own = self.folder / "artifacts" / run.info.run_id / "artifacts" / ROW
         try:
             if own.is_file():
-                return row_from(json.loads(own.read_text(encoding="utf-8")))
+                return _row_from(json.loads(own.read_text(encoding="utf-8")))
             with tempfile.TemporaryDirectory() as folder:
                 path = self.client.download_artifacts(run.info.run_id, ROW, folder)
-                return row_from(json.loads(Path(path).read_text(encoding="utf-8")))
+                return _row_from(json.loads(Path(path).read_text(encoding="utf-8")))
         except (MlflowException, OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
             place = own.as_uri() if own.is_file() else f"{run.info.artifact_uri}/{ROW}"
             raise ValueError(
-                f"the row of {run.info.run_name!r} cannot be read from {place}: {brief(error)}. If the file is damaged or "
+                f"the row of {run.info.run_name!r} cannot be read from {place}: {_brief(error)}. If the file is damaged or "
                 "gone, restore a copy, leave only report.json in the folder, or keep the study in another folder with "
                 "--folder. Nothing was changed"
             ) from error
 
 
-def brief(error: Exception) -> str:
+def _brief(error: Exception) -> str:
     """An error in a line, without SQLAlchemy's query and link."""
     return reason(error).partition(" [SQL:")[0].partition(" (Background")[0]
 
 
-def ended(run: Any) -> bool:
+def _ended(run: Any) -> bool:
     """Whether a run holds a whole row: one still marked as running was broken off while it was being saved."""
     return FINGERPRINT in run.data.tags and run.info.status != "RUNNING"
 
 
-def tags(row: Row) -> dict[str, str]:
+def _tags(row: Row) -> dict[str, str]:
     texts = {FINGERPRINT: row.fingerprint, "formers.status": row.status, "formers.cause": row.cause}
     texts |= {"formers.command": row.command, "formers.data_hash": row.data_hash}
     texts |= {f"formers.{name}": value for name, value in row.environment.items()}
     return {name: value[:4000] for name, value in texts.items() if value}
 
 
-def row_from(data: Any) -> Row:
+def _row_from(data: Any) -> Row:
     """The row that `dataclasses.asdict` wrote as JSON. Raises `ValueError` for what this version of a row does not have."""
     if not isinstance(data, dict):
         raise ValueError(f"a {type(data).__name__} is not a row of formers; {ROW} is damaged. Nothing was changed")

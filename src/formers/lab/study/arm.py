@@ -41,15 +41,15 @@ def vary(**axes: Sequence[Any]) -> tuple[Arm, ...]:
         if isinstance(values, (str, Part)) or not values:
             raise ValueError(f"vary: {name} needs a list of alternatives, not {values!r}")
     combinations = [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
-    return tuple(Arm(label(swaps), swaps) for swaps in combinations)
+    return tuple(Arm(_label(swaps), swaps) for swaps in combinations)
 
 
-def label(swaps: Mapping[str, Any]) -> str:
+def _label(swaps: Mapping[str, Any]) -> str:
     """A name for an arm: parts speak for themselves, numbers need their axis."""
-    return ", ".join(label_of(name, choice(name, value)) for name, value in swaps.items())
+    return ", ".join(_label_of(name, choice(name, value)) for name, value in swaps.items())
 
 
-def label_of(name: str, value: Any) -> str:
+def _label_of(name: str, value: Any) -> str:
     parts = value if isinstance(value, tuple) else (value,)
     spoken = all(isinstance(part, Part) for part in parts)
     return value_text(value) if spoken else f"{name}={value_text(value)}"

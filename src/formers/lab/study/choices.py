@@ -32,7 +32,7 @@ def split(text: str, mark: str = ",") -> list[str]:
     return pieces
 
 
-def assignment(text: str) -> tuple[str, str]:
+def _assignment(text: str) -> tuple[str, str]:
     """`mixer=softmax` → ("mixer", "softmax")."""
     name, mark, value = text.partition("=")
     if not mark or not name.strip().isidentifier() or not value.strip():
@@ -44,7 +44,7 @@ def parse_choices(text: str) -> dict[str, Any]:
     """The choices in a text such as `mixer=dense, depth=2`. Raises for unreadable or repeated ones."""
     found: dict[str, Any] = {}
     for piece in split(text):
-        name, value = assignment(piece)
+        name, value = _assignment(piece)
         if name in found:
             raise ValueError(f"{text!r} chooses {name} twice")
         found[name] = choice(name, value)
@@ -71,7 +71,7 @@ def choice(name: str, value: Any) -> Any:
 
 def alternatives(text: str) -> tuple[str, list[str]]:
     """`mixer=softmax,linear` → the axis and the texts of its alternatives."""
-    name, values = assignment(text)
+    name, values = _assignment(text)
     return name, split(values)
 
 

@@ -6,10 +6,10 @@ import re
 import shlex
 from collections.abc import Sequence
 
-QUOTED = re.compile(r"""((?<=[=(\[])|(?<=, ))'([^'"\\]*)'""")
+_QUOTED = re.compile(r"""((?<=[=(\[])|(?<=, ))'([^'"\\]*)'""")
 """Text among the options of a part, as Python writes it."""
 
 
 def command_line(words: Sequence[str]) -> str:
     """Words as a shell takes them apart again, text in parts with double quotes: `'glue(task="rte")'` needs no more of them."""
-    return shlex.join([QUOTED.sub(r'"\2"', word) for word in words])
+    return shlex.join([_QUOTED.sub(r'"\2"', word) for word in words])

@@ -146,19 +146,19 @@ class Study:
         words = [*ranks.launcher(), "ablate", str(self.task).removesuffix("()")]
         for arm in self.arms:
             words += ["--arm", arm.text]
-        return command_line([*words, *self.shared_words(), "--seeds", seeds_text(self.seeds)])
+        return command_line([*words, *self.shared_words(), "--seeds", _seeds_text(self.seeds)])
 
     def arm_command(self, arm: Arm, budget: Budget, seed: int) -> str:
         """The command line that trains one arm with one budget and seed again."""
         words = [*ranks.launcher(), "train", str(self.task).removesuffix("()")]
         swaps = {**self.base, **arm.swaps}
         words += [f"{choices_text({name: value})}" for name, value in swaps.items()]
-        return command_line([*words, *budget_words(budget), "--seed", str(seed), *self.shard_words()])
+        return command_line([*words, *_budget_words(budget), "--seed", str(seed), *self.shard_words()])
 
     def shared_words(self) -> list[str]:
         base = ["--base", choices_text(self.base)] if self.base else []
         match = ["--match", self.match] if self.match != "steps" else []
-        return [*base, *match, *budget_words(self.given), *self.shard_words()]
+        return [*base, *match, *_budget_words(self.given), *self.shard_words()]
 
     def shard_words(self) -> list[str]:
         return ["--shard"] if self.shard else []
@@ -182,12 +182,12 @@ def default_budget(task: Task) -> Budget:
     return replace(Budget(), **cast(dict[str, Any], dict(task.budget)))
 
 
-def seeds_text(seeds: tuple[int, ...]) -> str:
+def _seeds_text(seeds: tuple[int, ...]) -> str:
     """How many seeds, where they are the first ones; else the list, which a comma tells apart."""
     return str(len(seeds)) if seeds == tuple(range(len(seeds))) else ",".join(map(str, seeds)) + ","
 
 
-def budget_words(budget: Budget) -> list[str]:
+def _budget_words(budget: Budget) -> list[str]:
     """Command-line options that give a budget."""
     return [
         word

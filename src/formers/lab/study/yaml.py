@@ -32,8 +32,8 @@ from formers.lab.study.study import Study, default_budget
 from formers.part import check_names
 from formers.tasks import parse as parse_task
 
-HERE = Path(".")
-KEYS = ["task", "vary", "arms", "base", "budget", "match", "seeds", "shard", "folder"]
+_HERE = Path(".")
+_KEYS = ["task", "vary", "arms", "base", "budget", "match", "seeds", "shard", "folder"]
 
 
 def read(path: Path) -> Study:
@@ -42,52 +42,52 @@ def read(path: Path) -> Study:
         found = study(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError, yaml.YAMLError) as error:
         raise ValueError(f"{path}: {error}") from error
-    return replace(found, folder=path.parent) if found.folder == HERE else found
+    return replace(found, folder=path.parent) if found.folder == _HERE else found
 
 
 def study(data: Any) -> Study:
     """The study that parsed YAML describes."""
     if not isinstance(data, dict) or not isinstance(data.get("task"), str):
         raise ValueError("a study is a mapping with at least `task: name`")
-    check_names("a study", data, KEYS)
+    check_names("a study", data, _KEYS)
     task = parse_task(data["task"])
-    options = {name: number(value) for name, value in mapping(data, "budget").items()}
+    options = {name: number(value) for name, value in _mapping(data, "budget").items()}
     check_names("budget", options, [f.name for f in fields(Budget)])
     return Study(
         task=task,
-        arms=read_arms(data),
-        base=read_choices(data.get("base") or {}),
+        arms=_read_arms(data),
+        base=_read_choices(data.get("base") or {}),
         budget=replace(default_budget(task), **options),
         match=data.get("match", "steps"),
-        seeds=read_seeds(data.get("seeds", 1)),
-        shard=read_flag(data, "shard"),
+        seeds=_read_seeds(data.get("seeds", 1)),
+        shard=_read_flag(data, "shard"),
         folder=Path(data["folder"]) if data.get("folder") else None,
     )
 
 
-def read_arms(data: dict[str, Any]) -> tuple[Arm, ...]:
-    varied = mapping(data, "vary")
+def _read_arms(data: dict[str, Any]) -> tuple[Arm, ...]:
+    varied = _mapping(data, "vary")
     arms = data.get("arms") or {}
     if isinstance(arms, list):
-        explicit = tuple(read_arm(item) for item in arms)
+        explicit = tuple(_read_arm(item) for item in arms)
     elif isinstance(arms, dict):
-        explicit = tuple(Arm(name, read_choices(choices)) for name, choices in arms.items())
+        explicit = tuple(Arm(name, _read_choices(choices)) for name, choices in arms.items())
     else:
         raise ValueError(f"arms must be a mapping of names to choices, not {arms!r}")
     return (vary(**varied) if varied else ()) + explicit
 
 
-def read_arm(given: Any) -> Arm:
+def _read_arm(given: Any) -> Arm:
     """An arm written as text, or as YAML reads an unquoted `- name: choices`."""
     if isinstance(given, dict) and len(given) == 1:
         [(name, choices)] = given.items()
-        return Arm(name, read_choices(choices))
+        return Arm(name, _read_choices(choices))
     if isinstance(given, str):
         return Arm.parse(given)
     raise ValueError(f"an arm is `name: choices`, not {given!r}")
 
 
-def read_choices(given: Any) -> dict[str, Any]:
+def _read_choices(given: Any) -> dict[str, Any]:
     """Choices written as a mapping or as text."""
     if isinstance(given, str):
         return parse_choices(given) if given.strip() else {}
@@ -96,12 +96,12 @@ def read_choices(given: Any) -> dict[str, Any]:
     raise ValueError(f"choices are a mapping or a text such as `mixer=dense, depth=2`, not {given!r}")
 
 
-def read_seeds(given: Any) -> tuple[int, ...]:
+def _read_seeds(given: Any) -> tuple[int, ...]:
     """How many seeds, or which."""
     return tuple(range(given)) if isinstance(given, int) else tuple(given)
 
 
-def read_flag(data: dict[str, Any], key: str) -> bool:
+def _read_flag(data: dict[str, Any], key: str) -> bool:
     value = data.get(key, False)
     if not isinstance(value, bool):
         raise ValueError(f"{key} is true or false, not {value!r}")
@@ -116,7 +116,7 @@ def number(value: Any) -> Any:
         return value  # the budget says what is wrong with it
 
 
-def mapping(data: dict[str, Any], key: str) -> dict[str, Any]:
+def _mapping(data: dict[str, Any], key: str) -> dict[str, Any]:
     value = data.get(key) or {}
     if not isinstance(value, dict):
         raise ValueError(f"{key} must be a mapping, not {value!r}")
@@ -126,6 +126,6 @@ def mapping(data: dict[str, Any], key: str) -> dict[str, Any]:
 def write(given: Study, path: Path) -> None:
     """Writes a file that `read` makes an equal study of."""
     here = path.parent.resolve() == given.place.resolve()
-    folder = {"folder": str(HERE if here else given.place)}
+    folder = {"folder": str(_HERE if here else given.place)}
     data = given.plain() | ({"shard": True} if given.shard else {}) | folder
     path.write_text(yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120), encoding="utf-8")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-FILE = "best.safetensors"
+_FILE = "best.safetensors"
 
 
 class Best:
@@ -31,7 +31,7 @@ class Best:
     """
 
     def __init__(self, folder: Path, metric: Metric) -> None:
-        self.path, self.metric = folder / FILE, metric
+        self.path, self.metric = folder / _FILE, metric
 
     def offer(self, model: PreTrainedModel, step: int, value: float) -> None:
         """Keeps the model's weights if `value` is better than what is kept."""

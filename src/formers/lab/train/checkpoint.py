@@ -15,8 +15,8 @@ from formers.lab.store.write_error import settle
 from formers.machine.environment import environment
 
 MANIFEST, FORMAT = "complete.json", 2
-KEPT = 2  # the newest, and the one before it in case the newest turns out to be damaged
-DECIDING = ("formers", "torch", "transformers", "commit", "device", "threads", "processes")
+_KEPT = 2  # the newest, and the one before it in case the newest turns out to be damaged
+_DECIDING = ("formers", "torch", "transformers", "commit", "device", "threads", "processes")
 """What may change the last bits of a result."""
 
 
@@ -33,7 +33,7 @@ class Found:
 
     @property
     def step(self) -> int:
-        return step_of(self.path) if self.path else 0
+        return _step_of(self.path) if self.path else 0
 
 
 def seal(path: Path, job: str, sharded: bool = False) -> None:
@@ -42,22 +42,22 @@ def seal(path: Path, job: str, sharded: bool = False) -> None:
     `job` is the fingerprint of what is trained; `sharded` tells whether the model is spread over the ranks.
     """
     files = {}
-    for file in contents(path):
+    for file in _contents(path):
         settle(file)
-        files[str(file.relative_to(path))] = {"bytes": file.stat().st_size, "sha256": sha256(file)}
+        files[str(file.relative_to(path))] = {"bytes": file.stat().st_size, "sha256": _sha256(file)}
     facts = {"format": FORMAT, "job": job, "made_with": made_with(sharded), "files": files}
     part = path / f"{MANIFEST}.part"
     part.write_text(json.dumps(facts, indent=1), encoding="utf-8")
     settle(part)
     os.replace(part, path / MANIFEST)
     settle(path)
-    prune(path.parent, step_of(path))
+    prune(path.parent, _step_of(path))
 
 
 def prune(folder: Path, step: int) -> None:
     """Leaves the newest sealed checkpoints up to `step`, and none that was broken off."""
-    sealed = [path for path in checkpoints(folder) if step_of(path) <= step and (path / MANIFEST).is_file()]
-    for path in set(checkpoints(folder)) - set(sealed[-KEPT:]):
+    sealed = [path for path in checkpoints(folder) if _step_of(path) <= step and (path / MANIFEST).is_file()]
+    for path in set(checkpoints(folder)) - set(sealed[-_KEPT:]):
         shutil.rmtree(path)
 
 
@@ -69,18 +69,18 @@ def newest(folder: Path, job: str, sharded: bool = False) -> Found:
     """
     notes: list[str] = []
     for path in reversed(checkpoints(folder)):
-        if (wrong := problem(path, job)) is None:
-            return Found(path, (*notes, *changed(path, sharded)))
-        notes.append(f"the checkpoint of step {step_of(path)} cannot be used: {wrong}")
+        if (wrong := _problem(path, job)) is None:
+            return Found(path, (*notes, *_changed(path, sharded)))
+        notes.append(f"the checkpoint of step {_step_of(path)} cannot be used: {wrong}")
     return Found(None, tuple(notes))
 
 
-def problem(path: Path, job: str) -> str | None:
+def _problem(path: Path, job: str) -> str | None:
     """Why a checkpoint cannot be used; None for one that is whole."""
     if not (path / MANIFEST).is_file():
         return "it was broken off while it was written"
     try:
-        facts = manifest(path)
+        facts = _manifest(path)
     except ValueError:
         return f"its {MANIFEST} cannot be read"
     if facts.get("format") != FORMAT or facts.get("job") != job:
@@ -93,15 +93,15 @@ def problem(path: Path, job: str) -> str | None:
             return f"{name} is missing"
         if file.stat().st_size != expected["bytes"]:
             return f"{name} has {file.stat().st_size} bytes of {expected['bytes']}"
-        if sha256(file) != expected["sha256"]:
+        if _sha256(file) != expected["sha256"]:
             return f"{name} is not what was written"
     return None
 
 
-def changed(path: Path, sharded: bool) -> tuple[str, ...]:
+def _changed(path: Path, sharded: bool) -> tuple[str, ...]:
     """A note where a checkpoint was made with other versions, or on another machine."""
-    before, now = manifest(path).get("made_with", {}), made_with(sharded)
-    names = [name for name in DECIDING if before.get(name) != now.get(name)]
+    before, now = _manifest(path).get("made_with", {}), made_with(sharded)
+    names = [name for name in _DECIDING if before.get(name) != now.get(name)]
     if not names:
         return ()
     differences = ", ".join(f"{name} {before.get(name)} → {now.get(name)}" for name in names)
@@ -110,10 +110,10 @@ def changed(path: Path, sharded: bool) -> tuple[str, ...]:
 
 def made_with(sharded: bool) -> dict[str, str]:
     facts = environment() | {"processes": ranks.described(sharded)}
-    return {name: facts[name] for name in DECIDING if name in facts}
+    return {name: facts[name] for name in _DECIDING if name in facts}
 
 
-def manifest(path: Path) -> dict[str, Any]:
+def _manifest(path: Path) -> dict[str, Any]:
     """What a manifest says. Raises `ValueError` where it is not one."""
     facts = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     if not isinstance(facts, dict):
@@ -124,17 +124,17 @@ def manifest(path: Path) -> dict[str, Any]:
 def checkpoints(folder: Path) -> list[Path]:
     """Every checkpoint in a folder, whole or not, the newest last."""
     found = [path for path in folder.glob("checkpoint-*") if path.name.rpartition("-")[2].isdecimal()]
-    return sorted(found, key=step_of)
+    return sorted(found, key=_step_of)
 
 
-def contents(path: Path) -> list[Path]:
+def _contents(path: Path) -> list[Path]:
     return sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith(MANIFEST))
 
 
-def step_of(path: Path) -> int:
+def _step_of(path: Path) -> int:
     return int(path.name.rpartition("-")[2])
 
 
-def sha256(file: Path) -> str:
+def _sha256(file: Path) -> str:
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()

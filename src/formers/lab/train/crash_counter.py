@@ -13,7 +13,7 @@ from formers.lab.distributed import ranks
 from formers.lab.store.write_error import keeping
 
 FILE = "attempt.json"
-LIMIT = 3
+_LIMIT = 3
 """Deaths in a row at the same step, after which an arm is given up until the study is started again."""
 
 
@@ -58,13 +58,13 @@ def attempt(folder: Path) -> Iterator[Attempt]:
     """
     path = folder / FILE
     with keeping("how far the training is", path):
-        before = died(path)
+        before = _died(path)
     deaths = ranks.agreed(before)  # so that all ranks give up, or none
-    if len(deaths) >= LIMIT and len(set(deaths[-LIMIT:])) == 1:
+    if len(deaths) >= _LIMIT and len(set(deaths[-_LIMIT:])) == 1:
         if ranks.leads():
             path.unlink()
         raise Died(
-            f"its process died {LIMIT} times in a row after step {deaths[-1]}: was it killed, or is there too little memory? "
+            f"its process died {_LIMIT} times in a row after step {deaths[-1]}: was it killed, or is there too little memory? "
             "Its checkpoint is kept; started again, it is tried again"
         )
     current = Attempt(path, deaths)
@@ -76,7 +76,7 @@ def attempt(folder: Path) -> Iterator[Attempt]:
             path.unlink(missing_ok=True)
 
 
-def died(path: Path) -> tuple[int, ...]:
+def _died(path: Path) -> tuple[int, ...]:
     """Where earlier attempts died, the last one included; a file that was cut off in the middle of a write counts as step 0."""
     try:
         before: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

@@ -24,12 +24,12 @@ def seeded_model(task: Task, config: TransformerConfig, seed: int) -> PreTrained
         torch.manual_seed(seed)
         model = task.model(config)
         for name, module in reversed([*model.named_modules()]):  # a part's own rule comes after its layers' usual one
-            torch.manual_seed(stream(seed, name))
+            torch.manual_seed(_stream(seed, name))
             model._init_weights(module)
     model.tie_weights()
     return model
 
 
-def stream(seed: int, name: str) -> int:
+def _stream(seed: int, name: str) -> int:
     """A 63-bit seed for the weights of one module."""
     return int.from_bytes(hashlib.sha256(f"weights/{seed}/{name}".encode()).digest()[:8], "big") >> 1

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from formers.lab.store.records import Row
 
-BAR = 24
+_BAR = 24
 
 
 class Progress(Protocol):
@@ -36,7 +36,7 @@ class Silent:
 
 
 @dataclass
-class Running:
+class _Running:
     """How far one arm is."""
 
     steps: int
@@ -63,10 +63,10 @@ class Lines:
     """One line when an arm begins, at each of its evaluations, and when it ends."""
 
     def __init__(self, console: Console) -> None:
-        self.console, self.running = console, dict[str, Running]()
+        self.console, self.running = console, dict[str, _Running]()
 
     def begin(self, label: str, steps: int) -> None:
-        self.running[label] = Running(steps)
+        self.running[label] = _Running(steps)
         self.say(f"{label}: {steps} steps")
 
     def step(self, label: str, done: int) -> None: ...
@@ -75,11 +75,11 @@ class Lines:
         arm = self.running[label]
         arm.values |= values
         if set(values) - {"train_loss"}:
-            self.say(f"{label}: step {done}/{arm.steps}, {numbers(arm.values)}")
+            self.say(f"{label}: step {done}/{arm.steps}, {_numbers(arm.values)}")
 
     def end(self, row: Row, label: str) -> None:
         self.running.pop(label, None)
-        self.say(f"{label}: {outcome(row)}")
+        self.say(f"{label}: {_outcome(row)}")
 
     def note(self, text: str) -> None:
         self.say(text)
@@ -93,7 +93,7 @@ class Bars:
 
     def __init__(self, console: Console) -> None:
         self.done: list[tuple[str, str, str]] = []
-        self.running: dict[str, Running] = {}
+        self.running: dict[str, _Running] = {}
         self.live = Live(console=console, refresh_per_second=4, transient=True, get_renderable=self.table)
 
     def __enter__(self) -> Bars:
@@ -104,7 +104,7 @@ class Bars:
         self.live.stop()
 
     def begin(self, label: str, steps: int) -> None:
-        self.running[label] = Running(steps)
+        self.running[label] = _Running(steps)
 
     def step(self, label: str, done: int) -> None:
         self.running[label].step(done)
@@ -114,7 +114,7 @@ class Bars:
 
     def end(self, row: Row, label: str) -> None:
         self.running.pop(label, None)
-        self.done.append((label, "█" * BAR if row.status == "finished" else row.status, outcome(row)))
+        self.done.append((label, "█" * _BAR if row.status == "finished" else row.status, _outcome(row)))
 
     def note(self, text: str) -> None:
         self.live.console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -124,17 +124,17 @@ class Bars:
         for row in self.done:
             table.add_row(*row)
         for label, arm in [*self.running.items()]:  # drawn in a thread of its own
-            filled = BAR * arm.now // max(1, arm.steps)
-            table.add_row(label, "█" * filled + "░" * (BAR - filled), numbers(arm.values), arm.left())
+            filled = _BAR * arm.now // max(1, arm.steps)
+            table.add_row(label, "█" * filled + "░" * (_BAR - filled), _numbers(arm.values), arm.left())
         return table
 
 
-def numbers(values: dict[str, float]) -> str:
+def _numbers(values: dict[str, float]) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in values.items())
 
 
-def outcome(row: Row) -> str:
+def _outcome(row: Row) -> str:
     """How an arm ended, in a line."""
     if row.status != "finished":
         return f"{row.status.replace('_', ' ')}: {row.cause}"
-    return f"{numbers(row.metrics)}, {row.train_seconds:.0f} s of training"
+    return f"{_numbers(row.metrics)}, {row.train_seconds:.0f} s of training"

@@ -11,46 +11,46 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-TREE = "tree"
+_TREE = "tree"
 
 
 def save_state(path: Path, tree: Any) -> None:
     """Writes None, numbers, texts, tensors, and lists, tuples and dicts of them. Raises `TypeError` for anything else."""
     tensors: dict[str, Tensor] = {}
-    text = json.dumps(packed(tree, tensors))
-    save_file(tensors or {"none": torch.zeros(0)}, str(path), metadata={TREE: text})
+    text = json.dumps(_packed(tree, tensors))
+    save_file(tensors or {"none": torch.zeros(0)}, str(path), metadata={_TREE: text})
 
 
 def load_state(path: Path) -> Any:
     """What `save_state` wrote, to the bit, with its tensors on the CPU. Nothing in the file can run."""
     with safe_open(str(path), framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return unpacked(json.loads(file.metadata()[TREE]), tensors)
+        return _unpacked(json.loads(file.metadata()[_TREE]), tensors)
 
 
-def packed(value: Any, tensors: dict[str, Tensor]) -> Any:
+def _packed(value: Any, tensors: dict[str, Tensor]) -> Any:
     """The value as JSON; its tensors are put aside under their numbers."""
     if isinstance(value, Tensor):
         name = str(len(tensors))
         tensors[name] = value.detach().contiguous()
         return {"tensor": name}
     if isinstance(value, dict):
-        return {"dict": [[key, packed(item, tensors)] for key, item in value.items()]}
+        return {"dict": [[key, _packed(item, tensors)] for key, item in value.items()]}
     if isinstance(value, (list, tuple)):
-        return {type(value).__name__: [packed(item, tensors) for item in value]}
+        return {type(value).__name__: [_packed(item, tensors) for item in value]}
     if value is None or type(value) in (bool, int, float, str):
         return value
     raise TypeError(f"a {type(value).__name__} cannot be kept: {value!r}")
 
 
-def unpacked(data: Any, tensors: dict[str, Tensor]) -> Any:
-    """The value that `packed` made JSON of."""
+def _unpacked(data: Any, tensors: dict[str, Tensor]) -> Any:
+    """The value that `_packed` made JSON of."""
     if not isinstance(data, dict):
         return data
     [(kind, content)] = data.items()
     if kind == "tensor":
         return tensors[content]
     if kind == "dict":
-        return {key: unpacked(item, tensors) for key, item in content}
-    items = [unpacked(item, tensors) for item in content]
+        return {key: _unpacked(item, tensors) for key, item in content}
+    items = [_unpacked(item, tensors) for item in content]
     return tuple(items) if kind == "tuple" else items

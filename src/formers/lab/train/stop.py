@@ -15,7 +15,7 @@ class Stopped(KeyboardInterrupt):
     """The study was stopped. The message says what is kept and how to go on."""
 
 
-WAIT = b"\nstopping after this step, with a checkpoint; Ctrl-C again stops at once\n"
+_WAIT = b"\nstopping after this step, with a checkpoint; Ctrl-C again stops at once\n"
 
 
 class Stop:
@@ -41,7 +41,7 @@ def stopping() -> Iterator[Stop]:
 
     def ask(number: int, frame: FrameType | None) -> None:
         stop.request()
-        os.write(2, WAIT)  # print may be in the middle of a line, and refuses to be entered again
+        os.write(2, _WAIT)  # print may be in the middle of a line, and refuses to be entered again
 
     before: dict[int, Any] = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

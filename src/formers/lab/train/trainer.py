@@ -19,7 +19,7 @@ from formers.lab.distributed.full_state import optimizer_state_of, put_optimizer
 from formers.lab.store.write_error import CannotKeep, keeping
 from formers.lab.train.state_file import load_state, save_state
 
-OPTIMIZER = "optimizer.safetensors"
+_OPTIMIZER = "optimizer.safetensors"
 
 
 class SafeTrainer(Trainer):
@@ -68,12 +68,12 @@ class SafeTrainer(Trainer):
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         state = optimizer_state_of(self.model, self.optimizer.optimizer)  # the one that accelerate's holds
         if ranks.leads():
-            save_state(Path(output_dir) / OPTIMIZER, {"optimizer": state, "schedule": self.lr_scheduler.state_dict()})
+            save_state(Path(output_dir) / _OPTIMIZER, {"optimizer": state, "schedule": self.lr_scheduler.state_dict()})
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         if checkpoint is None:
             return
-        state = load_state(Path(checkpoint) / OPTIMIZER) if ranks.leads() else {"optimizer": {}, "schedule": None}
+        state = load_state(Path(checkpoint) / _OPTIMIZER) if ranks.leads() else {"optimizer": {}, "schedule": None}
         put_optimizer_state(self.model, self.optimizer.optimizer, state["optimizer"])
         self.lr_scheduler.load_state_dict(ranks.agreed(state["schedule"]))
 

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
     from formers.models.backbone import FormersModel
 
-LOGS = 50  # points of training loss on a curve
-SAVES = 4  # checkpoints along a training; what is lost by a power cut is a quarter of an arm
+_LOGS = 50  # points of training loss on a curve
+_SAVES = 4  # checkpoints along a training; what is lost by a power cut is a quarter of an arm
 
 
 def train(job: Job, progress: Progress, stop: Stop) -> Row:
@@ -53,13 +53,13 @@ def train(job: Job, progress: Progress, stop: Stop) -> Row:
     facts: dict[str, Any] = {"environment": environment() | {"processes": ranks.described(job.study.shard)}}
     try:
         with attempt(job.checkpoints) as current:
-            measure(job, Watch(job, progress, stop, current), facts)
+            _measure(job, Watch(job, progress, stop, current), facts)
         status: Status = "finished" if facts["steps"] == job.budget.steps else "stopped"
         cause = "" if status == "finished" else f"after {facts['steps']} steps; its checkpoint is kept"
     except (CannotKeep, ranks.LostRank):
         raise
     except Exception as error:  # an arm that fails is a row, not the end of the study
-        status, cause = status_of(error), cause_of(error)
+        status, cause = _status_of(error), _cause_of(error)
         if ranks.leads():
             note(job, error)
     return replace(job.row(), status=status, cause=cause, **facts)
@@ -70,7 +70,7 @@ def forget(job: Job) -> None:
     shutil.rmtree(job.checkpoints, ignore_errors=True)
 
 
-def measure(job: Job, watch: Watch, facts: dict[str, Any]) -> None:
+def _measure(job: Job, watch: Watch, facts: dict[str, Any]) -> None:
     """Trains and fills in the facts of the row as they become known, so that a failure keeps those before it."""
     can_measure_peak = start_peak()
     task = job.study.task
@@ -78,18 +78,18 @@ def measure(job: Job, watch: Watch, facts: dict[str, Any]) -> None:
     facts |= costs(cast("FormersModel", model), task.length)
     if job.study.shard:
         shard(model)
-    trainer = make_trainer(job, model, watch)
-    start = resume_point(watch)
+    trainer = _make_trainer(job, model, watch)
+    start = _resume_point(watch)
     try:
         with ranks.alike():
             trainer.train(resume_from_checkpoint=ranks.agreed(str(start.path) if start.path else None))
     finally:
-        facts |= progress_facts(job, trainer)
+        facts |= _progress_facts(job, trainer)
         facts["peak_bytes"] = peak_bytes() if can_measure_peak else None
     if facts["steps"] < job.budget.steps:
         return
     with ranks.alike():  # a model that is spread over the ranks runs on all of them, or on none
-        facts |= judge(job, model, watch.best, facts["curve"])
+        facts |= _judge(job, model, watch.best, facts["curve"])
         facts["samples"] = task.samples(model)
         weights = weights_of(model)
     if ranks.leads():
@@ -107,7 +107,7 @@ def costs(model: FormersModel, length: int) -> dict[str, Any]:
     }
 
 
-def judge(job: Job, model: PreTrainedModel, best: Best, points: tuple[Point, ...]) -> dict[str, Any]:
+def _judge(job: Job, model: PreTrainedModel, best: Best, points: tuple[Point, ...]) -> dict[str, Any]:
     """Takes the weights that did best on the validation split, and measures them on the test split: the only time it is read."""
     step = best.restore(model)
     [chosen] = [point for point in points if point.step == step]
@@ -122,7 +122,7 @@ def judge(job: Job, model: PreTrainedModel, best: Best, points: tuple[Point, ...
     }
 
 
-def make_trainer(job: Job, model: PreTrainedModel, watch: Watch) -> Trainer:
+def _make_trainer(job: Job, model: PreTrainedModel, watch: Watch) -> Trainer:
     """Hugging Face's trainer, with the data in order and no reports of its own."""
     disable_progress_bar()  # one for each checkpoint that is written
     budget = job.budget
@@ -137,14 +137,14 @@ def make_trainer(job: Job, model: PreTrainedModel, watch: Watch) -> Trainer:
         max_grad_norm=budget.clip,
         seed=job.seed,
         train_sampling_strategy="sequential",  # the dataset itself is in random order, the same for every arm
-        logging_steps=max(1, budget.steps // LOGS),
+        logging_steps=max(1, budget.steps // _LOGS),
         logging_nan_inf_filter=False,  # it would report a diverged loss as the last good one
-        save_steps=max(1, budget.steps // SAVES),
+        save_steps=max(1, budget.steps // _SAVES),
         report_to=[],
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_pin_memory=torch.cuda.is_available(),
-        **across_ranks(),
+        **_across_ranks(),
     )
     data = job.study.task.build(job.seed, budget.steps * budget.batch_size)
     trainer = SafeTrainer(model=model, args=arguments, train_dataset=data, callbacks=[watch])
@@ -153,7 +153,7 @@ def make_trainer(job: Job, model: PreTrainedModel, watch: Watch) -> Trainer:
     return trainer
 
 
-def across_ranks() -> dict[str, Any]:
+def _across_ranks() -> dict[str, Any]:
     """What the trainer has to be told where several ranks train together. Rank r of R takes the r-th R-th of each batch."""
     if ranks.size() == 1:
         return {}
@@ -162,7 +162,7 @@ def across_ranks() -> dict[str, Any]:
     return backend | {"ddp_find_unused_parameters": False}  # every part trains all of its parameters: a law
 
 
-def progress_facts(job: Job, trainer: Trainer) -> dict[str, Any]:
+def _progress_facts(job: Job, trainer: Trainer) -> dict[str, Any]:
     """How far the training came, and how fast."""
     points = curve(trainer.state.log_history)
     seconds = points[-1].seconds if points else 0.0
@@ -172,7 +172,7 @@ def progress_facts(job: Job, trainer: Trainer) -> dict[str, Any]:
     return {"curve": points, "steps": steps, "train_seconds": seconds, "tokens_per_second": speed}
 
 
-def resume_point(watch: Watch) -> Found:
+def _resume_point(watch: Watch) -> Found:
     """Where the training goes on, after telling why it does not start at the beginning, or why it has to."""
     job, deaths = watch.job, watch.attempt.deaths
     found = newest(job.checkpoints, job.fingerprint, job.study.shard)
@@ -203,7 +203,7 @@ def save(job: Job, model: PreTrainedModel, weights: dict[str, Tensor]) -> None:
         os.replace(part, job.model_folder)
 
 
-def status_of(error: Exception) -> Status:
+def _status_of(error: Exception) -> Status:
     if isinstance(error, Unsupported):
         return "unsupported"
     if isinstance(error, Diverged):
@@ -211,7 +211,7 @@ def status_of(error: Exception) -> Status:
     return "out_of_memory" if memory_ran_out(error) else "failed"
 
 
-def cause_of(error: Exception) -> str:
+def _cause_of(error: Exception) -> str:
     """An error in one line."""
     first = (str(error).strip().splitlines() or [""])[0]
     own = isinstance(error, (Unsupported, Diverged, Died, Foreign))

@@ -54,7 +54,7 @@ class Rows(NamedTuple):
 
     def strided(self, where: Where, start: int = 0, size: int | None = None) -> Tensor | None:
         """The lists as a view (rows, heads, n, x, K), or from a place on of each list; None where they are not so regular."""
-        heads = evenly(where.heads)
+        heads = _evenly(where.heads)
         if where.runs is None or heads is None:
             return None
         (first, step), (b, h, t), width = where.runs, self.steps, self.flat.shape[1]
@@ -96,7 +96,7 @@ class Rows(NamedTuple):
     def add_product(self, where: Where, a: Tensor, b: Tensor, scale: float, room: Room) -> None:
         """Adds scale · a b, (p, x, K), where lists may share tokens."""
         size, width = a.shape[1], b.shape[2]
-        if where.runs is None or evenly(where.heads) is None:
+        if where.runs is None or _evenly(where.heads) is None:
             whole = product(a, b, scale, room.new("product", len(a), size, width))
             self.flat.index_add_(0, where.at(self.steps), whole.flatten(0, 1))
             return
@@ -117,7 +117,7 @@ def product(a: Tensor, b: Tensor, scale: float = 1.0, out: Tensor | None = None)
     return torch.baddbmm(nothing, a, b, beta=0, alpha=scale, out=out)
 
 
-def evenly(heads: Sequence[int]) -> range | None:
+def _evenly(heads: Sequence[int]) -> range | None:
     """These numbers as a range, if they are one."""
     step = heads[1] - heads[0] if len(heads) > 1 else 1
     found = range(heads[0], heads[-1] + 1, step) if step > 0 else range(0)

@@ -16,7 +16,7 @@ from formers.testing.stage import LENGTH, SITE, abilities, build, directions, pa
 
 def traces_whole(part: Part, site: Site = SITE) -> None:
     """The compiler takes the forward pass in one graph, and what it took gives the same numbers. No kernel is compiled."""
-    same_when_compiled(part, site, "eager", 1e-10)
+    _same_when_compiled(part, site, "eager", 1e-10)
 
 
 def compiled_equals_eager(part: Part, site: Site = SITE) -> None:
@@ -25,10 +25,10 @@ def compiled_equals_eager(part: Part, site: Site = SITE) -> None:
     Angles of positions are float32 for every dtype, and compiled sines and powers round differently: by one unit of float32,
     which the position multiplies.
     """
-    same_when_compiled(part, site, "inductor", LENGTH * torch.finfo(torch.float32).eps)
+    _same_when_compiled(part, site, "inductor", LENGTH * torch.finfo(torch.float32).eps)
 
 
-def same_when_compiled(part: Part, site: Site, backend: str, relative: float) -> None:
+def _same_when_compiled(part: Part, site: Site, backend: str, relative: float) -> None:
     for causal in directions(part):
         module = build(part, causal=causal, site=site)
         masks = (None, padding_mask()) if "padding" in abilities(part) else (None,)
@@ -65,14 +65,14 @@ def checkpointed_equals_plain(part: Part, site: Site = SITE) -> None:
     for causal in directions(part):
         there = replace(site, dropout=0.2)
         results = [  # a module each: one that has seen a training step may not be what it was
-            trained(build(part, causal=causal, site=there).train(), tokens(width=site.width), recompute)
+            _trained(build(part, causal=causal, site=there).train(), tokens(width=site.width), recompute)
             for recompute in (False, True)
         ]
         for name, want in results[0].items():
             assert_zero(results[1][name] - want, f"{part}: difference that recomputing makes to {name}")
 
 
-def trained(module: nn.Module, x_bld: Tensor, recompute: bool) -> dict[str, Tensor]:
+def _trained(module: nn.Module, x_bld: Tensor, recompute: bool) -> dict[str, Tensor]:
     """Output and gradients of one training pass with a fixed seed."""
     x = x_bld.clone().requires_grad_()
     with torch.random.fork_rng(devices=[]):

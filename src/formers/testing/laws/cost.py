@@ -13,9 +13,9 @@ from formers.mixers import Mixer
 from formers.part import Part, Site
 from formers.testing.stage import SITE, build, directions, tokens
 
-LONG = 4096
+_LONG = 4096
 """Tokens at which the growth to twice as many is counted: enough for the largest power to lead."""
-SLACK = 0.15
+_SLACK = 0.15
 """How far the exponent may be off the promise: a factor log L adds 0.1 there."""
 
 
@@ -23,14 +23,14 @@ def costs_as_promised(part: Part, site: Site = SITE) -> None:
     """Counted operations grow from L to 2L as `part.growth()` says: 2^growth times. Nothing is timed."""
     assert isinstance(part, Mixer)
     counts = {
-        causal: (flops(part, causal, site, LONG), flops(part, causal, site, 2 * LONG)) for causal in directions(part)
+        causal: (flops(part, causal, site, _LONG), flops(part, causal, site, 2 * _LONG)) for causal in directions(part)
     }
     growths = [math.log2(twice / once) for once, twice in counts.values() if once]
     if not growths:  # only element-wise work, which is not counted: linear
         assert part.growth() == 1, f"{part} promises to grow as L^{part.growth():g}, but only does element-wise work"
         return
     grown = max(growths)
-    assert abs(grown - part.growth()) <= SLACK, (
+    assert abs(grown - part.growth()) <= _SLACK, (
         f"{part} promises to grow as L^{part.growth():g}, but grows as L^{grown:.2f}"
     )
 

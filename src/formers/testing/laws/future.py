@@ -9,7 +9,7 @@ from formers.part import Part, Site
 from formers.testing.compare import assert_same, assert_zero
 from formers.testing.stage import LENGTH, SITE, build, tokens
 
-CUTS = (1, LENGTH // 2, 64, LENGTH - 1)
+_CUTS = (1, LENGTH // 2, 64, LENGTH - 1)
 """The laws look at the outputs before these tokens; 64 is where a block would end."""
 
 
@@ -19,28 +19,28 @@ def cannot_see_the_future(part: Part, site: Site = SITE) -> None:
     for training in (False, True):
         module.train(training)
         mode = "train" if training else "eval"
-        for cut in CUTS:
-            outlier_changes_nothing(module, cut, site.width, f"{part} in {mode} mode")
-        future_has_no_gradient(module, LENGTH // 2, site.width, f"{part} in {mode} mode")
+        for cut in _CUTS:
+            _outlier_changes_nothing(module, cut, site.width, f"{part} in {mode} mode")
+        _future_has_no_gradient(module, LENGTH // 2, site.width, f"{part} in {mode} mode")
 
 
-def outlier_changes_nothing(module: nn.Module, cut: int, width: int, what: str) -> None:
+def _outlier_changes_nothing(module: nn.Module, cut: int, width: int, what: str) -> None:
     x = tokens(width=width)
     changed = x.clone()
     changed[:, cut:] *= 1e4
-    before, after = (seeded(module, t)[:, :cut] for t in (x, changed))
+    before, after = (_seeded(module, t)[:, :cut] for t in (x, changed))
     assert_same(
         after, before, f"{what}: outputs before token {cut}, when all from {cut} on became 10,000 times larger,"
     )
 
 
-def future_has_no_gradient(module: nn.Module, cut: int, width: int, what: str) -> None:
+def _future_has_no_gradient(module: nn.Module, cut: int, width: int, what: str) -> None:
     x = tokens(width=width).requires_grad_()
-    (gradient,) = torch.autograd.grad(seeded(module, x)[:, :cut].sum(), x)
+    (gradient,) = torch.autograd.grad(_seeded(module, x)[:, :cut].sum(), x)
     assert_zero(gradient[:, cut:], f"{what}: gradient of the outputs before token {cut} for the tokens from {cut} on")
 
 
-def seeded(module: nn.Module, x: Tensor) -> Tensor:
+def _seeded(module: nn.Module, x: Tensor) -> Tensor:
     """The output, with the same random choices every time."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)

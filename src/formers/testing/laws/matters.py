@@ -19,11 +19,11 @@ def every_submodule_matters(part: Part, site: Site = SITE) -> None:
         with torch.no_grad():
             want = module(x)[0]
             for name, child in list(module.named_modules())[1:]:
-                change = moved(silenced(module, child, x), want)
+                change = moved(_silenced(module, child, x), want)
                 assert change > FELT, f"{part}: the output is the same without {name} ({type(child).__name__})"
             for name, parameter in module.named_parameters():
                 if not isinstance(owner(module, name), nn.Linear):
-                    change = moved(zeroed(module, parameter, x), want)
+                    change = moved(_zeroed(module, parameter, x), want)
                     assert change > FELT, f"{part}: the output is the same with {name} = 0"
 
 
@@ -39,22 +39,22 @@ def tokens_are_mixed(part: Part, site: Site = SITE) -> None:
         assert gradient.abs().max() > FELT, f"{part}: output 40 depends on no other token"
 
 
-def silenced(module: nn.Module, child: nn.Module, x: Tensor) -> Tensor:
+def _silenced(module: nn.Module, child: nn.Module, x: Tensor) -> Tensor:
     """The output when one submodule returns zeros."""
-    hook = child.register_forward_hook(lambda module, args, out: silence(out))
+    hook = child.register_forward_hook(lambda module, args, out: _silence(out))
     try:
         return module(x)[0]
     finally:
         hook.remove()
 
 
-def silence(out: object) -> object:
+def _silence(out: object) -> object:
     if isinstance(out, Tensor):
         return torch.zeros_like(out)
-    return (silence(out[0]), *out[1:]) if isinstance(out, tuple) else out
+    return (_silence(out[0]), *out[1:]) if isinstance(out, tuple) else out
 
 
-def zeroed(module: nn.Module, parameter: nn.Parameter, x: Tensor) -> Tensor:
+def _zeroed(module: nn.Module, parameter: nn.Parameter, x: Tensor) -> Tensor:
     kept = parameter.clone()
     parameter.zero_()
     try:

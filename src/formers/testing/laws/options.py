@@ -35,22 +35,22 @@ def every_option_counts(part: Part, site: Site = SITE) -> None:
     Where values are told apart by name (bool, word, part), each must do something of its own; `auto` chooses among them.
     Of numbers some may coincide: as many key heads as heads, or a window beyond the sequence.
     """
-    here = fingerprint(lambda: part, site)
+    here = _fingerprint(lambda: part, site)
     for field in fields(part):  # type: ignore[arg-type]
         others = values_beside(part, field.name)
         assert others, f"{part}: no law knows another value for option {field.name}"
-        prints = {str(value): fingerprint(swapped(part, {field.name: value}), site) for value in others}
+        prints = {str(value): _fingerprint(_swapped(part, {field.name: value}), site) for value in others}
         silent = [value for value, found in prints.items() if found == here]
-        assert len(silent) < (1 if is_choice(part, field.name) else len(prints)), (
+        assert len(silent) < (1 if _is_choice(part, field.name) else len(prints)), (
             f"{part}: {field.name}={silent[0]} changes neither the module nor its state nor its output, and does not raise"
         )
 
 
-def swapped(part: Part, options: dict[str, Any]) -> Callable[[], Part]:
+def _swapped(part: Part, options: dict[str, Any]) -> Callable[[], Part]:
     return lambda: part.swap(**options)
 
 
-def is_choice(part: Part, name: str) -> bool:
+def _is_choice(part: Part, name: str) -> bool:
     """Whether the option's values are told apart by name, so that each of them must do something of its own."""
     value = getattr(part, name)
     return isinstance(value, (bool, str, Part)) and value != "auto"
@@ -61,16 +61,16 @@ def values_beside(part: Part, name: str) -> list[Any]:
     now = getattr(part, name)
     found: list[Any] = []
     for hint in alternatives(get_type_hints(type(part))[name]):
-        found += values_of(hint, now)
+        found += _values_of(hint, now)
     return [value for i, value in enumerate(found) if value != now and value not in found[:i]]
 
 
-def values_of(hint: Any, now: Any) -> list[Any]:
+def _values_of(hint: Any, now: Any) -> list[Any]:
     if get_origin(hint) is Literal:
         return list(get_args(hint))
     if get_origin(hint) is tuple:
         inner = get_args(hint)[0]
-        return [(value,) for value in values_of(inner, now[0] if now else None)]
+        return [(value,) for value in _values_of(inner, now[0] if now else None)]
     if hint is bool:
         return [True, False]
     if hint is int:
@@ -84,18 +84,18 @@ def values_of(hint: Any, now: Any) -> list[Any]:
     return []
 
 
-def fingerprint(make: Callable[[], Part], site: Site) -> str:
+def _fingerprint(make: Callable[[], Part], site: Site) -> str:
     """A hash of all that the part's module shows, or the error that its options raise."""
     try:
         part = make()
-        prints = [shown(part, causal, site) for causal in directions(part)]
+        prints = [_shown(part, causal, site) for causal in directions(part)]
     except (TypeError, ValueError) as error:
         return f"raises {type(error).__name__}: {error}"
     return " ".join(prints)
 
 
 @torch.no_grad()
-def shown(part: Part, causal: bool, site: Site) -> str:
+def _shown(part: Part, causal: bool, site: Site) -> str:
     """A hash of parameters, of what is called in turn, outputs at near and far positions, state, and initial weights."""
     module = build(part, causal=causal, site=site)
     digest = hashlib.sha256()
@@ -103,13 +103,13 @@ def shown(part: Part, causal: bool, site: Site) -> str:
     near = torch.arange(LENGTH).unsqueeze(0)
     for name, tensor in module.state_dict().items():
         add(digest, name, tensor)
-    calls, (y, state) = watched(module, x)
+    calls, (y, state) = _watched(module, x)
     digest.update(" ".join(calls).encode())
     add(digest, "output", y)
     add(digest, "bytes", torch.tensor(0 if state is None else state.nbytes))
-    add(digest, "far", attempt(lambda: module(x, positions_bl=near + site.context_length)[0]))
+    add(digest, "far", _attempt(lambda: module(x, positions_bl=near + site.context_length)[0]))
     if isinstance(part, Position):
-        add(digest, "position", alone(part, site, x, near))
+        add(digest, "position", _alone(part, site, x, near))
     torch.manual_seed(0)
     for owner in module.modules():
         if callable(start := getattr(owner, "init_weights", None)):
@@ -119,7 +119,7 @@ def shown(part: Part, causal: bool, site: Site) -> str:
     return digest.hexdigest()
 
 
-def watched(module: nn.Module, x: Tensor) -> tuple[list[str], Any]:
+def _watched(module: nn.Module, x: Tensor) -> tuple[list[str], Any]:
     """The names of the submodules in the order in which they are called, and the result."""
     calls: list[str] = []
     hooks = [
@@ -132,7 +132,7 @@ def watched(module: nn.Module, x: Tensor) -> tuple[list[str], Any]:
             hook.remove()
 
 
-def alone(part: Position, site: Site, x_bld: Tensor, positions_bl: Tensor) -> Tensor:
+def _alone(part: Position, site: Site, x_bld: Tensor, positions_bl: Tensor) -> Tensor:
     """What the position does by itself: a rotary offset, for one, cancels in the scores."""
     module: nn.Module = part.build(site)
     if part.acts_on == "heads":
@@ -142,7 +142,7 @@ def alone(part: Position, site: Site, x_bld: Tensor, positions_bl: Tensor) -> Te
     return module(x_bld[..., : part.embedding_width(site)], positions_bl)
 
 
-def attempt(call: Callable[[], Tensor]) -> Tensor:
+def _attempt(call: Callable[[], Tensor]) -> Tensor:
     try:
         return call()
     except ValueError:

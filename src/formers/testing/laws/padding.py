@@ -10,9 +10,9 @@ from formers.testing.compare import ROUNDING, assert_same
 from formers.testing.gradients import outputs_and_gradients
 from formers.testing.stage import SITE, abilities, build, directions, silences_padding, tokens
 
-REAL = (41, 29)
+_REAL = (41, 29)
 """Real tokens in each row of the padded batches."""
-PADDINGS = (("left", 1e4), ("left", torch.nan), ("right", torch.nan), ("inside", 1e4))
+_PADDINGS = (("left", 1e4), ("left", torch.nan), ("right", torch.nan), ("inside", 1e4))
 """Where padding is, and what it holds."""
 
 
@@ -23,24 +23,24 @@ def padding_does_not_matter(part: Part, site: Site = SITE) -> None:
     """
     for causal in directions(part):
         module = build(part, causal=causal, site=site)
-        full_mask_is_no_mask(module, site.width, f"{part}")
+        _full_mask_is_no_mask(module, site.width, f"{part}")
         if "padding" not in abilities(part):
-            refuses_padding(module, site.width, f"{part}")
+            _refuses_padding(module, site.width, f"{part}")
             continue
-        rows = [tokens(1, length, site.width, seed=length)[0] for length in REAL]
+        rows = [tokens(1, length, site.width, seed=length)[0] for length in _REAL]
         alone = [outputs_and_gradients(module, row[None]) for row in rows]
-        for where, filling in PADDINGS:
+        for where, filling in _PADDINGS:
             holds = filling if silences_padding(part) else 1e4
-            same_as_alone(module, rows, alone, where, holds, f"{part}, padding of {holds:g} {where}")
+            _same_as_alone(module, rows, alone, where, holds, f"{part}, padding of {holds:g} {where}")
 
 
-def full_mask_is_no_mask(module: nn.Module, width: int, what: str) -> None:
+def _full_mask_is_no_mask(module: nn.Module, width: int, what: str) -> None:
     x = tokens(width=width)
     masked, _ = module(x, mask_bl=torch.ones(x.shape[:2], dtype=torch.bool))
     assert_same(masked, module(x)[0], f"{what}: output with a mask that hides nothing")
 
 
-def refuses_padding(module: nn.Module, width: int, what: str) -> None:
+def _refuses_padding(module: nn.Module, width: int, what: str) -> None:
     x = tokens(width=width)
     mask_bl = torch.ones(x.shape[:2], dtype=torch.bool)
     mask_bl[0, -1] = False
@@ -51,7 +51,7 @@ def refuses_padding(module: nn.Module, width: int, what: str) -> None:
     raise AssertionError(f"{what} does not declare the ability padding, but took a mask without a word")
 
 
-def same_as_alone(
+def _same_as_alone(
     module: nn.Module, rows: list[Tensor], alone: list[dict[str, Tensor]], where: str, filling: float, what: str
 ) -> None:
     x, mask_bl = padded(rows, where, filling)
@@ -70,12 +70,12 @@ def padded(rows: list[Tensor], where: str, filling: float) -> tuple[Tensor, Tens
     x = torch.full((len(rows), length, rows[0].shape[-1]), filling, dtype=rows[0].dtype)
     mask_bl = torch.zeros(x.shape[:2], dtype=torch.bool)
     for b, row in enumerate(rows):
-        at = places(len(row), length, where)
+        at = _places(len(row), length, where)
         x[b, at], mask_bl[b, at] = row, True
     return x, mask_bl
 
 
-def places(real: int, length: int, where: str) -> Tensor:
+def _places(real: int, length: int, where: str) -> Tensor:
     """Where the real tokens of a row stand. Inside: one in front, then a gap, then alternating with single gaps."""
     if where == "left":
         return torch.arange(length - real, length)

@@ -15,7 +15,7 @@ from formers.testing.plain_ops import plain_ops
 from formers.testing.stage import BATCH, LENGTH, SITE, abilities, build, directions, padding_mask, tokens
 from formers.testing.tolerance import FACTOR, FLOOR, convert, error, evaluate, size
 
-VANISHING = 1e-12
+_VANISHING = 1e-12
 """A gradient this much smaller than the largest is zero in exact arithmetic, as that of a bias on the keys of a softmax:
 all of it is rounding, which is judged by what it is the rounding of."""
 
@@ -28,12 +28,12 @@ def same_as_plain(part: Part, site: Site = SITE) -> None:
             how = f"{part}, {'causal' if causal else 'bidirectional'}{'' if mask_bl is None else ', padded'}"
             for dtype in (torch.float32, torch.float64):
                 try:
-                    compare(module.to(dtype), tokens(width=site.width), mask_bl, dtype)
+                    _compare(module.to(dtype), tokens(width=site.width), mask_bl, dtype)
                 except AssertionError as error:
                     raise AssertionError(f"{how}: {error}") from None
 
 
-def compare(module: nn.Module, x: Tensor, mask_bl: Tensor | None, dtype: torch.dtype) -> None:
+def _compare(module: nn.Module, x: Tensor, mask_bl: Tensor | None, dtype: torch.dtype) -> None:
     """The module against itself on plain ops; its parameters and floating-point buffers are inputs like the tokens."""
     names = [name for name, _ in [*module.named_parameters(), *module.named_buffers()]]
     values = [value.detach() for value in [*module.parameters(), *module.buffers()]]
@@ -51,14 +51,14 @@ def compare(module: nn.Module, x: Tensor, mask_bl: Tensor | None, dtype: torch.d
     exact = evaluate(plain, convert(inputs, dtype), torch.float64, labels, True)
     found = evaluate(fast, convert(inputs, dtype), dtype, labels, True)
     largest = max(size(value) for value in exact.values())
-    allowed = (FACTOR * roundings_lost(plain, inputs, labels) + FLOOR) * torch.finfo(dtype).eps
+    allowed = (FACTOR * _roundings_lost(plain, inputs, labels) + FLOOR) * torch.finfo(dtype).eps
     for name, value in found.items():
         off, scale = error(value, exact[name]), size(exact[name])
-        bound = allowed * (scale if scale > VANISHING * largest else largest)
+        bound = allowed * (scale if scale > _VANISHING * largest else largest)
         assert off <= bound, f"{name} is off by {off:.3g} in {dtype}; {bound:.3g} is allowed"
 
 
-def roundings_lost(plain: Callable[..., Any], inputs: list[Tensor], labels: list[str]) -> float:
+def _roundings_lost(plain: Callable[..., Any], inputs: list[Tensor], labels: list[str]) -> float:
     """The error of the plain form in float32, in units of rounding: the worst of its outputs and gradients.
 
     One number for all, because a tensor of a few numbers may be exact by luck; and at least √(B·L), which a sum over all
@@ -67,7 +67,7 @@ def roundings_lost(plain: Callable[..., Any], inputs: list[Tensor], labels: list
     rounded = convert(inputs, torch.float32)
     exact = evaluate(plain, rounded, torch.float64, labels, True)
     rough = evaluate(plain, rounded, torch.float32, labels, True)
-    least = VANISHING * max(size(value) for value in exact.values())
+    least = _VANISHING * max(size(value) for value in exact.values())
     losses = [
         error(rough[n], v) / size(v) / torch.finfo(torch.float32).eps for n, v in exact.items() if size(v) > least
     ]

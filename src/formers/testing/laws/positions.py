@@ -12,7 +12,7 @@ from formers.positions import Alibi, Position, Rotary
 from formers.testing.compare import FELT, assert_same, moved
 from formers.testing.stage import LENGTH, SITE, build, directions, tokens
 
-SHIFT = 37
+_SHIFT = 37
 """How far positions are shifted, in tokens."""
 
 
@@ -21,8 +21,8 @@ def only_differences_count(part: Part, site: Site = SITE) -> None:
     x, near = tokens(width=site.width), torch.arange(LENGTH).unsqueeze(0)
     for causal in directions(part):
         module = build(part, causal=causal, site=site)
-        got, want = (module(x, positions_bl=positions)[0] for positions in (near + SHIFT, near))
-        assert_same(got, want, f"{part}: output after a shift of {SHIFT} tokens")
+        got, want = (module(x, positions_bl=positions)[0] for positions in (near + _SHIFT, near))
+        assert_same(got, want, f"{part}: output after a shift of {_SHIFT} tokens")
 
 
 def positions_count_from_zero(part: Part, site: Site = SITE) -> None:
@@ -45,14 +45,14 @@ def takes_positions_it_declares(part: Part, site: Site = SITE) -> None:
         for causal in directions(part):
             there = replace(site, position=position)
             if ability not in part.can:
-                refuses(part, there, causal, position)
+                _refuses(part, there, causal, position)
                 continue
             x = tokens(width=site.width)
             got, want = (build(part, causal=causal, site=s)(x)[0] for s in (there, replace(site, position=None)))
             assert moved(got, want) > FELT, f"{part}: position {position} does not change the output"
 
 
-def refuses(part: Mixer, site: Site, causal: bool, position: Position) -> None:
+def _refuses(part: Mixer, site: Site, causal: bool, position: Position) -> None:
     try:
         build(part, causal=causal, site=site)
     except Unsupported as error:

@@ -10,7 +10,7 @@ from formers.testing.compare import assert_finite, assert_same, assert_zero
 from formers.testing.gradients import outputs_and_gradients
 from formers.testing.stage import SITE, abilities, build, directions, tokens
 
-SCALES = (1.0, 1e-4, 0.0)
+_SCALES = (1.0, 1e-4, 0.0)
 """Standard deviations of the inputs: normalised, nearly nothing (denominators near zero), nothing."""
 
 
@@ -19,15 +19,15 @@ def finite_in_half(part: Part, site: Site = SITE) -> None:
     for causal in directions(part):
         for dtype in (torch.float16, torch.bfloat16):
             module = build(part, causal=causal, site=site, dtype=dtype)
-            for scale in SCALES:
+            for scale in _SCALES:
                 x = tokens(width=site.width, dtype=dtype) * scale
                 exact = build(part, causal=causal, site=site)
-                all_finite(module, exact, x, f"{part} in {dtype}, inputs of size {scale:g}")
+                _all_finite(module, exact, x, f"{part} in {dtype}, inputs of size {scale:g}")
             if "padding" in abilities(part):
-                masked_row_is_harmless(module, site.width, dtype, f"{part} in {dtype}")
+                _masked_row_is_harmless(module, site.width, dtype, f"{part} in {dtype}")
 
 
-def all_finite(module: nn.Module, exact: nn.Module, x: Tensor, what: str) -> None:
+def _all_finite(module: nn.Module, exact: nn.Module, x: Tensor, what: str) -> None:
     found, true = outputs_and_gradients(module, x), outputs_and_gradients(exact, x.double())
     reach = torch.finfo(x.dtype).max / 16
     if any(float(tensor.abs().max()) > reach for tensor in true.values()):
@@ -37,7 +37,7 @@ def all_finite(module: nn.Module, exact: nn.Module, x: Tensor, what: str) -> Non
         assert tensor.dtype == x.dtype, f"{what}: {name} is {tensor.dtype}"
 
 
-def masked_row_is_harmless(module: nn.Module, width: int, dtype: torch.dtype, what: str) -> None:
+def _masked_row_is_harmless(module: nn.Module, width: int, dtype: torch.dtype, what: str) -> None:
     mask_bl = torch.ones(2, 77, dtype=torch.bool)
     mask_bl[0] = False
     found = outputs_and_gradients(module, tokens(width=width, dtype=dtype), mask_bl=mask_bl)

@@ -52,12 +52,12 @@ def rank(index: int, port: int, parts: list[Part], site: Site) -> None:
     try:
         for part in parts:
             for causal in directions(part):
-                steps_agree(part, causal, site, index)
+                _steps_agree(part, causal, site, index)
     finally:
         destroy_process_group()
 
 
-def steps_agree(part: Part, causal: bool, site: Site, index: int) -> None:
+def _steps_agree(part: Part, causal: bool, site: Site, index: int) -> None:
     alone, shared = (build(part, causal=causal, site=site).train() for _ in range(2))
     if not any(p.requires_grad for p in alone.parameters()):
         return
@@ -66,12 +66,12 @@ def steps_agree(part: Part, causal: bool, site: Site, index: int) -> None:
     for step in range(2):  # an unused parameter stops the second step
         for model, rows in ((alone, x), (parallel, x[2 * index : 2 * index + 2])):
             torch.manual_seed(step)  # what is drawn for all rows is the same for both
-            train_step(model, rows)
+            _train_step(model, rows)
     for (name, want), got in zip(alone.named_parameters(), shared.parameters(), strict=True):
         assert_same(got, want, f"{part}: {name} after two steps on two ranks")
 
 
-def train_step(module: nn.Module, x: Tensor) -> None:
+def _train_step(module: nn.Module, x: Tensor) -> None:
     module.zero_grad()
     loss(module, x).backward()
     with torch.no_grad():

@@ -19,14 +19,14 @@ def rows_are_independent(part: Part, site: Site = SITE) -> None:
         for training in (False, True):
             module = build(part, causal=causal, site=site).train(training)
             for mask_bl in (None, padding_mask(3)) if "padding" in abilities(part) else (None,):
-                got = seeded(module, loud, mask_bl)
+                got = _seeded(module, loud, mask_bl)
                 for b in (1, 2):
                     mask = None if mask_bl is None else mask_bl[b : b + 1]
-                    alone = seeded(module, x[b : b + 1], mask)
+                    alone = _seeded(module, x[b : b + 1], mask)
                     assert_same(got[b], alone[0], f"{part}: row {b}, in a batch with an outlier instead of alone,")
 
 
-def seeded(module: nn.Module, x: Tensor, mask_bl: Tensor | None) -> Tensor:
+def _seeded(module: nn.Module, x: Tensor, mask_bl: Tensor | None) -> Tensor:
     """The output, with the same random choices every time: those are made once for all rows."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)

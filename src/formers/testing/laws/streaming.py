@@ -11,7 +11,7 @@ from formers.part import Part, Site, State, Unsupported
 from formers.testing.compare import ROUNDING, assert_same
 from formers.testing.stage import BATCH, LENGTH, SITE, abilities, build, padding_mask, tokens
 
-CUTS: dict[str, list[int]] = {
+_CUTS: dict[str, list[int]] = {
     "single steps, 64 and the rest": [1] * 10 + [64, LENGTH - 74],
     "1 + 1 + 30 + 45": [1, 1, 30, LENGTH - 32],
     "all but twelve, single steps": [LENGTH - 12] + [1] * 12,
@@ -26,9 +26,9 @@ def one_pass_equals_pieces(part: Part, site: Site = SITE) -> None:
     for mask_bl in masks:
         how = f"{part}{'' if mask_bl is None else ', padded'}"
         with torch.no_grad():
-            for name, sizes in CUTS.items():
-                pieces_agree(module, x, mask_bl, sizes, f"{how}, in {name}")
-        pieces_agree(module, x, mask_bl, [1, 1, 30, LENGTH - 32], f"{how}, with gradients, in 1 + 1 + 30 + 45")
+            for name, sizes in _CUTS.items():
+                _pieces_agree(module, x, mask_bl, sizes, f"{how}, in {name}")
+        _pieces_agree(module, x, mask_bl, [1, 1, 30, LENGTH - 32], f"{how}, with gradients, in 1 + 1 + 30 + 45")
 
 
 def gradients_flow_through_states(part: Part, site: Site = SITE) -> None:
@@ -36,7 +36,7 @@ def gradients_flow_through_states(part: Part, site: Site = SITE) -> None:
     module = build(part, causal=True, site=site)
     x = tokens(width=site.width).requires_grad_()
     parameters = [p for p in module.parameters() if p.requires_grad]
-    ys = torch.cat(in_pieces(module, x, None, [33, 1, LENGTH - 34])[0], 1)
+    ys = torch.cat(_in_pieces(module, x, None, [33, 1, LENGTH - 34])[0], 1)
     weight = tokens(width=ys.shape[-1], seed=3)
     got = torch.autograd.grad((ys * weight).sum(), [x, *parameters], allow_unused=True)
     want = torch.autograd.grad((module(x)[0] * weight).sum(), [x, *parameters], allow_unused=True)
@@ -58,9 +58,9 @@ def state_is_a_value(part: Part, site: Site = SITE) -> None:
     module = build(part, causal=True, site=site)
     with torch.no_grad():
         for length in (2, 30, 31):  # 31: one short of where a growing cache may be full
-            branches_do_not_meet(module, length, site.width, f"{part} after {length} tokens")
-        saved_states_go_on(module, site.width, f"{part}")
-        reordered_states_go_on(module, site.width, f"{part}")
+            _branches_do_not_meet(module, length, site.width, f"{part} after {length} tokens")
+        _saved_states_go_on(module, site.width, f"{part}")
+        _reordered_states_go_on(module, site.width, f"{part}")
 
 
 def trims_as_promised(part: Part, site: Site = SITE) -> None:
@@ -70,24 +70,24 @@ def trims_as_promised(part: Part, site: Site = SITE) -> None:
     with torch.no_grad():
         _, state = module(x)
         if "trim" not in abilities(part):
-            refuses_to_trim(state, forget_b, f"{part}")
+            _refuses_to_trim(state, forget_b, f"{part}")
             return
         for mask_bl in (None, padding_mask(BATCH, 40)) if "padding" in abilities(part) else (None,):
-            trimmed_states_go_on(module, x, mask_bl, forget_b, f"{part}{'' if mask_bl is None else ', padded'}")
-        everything_can_be_forgotten(module, x, f"{part}")
+            _trimmed_states_go_on(module, x, mask_bl, forget_b, f"{part}{'' if mask_bl is None else ', padded'}")
+        _everything_can_be_forgotten(module, x, f"{part}")
 
 
-def pieces_agree(module: nn.Module, x: Tensor, mask_bl: Tensor | None, sizes: list[int], what: str) -> None:
+def _pieces_agree(module: nn.Module, x: Tensor, mask_bl: Tensor | None, sizes: list[int], what: str) -> None:
     whole, end = module(x, mask_bl=mask_bl)
-    ys, state = in_pieces(module, x, mask_bl, sizes)
+    ys, state = _in_pieces(module, x, mask_bl, sizes)
     real = mask_bl if mask_bl is not None else torch.ones(x.shape[:2], dtype=torch.bool)
     assert_same(torch.cat(ys, 1)[real], whole[real], f"{what}: output")
-    same_state(state, end, what)
+    _same_state(state, end, what)
     more = tokens(length=9, width=x.shape[-1], seed=5)
     assert_same(module(more, state)[0], module(more, end)[0], f"{what}: what follows")
 
 
-def in_pieces(module: nn.Module, x: Tensor, mask_bl: Tensor | None, sizes: list[int]) -> tuple[list[Tensor], Any]:
+def _in_pieces(module: nn.Module, x: Tensor, mask_bl: Tensor | None, sizes: list[int]) -> tuple[list[Tensor], Any]:
     """The outputs of every piece, and the last state."""
     state, ys, start = None, [], 0
     for size in sizes:
@@ -98,11 +98,11 @@ def in_pieces(module: nn.Module, x: Tensor, mask_bl: Tensor | None, sizes: list[
     return ys, state
 
 
-def same_state(got: Any, want: Any, what: str) -> None:
+def _same_state(got: Any, want: Any, what: str) -> None:
     """Tensor by tensor; one that is the same for every row may be kept once."""
     assert isinstance(got, State), f"{what}: returned {type(got).__name__} instead of a state"
     assert type(got) is type(want), f"{what}: state is a {type(got).__name__}, in one pass a {type(want).__name__}"
-    a, b = tensors_of(got), tensors_of(want)
+    a, b = _tensors_of(got), _tensors_of(want)
     if len(a) != len(b):  # a mask that hides nothing may be left out
         return
     for i, (s, t) in enumerate(zip(a, b, strict=True)):
@@ -110,7 +110,7 @@ def same_state(got: Any, want: Any, what: str) -> None:
         assert_same(s, t, f"{what}: tensor {i} of the final state")
 
 
-def tensors_of(state: State) -> list[Tensor]:
+def _tensors_of(state: State) -> list[Tensor]:
     found: list[Tensor] = []
 
     def keep(tensor: Tensor) -> Tensor:
@@ -121,7 +121,7 @@ def tensors_of(state: State) -> list[Tensor]:
     return found
 
 
-def branches_do_not_meet(module: nn.Module, length: int, width: int, what: str) -> None:
+def _branches_do_not_meet(module: nn.Module, length: int, width: int, what: str) -> None:
     stem = tokens(length=length, width=width)
     left, right = (tokens(length=8, width=width, seed=seed) for seed in (11, 12))
     _, shared = module(stem[:, :-1])
@@ -142,7 +142,7 @@ def branches_do_not_meet(module: nn.Module, length: int, width: int, what: str) 
         assert_same(got, want, f"{what}: the {name} branch from one state")
 
 
-def saved_states_go_on(module: nn.Module, width: int, what: str) -> None:
+def _saved_states_go_on(module: nn.Module, width: int, what: str) -> None:
     x, more = tokens(length=30, width=width), tokens(length=9, width=width, seed=5)
     _, state = module(x)
     _, state = module(more[:, :1], state)
@@ -150,11 +150,11 @@ def saved_states_go_on(module: nn.Module, width: int, what: str) -> None:
     want = module(more, state)[0]
     state.map(lambda t: t.zero_() if t.is_floating_point() else t)
     assert_same(module(more, saved)[0], want, f"{what}: what follows a saved and restored state")
-    held = sum(t.numel() * t.element_size() for t in tensors_of(saved))
+    held = sum(t.numel() * t.element_size() for t in _tensors_of(saved))
     assert saved.nbytes == held, f"{what}: nbytes is {saved.nbytes}, but the state holds {held} bytes"
 
 
-def reordered_states_go_on(module: nn.Module, width: int, what: str) -> None:
+def _reordered_states_go_on(module: nn.Module, width: int, what: str) -> None:
     rows = torch.tensor([1, 0, 1])
     x, more = tokens(length=30, width=width), tokens(3, 9, width, seed=5)
     _, state = module(x)
@@ -163,7 +163,7 @@ def reordered_states_go_on(module: nn.Module, width: int, what: str) -> None:
     assert_same(got, want, f"{what}: what follows a reordered state")
 
 
-def refuses_to_trim(state: State, forget_b: Tensor, what: str) -> None:
+def _refuses_to_trim(state: State, forget_b: Tensor, what: str) -> None:
     try:
         state.trim(forget_b)
     except Unsupported:
@@ -171,7 +171,7 @@ def refuses_to_trim(state: State, forget_b: Tensor, what: str) -> None:
     raise AssertionError(f"{what} does not declare the ability trim, but its state was trimmed without a word")
 
 
-def trimmed_states_go_on(module: nn.Module, x: Tensor, mask_bl: Tensor | None, forget_b: Tensor, what: str) -> None:
+def _trimmed_states_go_on(module: nn.Module, x: Tensor, mask_bl: Tensor | None, forget_b: Tensor, what: str) -> None:
     _, state = module(x[:, :20], mask_bl=None if mask_bl is None else mask_bl[:, :20])
     _, state = module(x[:, 20:], state, mask_bl=None if mask_bl is None else mask_bl[:, 20:])
     got, _ = module(tokens(length=9, width=x.shape[-1], seed=5), state.trim(forget_b))
@@ -181,7 +181,7 @@ def trimmed_states_go_on(module: nn.Module, x: Tensor, mask_bl: Tensor | None, f
         assert_same(got[b], module(kept[None])[0][0, -9:], f"{what}: what follows after row {b} forgot {forget} tokens")
 
 
-def everything_can_be_forgotten(module: nn.Module, x: Tensor, what: str) -> None:
+def _everything_can_be_forgotten(module: nn.Module, x: Tensor, what: str) -> None:
     _, state = module(x[:, :7])
     got, _ = module(x, state.trim(torch.tensor([7, 7])))
     assert_same(got, module(x)[0], f"{what}: what follows a state trimmed to nothing")
