@@ -98,7 +98,7 @@ def ran(given: Study) -> None:
     Watch.on_train_end = lambda self, *values, **named: weighed.on_train_end(self, *values, **named)
     rows = run(given, heard).rows
     (given.place / f"process-{ranks.rank()}.json").write_text(json.dumps(weighed.arms))
-    if ranks.leads():
+    if ranks.is_rank0():
         facts = {"notes": heard.notes, "rows": [outcome(row) | {"validation": row.validation} for row in rows]}
         (given.place / "facts.json").write_text(json.dumps(facts))
 

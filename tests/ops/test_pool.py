@@ -7,7 +7,7 @@ import itertools
 import pytest
 import torch
 
-from formers.ops import compact, packing, plain, pool_mix, spread
+from formers.ops import packing, pad_input, plain, pool_mix, unpad_input
 from formers.testing.tolerance import assert_close_derived
 
 
@@ -55,13 +55,13 @@ def test_compact_and_spread_are_inverse(randn, padding, poison, kind):
     mask = padding(kind, 3, 9)
     x = randn(3, 9, 4)
     pack = packing(mask)
-    together = compact(poison(x, mask, 1), pack)
+    together = unpad_input(poison(x, mask, 1), pack)
     for row in range(3):
         count = int(pack.length_b[row])
         assert count == int(mask[row].sum())
         torch.testing.assert_close(together[row, :count], x[row, mask[row]])
         assert not together[row, count:].any()
-    torch.testing.assert_close(spread(together, pack), x * mask[..., None])
+    torch.testing.assert_close(pad_input(together, pack), x * mask[..., None])
 
 
 def test_wrong_arguments_are_explained(randn):

@@ -20,13 +20,13 @@ def run_and_show(study: Study, executor: Executor | None = None) -> None:
 
     Arms train one after the other, or where the executor says.
     """
-    from formers.lab.distributed.ranks import leads
+    from formers.lab.distributed.ranks import is_rank0
     from formers.lab.report import terminal_table
     from formers.lab.report.publish import report_path
     from formers.lab.run_study import run
     from formers.lab.train.progress import Bars, Lines
 
-    quiet = not leads()  # of processes that train together, one speaks
+    quiet = not is_rank0()  # of processes that train together, one speaks
     console = Console(quiet=quiet)
     console = console if console.is_terminal else Console(width=WIDE, quiet=quiet)
     say = nullcontext(Lines(console)) if not console.is_terminal else Bars(console)
@@ -40,6 +40,6 @@ def run_and_show(study: Study, executor: Executor | None = None) -> None:
 
 def print_path(what: str, path: Any) -> None:
     """A line with a path that can be copied: never wrapped or cut."""
-    from formers.lab.distributed.ranks import leads
+    from formers.lab.distributed.ranks import is_rank0
 
-    Console(soft_wrap=True, quiet=not leads()).print(f"{what}: {path}", markup=False, highlight=False)
+    Console(soft_wrap=True, quiet=not is_rank0()).print(f"{what}: {path}", markup=False, highlight=False)

@@ -16,7 +16,7 @@ from formers.lab.store.folder import folder_of, go_on
 from formers.lab.store.quiet_libraries import quiet
 from formers.lab.store.records import Results, Row
 from formers.lab.store.store import Store
-from formers.lab.store.write_error import keeping
+from formers.lab.store.write_error import writing
 from formers.lab.study.study import Study
 from formers.lab.train.progress import Progress, Silent
 from formers.lab.train.stop import Stop, Stopped, stopping
@@ -41,13 +41,13 @@ def run(study: Study, progress: Progress | None = None, executor: Executor | Non
         ValueError: for an arm that is wrong (a misspelt option), or `shard` in a single process, before anything trains.
         Stopped: on Ctrl-C or SIGTERM, after keeping the checkpoint of the running arm.
         Busy: where another process works in the study's folder.
-        CannotKeep: where something cannot be written; the same command goes on once it can.
+        WriteError: where something cannot be written; the same command goes on once it can.
     """
-    if study.shard and ranks.size() == 1:
+    if study.shard and ranks.world_size() == 1:
         raise ValueError(_NOT_SPREAD)
     quiet()
     gc.freeze()  # a training collects garbage at its start; what was imported before it is none
-    if ranks.size() == 1:
+    if ranks.world_size() == 1:
         return _run_here(study, progress or Silent(), executor or InTurn())
     if executor is not None:
         raise ValueError(
@@ -55,7 +55,7 @@ def run(study: Study, progress: Progress | None = None, executor: Executor | Non
         )
     ranks.share(study.given.batch_size)  # raises before anything trains
     with ranks.joined():
-        return lead(lambda: _run_here(study, progress or Silent(), Together())) if ranks.leads() else follow()
+        return lead(lambda: _run_here(study, progress or Silent(), Together())) if ranks.is_rank0() else follow()
 
 
 def _run_here(study: Study, progress: Progress, executor: Executor) -> Results:
@@ -64,7 +64,7 @@ def _run_here(study: Study, progress: Progress, executor: Executor) -> Results:
     with folder_of(study, progress), stopping() as stop:
         store = Store(study.place, f"formers/{study.place.name}")
         rows = _run_all(study, plan, store, progress, stop, executor)
-        with keeping("the report", study.place):
+        with writing("the report", study.place):
             return publish(study, rows)
 
 

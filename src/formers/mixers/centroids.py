@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch import distributed as dist
 from torch.nn import functional as F
 
-from formers.ops.common.dtypes import wide, without_autocast
+from formers.ops.common.dtypes import accumulation_dtype, without_autocast
 
 
 class Centroids(nn.Module):
@@ -32,7 +32,7 @@ class Centroids(nn.Module):
 
     def forward(self, x_bhlk: Tensor) -> Tensor:
         with without_autocast(x_bhlk.device):
-            work = wide(x_bhlk.dtype)
+            work = accumulation_dtype(x_bhlk.dtype)
             return x_bhlk.to(work) @ self.mu_hck.to(work).mT
 
     def learn_from(self, *vectors_bhlk: Tensor, mask_bl: Tensor | None) -> None:

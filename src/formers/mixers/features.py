@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from formers.ops.common.dtypes import wide, without_autocast
+from formers.ops.common.dtypes import accumulation_dtype, without_autocast
 from formers.part import Part
 
 
@@ -84,7 +84,7 @@ class Taylor2(FeatureMap):
 def _taylor2_kernel(q_bhlk: Tensor, k_bhsk: Tensor) -> Tensor:
     """1 + s + s²/2 = ((1 + s)² + 1)/2, s = q·k/√K, in float32 or wider."""
     with without_autocast(q_bhlk.device):
-        q, k = (t.to(wide(t.dtype)) for t in (q_bhlk, k_bhsk))
+        q, k = (t.to(accumulation_dtype(t.dtype)) for t in (q_bhlk, k_bhsk))
         return ((q * q.shape[3] ** -0.5) @ k.mT + 1).square().add(1).mul(0.5)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from formers.mixers.heads import HeadMixer
 from formers.mixers.length_projection import LengthProjection
 from formers.mixers.mixer import Mixer, MixerModule, join_heads, split_heads
-from formers.ops import attention, compact, packing
+from formers.ops import attention, packing, unpad_input
 from formers.part import Site, State
 
 
@@ -68,7 +68,7 @@ class LinformerMixer(HeadMixer):
         counts_b = None
         if mask_bl is not None:
             pack = packing(mask_bl)
-            k, v = (split_heads(compact(join_heads(t), pack), self.heads) for t in (k, v))
+            k, v = (split_heads(unpad_input(join_heads(t), pack), self.heads) for t in (k, v))
             counts_b = pack.length_b
         seen_bs = shorten_k.filled(counts_b, k.shape[2])
         k, v = shorten_k(k, counts_b).to(q.dtype), shorten_v(v, counts_b).to(q.dtype)  # autocast sums in float32

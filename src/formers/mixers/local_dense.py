@@ -7,7 +7,7 @@ from torch.nn.functional import pad
 
 from formers.mixers.dense import QueryMixer
 from formers.mixers.mixer import Mixer, MixerModule, join_heads, split_heads
-from formers.ops import compact, dense_attention, packing, spread
+from formers.ops import dense_attention, packing, pad_input, unpad_input
 from formers.part import Site, State
 
 
@@ -57,7 +57,7 @@ class LocalDenseMixer(QueryMixer):
             return self.windows(x_bld, positions_bl), None
         pack = packing(mask_bl)
         there_bl = positions_bl.expand(len(x_bld), -1).gather(1, pack.source_bl)
-        return spread(self.windows(compact(x_bld, pack), there_bl), pack), None
+        return pad_input(self.windows(unpad_input(x_bld, pack), there_bl), pack), None
 
     def windows(self, x_bld: Tensor, positions_bl: Tensor) -> Tensor:
         """Dense attention within each window. Zeros, which fill up the windows at the ends, add nothing to its sums."""

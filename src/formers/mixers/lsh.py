@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from formers.mixers.mixer import Mixer, MixerModule, join_heads, split_heads
 from formers.ops import bucketed_attention
-from formers.ops.common.dtypes import wide, without_autocast
+from formers.ops.common.dtypes import accumulation_dtype, without_autocast
 from formers.part import Site, State
 from formers.positions.position import build_at
 
@@ -111,7 +111,7 @@ def _hashes(x_bhlk: Tensor, rotations_rhkc: Tensor, factors: list[int]) -> Tenso
     """argmax [xR; −xR] for each factor's columns of R, combined to one number, (B, H, R, L)."""
     rounds, _, _, columns = rotations_rhkc.shape
     with without_autocast(x_bhlk.device):
-        work = wide(x_bhlk.dtype)
+        work = accumulation_dtype(x_bhlk.dtype)
         all_rounds_hkx = rotations_rhkc.to(work).permute(1, 2, 0, 3).flatten(2)  # one product for all rounds
         p_bhlrc = (x_bhlk.to(work) @ all_rounds_hkx).unflatten(3, (rounds, columns))
     bucket_bhlr = torch.zeros(p_bhlrc.shape[:-1], dtype=torch.long, device=x_bhlk.device)

@@ -10,7 +10,7 @@ from torch.nn.functional import pad
 
 from formers.mixers.dense import QueryMixer
 from formers.mixers.mixer import Mixer, MixerModule, join_heads, seen_after, split_heads
-from formers.ops import compact, packing, spread
+from formers.ops import packing, pad_input, unpad_input
 from formers.part import Site, State
 
 
@@ -67,8 +67,8 @@ class SlidingDenseMixer(QueryMixer):
             return self.slide(x_bld, state, positions_bl, None)
         pack = packing(mask_bl)
         there_bl = positions_bl.expand(len(x_bld), -1).gather(1, pack.source_bl)
-        y_bld, state = self.slide(compact(x_bld, pack), state, there_bl, mask_bl)
-        return spread(y_bld, pack), state
+        y_bld, state = self.slide(unpad_input(x_bld, pack), state, there_bl, mask_bl)
+        return pad_input(y_bld, pack), state
 
     def slide(
         self, x_bld: Tensor, state: State | None, positions_bl: Tensor, mask_bl: Tensor | None

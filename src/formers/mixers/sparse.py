@@ -10,7 +10,7 @@ from torch import Tensor
 
 from formers.mixers.heads import HeadMixer
 from formers.mixers.mixer import Mixer, MixerModule, count_tokens, join_heads, seen_after, split_heads
-from formers.ops import attention, compact, packing, sparse_attention, spread
+from formers.ops import attention, packing, pad_input, sparse_attention, unpad_input
 from formers.ops.gathered import PairBias
 from formers.ops.ragged import ragged_attention
 from formers.part import Site, State
@@ -113,8 +113,8 @@ class SparseMixer(HeadMixer):
             none_bl = torch.arange(x_bld.shape[1], device=x_bld.device) >= pack.length_b.unsqueeze(1)
             q_p, k_p, v_p = (_rows_at(t, pack.source_bl, none_bl) for t in (q, k, v))
             there_bl = positions_bl.expand(len(x_bld), -1).gather(1, pack.source_bl)
-            y_bhlv = self.attend(compact(x_bld, pack), (q_p, k_p, v_p), ~none_bl, there_bl)
-            y_bld = self.o_proj(spread(join_heads(y_bhlv), pack))
+            y_bhlv = self.attend(unpad_input(x_bld, pack), (q_p, k_p, v_p), ~none_bl, there_bl)
+            y_bld = self.o_proj(pad_input(join_heads(y_bhlv), pack))
         if not self.streams:
             return y_bld, None
         return y_bld, self.remembered(self.stream_of(x_bld, k, v, mask_bl, positions_bl, None))

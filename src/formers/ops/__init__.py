@@ -7,7 +7,7 @@ Each op takes `impl="auto" | "plain" | "torch"`: an explicit request never falls
 from formers.ops import plain
 from formers.ops.bucketed import bucketed_attention
 from formers.ops.clustered import clustered_attention
-from formers.ops.common.padding import Packing, compact, packing, spread
+from formers.ops.common.padding import Packing, packing, pad_input, unpad_input
 from formers.ops.decayed import decayed_linear_attention
 from formers.ops.exact import attention, metric_attention
 from formers.ops.exponential import exp_features
@@ -25,7 +25,6 @@ __all__ = [
     "attention",
     "bucketed_attention",
     "clustered_attention",
-    "compact",
     "decayed_linear_attention",
     "dense_attention",
     "exp_features",
@@ -35,8 +34,9 @@ __all__ = [
     "linear_state",
     "metric_attention",
     "packing",
+    "pad_input",
     "plain",
     "pool_mix",
     "sparse_attention",
-    "spread",
+    "unpad_input",
 ]

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from formers.ops.common import checks
 from formers.ops.common.dispatch import pick
-from formers.ops.common.dtypes import wide, without_autocast
+from formers.ops.common.dtypes import accumulation_dtype, without_autocast
 from formers.ops.rounds import ITSELF, NOTHING, by_tiles
 
 
@@ -67,7 +67,7 @@ def bucketed_attention(
         return v_bhlv
     form = pick("bucketed_attention", impl, {"torch": by_tiles, "plain": plain})
     with without_autocast(q_bhlk.device):
-        work = wide(q_bhlk.dtype)
+        work = accumulation_dtype(q_bhlk.dtype)
         q, k, v = q_bhlk.to(work), None if k_bhlk is None else k_bhlk.to(work), v_bhlv.to(work)
         return form(q, k, v, bucket_bhrl, key_mask_bl, chunk, causal, self_last, scale).to(q_bhlk.dtype)
 

@@ -22,8 +22,8 @@ from torch import Tensor, bmm
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
-from formers.ops.common.dtypes import wide, without_autocast
-from formers.ops.common.rows import Room, by_pieces
+from formers.ops.common.dtypes import accumulation_dtype, without_autocast
+from formers.ops.common.rows import Workspace, by_pieces
 
 CHUNK = 64
 """The most tokens in a chunk: where the work inside chunks, ∝ C, is about that between them, ∝ head width."""
@@ -46,7 +46,7 @@ class CausalLinear(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         y = v.new_empty(*q.shape[:3], v.shape[3])
         s, z = torch.empty_like(s0), None if z0 is None else torch.empty_like(z0)
-        room = Room(s0, s0.dtype, used=by_pieces(q))
+        room = Workspace(s0, s0.dtype, used=by_pieces(q))
         for i in _pieces(q):
             piece = _Piece(room, q[i], k[i], v[i], s0[i], None if z0 is None else z0[i])
             y[i], s[i] = piece.outputs(floor), piece.s_end
@@ -65,7 +65,7 @@ class CausalLinear(torch.autograd.Function):
         inputs = ctx.saved_tensors
         q, k, v, s0, z0 = inputs
         grads = [None if t is None else torch.empty_like(t) for t in inputs]
-        room = Room(s0, s0.dtype, used=by_pieces(q))
+        room = Workspace(s0, s0.dtype, used=by_pieces(q))
         for i in _pieces(q):
             with without_autocast(q.device):
                 piece = _Piece(room, q[i], k[i], v[i], s0[i], None if z0 is None else z0[i])
@@ -91,7 +91,7 @@ def _pieces(q_bhlm: Tensor) -> list[tuple[slice, slice]]:
 class _Piece:
     """Some heads of some rows, as chunks: (rows·heads·chunks, C, width) in float32 or wider, with scores and states."""
 
-    def __init__(self, room: Room, q: Tensor, k: Tensor, v: Tensor, s0: Tensor, z0: Tensor | None) -> None:
+    def __init__(self, room: Workspace, q: Tensor, k: Tensor, v: Tensor, s0: Tensor, z0: Tensor | None) -> None:
         self.room, self.shape = room, q.shape[:3]
         self.count = -(-q.shape[2] // CHUNK)
         self.chunk = -(-q.shape[2] // self.count)  # ≤ CHUNK, so that little is filled up
@@ -107,7 +107,7 @@ class _Piece:
 
     def cut(self, t_bhlx: Tensor) -> Tensor:
         """Into chunks, the last filled up with zeros."""
-        t_bhlx = t_bhlx.to(wide(t_bhlx.dtype))
+        t_bhlx = t_bhlx.to(accumulation_dtype(t_bhlx.dtype))
         missing = self.count * self.chunk - t_bhlx.shape[2]
         t_bhlx = pad(t_bhlx, (0, 0, 0, missing)) if missing else t_bhlx
         return t_bhlx.reshape(-1, self.chunk, t_bhlx.shape[3])

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from formers.ops.common import checks
 from formers.ops.common.dispatch import pick
-from formers.ops.common.dtypes import wide, without_autocast
+from formers.ops.common.dtypes import accumulation_dtype, without_autocast
 from formers.ops.exact import attention
 from formers.ops.rounds import ITSELF
 
@@ -57,7 +57,7 @@ def clustered_attention(
         q_bhlk, k_bhlk, v_bhlv = (t.masked_fill(~key_mask_bl[:, None, :, None], 0) for t in (q_bhlk, k_bhlk, v_bhlv))
     form = pick("clustered_attention", impl, {"torch": _gathered, "plain": plain})
     with without_autocast(q_bhlk.device):
-        work = [t.to(wide(t.dtype)) for t in (q_bhlk, k_bhlk, v_bhlv)]
+        work = [t.to(accumulation_dtype(t.dtype)) for t in (q_bhlk, k_bhlk, v_bhlv)]
         return form(*work, queries_bhcw, keys_bhcw, causal, key_mask_bl, self_last, scale).to(q_bhlk.dtype)
 
 

@@ -9,8 +9,8 @@ from torch.nn.functional import pad
 from formers.ops.chunked import guarded_reciprocal
 from formers.ops.common import checks
 from formers.ops.common.dispatch import pick
-from formers.ops.common.dtypes import wide, without_autocast
-from formers.ops.linear import check_causal, check_state, hide, start
+from formers.ops.common.dtypes import accumulation_dtype, without_autocast
+from formers.ops.linear import check_causal, check_state, start, zero_masked
 from formers.ops.types import LinearState
 
 _CHUNK = 64
@@ -51,8 +51,8 @@ def decayed_linear_attention(
     checks.mask("key_mask_bl", key_mask_bl, size["B"], size["S"])
     check_causal(True, size["L"], size["S"])
     check_state(state, q_bhlm, v_bhlv, normalize)
-    k, v = hide(k_bhlm, key_mask_bl), hide(v_bhlv, key_mask_bl)
-    g = log_decay_bhl.to(wide(q_bhlm.dtype))
+    k, v = zero_masked(k_bhlm, key_mask_bl), zero_masked(v_bhlv, key_mask_bl)
+    g = log_decay_bhl.to(accumulation_dtype(q_bhlm.dtype))
     g = g if key_mask_bl is None else g.masked_fill(~key_mask_bl.unsqueeze(1), 0)
     form = pick("decayed_linear_attention", impl, {"torch": chunked, "plain": plain})
     s, z = start(q_bhlm, v_bhlv, state, normalize)

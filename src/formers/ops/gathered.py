@@ -22,7 +22,7 @@ from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
 from formers.ops.common.dtypes import without_autocast
-from formers.ops.common.rows import Room, Rows, Where, as_rows, head_by_head, heads_last, product, turned
+from formers.ops.common.rows import RowIndex, Rows, Workspace, as_rows, head_by_head, heads_last, product, turned
 from formers.ops.layout import Group, Layout
 
 _SCORES_AT_ONCE = 1 << 19
@@ -71,13 +71,13 @@ class _Piece(NamedTuple):
     heads: Sequence[int]
 
     @property
-    def queries(self) -> Where:
-        return Where(self.rows, self.heads, self.group.q_nl[self.n], _later(self.group.q_runs, self.n.start))
+    def queries(self) -> RowIndex:
+        return RowIndex(self.rows, self.heads, self.group.q_nl[self.n], _later(self.group.q_runs, self.n.start))
 
-    def keys(self, shared: int) -> Where:
+    def keys(self, shared: int) -> RowIndex:
         """`shared`: how many query heads share one of keys."""
         heads = self.heads if shared == 1 else [head // shared for head in self.heads]
-        return Where(self.rows, heads, self.group.k_ns[self.n], _later(self.group.k_runs, self.n.start))
+        return RowIndex(self.rows, heads, self.group.k_ns[self.n], _later(self.group.k_runs, self.n.start))
 
     def of_rows(self, t_bx: Tensor, index_nx: Tensor) -> Tensor:
         """What the rows of the batch have at these tokens, (r·h, n, x)."""
@@ -165,8 +165,8 @@ class _Here(NamedTuple):
     q: Tensor
     k: Tensor
     v: Tensor
-    queries: Where
-    keys: Where
+    queries: RowIndex
+    keys: RowIndex
 
 
 class _Inputs:
@@ -177,7 +177,7 @@ class _Inputs:
         self.shared = q.shape[1] // k.shape[1]
         self.work = torch.promote_types(q.dtype, torch.float32)
         self.sure = mask_bs is None and plan.bias is None  # a layout leaves out queries that see nothing
-        self.room = Room(q, self.work, used=not keep)
+        self.room = Workspace(q, self.work, used=not keep)
 
     def at(self, piece: _Piece) -> _Here:
         """The queries, keys and values of a piece."""
@@ -185,7 +185,7 @@ class _Inputs:
         q, k, v = self.take("q", self.q, at_q), self.take("k", self.k, at_k), self.take("v", self.v, at_k)
         return _Here(q, k, v, at_q, at_k)
 
-    def take(self, name: str, of: Rows, where: Where) -> Tensor:
+    def take(self, name: str, of: Rows, where: RowIndex) -> Tensor:
         return of.take(where, self.work, self.room, name)
 
     def scores(self, piece: _Piece, here: _Here) -> Tensor:

@@ -9,7 +9,7 @@ from formers.ops import plain
 from formers.ops.chunked import CausalLinear, guarded_reciprocal
 from formers.ops.common import checks
 from formers.ops.common.dispatch import pick
-from formers.ops.common.dtypes import wide, without_autocast
+from formers.ops.common.dtypes import accumulation_dtype, without_autocast
 from formers.ops.types import LinearState
 
 SCORES_TO = 64
@@ -90,7 +90,7 @@ def kernel_attention(
     size = checks.sizes(a=(a_bhls, "BHLS"), v=(v_bhsv, "BHSV"))
     checks.mask("key_mask_bs", key_mask_bs, size["B"], size["S"])
     check_causal(causal, size["L"], size["S"])
-    a, v = (t.to(wide(v_bhsv.dtype)) for t in (a_bhls, hide(v_bhsv, key_mask_bs)))
+    a, v = (t.to(accumulation_dtype(v_bhsv.dtype)) for t in (a_bhls, zero_masked(v_bhsv, key_mask_bs)))
     a = a if key_mask_bs is None else a.masked_fill(~key_mask_bs[:, None, None], 0)
     with without_autocast(v.device):
         return _averaged(a.tril() if causal else a, v, normalize, floor).to(v_bhsv.dtype)
@@ -109,7 +109,7 @@ def linear_state(
     checks.same_dtype(k=k_bhsm, v=v_bhsv)
     checks.mask("key_mask_bs", key_mask_bs, size["B"], size["S"])
     with without_autocast(k_bhsm.device):
-        k, v = (hide(t, key_mask_bs).to(wide(t.dtype)) for t in (k_bhsm, v_bhsv))
+        k, v = (zero_masked(t, key_mask_bs).to(accumulation_dtype(t.dtype)) for t in (k_bhsm, v_bhsv))
         return LinearState(k.mT @ v, k.sum(2) if normalize else None)
 
 
@@ -168,15 +168,15 @@ def check_state(state: LinearState | None, q: Tensor, v: Tensor, normalize: bool
     shape = (*q.shape[:2], q.shape[-1], v.shape[-1])
     if tuple(state.s_bhmv.shape) != shape:
         raise ValueError(f"state.s_bhmv has shape {tuple(state.s_bhmv.shape)}; expected (B, H, M, V) = {shape}")
-    if state.s_bhmv.dtype != wide(q.dtype):
+    if state.s_bhmv.dtype != accumulation_dtype(q.dtype):
         raise ValueError(
-            f"state is {state.s_bhmv.dtype}; expected {wide(q.dtype)}, which sums of {q.dtype} are held in"
+            f"state is {state.s_bhmv.dtype}; expected {accumulation_dtype(q.dtype)}, which sums of {q.dtype} are held in"
         )
     if normalize and state.z_bhm is None:
         raise ValueError("state has no z_bhm: it comes from normalize=False; go on with normalize=False, or start anew")
 
 
-def hide(t_bhsm: Tensor, key_mask_bs: Tensor | None) -> Tensor:
+def zero_masked(t_bhsm: Tensor, key_mask_bs: Tensor | None) -> Tensor:
     """Zero rows at masked keys."""
     return t_bhsm if key_mask_bs is None else t_bhsm.masked_fill(~key_mask_bs[:, None, :, None], 0)
 
@@ -186,7 +186,7 @@ def start(q: Tensor, v: Tensor, state: LinearState | None, normalize: bool) -> t
     if state is not None:
         return state.s_bhmv, state.z_bhm if normalize else None
     batch, heads, _, width = q.shape
-    dtype = wide(q.dtype)
+    dtype = accumulation_dtype(q.dtype)
     s = q.new_zeros(batch, heads, width, v.shape[3], dtype=dtype)
     return s, q.new_zeros(batch, heads, width, dtype=dtype) if normalize else None
 
@@ -203,9 +203,9 @@ def chunked(
     floor: float,
 ) -> tuple[Tensor, LinearState]:
     """Chunk by chunk when causal, else, and for one step, two matrix products; a short beginning through its scores."""
-    k, v = hide(k, key_mask_bs), hide(v, key_mask_bs)
+    k, v = zero_masked(k, key_mask_bs), zero_masked(v, key_mask_bs)
     if causal and state is None and 1 < q.shape[2] <= SCORES_TO:
-        wide_q, wide_k, wide_v = (t.to(wide(t.dtype)) for t in (q, k, v))
+        wide_q, wide_k, wide_v = (t.to(accumulation_dtype(t.dtype)) for t in (q, k, v))
         y = _averaged((wide_q @ wide_k.mT).tril(), wide_v, normalize, floor)
         return y.to(q.dtype), linear_state(k, v, normalize=normalize)
     s, z = start(q, v, state, normalize)
@@ -228,7 +228,7 @@ def _through_scores(
     q: Tensor, x: Tensor, *, key_mask_bs: Tensor | None, state: LinearState | None
 ) -> tuple[Tensor, LinearState]:
     """(q xᵀ) x: cheaper than through the state for few keys."""
-    x = hide(x, key_mask_bs).to(wide(q.dtype))
+    x = zero_masked(x, key_mask_bs).to(accumulation_dtype(q.dtype))
     q_wide, (s, _) = q.to(x.dtype), start(q, x, state, False)
     y = q_wide @ x.mT @ x
     return (y if state is None else y + q_wide @ s).to(q.dtype), LinearState(s + x.mT @ x, None)

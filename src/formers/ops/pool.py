@@ -8,7 +8,7 @@ from torch import Tensor
 from formers.ops import plain
 from formers.ops.common import checks
 from formers.ops.common.dispatch import pick
-from formers.ops.common.padding import compact, packing, spread
+from formers.ops.common.padding import packing, pad_input, unpad_input
 from formers.ops.types import PoolState
 
 
@@ -64,7 +64,7 @@ def _shifted_sums(
     """The mean as a sum of shifted copies, over rows without gaps."""
     (batch, length, width), keep = x_bld.shape, window - 1
     pack = None if mask_bl is None else packing(mask_bl)
-    x = x_bld if pack is None else compact(x_bld, pack)
+    x = x_bld if pack is None else unpad_input(x_bld, pack)
     real_b = x.new_full((batch,), length, dtype=torch.long) if pack is None else pack.length_b
     past = x.new_zeros(batch, keep, width) if state is None else state.tokens_bwd
     known_b = real_b.new_zeros(batch) if state is None else state.count_b
@@ -76,7 +76,7 @@ def _shifted_sums(
     left_bl = torch.minimum(at + known_b[:, None], torch.tensor(before, device=x.device))
     right_bl = (real_b[:, None] - 1 - at).clamp(min=0, max=keep - before)
     y = total / (left_bl + right_bl + 1).unsqueeze(-1).to(x.dtype) - x
-    y = y if pack is None else spread(y, pack)
+    y = y if pack is None else pad_input(y, pack)
 
     everything = torch.cat([past, x], 1)
     last = real_b[:, None] + torch.arange(keep, device=x.device)

@@ -25,7 +25,7 @@ from torch import Tensor, bmm
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
-from formers.ops.common.rows import Room, by_pieces
+from formers.ops.common.rows import Workspace, by_pieces
 
 SCORES_AT_ONCE = 1 << 19
 """Scores in a piece on a CPU, so that they stay in its cache from the product to the sum."""
@@ -129,7 +129,7 @@ class _Bucketed(torch.autograd.Function):
 
     @staticmethod
     def forward(q: Tensor, k: Tensor | None, v: Tensor, *plan: Any) -> tuple[Tensor, Tensor]:
-        whole, room = _Plan(*plan), Room(q, q.dtype, used=by_pieces(q))
+        whole, room = _Plan(*plan), Workspace(q, q.dtype, used=by_pieces(q))
         y, z = torch.empty_like(v), v.new_empty(*v.shape[:2], 1)
         for i in _pieces(q, whole):
             _forward_rows(q, k, v, whole.of_rows(i), room, y[i], z[i])
@@ -145,7 +145,7 @@ class _Bucketed(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gy: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, order, place, u, y, z = ctx.saved_tensors
-        plan, room = _Plan(order, place, u, *ctx.rest), Room(q, q.dtype, used=by_pieces(q))
+        plan, room = _Plan(order, place, u, *ctx.rest), Workspace(q, q.dtype, used=by_pieces(q))
         gq, gk, gv = torch.empty_like(q), None if k is None else torch.empty_like(k), torch.empty_like(v)
         given = _Given(q, k, v, gy.contiguous(), z, (gy * y).sum(-1, keepdim=True))
         for i in _pieces(q, plan):
@@ -219,7 +219,7 @@ class Part(NamedTuple):
 class _Round:
     """One round's rows in sorted order, cut into tiles."""
 
-    def __init__(self, plan: _Plan, r: int, room: Room):
+    def __init__(self, plan: _Plan, r: int, room: Workspace):
         self.plan, self.r, self.room = plan, r, room
         rows, each = plan.order_rnl.shape[1:]
         self.shape = (rows, each // plan.tile, plan.tile)
@@ -286,7 +286,7 @@ def _merge(y: Tensor, z: Tensor, more_y: Tensor, more_z: Tensor) -> None:
     z.copy_(both)
 
 
-def _forward_rows(q: Tensor, k: Tensor | None, v: Tensor, plan: _Plan, room: Room, y: Tensor, z: Tensor) -> None:
+def _forward_rows(q: Tensor, k: Tensor | None, v: Tensor, plan: _Plan, room: Workspace, y: Tensor, z: Tensor) -> None:
     """Writes y and z of the plan's rows, one round after the other."""
     for r in range(len(plan.order_rnl)):
         some_y, some_z = _forward_round(_Round(plan, r, room), q, k, v)
@@ -316,7 +316,7 @@ def _forward_round(rows: _Round, q: Tensor, k: Tensor | None, v: Tensor) -> tupl
     return rows.unsort("y of round", y), rows.unsort("z of round", z)
 
 
-def _backward_rows(given: _Given, plan: _Plan, room: Room, totals: tuple[Tensor, Tensor, Tensor]) -> None:
+def _backward_rows(given: _Given, plan: _Plan, room: Workspace, totals: tuple[Tensor, Tensor, Tensor]) -> None:
     """Writes the gradients of q, k and v of the plan's rows into `totals`."""
     for r in range(len(plan.order_rnl)):
         rows = _Round(plan, r, room)

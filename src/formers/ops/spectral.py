@@ -13,7 +13,7 @@ from torch import Tensor
 from formers.ops import plain
 from formers.ops.common import checks
 from formers.ops.common.dispatch import pick
-from formers.ops.common.dtypes import wide, without_autocast
+from formers.ops.common.dtypes import accumulation_dtype, without_autocast
 
 MATMUL_UP_TO = 1 << 20
 """Two matrix products are faster than a transform while B·L·D·(L + D), half their multiplications, is at most this: they
@@ -54,7 +54,7 @@ def fourier_mix(x_bld: Tensor, *, impl: str = "auto") -> Tensor:
 
 
 def _by_transform(x_bld: Tensor) -> Tensor:
-    return _RealFourier.apply(x_bld.to(wide(x_bld.dtype))).to(x_bld.dtype)
+    return _RealFourier.apply(x_bld.to(accumulation_dtype(x_bld.dtype))).to(x_bld.dtype)
 
 
 class _RealFourier(torch.autograd.Function):
@@ -88,7 +88,7 @@ def transform(x_bld: Tensor) -> Tensor:
 
 def _by_matmul(x_bld: Tensor) -> Tensor:
     """C_L (x C_D) − S_L (x S_D)."""
-    x = x_bld.to(wide(x_bld.dtype))
+    x = x_bld.to(accumulation_dtype(x_bld.dtype))
     made = tables.__wrapped__ if torch.compiler.is_compiling() else tables  # a compiler keeps what it makes
     cos_l, sin_l = made(x.shape[1], x.dtype, x.device)
     cos_d, sin_d = made(x.shape[2], x.dtype, x.device)

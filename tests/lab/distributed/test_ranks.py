@@ -116,11 +116,11 @@ def test_arms_side_by_side_are_refused_where_processes_train_together(
 
 
 def test_one_process_agrees_with_itself() -> None:
-    assert ranks.agreed("value") == "value"
+    assert ranks.broadcast_from_rank0("value") == "value"
     assert ranks.anyone(True)
     assert not ranks.anyone(False)
-    assert ranks.leads()
-    with pytest.raises(ArithmeticError), ranks.alike():
+    assert ranks.is_rank0()
+    with pytest.raises(ArithmeticError), ranks.fail_together():
         raise ArithmeticError
     with ranks.joined():
         assert not torch.distributed.is_initialized()

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from formers.lab import Cluster, Stopped, Store, Study, run
-from formers.lab.store.write_error import CannotKeep
+from formers.lab.store.write_error import WriteError
 from formers.lab.train.progress import Silent
 
 
@@ -70,7 +70,7 @@ def test_a_full_disk_on_a_worker_stops_the_study(small: Study, two_cores: object
     """Another process writes there, so it is a real failure: a file is in the place of the folder of checkpoints."""
     (small.place / "checkpoints").write_text("mine")
     with pytest.raises(
-        CannotKeep, match=r"cannot keep how far the training is in .*\nWhat was kept before is still there"
+        WriteError, match=r"cannot keep how far the training is in .*\nWhat was kept before is still there"
     ):
         run(small, executor=Cluster("auto"))
     assert Store(small.place, "formers/study").rows() == {}

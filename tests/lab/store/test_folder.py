@@ -8,7 +8,7 @@ import pytest
 
 from formers.lab import Arm, Stopped, Study
 from formers.lab.store.folder import folder_of
-from formers.lab.store.write_error import CannotKeep, keeping
+from formers.lab.store.write_error import WriteError, writing
 from formers.lab.train.progress import Silent
 
 
@@ -62,8 +62,8 @@ def test_a_description_that_cannot_be_read_is_put_aside(small: Study, text: str)
 def test_how_to_go_on(small: Study, tmp_path: Path) -> None:
     spaced = replace(small, folder=tmp_path / "my study")
     command = rf"Go on with: formers ablate '{tmp_path}/my study/study.yaml'"
-    full = pytest.raises(CannotKeep, match=rf"cannot keep x in y: No space left on device\n.*{command}")
-    with full, folder_of(spaced, Silent()), keeping("x", "y"):
+    full = pytest.raises(WriteError, match=rf"cannot keep x in y: No space left on device\n.*{command}")
+    with full, folder_of(spaced, Silent()), writing("x", "y"):
         raise OSError(28, "No space left on device")
     with pytest.raises(Stopped, match=f"stopped at once.*{command}"), folder_of(spaced, Silent()):
         raise KeyboardInterrupt

@@ -27,7 +27,7 @@ def shard(model: PreTrainedModel) -> None:
     last norm, the head) as one more group. Gradients are averaged, as DDP does. Memory for R ranks: 1/R of weights, gradients
     and optimizer states, and the whole of one layer at a time. Source: Zhao et al. 2023 (FSDP), arXiv:2304.11277.
     """
-    mesh = init_device_mesh("cuda" if torch.cuda.is_available() else "cpu", (ranks.size(),))
+    mesh = init_device_mesh("cuda" if torch.cuda.is_available() else "cpu", (ranks.world_size(),))
     backbone = model.base_model
     assert isinstance(backbone, Transformer)
     for layer in backbone.separate_layers():
@@ -42,7 +42,7 @@ def shard(model: PreTrainedModel) -> None:
 
 def cut(weight: nn.Parameter) -> Shard:
     """The dimension to cut a weight along: the first that falls into equal parts; else the first, into parts that differ."""
-    return Shard(next((i for i, length in enumerate(weight.shape) if length % ranks.size() == 0), 0))
+    return Shard(next((i for i, length in enumerate(weight.shape) if length % ranks.world_size() == 0), 0))
 
 
 def _same_buffers(model: nn.Module, given: Any) -> None:

@@ -31,7 +31,7 @@ def weights_of(model: nn.Module) -> dict[str, Tensor]:
 
 def put_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:
     """Gives the first rank's weights to the model, on every rank. Raises `ValueError` where they are not those of the model."""
-    wrong = ranks.agreed(sorted(set(_names(model)) ^ set(weights)))
+    wrong = ranks.broadcast_from_rank0(sorted(set(_names(model)) ^ set(weights)))
     if wrong:
         raise ValueError(f"these weights are not of this model: {', '.join(wrong)} are in one of them only")
     given: dict[str, Any] = {**weights}  # torch adds to it what is missing: the second names of tied weights
@@ -55,4 +55,4 @@ def _names(model: nn.Module) -> list[str]:
 
 
 def _given_out(strict: bool = True) -> StateDictOptions:
-    return StateDictOptions(full_state_dict=True, broadcast_from_rank0=ranks.size() > 1, strict=strict)
+    return StateDictOptions(full_state_dict=True, broadcast_from_rank0=ranks.world_size() > 1, strict=strict)

@@ -25,7 +25,7 @@ class LostRank(RuntimeError):
     """One of the processes that train a model together failed or was lost, and the others cannot go on without it."""
 
 
-def size() -> int:
+def world_size() -> int:
     """How many ranks there are."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
@@ -35,36 +35,38 @@ def rank() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
-def leads() -> bool:
+def is_rank0() -> bool:
     """Whether this is the rank that keeps rows, models and reports, and speaks."""
     return rank() == 0
 
 
 def described(sharded: bool) -> str:
     """How many ranks there are, and whether the model is spread over them: `2`, or `2 (sharded)`."""
-    return f"{size()} (sharded)" if sharded else str(size())
+    return f"{world_size()} (sharded)" if sharded else str(world_size())
 
 
 def launcher() -> list[str]:
     """The words that start this program in as many processes as now: `formers`, or `torchrun … -m formers`."""
-    if size() == 1:
+    if world_size() == 1:
         return ["formers"]
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", size()))
-    nodes = ["--nnodes", str(size() // here)] if size() > here else []
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", world_size()))
+    nodes = ["--nnodes", str(world_size() // here)] if world_size() > here else []
     return ["torchrun", *nodes, "--nproc-per-node", str(here), "-m", "formers"]
 
 
 def share(batch_size: int) -> int:
     """How much of a batch each rank takes. Raises `ValueError` where it does not divide."""
-    if batch_size % size():
-        raise ValueError(f"batches of {batch_size} do not divide over {size()} processes; choose a multiple: --batch")
-    return batch_size // size()
+    if batch_size % world_size():
+        raise ValueError(
+            f"batches of {batch_size} do not divide over {world_size()} processes; choose a multiple: --batch"
+        )
+    return batch_size // world_size()
 
 
 @contextmanager
 def joined() -> Iterator[None]:
     """Connects the ranks while the block runs: NCCL between GPUs, gloo between CPUs."""
-    if size() == 1:
+    if world_size() == 1:
         yield
         return
     if torch.cuda.is_available():
@@ -84,9 +86,9 @@ def _control() -> Any:
     return distributed.new_group(backend="gloo", timeout=_PATIENCE)
 
 
-def agreed(value: _T) -> _T:
+def broadcast_from_rank0(value: _T) -> _T:
     """The first rank's value, on every rank. All have to ask at the same point."""
-    if size() == 1:
+    if world_size() == 1:
         return value
     values = [value]
     distributed.broadcast_object_list(values, src=0, group=_control(), device=torch.device("cpu"))
@@ -95,7 +97,7 @@ def agreed(value: _T) -> _T:
 
 def anyone(flag: bool) -> bool:
     """Whether the flag is up on any rank. All have to ask at the same point."""
-    if size() == 1:
+    if world_size() == 1:
         return flag
     flags = torch.tensor(int(flag))
     distributed.all_reduce(flags, distributed.ReduceOp.MAX, group=_control())
@@ -103,7 +105,7 @@ def anyone(flag: bool) -> bool:
 
 
 @contextmanager
-def alike() -> Iterator[None]:
+def fail_together() -> Iterator[None]:
     """A block that all ranks run. Where it fails on each, as with an arm that no machine can train, the error goes on.
 
     Raises:
@@ -114,7 +116,7 @@ def alike() -> Iterator[None]:
     except Exception as error:
         if not _all_failed():
             raise LostRank(
-                f"rank {rank()} of {size()} cannot go on: {type(error).__name__}: {error}\n"
+                f"rank {rank()} of {world_size()} cannot go on: {type(error).__name__}: {error}\n"
                 "The last checkpoint is kept; the same command goes on from it."
             ) from error
         raise
@@ -122,7 +124,7 @@ def alike() -> Iterator[None]:
 
 def _all_failed() -> bool:
     """Whether every rank asks this, within a minute."""
-    if size() == 1:
+    if world_size() == 1:
         return True
     try:
         distributed.monitored_barrier(_control(), timeout=_MEETING)

@@ -19,7 +19,7 @@ from formers.lab.executors.remote_progress import Message, Sender, tell
 from formers.lab.plan.job import Job
 from formers.lab.store.quiet_libraries import quiet
 from formers.lab.store.records import Row
-from formers.lab.store.write_error import CannotKeep
+from formers.lab.store.write_error import WriteError
 from formers.lab.train.progress import Progress
 from formers.lab.train.stop import Stop, stopping
 from formers.lab.train.training import train
@@ -62,7 +62,7 @@ class Processes:
                     if isinstance(said, tuple):
                         tell(progress, said)
                         continue
-                    if isinstance(said, CannotKeep):
+                    if isinstance(said, WriteError):
                         raise said
                     del crew[worker.connection]
                     row = said or worker.lost(jobs[worker.index])
@@ -97,7 +97,7 @@ class _Worker:
         with suppress(*_GONE):  # `hear` finds out
             self.connection.send(job)
 
-    def hear(self) -> Message | Row | CannotKeep | None:
+    def hear(self) -> Message | Row | WriteError | None:
         """What the process says; None when it has ended without a word."""
         try:
             return self.connection.recv()
@@ -173,7 +173,7 @@ def _work(connection: Connection, threads: int) -> None:
     torch.set_num_threads(threads)
     with stopping() as stop, _deaf():
 
-        def send(message: Message | Row | CannotKeep) -> None:
+        def send(message: Message | Row | WriteError) -> None:
             try:
                 connection.send(message)
                 stop.requested |= connection.poll()  # None, or the end of the other process
@@ -184,5 +184,5 @@ def _work(connection: Connection, threads: int) -> None:
             while isinstance(job := connection.recv(), Job):
                 try:
                     send(train(job, Sender(send), stop))
-                except CannotKeep as error:
+                except WriteError as error:
                     send(error)

@@ -17,7 +17,7 @@ from formers.lab.executors.ray_address import START, check_reach
 from formers.lab.executors.remote_progress import Message, Sender, tell
 from formers.lab.plan.job import Job
 from formers.lab.store.records import Row
-from formers.lab.store.write_error import CannotKeep, reason
+from formers.lab.store.write_error import WriteError, reason
 from formers.lab.train.progress import Progress
 from formers.lab.train.stop import Stop
 from formers.machine.environment import environment, installed
@@ -114,13 +114,13 @@ def _work(job: Job, board: Any, cores: int) -> Row | None:
 def _outcome(ray: Any, reference: Any, job: Job) -> Row | None:
     """The row of a task that has ended; one with the cause where the task was lost for good.
 
-    Raises `CannotKeep` where the task did: a full disk says nothing about the arm.
+    Raises `WriteError` where the task did: a full disk says nothing about the arm.
     """
     try:
         return ray.get(reference)
     except ray.exceptions.RayError as error:
-        if isinstance(cause := getattr(error, "cause", None), CannotKeep):
-            raise CannotKeep(str(cause)) from error
+        if isinstance(cause := getattr(error, "cause", None), WriteError):
+            raise WriteError(str(cause)) from error
         first = str(error).strip().splitlines()[0]
         cause = (
             f"lost by the cluster, {_RETRIES + 1} times: {type(error).__name__}: {first}; its last checkpoint is kept"

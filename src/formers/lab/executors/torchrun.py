@@ -19,7 +19,7 @@ class Together:
         for index, job in enumerate(jobs):
             if stop.requested:
                 return
-            ranks.agreed(job)
+            ranks.broadcast_from_rank0(job)
             progress.begin(job.label, job.budget.steps)
             yield index, train(job, progress, stop)
 
@@ -30,16 +30,16 @@ def lead(work: Callable[[], Results]) -> Results:
         results = work()
     except (Stopped, Exception) as error:
         if not isinstance(error, ranks.LostRank):  # nobody is left to tell
-            ranks.agreed(None)
+            ranks.broadcast_from_rank0(None)
         raise
-    return ranks.agreed(results)
+    return ranks.broadcast_from_rank0(results)
 
 
 def follow() -> Results:
     """Trains what the first rank trains, until it lets go. Ends the process quietly where that one failed: it says why."""
     said: Job | Results | None = None
     with stopping() as stop:
-        while isinstance(said := ranks.agreed(said), Job):
+        while isinstance(said := ranks.broadcast_from_rank0(said), Job):
             train(said, Silent(), stop)
     if said is None:
         raise SystemExit(0)

@@ -12,7 +12,7 @@ import yaml
 
 from formers.lab.distributed import ranks
 from formers.lab.store.lock import alone_in
-from formers.lab.store.write_error import CannotKeep, keeping
+from formers.lab.store.write_error import WriteError, writing
 from formers.lab.study.study import Study
 from formers.lab.train.progress import Progress
 from formers.lab.train.stop import Stopped
@@ -32,8 +32,8 @@ def folder_of(study: Study, progress: Progress) -> Iterator[None]:
         with alone_in(study.place):
             _describe(study, progress)
             yield
-    except CannotKeep as error:
-        raise CannotKeep(f"{error}\nWhat was kept before is still there. {go_on(study)}") from error
+    except WriteError as error:
+        raise WriteError(f"{error}\nWhat was kept before is still there. {go_on(study)}") from error
     except Stopped:
         raise
     except KeyboardInterrupt:
@@ -48,7 +48,7 @@ def go_on(study: Study) -> str:
 def _describe(study: Study, progress: Progress) -> None:
     """Writes the study's description. That of another study, which would be lost, is put aside under another name first."""
     path = study.place / _FILE
-    with keeping("the study's description", path):
+    with writing("the study's description", path):
         if path.is_file() and not _covers(study, text := path.read_text(encoding="utf-8")):
             aside = path.with_name(f"study-{digest([text])[:8]}.yaml")
             os.replace(path, aside)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from formers.lab.store.write_error import CannotKeep, reason
+from formers.lab.store.write_error import WriteError, reason
 
 _FILE = ".lock"
 
@@ -29,7 +29,7 @@ def alone_in(folder: Path) -> Iterator[None]:
     Raises:
         Busy: where another process holds it, with the number of that process.
         NotADirectoryError: where a file is in the place of the folder.
-        CannotKeep: where the lock's file cannot be made.
+        WriteError: where the lock's file cannot be made.
     """
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"{folder} is a file, but the folder of a study is needed; choose one with --folder")
@@ -43,7 +43,7 @@ def alone_in(folder: Path) -> Iterator[None]:
             f"{folder} is in use by {_holder(path)}; wait for it, or choose another folder with --folder"
         ) from None
     except OSError as error:
-        raise CannotKeep(f"cannot keep a lock in {folder}: {reason(error)}") from error
+        raise WriteError(f"cannot keep a lock in {folder}: {reason(error)}") from error
     try:
         path.write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
         yield

@@ -16,7 +16,7 @@ from typing import Any
 from formers.lab.store.database import address, make_database, problem
 from formers.lab.store.quiet_libraries import quiet
 from formers.lab.store.records import Point, Row
-from formers.lab.store.write_error import CannotKeep, keeping, reason
+from formers.lab.store.write_error import WriteError, reason, writing
 
 _DATABASE = "mlflow.db"
 _REMAINS = "without it, every arm trains again; its rows are also in artifacts/*/artifacts/row.json and in report.json"
@@ -34,7 +34,7 @@ class Store:
 
         Raises:
             ValueError: when MLflow cannot use what is in the folder, or what `MLFLOW_TRACKING_URI` says.
-            CannotKeep: when the folder cannot be written.
+            WriteError: when the folder cannot be written.
         """
         quiet()
         from mlflow.tracking import MlflowClient  # takes a second; only a study needs it
@@ -52,7 +52,7 @@ class Store:
 
     def check(self, database: Path) -> None:
         """Makes the study's own database where there is none. Raises `ValueError` for one that cannot be used."""
-        with keeping("rows", database.parent):
+        with writing("rows", database.parent):
             if not database.exists():
                 database.parent.mkdir(parents=True, exist_ok=True)
                 make_database(database)
@@ -104,14 +104,14 @@ class Store:
         return f"cannot keep rows in MLflow at {self.place}: {cause}{hint if self.place.endswith(_DATABASE) else ''}"
 
     def save(self, row: Row) -> None:
-        """Keeps a row: whole, or not at all. Raises `CannotKeep` where it cannot."""
+        """Keeps a row: whole, or not at all. Raises `WriteError` where it cannot."""
         from mlflow.exceptions import MlflowException
 
         try:
-            with keeping(f"the row of {row.arm!r}", self.place):
+            with writing(f"the row of {row.arm!r}", self.place):
                 self.write(row)
         except MlflowException as error:
-            raise CannotKeep(
+            raise WriteError(
                 f"cannot keep the row of {row.arm!r} in MLflow at {self.place}: {_brief(error)}"
             ) from error
 

@@ -10,19 +10,19 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 
-class CannotKeep(OSError):
+class WriteError(OSError):
     """Something of a study could not be written: a full disk, a folder without permission. What was there is untouched."""
 
 
 @contextmanager
-def keeping(what: str, place: Path | str) -> Iterator[None]:
-    """Turns a failure to write, inside the block, into `CannotKeep` with what was to be kept and where."""
+def writing(what: str, place: Path | str) -> Iterator[None]:
+    """Turns a failure to write, inside the block, into `WriteError` with what was to be kept and where."""
     try:
         yield
-    except CannotKeep:
+    except WriteError:
         raise
     except (OSError, SafetensorError) as error:
-        raise CannotKeep(f"cannot keep {what} in {place}: {reason(error)}") from error
+        raise WriteError(f"cannot keep {what} in {place}: {reason(error)}") from error
 
 
 def reason(error: BaseException) -> str:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from formers.lab.distributed import ranks
 from formers.lab.distributed.full_state import put_weights, weights_of
-from formers.lab.store.write_error import keeping, settle
+from formers.lab.store.write_error import settle, writing
 from formers.tasks.metric import Metric
 
 if TYPE_CHECKING:
@@ -35,16 +35,16 @@ class Best:
 
     def offer(self, model: PreTrainedModel, step: int, value: float) -> None:
         """Keeps the model's weights if `value` is better than what is kept."""
-        kept = ranks.agreed(self.kept() if ranks.leads() else None)
+        kept = ranks.broadcast_from_rank0(self.kept() if ranks.is_rank0() else None)
         if kept is not None and self.order(*kept) <= self.order(step, value):
             return
         weights = weights_of(model)
-        if ranks.leads():
+        if ranks.is_rank0():
             self.write(weights, {"step": str(step), "value": repr(value)})
 
     def write(self, weights: dict[str, Tensor], facts: dict[str, str]) -> None:
         part = self.path.with_suffix(".part")
-        with keeping("the best weights", self.path):
+        with writing("the best weights", self.path):
             save_file(weights, str(part), metadata=facts)
             settle(part)
             os.replace(part, self.path)
@@ -70,8 +70,8 @@ class Best:
 
     def restore(self, model: PreTrainedModel) -> int:
         """Puts the best weights into the model, and returns the step they are of."""
-        kept = ranks.agreed(self.kept() if ranks.leads() else None)
+        kept = ranks.broadcast_from_rank0(self.kept() if ranks.is_rank0() else None)
         if kept is None:
             raise FileNotFoundError(f"{self.path} is missing: no evaluation of this training was kept")
-        put_weights(model, load_file(self.path) if ranks.leads() else {})
+        put_weights(model, load_file(self.path) if ranks.is_rank0() else {})
         return kept[0]

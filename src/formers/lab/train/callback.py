@@ -60,7 +60,7 @@ class Watch(TrainerCallback):
             state.log_history.append({"step": state.global_step, "seconds": self.seconds})
 
     def evaluate(self, model: Any, state: TrainerState) -> None:
-        values = ranks.agreed(self.job.study.task.evaluate(model, "validation").metrics)
+        values = ranks.broadcast_from_rank0(self.job.study.task.evaluate(model, "validation").metrics)
         model.train()  # as it was, whatever a task of one's own leaves
         check_finite(values, state.global_step)
         state.log_history.append({"step": state.global_step, "seconds": self.seconds, "values": values})

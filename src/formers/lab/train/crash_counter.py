@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from formers.lab.distributed import ranks
-from formers.lab.store.write_error import keeping
+from formers.lab.store.write_error import writing
 
 FILE = "attempt.json"
 _LIMIT = 3
@@ -38,9 +38,9 @@ class Attempt:
         The file is written over, never emptied first: some systems (ext4) put what was emptied on the disk at once.
         """
         self.steps = step
-        if not ranks.leads():
+        if not ranks.is_rank0():
             return
-        with keeping("how far the training is", self.path):
+        with writing("how far the training is", self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             text = json.dumps({"deaths": self.deaths, "step": step}).ljust(self.length)
             with self.path.open("r+" if self.length else "w", encoding="utf-8") as file:
@@ -54,14 +54,14 @@ def attempt(folder: Path) -> Iterator[Attempt]:
 
     Raises:
         Died: at the third death in a row at the same step. The next attempt counts anew.
-        CannotKeep: where the file cannot be read or written.
+        WriteError: where the file cannot be read or written.
     """
     path = folder / FILE
-    with keeping("how far the training is", path):
+    with writing("how far the training is", path):
         before = _died(path)
-    deaths = ranks.agreed(before)  # so that all ranks give up, or none
+    deaths = ranks.broadcast_from_rank0(before)  # so that all ranks give up, or none
     if len(deaths) >= _LIMIT and len(set(deaths[-_LIMIT:])) == 1:
-        if ranks.leads():
+        if ranks.is_rank0():
             path.unlink()
         raise Died(
             f"its process died {_LIMIT} times in a row after step {deaths[-1]}: was it killed, or is there too little memory? "
@@ -72,7 +72,7 @@ def attempt(folder: Path) -> Iterator[Attempt]:
     try:
         yield current
     finally:
-        if ranks.leads():
+        if ranks.is_rank0():
             path.unlink(missing_ok=True)
 
 

@@ -16,7 +16,7 @@ from transformers import Trainer
 
 from formers.lab.distributed import ranks
 from formers.lab.distributed.full_state import optimizer_state_of, put_optimizer_state, put_weights, weights_of
-from formers.lab.store.write_error import CannotKeep, keeping
+from formers.lab.store.write_error import WriteError, writing
 from formers.lab.train.state_file import load_state, save_state
 
 _OPTIMIZER = "optimizer.safetensors"
@@ -47,35 +47,35 @@ class SafeTrainer(Trainer):
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         path = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
         try:
-            with keeping("a checkpoint", path):
+            with writing("a checkpoint", path):
                 super()._save_checkpoint(model, trial)
                 self.accelerator.wait_for_everyone()  # every process has added its random state
-                if ranks.leads():
+                if ranks.is_rank0():
                     self.seal(path)
-        except CannotKeep:
+        except WriteError:
             shutil.rmtree(path, ignore_errors=True)  # half a checkpoint helps nobody, and takes room
             raise
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         weights = weights_of(self.model)
-        if ranks.leads():
+        if ranks.is_rank0():
             self.model.save_pretrained(output_dir or self.args.output_dir, state_dict=weights)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        files = sorted(Path(resume_from_checkpoint).glob("model*.safetensors")) if ranks.leads() else []
+        files = sorted(Path(resume_from_checkpoint).glob("model*.safetensors")) if ranks.is_rank0() else []
         put_weights(self.model, {name: value for file in files for name, value in load_file(file).items()})
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         state = optimizer_state_of(self.model, self.optimizer.optimizer)  # the one that accelerate's holds
-        if ranks.leads():
+        if ranks.is_rank0():
             save_state(Path(output_dir) / _OPTIMIZER, {"optimizer": state, "schedule": self.lr_scheduler.state_dict()})
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         if checkpoint is None:
             return
-        state = load_state(Path(checkpoint) / _OPTIMIZER) if ranks.leads() else {"optimizer": {}, "schedule": None}
+        state = load_state(Path(checkpoint) / _OPTIMIZER) if ranks.is_rank0() else {"optimizer": {}, "schedule": None}
         put_optimizer_state(self.model, self.optimizer.optimizer, state["optimizer"])
-        self.lr_scheduler.load_state_dict(ranks.agreed(state["schedule"]))
+        self.lr_scheduler.load_state_dict(ranks.broadcast_from_rank0(state["schedule"]))
 
     def _save_rng_state(self, output_dir: str) -> None:
         """Keeps the random states of this process, and the training loss since the last log entry."""

@@ -19,7 +19,7 @@ from formers.lab.distributed.fsdp import shard
 from formers.lab.distributed.full_state import weights_of
 from formers.lab.plan.job import Job
 from formers.lab.store.records import Point, Row, Status
-from formers.lab.store.write_error import CannotKeep, keeping
+from formers.lab.store.write_error import WriteError, writing
 from formers.lab.train.best_weights import Best
 from formers.lab.train.callback import Diverged, Watch, check_finite, curve
 from formers.lab.train.checkpoint import Foreign, Found, newest, seal
@@ -48,7 +48,7 @@ def train(job: Job, progress: Progress, stop: Stop) -> Row:
     The checkpoints stay until `forget` is called, which is for when the row is safe.
 
     Raises:
-        CannotKeep: when the disk is full, or something else cannot be written: that says nothing about the arm.
+        WriteError: when the disk is full, or something else cannot be written: that says nothing about the arm.
     """
     facts: dict[str, Any] = {"environment": environment() | {"processes": ranks.described(job.study.shard)}}
     try:
@@ -56,11 +56,11 @@ def train(job: Job, progress: Progress, stop: Stop) -> Row:
             _measure(job, Watch(job, progress, stop, current), facts)
         status: Status = "finished" if facts["steps"] == job.budget.steps else "stopped"
         cause = "" if status == "finished" else f"after {facts['steps']} steps; its checkpoint is kept"
-    except (CannotKeep, ranks.LostRank):
+    except (WriteError, ranks.LostRank):
         raise
     except Exception as error:  # an arm that fails is a row, not the end of the study
         status, cause = _status_of(error), _cause_of(error)
-        if ranks.leads():
+        if ranks.is_rank0():
             note(job, error)
     return replace(job.row(), status=status, cause=cause, **facts)
 
@@ -81,18 +81,18 @@ def _measure(job: Job, watch: Watch, facts: dict[str, Any]) -> None:
     trainer = _make_trainer(job, model, watch)
     start = _resume_point(watch)
     try:
-        with ranks.alike():
-            trainer.train(resume_from_checkpoint=ranks.agreed(str(start.path) if start.path else None))
+        with ranks.fail_together():
+            trainer.train(resume_from_checkpoint=ranks.broadcast_from_rank0(str(start.path) if start.path else None))
     finally:
         facts |= _progress_facts(job, trainer)
         facts["peak_bytes"] = peak_bytes() if can_measure_peak else None
     if facts["steps"] < job.budget.steps:
         return
-    with ranks.alike():  # a model that is spread over the ranks runs on all of them, or on none
+    with ranks.fail_together():  # a model that is spread over the ranks runs on all of them, or on none
         facts |= _judge(job, model, watch.best, facts["curve"])
         facts["samples"] = task.samples(model)
         weights = weights_of(model)
-    if ranks.leads():
+    if ranks.is_rank0():
         save(job, model, weights)
 
 
@@ -155,7 +155,7 @@ def _make_trainer(job: Job, model: PreTrainedModel, watch: Watch) -> Trainer:
 
 def _across_ranks() -> dict[str, Any]:
     """What the trainer has to be told where several ranks train together. Rank r of R takes the r-th R-th of each batch."""
-    if ranks.size() == 1:
+    if ranks.world_size() == 1:
         return {}
     on_cpu = not torch.cuda.is_available()
     backend = {"use_cpu": True, "ddp_backend": "gloo"} if on_cpu else {"ddp_backend": "nccl"}
@@ -182,7 +182,7 @@ def _resume_point(watch: Watch) -> Found:
     if any(step <= found.step for step in watch.due) and not watch.best.whole():
         notes.append("its best weights so far are damaged or gone")
         found = Found(None)
-    if not found.path and ranks.leads():
+    if not found.path and ranks.is_rank0():
         watch.best.path.unlink(missing_ok=True)
     if found.path or notes:
         notes.append(f"going on from step {found.step}" if found.path else "starting at the beginning")
@@ -194,7 +194,7 @@ def _resume_point(watch: Watch) -> Found:
 def save(job: Job, model: PreTrainedModel, weights: dict[str, Tensor]) -> None:
     """Keeps the trained model, and what is needed to use it, in the study's folder: all of it, or what was there before."""
     part = job.model_folder.with_name(f".{job.slug}.part")
-    with keeping("the trained model", job.model_folder):
+    with writing("the trained model", job.model_folder):
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         model.save_pretrained(part, state_dict=weights)
@@ -221,6 +221,6 @@ def _cause_of(error: Exception) -> str:
 def note(job: Job, error: Exception) -> None:
     """Keeps the whole traceback of a failed arm beside its row."""
     folder = job.study.place / "failures"
-    with keeping("a traceback", folder):
+    with writing("a traceback", folder):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{job.slug}.txt").write_text("".join(traceback.format_exception(error)), encoding="utf-8")

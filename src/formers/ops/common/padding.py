@@ -30,13 +30,13 @@ def packing(mask_bl: Tensor) -> Packing:
     return Packing(source_bl, place_bl, mask_bl.sum(1), mask_bl)
 
 
-def compact(x_bld: Tensor, pack: Packing) -> Tensor:
+def unpad_input(x_bld: Tensor, pack: Packing) -> Tensor:
     """The real tokens of each row at its front, zeros behind. What padded positions held does not get through."""
     clean = x_bld.masked_fill(~pack.mask_bl[..., None], 0)
     return clean.gather(1, pack.source_bl[..., None].expand_as(x_bld))
 
 
-def spread(y_bld: Tensor, pack: Packing) -> Tensor:
+def pad_input(y_bld: Tensor, pack: Packing) -> Tensor:
     """The inverse of `compact`: results back to where their tokens were, zeros at padded positions."""
     back = y_bld.gather(1, pack.place_bl[..., None].expand_as(y_bld))
     return back.masked_fill(~pack.mask_bl[..., None], 0)

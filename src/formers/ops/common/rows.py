@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, eq=False)
-class Where:
+class RowIndex:
     """Lists of tokens in some heads of some rows of a batch.
 
     Attributes:
@@ -52,7 +52,7 @@ class Rows(NamedTuple):
     flat: Tensor
     steps: tuple[int, int, int]
 
-    def strided(self, where: Where, start: int = 0, size: int | None = None) -> Tensor | None:
+    def strided(self, where: RowIndex, start: int = 0, size: int | None = None) -> Tensor | None:
         """The lists as a view (rows, heads, n, x, K), or from a place on of each list; None where they are not so regular."""
         heads = _evenly(where.heads)
         if where.runs is None or heads is None:
@@ -64,7 +64,7 @@ class Rows(NamedTuple):
         begin = where.rows.start * b + heads.start * h + (first + start) * t
         return self.flat.as_strided(shape, strides, self.flat.storage_offset() + begin * width)
 
-    def take(self, where: Where, dtype: torch.dtype, room: Room, name: str) -> Tensor:
+    def take(self, where: RowIndex, dtype: torch.dtype, room: Workspace, name: str) -> Tensor:
         """(p, x, K): a view where that is one of even steps, or in the room's memory of that name."""
         view = self.strided(where) if room.used else None
         if view is not None and where.alone and self.flat.dtype == dtype:
@@ -77,7 +77,7 @@ class Rows(NamedTuple):
         found = torch.index_select(self.flat, 0, where.at(self.steps), out=into)
         return found.view(-1, where.t_nx.shape[1], width).to(dtype)
 
-    def put(self, where: Where, values: Tensor) -> None:
+    def put(self, where: RowIndex, values: Tensor) -> None:
         """Writes (p, x, K)."""
         view = self.strided(where)
         if view is None:
@@ -85,7 +85,7 @@ class Rows(NamedTuple):
         else:
             view.copy_(values.view(view.shape))
 
-    def put_product(self, where: Where, a: Tensor, b: Tensor, scale: float, room: Room) -> None:
+    def put_product(self, where: RowIndex, a: Tensor, b: Tensor, scale: float, room: Workspace) -> None:
         """Writes scale · a b, (p, x, K)."""
         view = self.strided(where) if where.alone else None
         if view is not None and view.is_contiguous():
@@ -93,7 +93,7 @@ class Rows(NamedTuple):
         else:
             self.put(where, product(a, b, scale, room.new("product", len(a), a.shape[1], b.shape[2])))
 
-    def add_product(self, where: Where, a: Tensor, b: Tensor, scale: float, room: Room) -> None:
+    def add_product(self, where: RowIndex, a: Tensor, b: Tensor, scale: float, room: Workspace) -> None:
         """Adds scale · a b, (p, x, K), where lists may share tokens."""
         size, width = a.shape[1], b.shape[2]
         if where.runs is None or _evenly(where.heads) is None:
@@ -156,7 +156,7 @@ def by_pieces(t: Tensor) -> bool:
     return t.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
-class Room:
+class Workspace:
     """Memory that pieces use one after the other, as the `out` of operations: on a CPU fresh memory costs as much as a pass
     over it. Other devices keep freed memory themselves; there, and where autograd keeps what is computed, it is None."""
 
