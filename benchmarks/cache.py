@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from benchmarks.harness import SEED, Row, compared, publish, timings
 
-from formers.mixers.key_value import append
+from formers.mixers.kv_cache import append
 from formers.ops import attention
 
 NOTES = (

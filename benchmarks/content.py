@@ -51,11 +51,11 @@ def check() -> None:
         lambda q, v, impl=impl: ops.bucketed_attention(
             q, None, v, bucket, chunk=64, causal=True, self_last=True, impl=impl
         )
-        for impl in ("torch", "plain")
+        for impl in ("torch", "naive")
     ]
     verify(*forms, inputs(2, 257, grad=False))
     w = torch.randn(256, WIDTH) / 4
-    forms = [lambda q, impl=impl: ops.exp_features(q, w.to(q.dtype), impl=impl) for impl in ("torch", "plain")]
+    forms = [lambda q, impl=impl: ops.exp_features(q, w.to(q.dtype), impl=impl) for impl in ("torch", "naive")]
     verify(*forms, inputs(1, 257, grad=False))
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from formers.mixers import ArcCosine, Favor, Linear, Performer, RandomFourier, Rfa
-from formers.mixers.directions import draw
+from formers.mixers.random_projections import draw
 from formers.part import Site, Unsupported
 from formers.testing import broken_laws
 

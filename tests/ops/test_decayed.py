@@ -29,7 +29,7 @@ def test_equals_the_recurrence(normalize, length):
         return run
 
     names = ["q", "k", "v", "log decay", "S", "z"]
-    assert_close_derived(form("torch"), form("plain"), [*given(length), s, z], names=names)
+    assert_close_derived(form("torch"), form("naive"), [*given(length), s, z], names=names)
 
 
 def test_without_decay_is_linear_attention():

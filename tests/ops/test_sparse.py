@@ -36,7 +36,7 @@ def compare(pattern, inputs, dtype=torch.float32, **options):
 
         return run
 
-    assert_close_derived(form("gathered"), form("plain"), inputs, dtype=dtype, names=names)
+    assert_close_derived(form("gathered"), form("naive"), inputs, dtype=dtype, names=names)
 
 
 @pytest.mark.parametrize("pattern", known.PATTERNS, ids=str)
@@ -100,7 +100,7 @@ def test_a_bias_may_be_a_function_of_places_and_learn():
 
         return run
 
-    assert_close_derived(form("gathered"), form("plain"), [*drawn(150, 150), slope], names=["q", "k", "v", "slope"])
+    assert_close_derived(form("gathered"), form("naive"), [*drawn(150, 150), slope], names=["q", "k", "v", "slope"])
 
 
 def test_every_pair_is_exact_attention():

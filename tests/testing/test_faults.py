@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from formers.mixers import Fourier, Linear, Mixer, Pool, Softmax, key_value, mixer
-from formers.mixers.key_value import KeyValueState, Room
+from formers.mixers import Fourier, Linear, Mixer, Pool, Softmax, mixer
+from formers.mixers import kv_cache as key_value
+from formers.mixers.kv_cache import KeyValueState, Room
 from formers.ops import LinearState, exact
 from formers.part import Part, Site, State
 from formers.positions import Rotary

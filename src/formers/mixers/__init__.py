@@ -4,7 +4,7 @@ from formers.mixers.bigbird import BigBird
 from formers.mixers.blockwise_attention import BlockwiseAttention
 from formers.mixers.dense import Dense
 from formers.mixers.etc import Etc
-from formers.mixers.features import Elu, Exp, FeatureMap, Relu, SquaredRelu, Taylor2
+from formers.mixers.feature_maps import Elu, Exp, FeatureMap, Relu, SquaredRelu, Taylor2
 from formers.mixers.fourier import Fourier
 from formers.mixers.identity import Identity
 from formers.mixers.image_local import ImageLocal

@@ -7,9 +7,9 @@ from typing import TypedDict
 
 from torch import Tensor
 
-from formers.mixers.features import Elu, FeatureMap
-from formers.mixers.heads import HeadMixer
+from formers.mixers.feature_maps import Elu, FeatureMap
 from formers.mixers.mixer import Mixer, MixerModule, seen_after
+from formers.mixers.qkv import HeadMixer
 from formers.ops import LinearState, kernel_attention, linear_attention, linear_state
 from formers.part import Site, State, Unsupported
 

@@ -6,9 +6,9 @@ from typing import Literal
 
 from torch import Tensor
 
-from formers.mixers.heads import HeadMixer
 from formers.mixers.length_projection import LengthProjection
 from formers.mixers.mixer import Mixer, MixerModule, join_heads, split_heads
+from formers.mixers.qkv import HeadMixer
 from formers.ops import attention, packing, unpad_input
 from formers.part import Site, State
 

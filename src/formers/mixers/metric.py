@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from formers.mixers.key_value import append
+from formers.mixers.kv_cache import append
 from formers.mixers.mixer import Mixer, MixerModule, join_heads, split_heads
 from formers.mixers.softmax import score_bias
 from formers.ops import attention, metric_attention

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from formers.mixers.directions import Directions
-from formers.mixers.features import FeatureMap
+from formers.mixers.feature_maps import FeatureMap
+from formers.mixers.random_projections import RandomProjections
 from formers.ops import exp_features
 from formers.ops.common.dtypes import without_autocast
 
@@ -79,7 +79,7 @@ class RandomFourier(FeatureMap):
         _check_sigma("random_fourier", self.sigma)
 
     def build(self, width: int) -> nn.Module:
-        directions = Directions(self.count(width) // 2, width, orthogonal=self.orthogonal, redraw=self.redraw)
+        directions = RandomProjections(self.count(width) // 2, width, orthogonal=self.orthogonal, redraw=self.redraw)
         return SphereFeatures(directions, self.sigma, _waves)
 
     def count(self, width: int) -> int:
@@ -108,7 +108,7 @@ class ArcCosine(FeatureMap):
         _check_redraw("arc_cosine", self.redraw)
 
     def build(self, width: int) -> nn.Module:
-        directions = Directions(self.count(width), width, orthogonal=self.orthogonal, redraw=self.redraw)
+        directions = RandomProjections(self.count(width), width, orthogonal=self.orthogonal, redraw=self.redraw)
         return SphereFeatures(directions, 1.0, _ramps)
 
     def count(self, width: int) -> int:
@@ -121,7 +121,7 @@ class FavorFeatures(nn.Module):
         count = part.count(width)
         halves = part.kind in ("hyperbolic", "trigonometric")
         self.kind, self.count, self.width = part.kind, count, width
-        self.directions = Directions(
+        self.directions = RandomProjections(
             count // 2 if halves else count, width, orthogonal=part.orthogonal, redraw=part.redraw
         )
 
@@ -154,7 +154,7 @@ class FavorFeatures(nn.Module):
 class SphereFeatures(nn.Module):
     """Features of directions x/|x|, in float32."""
 
-    def __init__(self, directions: Directions, sigma: float, shape: object):
+    def __init__(self, directions: RandomProjections, sigma: float, shape: object):
         super().__init__()
         self.directions, self.sigma, self.shape = directions, sigma, shape
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from formers.mixers.features import FeatureMap
+from formers.mixers.feature_maps import FeatureMap
 from formers.mixers.linear import Linear, LinearMixer, LinearStream
 from formers.mixers.mixer import Mixer, MixerModule, join_heads, seen_after, split_heads
 from formers.mixers.random_features import ArcCosine, RandomFourier

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from formers.mixers.heads import HeadMixer
-from formers.mixers.key_value import KeyValueState, append
+from formers.mixers.kv_cache import KeyValueState, append
 from formers.mixers.mixer import Mixer, MixerModule
+from formers.mixers.qkv import HeadMixer
 from formers.ops import Bias, attention
 from formers.part import Site, State
 from formers.positions.position import build_at

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from formers.mixers.heads import HeadMixer
 from formers.mixers.mixer import Mixer, MixerModule, count_tokens, join_heads, seen_after, split_heads
+from formers.mixers.qkv import HeadMixer
 from formers.ops import attention, packing, pad_input, sparse_attention, unpad_input
 from formers.ops.gathered import PairBias
 from formers.ops.ragged import ragged_attention

@@ -47,7 +47,7 @@ class _Headed(FormersModel):
         self.model.embed_tokens = value
 
 
-class _WordHead(_Headed):
+class _LMHead(_Headed):
     """A head that scores every word of the vocabulary: hidden states times the (tied) embedding."""
 
     _tied_weights_keys: ClassVar[dict[str, str]] = {"lm_head.weight": "model.embed_tokens.weight"}
@@ -70,7 +70,7 @@ class _WordHead(_Headed):
         self.lm_head = value
 
 
-class CausalLM(_WordHead, GenerationMixin):
+class CausalLM(_LMHead, GenerationMixin):
     """Predicts the next token. Generates through Hugging Face's `generate()` on every streaming mixer's own state."""
 
     direction = True
@@ -131,7 +131,7 @@ class CausalLM(_WordHead, GenerationMixin):
                 )
 
 
-class MaskedLM(_WordHead):
+class MaskedLM(_LMHead):
     """Predicts the tokens that were masked out, from both sides."""
 
     direction = False

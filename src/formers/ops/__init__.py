@@ -1,6 +1,6 @@
 """The kernels of the family: pure functions on tensors. Needs torch and nothing else.
 
-Each op takes `impl="auto" | "plain" | "torch"`: an explicit request never falls back, and `auto` logs what it chose
+Each op takes `impl="auto" | "naive" | "torch"`: an explicit request never falls back, and `auto` logs what it chose
 (logger `formers.ops`, level debug). The plain forms are in `formers.ops.plain`.
 """
 

@@ -43,7 +43,7 @@ def bucketed_attention(
             does not matter.
         self_last: a token attends to itself only where it meets no other (the score of that pair is −100,000).
         scale: 1/√K by default.
-        impl: "auto", "torch" (sorted, tile by tile) or "plain" (from the definition, O(R L²)).
+        impl: "auto", "torch" (sorted, tile by tile) or "naive" (from the definition, O(R L²)).
 
     Returns:
         (B, H, L, V), the softmax over the union of all rounds' pairs, as if a pair were seen in one round only.
@@ -65,7 +65,7 @@ def bucketed_attention(
         k_bhlk = None if k_bhlk is None else k_bhlk.masked_fill(hidden, 0)
     if not size["L"]:
         return v_bhlv
-    form = pick("bucketed_attention", impl, {"torch": by_tiles, "plain": plain})
+    form = pick("bucketed_attention", impl, {"torch": by_tiles, "naive": plain})
     with without_autocast(q_bhlk.device):
         work = accumulation_dtype(q_bhlk.dtype)
         q, k, v = q_bhlk.to(work), None if k_bhlk is None else k_bhlk.to(work), v_bhlv.to(work)

@@ -35,7 +35,7 @@ def clustered_attention(
         key_mask_bl: (B, L) bool, True where a token is real. Others are left out even where they were picked.
         self_last: a token attends to itself only where it meets no other (that pair's score is lowered by 100,000).
         scale: 1/√K by default.
-        impl: "auto", "torch" or "plain" (cluster by cluster over all pairs).
+        impl: "auto", "torch" or "naive" (cluster by cluster over all pairs).
 
     Returns:
         (B, H, L, V); zeros for tokens that no cluster picked as a query.
@@ -55,7 +55,7 @@ def clustered_attention(
     scale = size["K"] ** -0.5 if scale is None else scale
     if key_mask_bl is not None:
         q_bhlk, k_bhlk, v_bhlv = (t.masked_fill(~key_mask_bl[:, None, :, None], 0) for t in (q_bhlk, k_bhlk, v_bhlv))
-    form = pick("clustered_attention", impl, {"torch": _gathered, "plain": plain})
+    form = pick("clustered_attention", impl, {"torch": _gathered, "naive": plain})
     with without_autocast(q_bhlk.device):
         work = [t.to(accumulation_dtype(t.dtype)) for t in (q_bhlk, k_bhlk, v_bhlv)]
         return form(*work, queries_bhcw, keys_bhcw, causal, key_mask_bl, self_last, scale).to(q_bhlk.dtype)

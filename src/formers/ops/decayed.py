@@ -37,7 +37,7 @@ def decayed_linear_attention(
         log_decay_bhl: log g ≤ 0, (B, H, L), in the dtype of q or float32.
         key_mask_bl: (B, L) bool, True where a token is real; a masked one neither decays nor adds.
         state, normalize, floor: as in `linear_attention`.
-        impl: "auto", "torch" (chunked) or "plain" (from the formula, O(L²)).
+        impl: "auto", "torch" (chunked) or "naive" (from the formula, O(L²)).
 
     Returns:
         y (B, H, L, V) in the dtype of q, and the state after the last key, in float32 or wider.
@@ -54,7 +54,7 @@ def decayed_linear_attention(
     k, v = zero_masked(k_bhlm, key_mask_bl), zero_masked(v_bhlv, key_mask_bl)
     g = log_decay_bhl.to(accumulation_dtype(q_bhlm.dtype))
     g = g if key_mask_bl is None else g.masked_fill(~key_mask_bl.unsqueeze(1), 0)
-    form = pick("decayed_linear_attention", impl, {"torch": chunked, "plain": plain})
+    form = pick("decayed_linear_attention", impl, {"torch": chunked, "naive": plain})
     s, z = start(q_bhlm, v_bhlv, state, normalize)
     with without_autocast(q_bhlm.device):
         y, s, z = form(q_bhlm.to(g.dtype), k.to(g.dtype), v.to(g.dtype), g, s, z, floor)

@@ -40,7 +40,7 @@ def attention(
             `bias(start, stop)` giving rows `start … stop − 1`, (B or 1, H or 1, stop − start, S), the same ones when it
             is called again for the backward pass.
         scale: 1/√K by default.
-        impl: "auto", "torch" (fused) or "plain" (from the formula).
+        impl: "auto", "torch" (fused) or "naive" (from the formula).
 
     Returns:
         (B, H, L, V). A query that sees no key gives zeros, and its gradient is zero.
@@ -55,7 +55,7 @@ def attention(
     checks.groups(q_bhlk.shape[1], size["G"])
     checks.mask("key_mask_bs", key_mask_bs, size["B"], size["S"])
     check_bias(bias, (size["B"], q_bhlk.shape[1], size["L"], size["S"]))
-    form = pick("attention", impl, {"torch": fused, "plain": plain.attention})
+    form = pick("attention", impl, {"torch": fused, "naive": plain.attention})
     return form(q_bhlk, k_bhsk, v_bhsv, causal=causal, key_mask_bs=key_mask_bs, bias=bias, scale=scale)
 
 

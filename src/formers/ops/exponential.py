@@ -27,16 +27,16 @@ def exp_features(x_bhlk: Tensor, w_mk: Tensor, shift_bhl: Tensor | None = None, 
         w_mk: directions (M, K). They get no gradient.
         shift_bhl: subtracted from the exponents of each row. None subtracts the row's largest, without a gradient: for
             features that a normaliser scales anyway.
-        impl: "auto", "torch" or "plain".
+        impl: "auto", "torch" or "naive".
 
     Cost: O(L M K); keeps φ for the backward pass.
     Source: Choromanski et al. 2021 (FAVOR+), arXiv:2009.14794.
     """
     checks.sizes(x=(x_bhlk, "BHLK"), w=(w_mk, "MK"))
     checks.same_dtype(x=x_bhlk, w=w_mk)
-    if impl != "plain" and shift_bhl is not None:
+    if impl != "naive" and shift_bhl is not None:
         checks.sizes(x=(x_bhlk, "BHLK"), shift=(shift_bhl, "BHL"))
-    form = pick("exp_features", impl, {"torch": _fused, "plain": plain})
+    form = pick("exp_features", impl, {"torch": _fused, "naive": plain})
     with without_autocast(x_bhlk.device):
         return form(x_bhlk, w_mk, shift_bhl)
 

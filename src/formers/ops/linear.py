@@ -44,7 +44,7 @@ def linear_attention(
         floor: the least size of a denominator d. Where 0 < |d| < floor, ±floor takes its place and no gradient passes
             through d; where d = 0, as for a row that sees no key, y and its gradients are 0. A negative d divides as it is.
             The default keeps 1/d² finite in float32; random features, whose d may cancel, want a larger one.
-        impl: "auto", "torch" (chunked) or "plain" (from the formula, O(L²)).
+        impl: "auto", "torch" (chunked) or "naive" (from the formula, O(L²)).
 
     Returns:
         y (B, H, L, V) in the dtype of q, and the state after the last key, in float32 or wider.
@@ -59,7 +59,7 @@ def linear_attention(
     checks.mask("key_mask_bs", key_mask_bs, size["B"], size["S"])
     check_causal(causal, size["L"], size["S"])
     check_state(state, q_bhlm, v_bhsv, normalize)
-    form = pick("linear_attention", impl, {"torch": chunked, "plain": plain.linear_attention})
+    form = pick("linear_attention", impl, {"torch": chunked, "naive": plain.linear_attention})
     options = {"causal": causal, "key_mask_bs": key_mask_bs, "state": state, "normalize": normalize, "floor": floor}
     with without_autocast(q_bhlm.device):
         return form(q_bhlm, k_bhsm, v_bhsv, **options)

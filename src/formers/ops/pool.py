@@ -30,7 +30,7 @@ def pool_mix(
         mask_bl: (B, L) bool, True where a token is real. Neighbours are counted among the real tokens, wherever the
             padding is; masked positions give 0, and what they hold, NaN too, does not matter.
         state: what came before this call; needs causal.
-        impl: "auto", "torch" or "plain".
+        impl: "auto", "torch" or "naive".
 
     Returns:
         y (B, L, D) and the last `window` − 1 real tokens, which continue a causal sequence.
@@ -49,7 +49,7 @@ def pool_mix(
         wanted = (size["B"], window - 1, size["D"])
         if tuple(state.tokens_bwd.shape) != wanted:
             raise ValueError(f"state.tokens_bwd has shape {tuple(state.tokens_bwd.shape)}; expected {wanted}")
-    form = pick("pool_mix", impl, {"torch": _shifted_sums, "plain": plain.pool_mix})
+    form = pick("pool_mix", impl, {"torch": _shifted_sums, "naive": plain.pool_mix})
     return form(x_bld, window=window, causal=causal, mask_bl=mask_bl, state=state)
 
 

@@ -50,7 +50,7 @@ def sparse_attention(
         bias: added to the scaled scores: a tensor that broadcasts to (B, H, L, S), or a function `bias(b, q_nl, k_ns)` that
             gives it for row b of the batch between queries and keys named by their indices, (n, H or 1, l, s).
         scale: 1/√K by default.
-        impl: "auto", "gathered", "flex" (FlexAttention; its restrictions raise) or "plain" (from the formula).
+        impl: "auto", "gathered", "flex" (FlexAttention; its restrictions raise) or "naive" (from the formula).
 
     Returns:
         (B, H, L, V). A query that sees no key gives zeros, and its gradient is zero.
@@ -69,7 +69,7 @@ def sparse_attention(
         check_bias(bias, (size["B"], heads, size["L"], size["S"]))
         bias = _picked_from(bias)
     patterns = _check_patterns(pattern, heads, None if causal else size["S"])
-    form = pick("sparse_attention", impl, {"gathered": _gathered, "flex": flex, "plain": plain_sparse.sparse_attention})
+    form = pick("sparse_attention", impl, {"gathered": _gathered, "flex": flex, "naive": plain_sparse.sparse_attention})
     return form(
         q_bhlk,
         k_bhsk,

@@ -27,7 +27,7 @@ def fourier_mix(x_bld: Tensor, *, impl: str = "auto") -> Tensor:
         x_bld: (B, L, D). float16 and bfloat16 are computed in float32; y is about √(LD) times as large as x, which float16
             may not hold.
         impl: "auto" (by measured crossover), "torch" (real-input transform), "matmul" (two matrix products with cosine and
-            sine tables), or "plain" (from the formula).
+            sine tables), or "naive" (from the formula).
 
     Returns:
         (B, L, D), in the dtype of x. There is no mask: padding mixes in.
@@ -46,7 +46,7 @@ def fourier_mix(x_bld: Tensor, *, impl: str = "auto") -> Tensor:
     forms: dict[str, Callable[[Tensor], Tensor]] = {
         "torch": _by_transform,
         "matmul": _by_matmul,
-        "plain": plain.fourier_mix,
+        "naive": plain.fourier_mix,
     }
     if impl == "auto" and x_bld.numel() * (size["L"] + size["D"]) <= MATMUL_UP_TO:
         forms = {"matmul": _by_matmul}

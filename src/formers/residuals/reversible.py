@@ -45,7 +45,7 @@ class Reversible(Residual):
         if torch.compiler.is_compiling() or not torch.is_grad_enabled():
             return super().through(layers, x, mask_bl, positions_bl)
         parameters = [p for p in layers.parameters() if p.requires_grad]
-        return _TakenBack.apply(x, list(layers), mask_bl, positions_bl, *parameters)
+        return _ReversibleFunction.apply(x, list(layers), mask_bl, positions_bl, *parameters)
 
 
 class ReversibleBlock(Block):
@@ -74,7 +74,7 @@ class ReversibleBlock(Block):
         return self.dropout(self.ffn(self.ffn_norm(first)))
 
 
-class _TakenBack(torch.autograd.Function):
+class _ReversibleFunction(torch.autograd.Function):
     """(streams, layers, mask, positions, the layers' parameters) → streams. Keeps its result and random states only."""
 
     @staticmethod

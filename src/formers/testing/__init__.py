@@ -10,8 +10,8 @@
 
 from formers.testing.check import LAWS, SLOW_LAWS, Law, broken_laws, check, keeps_laws, laws_of
 from formers.testing.compare import assert_finite, assert_same, assert_zero
-from formers.testing.plain_ops import plain_ops
-from formers.testing.stage import HOSTS, SITE, abilities, build, directions, padding_mask, tokens
+from formers.testing.harness import HOSTS, SITE, abilities, build, directions, padding_mask, tokens
+from formers.testing.naive_ops import naive_ops
 
 __all__ = [
     "HOSTS",
@@ -29,7 +29,7 @@ __all__ = [
     "directions",
     "keeps_laws",
     "laws_of",
+    "naive_ops",
     "padding_mask",
-    "plain_ops",
     "tokens",
 ]

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from formers.part import Part, Site
 from formers.testing import laws
-from formers.testing.stage import SITE, abilities
+from formers.testing.harness import SITE, abilities
 
 Law: TypeAlias = Callable[[Part, Site], None]
 """`law(part, site)` returns None, or raises `AssertionError` with what moved and by how much."""

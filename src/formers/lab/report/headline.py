@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from formers.lab.report.confidence_interval import Estimate
 from formers.lab.report.matching import warning
-from formers.lab.report.student import Estimate
 from formers.lab.report.summary import Arm, Summary
 from formers.plot.number_format import fixed
 

@@ -7,8 +7,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from formers.lab.report.confidence_interval import Estimate, estimate
 from formers.lab.report.headline import estimate_text, places
-from formers.lab.report.student import Estimate, estimate
 from formers.lab.report.summary import Arm, Summary
 from formers.plot.charts import Chart, Series, path_through
 from formers.plot.looks import Look

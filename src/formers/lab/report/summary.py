@@ -10,8 +10,8 @@ from statistics import fmean
 
 import numpy as np
 
+from formers.lab.report.confidence_interval import Estimate, estimate, estimate_over_items
 from formers.lab.report.costs import COSTS, TRADED_COSTS, Cost
-from formers.lab.report.student import Estimate, estimate, estimate_over_items
 from formers.lab.store.records import Metric, Results, Row
 from formers.plot.number_format import decimals
 

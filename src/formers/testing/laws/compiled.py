@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from formers.part import Part, Site
 from formers.testing.compare import assert_same, assert_zero
 from formers.testing.gradients import outputs_and_gradients
-from formers.testing.stage import LENGTH, SITE, abilities, build, directions, padding_mask, tokens
+from formers.testing.harness import LENGTH, SITE, abilities, build, directions, padding_mask, tokens
 
 
 def traces_whole(part: Part, site: Site = SITE) -> None:

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from formers.mixers import Mixer
 from formers.part import Part, Site
-from formers.testing.stage import SITE, build, directions, tokens
+from formers.testing.harness import SITE, build, directions, tokens
 
 _LONG = 4096
 """Tokens at which the growth to twice as many is counted: enough for the largest power to lead."""

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from formers.part import Part, Site
 from formers.testing.compare import assert_same, assert_zero
-from formers.testing.stage import LENGTH, SITE, build, tokens
+from formers.testing.harness import LENGTH, SITE, build, tokens
 
 _CUTS = (1, LENGTH // 2, 64, LENGTH - 1)
 """The laws look at the outputs before these tokens; 64 is where a block would end."""

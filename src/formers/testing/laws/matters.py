@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from formers.mixers import Identity, Mixer
 from formers.part import Part, Site
 from formers.testing.compare import FELT, moved
-from formers.testing.stage import SITE, build, directions, tokens
+from formers.testing.harness import SITE, build, directions, tokens
 
 
 def every_submodule_matters(part: Part, site: Site = SITE) -> None:

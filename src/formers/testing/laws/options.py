@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from formers.part import Part, Site, alternatives
 from formers.positions import Position
-from formers.testing.stage import LENGTH, SITE, build, directions, tokens
+from formers.testing.harness import LENGTH, SITE, build, directions, tokens
 
 
 def survives_text_and_json(part: Part, site: Site = SITE) -> None:

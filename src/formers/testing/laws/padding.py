@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from formers.part import Part, Site, Unsupported
 from formers.testing.compare import ROUNDING, assert_same
 from formers.testing.gradients import outputs_and_gradients
-from formers.testing.stage import SITE, abilities, build, directions, silences_padding, tokens
+from formers.testing.harness import SITE, abilities, build, directions, silences_padding, tokens
 
 _REAL = (41, 29)
 """Real tokens in each row of the padded batches."""

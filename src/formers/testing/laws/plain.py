@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from formers.part import Part, Site
-from formers.testing.plain_ops import plain_ops
-from formers.testing.stage import BATCH, LENGTH, SITE, abilities, build, directions, padding_mask, tokens
+from formers.testing.harness import BATCH, LENGTH, SITE, abilities, build, directions, padding_mask, tokens
+from formers.testing.naive_ops import naive_ops
 from formers.testing.tolerance import FACTOR, FLOOR, convert, error, evaluate, size
 
 _VANISHING = 1e-12
@@ -44,7 +44,7 @@ def _compare(module: nn.Module, x: Tensor, mask_bl: Tensor | None, dtype: torch.
         return y[real_bl]
 
     def plain(x: Tensor, *values: Tensor) -> Any:
-        with plain_ops():
+        with naive_ops():
             return fast(x, *values)
 
     inputs, labels = [x, *values], ["the input", *names]

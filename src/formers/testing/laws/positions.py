@@ -10,7 +10,7 @@ from formers.mixers import Mixer
 from formers.part import Part, Site, Unsupported
 from formers.positions import Alibi, Position, Rotary
 from formers.testing.compare import FELT, assert_same, moved
-from formers.testing.stage import LENGTH, SITE, build, directions, tokens
+from formers.testing.harness import LENGTH, SITE, build, directions, tokens
 
 _SHIFT = 37
 """How far positions are shifted, in tokens."""

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from formers.part import Part, Site
 from formers.testing.compare import assert_finite, assert_same, assert_zero
 from formers.testing.gradients import outputs_and_gradients
-from formers.testing.stage import SITE, abilities, build, directions, tokens
+from formers.testing.harness import SITE, abilities, build, directions, tokens
 
 _SCALES = (1.0, 1e-4, 0.0)
 """Standard deviations of the inputs: normalised, nearly nothing (denominators near zero), nothing."""

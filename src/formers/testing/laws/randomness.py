@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from formers.part import Part, Site
 from formers.testing.compare import assert_zero
-from formers.testing.stage import SITE, build, directions, tokens
+from formers.testing.harness import SITE, build, directions, tokens
 
 
 def randomness_is_owned(part: Part, site: Site = SITE) -> None:

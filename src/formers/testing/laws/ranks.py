@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from formers.part import Part, Site
 from formers.testing.compare import assert_same
-from formers.testing.stage import SITE, build, directions, tokens
+from formers.testing.harness import SITE, build, directions, tokens
 
 
 def every_parameter_trains(part: Part, site: Site = SITE) -> None:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from formers.part import Part, Site
 from formers.testing.compare import assert_same
-from formers.testing.stage import SITE, abilities, build, directions, padding_mask, tokens
+from formers.testing.harness import SITE, abilities, build, directions, padding_mask, tokens
 
 
 def rows_are_independent(part: Part, site: Site = SITE) -> None:

@@ -7,7 +7,7 @@ from safetensors.torch import load, save
 
 from formers.part import Part, Site
 from formers.testing.compare import assert_zero
-from formers.testing.stage import SITE, build, directions, tokens
+from formers.testing.harness import SITE, build, directions, tokens
 
 
 def saves_whole(part: Part, site: Site = SITE) -> None:

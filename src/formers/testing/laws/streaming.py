@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from formers.part import Part, Site, State, Unsupported
 from formers.testing.compare import ROUNDING, assert_same
-from formers.testing.stage import BATCH, LENGTH, SITE, abilities, build, padding_mask, tokens
+from formers.testing.harness import BATCH, LENGTH, SITE, abilities, build, padding_mask, tokens
 
 _CUTS: dict[str, list[int]] = {
     "single steps, 64 and the rest": [1] * 10 + [64, LENGTH - 74],

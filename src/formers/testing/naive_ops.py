@@ -20,7 +20,7 @@ def _ops_with_forms() -> dict[str, Callable[..., Any]]:
 
 
 @contextmanager
-def plain_ops() -> Iterator[list[str]]:
+def naive_ops() -> Iterator[list[str]]:
     """Inside, every op that a part's file has imported runs as its plain form. Yields the names of those that ran.
 
     Not for threads: the files see the plain ops until the block ends.
@@ -48,6 +48,6 @@ def _importers() -> list[dict[str, Any]]:
 def _plainly(name: str, op: Callable[..., Any], ran: list[str]) -> Callable[..., Any]:
     def plain(*args: Any, **options: Any) -> Any:
         ran.append(name)
-        return op(*args, **options | {"impl": "plain"})
+        return op(*args, **options | {"impl": "naive"})
 
     return plain

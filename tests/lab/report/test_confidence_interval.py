@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from formers.lab.report.student import estimate, estimate_over_items, two_sided_quantile
+from formers.lab.report.confidence_interval import estimate, estimate_over_items, two_sided_quantile
 
 
 @pytest.mark.parametrize(

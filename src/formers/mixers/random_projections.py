@@ -23,7 +23,7 @@ def draw(count: int, width: int, *, orthogonal: bool, device: torch.device | Non
     return rows_mk * gaussian_mk.norm(dim=1, keepdim=True)
 
 
-class Directions(nn.Module):
+class RandomProjections(nn.Module):
     """Random directions w, (M, K), for inputs of width K.
 
     They are a buffer, saved with the model. With `redraw`, they are drawn anew at the start of the first training
