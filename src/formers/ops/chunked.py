@@ -23,7 +23,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
 from formers.ops.common.dtypes import accumulation_dtype, without_autocast
-from formers.ops.common.rows import Workspace, by_pieces
+from formers.ops.common.workspace import Workspace, should_tile
 
 CHUNK = 64
 """The most tokens in a chunk: where the work inside chunks, ∝ C, is about that between them, ∝ head width."""
@@ -46,7 +46,7 @@ class CausalLinear(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         y = v.new_empty(*q.shape[:3], v.shape[3])
         s, z = torch.empty_like(s0), None if z0 is None else torch.empty_like(z0)
-        room = Workspace(s0, s0.dtype, used=by_pieces(q))
+        room = Workspace(s0, s0.dtype, enabled=should_tile(q))
         for i in _pieces(q):
             piece = _Piece(room, q[i], k[i], v[i], s0[i], None if z0 is None else z0[i])
             y[i], s[i] = piece.outputs(floor), piece.s_end
@@ -65,7 +65,7 @@ class CausalLinear(torch.autograd.Function):
         inputs = ctx.saved_tensors
         q, k, v, s0, z0 = inputs
         grads = [None if t is None else torch.empty_like(t) for t in inputs]
-        room = Workspace(s0, s0.dtype, used=by_pieces(q))
+        room = Workspace(s0, s0.dtype, enabled=should_tile(q))
         for i in _pieces(q):
             with without_autocast(q.device):
                 piece = _Piece(room, q[i], k[i], v[i], s0[i], None if z0 is None else z0[i])
@@ -79,7 +79,7 @@ class CausalLinear(torch.autograd.Function):
 def _pieces(q_bhlm: Tensor) -> list[tuple[slice, slice]]:
     """Which rows and heads to work on at once."""
     batch, heads, length, _ = q_bhlm.shape
-    if not by_pieces(q_bhlm):
+    if not should_tile(q_bhlm):
         return [(slice(None), slice(None))]
     step_h = min(max(TOKENS_AT_ONCE // length, 1), heads)
     step_b = min(max(TOKENS_AT_ONCE // (length * heads), 1), batch)
@@ -118,7 +118,7 @@ class _Piece:
 
     def product(self, name: str, a: Tensor, b: Tensor) -> Tensor:
         """a b, in memory that a later piece uses again."""
-        return bmm(a, b, out=self.room.new(name, len(a), a.shape[1], b.shape[2]))
+        return bmm(a, b, out=self.room.out(name, len(a), a.shape[1], b.shape[2]))
 
     def running(
         self, name: str, a: Tensor, b: Tensor, start: Tensor, *, backwards: bool = False
@@ -126,7 +126,7 @@ class _Piece:
         """`start` and the products a b of every earlier (`backwards`: later) chunk, summed, for each; and the sum of all."""
         shape = (-1, self.count, a.shape[1], b.shape[2])
         first = start.reshape(-1, 1, *shape[2:])
-        if not self.room.used or a.shape[1] == 1:
+        if not self.room.enabled or a.shape[1] == 1:
             steps = bmm(a, b).view(shape)
             sums = torch.cat([steps, first] if backwards else [first, steps], 1)
             sums = sums.flip(1).cumsum(1).flip(1) if backwards else sums.cumsum(1)
@@ -159,7 +159,7 @@ class _Piece:
         if self.z is not None:
             d = self.denominators(self.z)
             reciprocal = guarded_reciprocal(d, floor)
-            g = torch.mul(g, reciprocal, out=self.room.new("g", *g.shape))
+            g = torch.mul(g, reciprocal, out=self.room.out("g", *g.shape))
         dq = self.product("dq", g, self.s.mT)
         gv = self.product("gv", g, v.mT).tril_()
         if self.z is not None and gz is not None:
@@ -178,4 +178,4 @@ class _Piece:
 
     def dot(self, a: Tensor, b: Tensor) -> Tensor:
         """Row by row."""
-        return torch.mul(a, b, out=self.room.new("dk", *a.shape)).sum(2, keepdim=True)
+        return torch.mul(a, b, out=self.room.out("dk", *a.shape)).sum(2, keepdim=True)

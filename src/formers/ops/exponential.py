@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 from formers.ops.common import checks
 from formers.ops.common.dispatch import pick
 from formers.ops.common.dtypes import without_autocast
-from formers.ops.common.rows import by_pieces
+from formers.ops.common.workspace import should_tile
 
 _LOG2_E = math.log2(math.e)
 NUMBERS_AT_ONCE = 1 << 18
@@ -89,7 +89,7 @@ class _ExpFeatures(torch.autograd.Function):
 def _pieces(phi_nm: Tensor) -> list[slice]:
     """Which rows to work on at once."""
     rows, count = phi_nm.shape
-    if not by_pieces(phi_nm):
+    if not should_tile(phi_nm):
         return [slice(None)]
     step = max(NUMBERS_AT_ONCE // max(count, 1), 1)
     return [slice(i, i + step) for i in range(0, rows, step)]

@@ -22,7 +22,16 @@ from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
 from formers.ops.common.dtypes import without_autocast
-from formers.ops.common.rows import RowIndex, Rows, Workspace, as_rows, head_by_head, heads_last, product, turned
+from formers.ops.common.row_index import (
+    RowIndex,
+    Rows,
+    as_rows,
+    contiguous_strides,
+    from_heads_last,
+    heads_last_strides,
+    scaled_bmm,
+)
+from formers.ops.common.workspace import Workspace
 from formers.ops.layout import Group, Layout
 
 _SCORES_AT_ONCE = 1 << 19
@@ -114,16 +123,16 @@ class Gathered(torch.autograd.Function):
     @staticmethod
     def forward(q: Tensor, k: Tensor, v: Tensor, mask_bs: Tensor | None, plan: Plan) -> tuple[Tensor, Tensor]:
         inputs = _Inputs(q, k, v, mask_bs, plan)
-        y = Rows(plan.results(q, v.shape[3], q.dtype), heads_last(q))
+        y = Rows(plan.results(q, v.shape[3], q.dtype), heads_last_strides(q))
         z = q.new_full((len(y.flat) if plan.normalizer else 0, 1), -torch.inf, dtype=inputs.work)
         for piece in _pieces(plan, q):
             here = inputs.at(piece)
             s = inputs.scores(piece, here)
             if plan.normalizer:
-                Rows(z, y.steps).put(here.queries, s.logsumexp(2, keepdim=True))
+                Rows(z, y.strides).scatter(here.queries, s.logsumexp(2, keepdim=True))
             p, _ = inputs.weights(s)
-            y.put(here.queries, bmm(p, here.v, out=inputs.room.new("y", *p.shape[:2], v.shape[3])))
-        return turned(y.flat, q), turned(z, q).squeeze(3) if plan.normalizer else z
+            y.scatter(here.queries, bmm(p, here.v, out=inputs.room.out("y", *p.shape[:2], v.shape[3])))
+        return from_heads_last(y.flat, q), from_heads_last(z, q).squeeze(3) if plan.normalizer else z
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -141,21 +150,23 @@ class Gathered(torch.autograd.Function):
         q, k, v, mask_bs = ctx.saved_tensors
         inputs, scale, gy_rows = _Inputs(q, k, v, mask_bs, ctx.plan), ctx.plan.scale, as_rows(gy)
         room, work = inputs.room, inputs.work
-        dq = Rows(ctx.plan.results(q, q.shape[3], work), head_by_head(q))
-        dk, dv = (Rows(t.new_zeros(t.numel() // t.shape[3], t.shape[3], dtype=work), head_by_head(t)) for t in (k, v))
+        dq = Rows(ctx.plan.results(q, q.shape[3], work), contiguous_strides(q))
+        dk, dv = (
+            Rows(t.new_zeros(t.numel() // t.shape[3], t.shape[3], dtype=work), contiguous_strides(t)) for t in (k, v)
+        )
         for piece in _pieces(ctx.plan, q):
             here = inputs.at(piece)
             queries, keys = here.queries, here.keys
             p, alive = inputs.weights(inputs.scores(piece, here))
-            g = gy_rows.take(queries, inputs.work, room, "g")
-            dv.add_product(keys, p.mT, g, 1.0, room)
-            dp = bmm(g, here.v.mT, out=room.new("dp", *p.shape))
-            ds = torch._softmax_backward_data(dp, p, 2, p.dtype, grad_input=room.over(dp))
+            g = gy_rows.gather(queries, inputs.work, room, "g")
+            dv.scatter_add_product(keys, p.mT, g, 1.0, room)
+            dp = bmm(g, here.v.mT, out=room.out("dp", *p.shape))
+            ds = torch._softmax_backward_data(dp, p, 2, p.dtype, grad_input=room.reuse(dp))
             if ctx.plan.normalizer:
-                gz_p = as_rows(gz.unsqueeze(3)).take(queries, inputs.work, room, "gz")
+                gz_p = as_rows(gz.unsqueeze(3)).gather(queries, inputs.work, room, "gz")
                 ds = ds.addcmul_(p, gz_p.where(alive, 0) if alive is not None else gz_p)
-            dq.put_product(queries, ds, here.k, scale, room)
-            dk.add_product(keys, ds.mT, here.q, scale, room)
+            dq.scatter_product(queries, ds, here.k, scale, room)
+            dk.scatter_add_product(keys, ds.mT, here.q, scale, room)
         return *(rows.flat.view_as(t).to(t.dtype) for rows, t in ((dq, q), (dk, k), (dv, v))), None, None
 
 
@@ -177,7 +188,7 @@ class _Inputs:
         self.shared = q.shape[1] // k.shape[1]
         self.work = torch.promote_types(q.dtype, torch.float32)
         self.sure = mask_bs is None and plan.bias is None  # a layout leaves out queries that see nothing
-        self.room = Workspace(q, self.work, used=not keep)
+        self.room = Workspace(q, self.work, enabled=not keep)
 
     def at(self, piece: _Piece) -> _Here:
         """The queries, keys and values of a piece."""
@@ -186,18 +197,18 @@ class _Inputs:
         return _Here(q, k, v, at_q, at_k)
 
     def take(self, name: str, of: Rows, where: RowIndex) -> Tensor:
-        return of.take(where, self.work, self.room, name)
+        return of.gather(where, self.work, self.room, name)
 
     def scores(self, piece: _Piece, here: _Here) -> Tensor:
         """(p·n, l, s), −inf where a pair is hidden."""
         (_, rows, _), (_, keys, _), q, k = here.q.shape, here.k.shape, here.q, here.k
-        out = self.room.new("s", len(q), rows, keys)
+        out = self.room.out("s", len(q), rows, keys)
         hidden = piece.group.hidden_uls
         if hidden is not None and len(hidden) == 1:  # one mask for all: added in the product itself
             start = q.new_zeros(rows, keys).masked_fill_(hidden[0], -torch.inf)
             s = torch.baddbmm(start.expand(len(q), -1, -1), q, k.mT, alpha=self.plan.scale, out=out)
         else:
-            s = product(q, k.mT, self.plan.scale, out=out)
+            s = scaled_bmm(q, k.mT, self.plan.scale, out=out)
             if hidden is not None:
                 some = hidden.index_select(0, piece.group.which_n[piece.n])
                 s.view(-1, len(some), rows, keys).masked_fill_(some, -torch.inf)
@@ -211,7 +222,7 @@ class _Inputs:
     def weights(self, s: Tensor) -> tuple[Tensor, Tensor | None]:
         """The softmax of every row, and which rows see something at all, None if all do; the others become zeros."""
         if self.sure:
-            return torch.softmax(s, 2, out=self.room.over(s)), None
+            return torch.softmax(s, 2, out=self.room.reuse(s)), None
         alive = s.amax(2, keepdim=True) > -torch.inf
         return s.masked_fill(~alive, 0).softmax(2).masked_fill(~alive, 0), alive
 
@@ -234,7 +245,7 @@ def by_autograd(q: Tensor, k: Tensor, v: Tensor, mask_bs: Tensor | None, plan: P
     """What `Gathered` computes, differentiated by autograd: for a bias that learns, and for compilers. The same cost, as
     every piece is computed again in the backward pass; compilers decide that for themselves."""
     inputs = _Inputs(q, k, v, mask_bs, plan)
-    y_steps, compiling = heads_last(q), torch.compiler.is_compiling()
+    y_steps, compiling = heads_last_strides(q), torch.compiler.is_compiling()
 
     def one(piece: _Piece, *tensors: Tensor) -> tuple[Tensor, Tensor]:
         own = _Inputs(tensors[0], tensors[1], tensors[2], mask_bs, plan, keep=True)
@@ -246,7 +257,7 @@ def by_autograd(q: Tensor, k: Tensor, v: Tensor, mask_bs: Tensor | None, plan: P
     found: list[tuple[Tensor, Tensor, Tensor]] = []
     for piece in _pieces(plan, q, whole=compiling):
         y, z = one(piece, q, k, v) if compiling else checkpoint(one, piece, q, k, v, use_reentrant=False)
-        found.append((piece.queries.at(y_steps), y.flatten(0, 1), z.flatten()))
+        found.append((piece.queries.flat(y_steps), y.flatten(0, 1), z.flatten()))
     batch, heads, length, _ = q.shape
     y = q.new_zeros(batch * heads * length, v.shape[3])
     if found:
@@ -255,4 +266,4 @@ def by_autograd(q: Tensor, k: Tensor, v: Tensor, mask_bs: Tensor | None, plan: P
     z = q.new_full((batch * heads * length if plan.normalizer else 0,), -torch.inf, dtype=inputs.work)
     if found and plan.normalizer:
         z = z.index_copy(0, index, torch.cat([z for _, _, z in found]))
-    return turned(y, q), turned(z.unsqueeze(1), q).squeeze(3) if plan.normalizer else z
+    return from_heads_last(y, q), from_heads_last(z.unsqueeze(1), q).squeeze(3) if plan.normalizer else z

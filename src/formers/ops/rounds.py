@@ -25,7 +25,7 @@ from torch import Tensor, bmm
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
-from formers.ops.common.rows import Workspace, by_pieces
+from formers.ops.common.workspace import Workspace, should_tile
 
 SCORES_AT_ONCE = 1 << 19
 """Scores in a piece on a CPU, so that they stay in its cache from the product to the sum."""
@@ -79,7 +79,7 @@ def by_tiles(
     """Sorted, cut into tiles, each a matrix product with itself and the tile before."""
     batch, heads, length, _ = q.shape
     chunk = min(chunk, length)
-    back = 2 if causal and by_pieces(q) and chunk % 2 == 0 and chunk >= 2 * SMALLEST else 1
+    back = 2 if causal and should_tile(q) and chunk % 2 == 0 and chunk >= 2 * SMALLEST else 1
     missing = -length % (chunk // back)
     real = q.new_ones(batch, length, dtype=torch.bool) if mask_bl is None else mask_bl
     real = pad(real, (0, missing))
@@ -129,7 +129,7 @@ class _Bucketed(torch.autograd.Function):
 
     @staticmethod
     def forward(q: Tensor, k: Tensor | None, v: Tensor, *plan: Any) -> tuple[Tensor, Tensor]:
-        whole, room = _Plan(*plan), Workspace(q, q.dtype, used=by_pieces(q))
+        whole, room = _Plan(*plan), Workspace(q, q.dtype, enabled=should_tile(q))
         y, z = torch.empty_like(v), v.new_empty(*v.shape[:2], 1)
         for i in _pieces(q, whole):
             _forward_rows(q, k, v, whole.of_rows(i), room, y[i], z[i])
@@ -145,7 +145,7 @@ class _Bucketed(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gy: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, order, place, u, y, z = ctx.saved_tensors
-        plan, room = _Plan(order, place, u, *ctx.rest), Workspace(q, q.dtype, used=by_pieces(q))
+        plan, room = _Plan(order, place, u, *ctx.rest), Workspace(q, q.dtype, enabled=should_tile(q))
         gq, gk, gv = torch.empty_like(q), None if k is None else torch.empty_like(k), torch.empty_like(v)
         given = _Given(q, k, v, gy.contiguous(), z, (gy * y).sum(-1, keepdim=True))
         for i in _pieces(q, plan):
@@ -170,7 +170,7 @@ class _Given(NamedTuple):
 def _pieces(q: Tensor, plan: _Plan) -> list[slice]:
     """Which rows to work on at once."""
     rows, length, _ = q.shape
-    step = max(SCORES_AT_ONCE // (2 * length * plan.tile), 1) if by_pieces(q) else max(rows, 1)
+    step = max(SCORES_AT_ONCE // (2 * length * plan.tile), 1) if should_tile(q) else max(rows, 1)
     return [slice(i, i + step) for i in range(0, rows, step)]
 
 
@@ -232,23 +232,23 @@ class _Round:
     def sort(self, name: str, whole: Tensor) -> Tensor:
         """All rows' (…, L, X) to these rows' in sorted order, (tiles, T, X)."""
         width = whole.shape[-1]
-        out = self.room.new(name, len(self.order_x), width)
+        out = self.room.out(name, len(self.order_x), width)
         return torch.index_select(whole.view(-1, width), 0, self.order_x, out=out).view(-1, self.plan.tile, width)
 
     def sort_keys(self, q_tcx: Tensor, k: Tensor | None) -> Tensor:
         """Keys in sorted order, given the queries in it."""
-        return self.sort("k", k) if k is not None else _unit(q_tcx, self.room.new("k", *q_tcx.shape))[0]
+        return self.sort("k", k) if k is not None else _unit(q_tcx, self.room.out("k", *q_tcx.shape))[0]
 
     def unsort(self, name: str, t_tcx: Tensor) -> Tensor:
         """Back to (these rows, L, X)."""
         width = t_tcx.shape[2]
-        out = self.room.new(name, len(self.place_x), width)
+        out = self.room.out(name, len(self.place_x), width)
         return torch.index_select(t_tcx.view(-1, width), 0, self.place_x, out=out).view(self.shape[0], -1, width)
 
     def parts(self) -> Iterator[Part]:
         """All tiles, in runs; then those whose first bucket begins two tiles before."""
         rows, each, tile = self.shape
-        step = max(SCORES_AT_ONCE // (2 * tile**2), 1) if self.room.used else rows * each
+        step = max(SCORES_AT_ONCE // (2 * tile**2), 1) if self.room.enabled else rows * each
         for start in range(1, rows * each, step):
             yield Part(slice(start, min(start + step, rows * each)))
         if self.plan.back == 2:
@@ -265,7 +265,7 @@ class _Round:
         if earlier:
             nearest = earlier[0]
             for other in earlier[1:]:
-                nearest = torch.minimum(nearest, other, out=self.room.over(nearest))
+                nearest = torch.minimum(nearest, other, out=self.room.reuse(nearest))
             s += nearest.le_(half)
         s.baddbmm_(q, k.mT, beta=NOTHING, alpha=plan.scale * _LOG2_E)
         if plan.self_last and self.r == 0 and part.near:
@@ -275,7 +275,7 @@ class _Round:
     def apart(self, part: Part, r: int) -> Tensor:
         """How far, in a round, a pair lies from the middle of those that meet: at most reach/2 if it meets."""
         u_q, u_k = part.of(self.middle_rtc[r]).unsqueeze(2), part.keys(self.u_rtc[r]).unsqueeze(1)
-        out = self.room.new(f"u {self.r - r}", *u_q.shape[:2], u_k.shape[2])
+        out = self.room.out(f"u {self.r - r}", *u_q.shape[:2], u_k.shape[2])
         return torch.sub(u_q, u_k, out=out).abs_()
 
 
@@ -308,7 +308,7 @@ def _forward_round(rows: _Round, q: Tensor, k: Tensor | None, v: Tensor) -> tupl
         top = s.amax(2, keepdim=True)
         p = s.sub_(top).exp2_()
         weight = p.sum(2, keepdim=True)
-        some_y = bmm(p, v_keys, out=room.new("y", *p.shape[:2], v.shape[2])).div_(weight)
+        some_y = bmm(p, v_keys, out=room.out("y", *p.shape[:2], v.shape[2])).div_(weight)
         some_z = weight.log2_().add_(top)
         if not part.near:
             _merge(some_y, some_z, part.of(y), part.of(z))
@@ -336,10 +336,10 @@ def _backward_round(rows: _Round, given: _Given) -> tuple[Tensor, Tensor, Tensor
     for part in rows.parts():
         q_here, k_here, v_here, g_here = part.of(q), part.keys(k), part.keys(v), part.of(g)
         p = rows.scores(part, q_here, k_here).sub_(part.of(z)).exp2_()
-        part.put_keys(gv, bmm(p.mT, g_here, out=room.new("of keys", *v_here.shape)))
-        gs = bmm(g_here, v_here.mT, out=room.new("gs", *p.shape)).sub_(part.of(delta)).mul_(p).mul_(plan.scale)
+        part.put_keys(gv, bmm(p.mT, g_here, out=room.out("of keys", *v_here.shape)))
+        gs = bmm(g_here, v_here.mT, out=room.out("gs", *p.shape)).sub_(part.of(delta)).mul_(p).mul_(plan.scale)
         if plan.self_last and rows.r == 0 and part.near:
             gs.diagonal(plan.tile, -2, -1).zero_()
-        part.put_keys(gk, bmm(gs.mT, q_here, out=room.new("of keys", *k_here.shape)))
-        part.put(gq, bmm(gs, k_here, out=room.new("of queries", *q_here.shape)))
+        part.put_keys(gk, bmm(gs.mT, q_here, out=room.out("of keys", *k_here.shape)))
+        part.put(gq, bmm(gs, k_here, out=room.out("of queries", *q_here.shape)))
     return gq, gk, gv

@@ -1,8 +1,16 @@
-"""Which implementation of an op runs: the one asked for, or, with `auto`, the first on the device's list that can.
+"""Which implementation of an op runs: the one asked for, or, with "auto", the first on the device's list that can.
 
-Each op makes one `_Forms` beside its public function. A form says for which inputs it cannot run (`unsupported_reasons`); the
-preference lists, fastest first, which forms `auto` tries on a device. A kernel for another device (Triton on "cuda", say) is a
-file beside the others in the op's folder and one more `_Form` at the head of that device's list.
+Each op makes one `Forms` beside its public function. A form says for which inputs it cannot run (`unsupported_reasons`); the
+preference lists, fastest first, which forms "auto" tries on a device. A kernel for another device (Triton on "cuda", say) is a
+file beside the others in the op's folder and one more `Form`, at the head of that device's list:
+
+    _FORMS: Forms[_Inputs, Tensor] = Forms(
+        "attention",
+        Form("triton", triton.attention, triton.unsupported_reasons),
+        Form("torch", fused.attention),
+        Form("naive", naive.attention),
+        preference={"cpu": ["torch"], "cuda": ["triton", "torch"]},
+    )
 """
 
 from __future__ import annotations
@@ -10,59 +18,67 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import torch
 
-_Result = TypeVar("_Result")
+Inputs = TypeVar("Inputs", bound=tuple[Any, ...])
+Result = TypeVar("Result")
 _log = logging.getLogger("formers.ops")
 
 
-def _runs_everywhere(inputs: Any) -> list[str]:
+def runs_everywhere(inputs: tuple[Any, ...]) -> list[str]:
     """Return no reasons: for a form that takes whatever its op takes."""
     return []
 
 
 @dataclass(frozen=True)
-class _Form(Generic[_Result]):
+class Form(Generic[Inputs, Result]):
     """One implementation of an op.
 
     Attributes:
         name: what `impl=` calls it: "naive" from the formula, "torch", "flex", "triton", …
         run: the function; it takes the fields of the op's inputs, in order.
         unsupported_reasons: takes the op's inputs (a NamedTuple) and returns why the form cannot run on them, a sentence
-            each; none if it can.
+            each; none if it can. It runs on every call: no tensor is read, and nothing waits for the device.
     """
 
     name: str
-    run: Callable[..., _Result]
-    unsupported_reasons: Callable[[Any], list[str]] = _runs_everywhere
+    run: Callable[..., Result]
+    unsupported_reasons: Callable[[Inputs], list[str]] = runs_everywhere
 
 
-class _Forms(Generic[_Result]):
-    """The forms of one op and, for each type of device, the order in which `auto` tries them.
+class Forms(Generic[Inputs, Result]):
+    """The forms of one op and, for each type of device, the order in which "auto" tries them.
 
     Args:
         op: the op's name, for messages.
         forms: its implementations.
-        preference: device type → names of forms, fastest first. Devices that are not listed use the order of "cpu".
+        preference: device type → names of forms, fastest first. Devices that are not listed use the order of "cpu". A form
+            on no list runs on request only.
 
     Raises ValueError for a preference that names no form.
     """
 
-    registry: dict[str, _Forms[Any]] = {}  # noqa: RUF012
-    "Every op's forms, by its name, for `formers doctor` and the tests."
+    registry: ClassVar[dict[str, Forms[Any, Any]]] = {}
+    "Every op's forms, by its name."
 
-    def __init__(self, op: str, *forms: _Form[_Result], preference: Mapping[str, Sequence[str]]):
+    def __init__(self, op: str, *forms: Form[Inputs, Result], preference: Mapping[str, Sequence[str]]):
         self.op = op
         self.forms = {form.name: form for form in forms}
         self.preference = {device: tuple(names) for device, names in preference.items()}
         unknown = {name for names in self.preference.values() for name in names} - self.forms.keys()
-        if unknown or "cpu" not in self.preference:
-            raise ValueError(f"{op}: the preference needs a list for 'cpu' and names no form {sorted(unknown)}")
-        _Forms.registry[op] = self
+        if unknown:
+            raise ValueError(f"{op}: the preference names {sorted(unknown)}; the forms are {', '.join(self.forms)}")
+        if "cpu" not in self.preference:
+            raise ValueError(f"{op}: the preference has no list for 'cpu', which other devices fall back on")
+        Forms.registry[op] = self
 
-    def choose(self, impl: str, inputs: Any, device: torch.device) -> _Form[_Result]:
+    def run(self, impl: str, inputs: Inputs, device: torch.device) -> Result:
+        """Return what the chosen form makes of the inputs. Raise ValueError as `choose` does."""
+        return self.choose(impl, inputs, device).run(*inputs)
+
+    def choose(self, impl: str, inputs: Inputs, device: torch.device) -> Form[Inputs, Result]:
         """Return the form named `impl`; for "auto" the first of the device's list without a reason against it, and log it.
 
         Raise ValueError, with the reasons, for a name that is unknown, a form that cannot run on these inputs, or inputs
@@ -81,7 +97,7 @@ class _Forms(Generic[_Result]):
             against.append(f"{name}: {'; '.join(reasons)}")
         raise ValueError(f"{self.op} has no form on {device.type} for these inputs: {'. '.join(against)}")
 
-    def _named(self, impl: str, inputs: Any) -> _Form[_Result]:
+    def _named(self, impl: str, inputs: Inputs) -> Form[Inputs, Result]:
         if impl not in self.forms:
             raise ValueError(f"{self.op} has no impl {impl!r}; available: 'auto', {', '.join(map(repr, self.forms))}")
         form = self.forms[impl]
@@ -90,7 +106,32 @@ class _Forms(Generic[_Result]):
         return form
 
 
-def pick(op: str, impl: str, forms: Mapping[str, Callable[..., _Result]]) -> Callable[..., _Result]:
+class FormEntry(NamedTuple):
+    """A line of the table of forms.
+
+    Attributes:
+        op, form: their names.
+        order: device type → at which place "auto" tries the form there, 1 being the first; empty if it runs on request only.
+    """
+
+    op: str
+    form: str
+    order: dict[str, int]
+
+
+def forms_table() -> list[FormEntry]:
+    """Return every form of every op that has been imported, by op, the fastest on a CPU first."""
+    entries = [
+        FormEntry(
+            op, name, {device: names.index(name) + 1 for device, names in forms.preference.items() if name in names}
+        )
+        for op, forms in Forms.registry.items()
+        for name in forms.forms
+    ]
+    return sorted(entries, key=lambda entry: (entry.op, entry.order.get("cpu", len(entries))))
+
+
+def pick(op: str, impl: str, forms: Mapping[str, Callable[..., Result]]) -> Callable[..., Result]:
     """Return the form named `impl`; for "auto" the first of `forms`, and log it. Raise ValueError for an unknown name."""
     name = next(iter(forms)) if impl == "auto" else impl
     if name not in forms:
