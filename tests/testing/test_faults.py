@@ -56,22 +56,22 @@ def op(patch: Patch, change: Callable[..., Tensor]) -> Part:
     return Softmax()
 
 
-@fault(laws.same_as_plain)
+@fault(laws.same_as_naive)
 def all_zeros(patch: Patch) -> Part:
     return op(patch, lambda fast, *args, **options: fast(*args, **options) * 0)
 
 
-@fault(laws.same_as_plain)
+@fault(laws.same_as_naive)
 def shifted_by_one(patch: Patch) -> Part:
     return op(patch, lambda fast, *args, **options: fast(*args, **options).roll(1, 2))
 
 
-@fault(laws.same_as_plain)
+@fault(laws.same_as_naive)
 def scaled_by_five_percent(patch: Patch) -> Part:
     return op(patch, lambda fast, *args, **options: fast(*args, **options) * 1.05)
 
 
-@fault(laws.same_as_plain)
+@fault(laws.same_as_naive)
 def one_nan(patch: Patch) -> Part:
     def change(fast: Any, *args: Any, **options: Any) -> Tensor:
         y = fast(*args, **options)
@@ -80,7 +80,7 @@ def one_nan(patch: Patch) -> Part:
     return op(patch, change)
 
 
-@fault(laws.same_as_plain)
+@fault(laws.same_as_naive)
 def right_output_wrong_gradient(patch: Patch) -> Part:
     def change(fast: Any, *args: Any, **options: Any) -> Tensor:
         y = fast(*args, **options)
@@ -89,14 +89,14 @@ def right_output_wrong_gradient(patch: Patch) -> Part:
     return op(patch, change)
 
 
-@fault(laws.same_as_plain)
+@fault(laws.same_as_naive)
 @fault(laws.cannot_see_the_future)
 @fault(laws.one_pass_equals_pieces)
 def not_causal(patch: Patch) -> Part:
     return op(patch, lambda fast, *args, **options: fast(*args, **options | {"causal": False}))
 
 
-@fault(laws.same_as_plain)
+@fault(laws.same_as_naive)
 @fault(laws.padding_does_not_matter)
 def dropped_mask(patch: Patch) -> Part:
     return op(patch, lambda fast, *args, **options: fast(*args, **options | {"key_mask_bs": None}))

@@ -18,7 +18,7 @@ from formers.testing.laws import (
     compiled_equals_eager,
     one_pass_equals_pieces,
     padding_does_not_matter,
-    same_as_plain,
+    same_as_naive,
     state_is_a_value,
     traces_whole,
     trims_as_promised,
@@ -56,7 +56,7 @@ TOGETHER = [
 ]
 """Mixers with positions that reach into their states."""
 CORE = (
-    same_as_plain,
+    same_as_naive,
     cannot_see_the_future,
     padding_does_not_matter,
     one_pass_equals_pieces,

@@ -13,7 +13,7 @@ Law: TypeAlias = Callable[[Part, Site], None]
 """`law(part, site)` returns None, or raises `AssertionError` with what moved and by how much."""
 
 LAWS: dict[Law, frozenset[str]] = {
-    laws.same_as_plain: frozenset(),
+    laws.same_as_naive: frozenset(),
     laws.cannot_see_the_future: frozenset({"causal"}),
     laws.padding_does_not_matter: frozenset(),
     laws.one_pass_equals_pieces: frozenset({"causal", "streaming"}),

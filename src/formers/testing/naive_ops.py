@@ -1,4 +1,4 @@
-"""Forcing every op to its plain form, to compare a part with what its formula says."""
+"""Forcing every op to its naive form, to compare a part with what its formula says."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def _ops_with_forms() -> dict[str, Callable[..., Any]]:
 
 @contextmanager
 def naive_ops() -> Iterator[list[str]]:
-    """Inside, every op that a part's file has imported runs as its plain form. Yields the names of those that ran.
+    """Inside, every op that a part's file has imported runs as its naive form. Yields the names of those that ran.
 
-    Not for threads: the files see the plain ops until the block ends.
+    Not for threads: the files see the naive forms until the block ends.
     """
     ran: list[str] = []
-    forced = {id(op): _plainly(name, op, ran) for name, op in _ops_with_forms().items()}
+    forced = {id(op): _naively(name, op, ran) for name, op in _ops_with_forms().items()}
     replaced = [
         (names, name, value) for names in _importers() for name, value in list(names.items()) if id(value) in forced
     ]
@@ -45,9 +45,9 @@ def _importers() -> list[dict[str, Any]]:
     return [vars(m) for name, m in loaded if hasattr(m, "__dict__") and not (name + ".").startswith("formers.ops.")]
 
 
-def _plainly(name: str, op: Callable[..., Any], ran: list[str]) -> Callable[..., Any]:
-    def plain(*args: Any, **options: Any) -> Any:
+def _naively(name: str, op: Callable[..., Any], ran: list[str]) -> Callable[..., Any]:
+    def naive(*args: Any, **options: Any) -> Any:
         ran.append(name)
         return op(*args, **options | {"impl": "naive"})
 
-    return plain
+    return naive

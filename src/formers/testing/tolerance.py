@@ -1,6 +1,6 @@
-"""Tolerances that are derived, not tuned: a fast form may be off by twice what the plain form is off by itself.
+"""Tolerances that are derived, not tuned: a fast form may be off by twice what the naive form is off by itself.
 
-Both are run in the working dtype and compared with the plain form in float64, outputs and gradients alike.
+Both are run in the working dtype and compared with the naive form in float64, outputs and gradients alike.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ import torch
 from torch import Tensor
 
 FACTOR = 2.0
-"""How many times the error of the plain form the fast form may have."""
+"""How many times the error of the naive form the fast form may have."""
 FLOOR = 4.0
-"""Where the plain form happens to be exact, so many units of rounding, relative to the size of the whole, are allowed."""
+"""Where the naive form happens to be exact, so many units of rounding, relative to the size of the whole, are allowed."""
 
 
 def assert_close_derived(
     fast: Callable[..., Any],
-    plain: Callable[..., Any],
+    naive: Callable[..., Any],
     inputs: Sequence[Any],
     *,
     dtype: torch.dtype = torch.float32,
     names: Sequence[str] = (),
     gradients: bool = True,
 ) -> None:
-    """Asserts that `fast(*inputs)` equals `plain(*inputs)`, and every gradient, up to a derived tolerance.
+    """Asserts that `fast(*inputs)` equals `naive(*inputs)`, and every gradient, up to a derived tolerance.
 
     Args:
-        fast, plain: the same function twice, returning a tensor or a nest of tuples of tensors and Nones. Close over
+        fast, naive: the same function twice, returning a tensor or a nest of tuples of tensors and Nones. Close over
             options; pass every floating-point tensor through `inputs`, so that it gets the right dtype.
         inputs: floating-point tensors, which are converted and differentiated, and anything else, passed as it is.
         dtype: the working dtype.
@@ -38,28 +38,28 @@ def assert_close_derived(
 
     Raises `AssertionError`, naming the tensor, its error and what was allowed.
     """
-    allowed = _tolerances(plain, inputs, dtype, names, gradients)
+    allowed = _tolerances(naive, inputs, dtype, names, gradients)
     rounded = convert(inputs, dtype)  # the same for both, so that only the computation differs
-    exact = evaluate(plain, rounded, torch.float64, names, gradients)
+    exact = evaluate(naive, rounded, torch.float64, names, gradients)
     found = evaluate(fast, rounded, dtype, names, gradients)
-    assert found.keys() == exact.keys(), f"fast gives {sorted(found)}, plain gives {sorted(exact)}"
+    assert found.keys() == exact.keys(), f"fast gives {sorted(found)}, naive gives {sorted(exact)}"
     for name, value in found.items():
-        assert value.shape == exact[name].shape, f"{name}: {tuple(value.shape)}, plain {tuple(exact[name].shape)}"
+        assert value.shape == exact[name].shape, f"{name}: {tuple(value.shape)}, naive {tuple(exact[name].shape)}"
         off = error(value, exact[name])
-        assert off <= allowed[name], f"{name} is off by {off:.3g} in {dtype}; the plain form allows {allowed[name]:.3g}"
+        assert off <= allowed[name], f"{name} is off by {off:.3g} in {dtype}; the naive form allows {allowed[name]:.3g}"
 
 
 def _tolerances(
-    plain: Callable[..., Any], inputs: Sequence[Any], dtype: torch.dtype, names: Sequence[str], gradients: bool
+    naive: Callable[..., Any], inputs: Sequence[Any], dtype: torch.dtype, names: Sequence[str], gradients: bool
 ) -> dict[str, float]:
     """What each output and gradient may be off by. For float64, which nothing finer can judge, from float32 by scale."""
     judged = torch.float32 if dtype == torch.float64 else dtype
     rounded = convert(inputs, judged)
-    exact = evaluate(plain, rounded, torch.float64, names, gradients)
+    exact = evaluate(naive, rounded, torch.float64, names, gradients)
     units = torch.finfo(dtype).eps / torch.finfo(judged).eps
     return {
         name: FACTOR * units * error(value, exact[name]) + FLOOR * torch.finfo(dtype).eps * size(exact[name])
-        for name, value in evaluate(plain, rounded, judged, names, gradients).items()
+        for name, value in evaluate(naive, rounded, judged, names, gradients).items()
     }
 
 

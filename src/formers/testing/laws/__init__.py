@@ -3,17 +3,17 @@
 from formers.testing.laws.compiled import checkpointed_equals_plain, compiled_equals_eager, traces_whole
 from formers.testing.laws.cost import costs_as_promised
 from formers.testing.laws.future import cannot_see_the_future
+from formers.testing.laws.half_precision import finite_in_half, runs_under_autocast
 from formers.testing.laws.matters import every_submodule_matters, tokens_are_mixed
+from formers.testing.laws.naive import same_as_naive
 from formers.testing.laws.options import every_option_counts, survives_text_and_json
-from formers.testing.laws.padding import padding_does_not_matter
-from formers.testing.laws.plain import same_as_plain
-from formers.testing.laws.positions import (
+from formers.testing.laws.order import (
     only_differences_count,
     order_makes_no_difference,
     positions_count_from_zero,
     takes_positions_it_declares,
 )
-from formers.testing.laws.precision import finite_in_half, runs_under_autocast
+from formers.testing.laws.padding import padding_does_not_matter
 from formers.testing.laws.randomness import randomness_is_owned
 from formers.testing.laws.ranks import every_parameter_trains, two_ranks_equal_one, two_ranks_equal_one_for
 from formers.testing.laws.rows import rows_are_independent
@@ -43,7 +43,7 @@ __all__ = [
     "randomness_is_owned",
     "rows_are_independent",
     "runs_under_autocast",
-    "same_as_plain",
+    "same_as_naive",
     "saves_whole",
     "state_is_a_value",
     "survives_text_and_json",

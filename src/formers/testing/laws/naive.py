@@ -20,8 +20,8 @@ _VANISHING = 1e-12
 all of it is rounding, which is judged by what it is the rounding of."""
 
 
-def same_as_plain(part: Part, site: Site = SITE) -> None:
-    """Output and all gradients equal those of the plain forms of the ops, within twice what these lose in float32."""
+def same_as_naive(part: Part, site: Site = SITE) -> None:
+    """Output and all gradients equal those of the naive forms of the ops, within twice what these lose in float32."""
     for causal in directions(part):
         module = build(part, causal=causal, site=site)
         for mask_bl in (None, padding_mask()) if "padding" in abilities(part) else (None,):
@@ -34,7 +34,7 @@ def same_as_plain(part: Part, site: Site = SITE) -> None:
 
 
 def _compare(module: nn.Module, x: Tensor, mask_bl: Tensor | None, dtype: torch.dtype) -> None:
-    """The module against itself on plain ops; its parameters and floating-point buffers are inputs like the tokens."""
+    """The module against itself on naive forms; its parameters and floating-point buffers are inputs like the tokens."""
     names = [name for name, _ in [*module.named_parameters(), *module.named_buffers()]]
     values = [value.detach() for value in [*module.parameters(), *module.buffers()]]
     real_bl = mask_bl if mask_bl is not None else torch.ones(x.shape[:2], dtype=torch.bool)
@@ -43,30 +43,30 @@ def _compare(module: nn.Module, x: Tensor, mask_bl: Tensor | None, dtype: torch.
         y, _ = functional_call(module, dict(zip(names, values, strict=True)), (x,), {"mask_bl": mask_bl})
         return y[real_bl]
 
-    def plain(x: Tensor, *values: Tensor) -> Any:
+    def naive(x: Tensor, *values: Tensor) -> Any:
         with naive_ops():
             return fast(x, *values)
 
     inputs, labels = [x, *values], ["the input", *names]
-    exact = evaluate(plain, convert(inputs, dtype), torch.float64, labels, True)
+    exact = evaluate(naive, convert(inputs, dtype), torch.float64, labels, True)
     found = evaluate(fast, convert(inputs, dtype), dtype, labels, True)
     largest = max(size(value) for value in exact.values())
-    allowed = (FACTOR * _roundings_lost(plain, inputs, labels) + FLOOR) * torch.finfo(dtype).eps
+    allowed = (FACTOR * _roundings_lost(naive, inputs, labels) + FLOOR) * torch.finfo(dtype).eps
     for name, value in found.items():
         off, scale = error(value, exact[name]), size(exact[name])
         bound = allowed * (scale if scale > _VANISHING * largest else largest)
         assert off <= bound, f"{name} is off by {off:.3g} in {dtype}; {bound:.3g} is allowed"
 
 
-def _roundings_lost(plain: Callable[..., Any], inputs: list[Tensor], labels: list[str]) -> float:
-    """The error of the plain form in float32, in units of rounding: the worst of its outputs and gradients.
+def _roundings_lost(naive: Callable[..., Any], inputs: list[Tensor], labels: list[str]) -> float:
+    """The error of the naive form in float32, in units of rounding: the worst of its outputs and gradients.
 
     One number for all, because a tensor of a few numbers may be exact by luck; and at least √(B·L), which a sum over all
     tokens loses.
     """
     rounded = convert(inputs, torch.float32)
-    exact = evaluate(plain, rounded, torch.float64, labels, True)
-    rough = evaluate(plain, rounded, torch.float32, labels, True)
+    exact = evaluate(naive, rounded, torch.float64, labels, True)
+    rough = evaluate(naive, rounded, torch.float32, labels, True)
     least = _VANISHING * max(size(value) for value in exact.values())
     losses = [
         error(rough[n], v) / size(v) / torch.finfo(torch.float32).eps for n, v in exact.items() if size(v) > least
