@@ -75,7 +75,7 @@ MOMENTS: dict[str, tuple[Any, str, int]] = {
     "between a checkpoint's files": (SafeTrainer, "_save_optimizer_and_scheduler", 2),
     "before a checkpoint is sealed": (formers.lab.train.checkpoint, "made_with", 3),
     "before older checkpoints go": (formers.lab.train.checkpoint, "prune", 3),
-    "while the best weights are written": (formers.lab.train.best_weights, "settle", 2),
+    "while the best weights are written": (formers.lab.train.best_weights, "flush_to_disk", 2),
     "while the model is saved": (Shakespeare, "save", 1),
     "while a row is saved": (MlflowClient, "log_text", 1),
     "after a row is saved": (formers.lab.run_study, "forget", 1),

@@ -59,10 +59,10 @@ def weights(study: Study) -> dict[str, bytes]:
     ("owner", "name", "call", "error", "kept"),
     [
         (formers.lab.train.trainer, "save_state", 3, FULL, "a checkpoint in"),
-        (formers.lab.train.checkpoint, "settle", 12, FULL, "a checkpoint in"),
+        (formers.lab.train.checkpoint, "flush_to_disk", 12, FULL, "a checkpoint in"),
         (MlflowClient, "log_batch", 1, FULL_DATABASE, "the row of 'identity' in MLflow at"),
         (artifacts.LocalArtifactRepository, "log_artifact", 1, FULL, "the row of 'identity' in"),
-        (formers.lab.report.export.os, "replace", 1, FULL, "the study's description in"),
+        (os, "replace", 1, FULL, "the study's description in"),
         (formers.lab.report.export, "to_json", 1, FULL, "the report in"),
     ],
 )

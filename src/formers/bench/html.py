@@ -12,8 +12,8 @@ from formers.bench.record import Bench, Row
 from formers.bench.sizes import AXES
 from formers.bench.summary import Summary, summarize
 from formers.bench.words import headline, place_text, ratio_text, share_text, status_text, time_interval_text
-from formers.lab.report.export import write_atomically
 from formers.lab.report.html import render
+from formers.machine.files import write_atomically
 from formers.plot.looks import PLAIN
 from formers.plot.number_format import count, size
 

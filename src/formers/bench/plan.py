@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from formers.bench.phases import PHASES, Phase
 from formers.bench.sizes import AXES, Sweep, size_text
 from formers.bench.subjects import Subject, parse_subject, parse_subjects
-from formers.lab.study.command_line import command_line
+from formers.machine.shell import command_line
 from formers.part import check_names
 
 _CAUSAL = ("softmax", "sdpa", "linear", "performer", "dense", "sparse(pattern=window(128))", "lsh")

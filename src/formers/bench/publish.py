@@ -7,7 +7,7 @@ from pathlib import Path
 from formers.bench.export import CSV, HTML, JSON, dump, to_csv
 from formers.bench.html import write_html
 from formers.bench.record import Bench
-from formers.lab.report.export import write_atomically
+from formers.machine.files import write_atomically
 
 
 def publish(bench: Bench, folder: Path) -> list[Path]:

@@ -15,7 +15,6 @@ from formers.bench.phases import Phase, Prepared, gradients, prepare, without_gr
 from formers.bench.record import Status
 from formers.bench.sizes import Sizes
 from formers.bench.timing import Call
-from formers.lab.study.choices import value_text
 from formers.mixers import Mixer
 from formers.part import Site, Unsupported
 from formers.testing import broken_laws
@@ -57,7 +56,7 @@ class PartSubject:
     kind = "mixer"
 
     def __init__(self, part: Mixer) -> None:
-        self.part, self.name = part, value_text(part)
+        self.part, self.name = part, repr(part).removesuffix("()")
 
     def objection(self, sizes: Sizes, causal: bool) -> tuple[Status, str] | None:
         try:

@@ -35,10 +35,10 @@ def report(
         the same as data, and in the browser
     """
     from formers.lab.report import dump, terminal_table, to_csv, to_markdown, write_html
-    from formers.lab.report.export import write_atomically
     from formers.lab.report.publish import HTML, scaling
     from formers.lab.report.rebuild import rebuilt
     from formers.lab.store.merge import merged
+    from formers.machine.files import write_atomically
 
     studies = chosen(folders)
     results = merged({name: rebuilt(folder) for name, folder in studies.items()})

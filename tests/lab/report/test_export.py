@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import math
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,6 @@ import pytest
 from rich.console import Console
 
 from formers.lab.report import dump, from_json, load, terminal_table, to_csv, to_json, to_markdown
-from formers.lab.report.export import write_atomically
 from formers.lab.store.records import Results
 
 Study = Callable[[int], Results]
@@ -75,17 +73,3 @@ def test_the_terminal_shows_the_ranking_the_reference_and_the_failure(study: Stu
 
 def test_the_terminal_reads_no_markup_and_no_escapes_in_names(study: Study) -> None:
     assert "[red]x␛[31m" in shown(with_row(study(1), arm="[red]x\x1b[31m"))
-
-
-def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write_atomically(tmp_path / "a.txt", "old")
-
-    def fail(source: object, target: object) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr(os, "replace", fail)
-    with pytest.raises(OSError, match="disk full"):
-        write_atomically(path, "new")
-    with pytest.raises(UnicodeEncodeError):
-        write_atomically(path, "half \ud800")
-    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("a.txt", "old")]

@@ -12,6 +12,7 @@ import torch
 
 from formers.lab.train.initial_weights import seeded_model
 from formers.machine.environment import environment
+from formers.machine.files import write_atomically
 from formers.tasks.task import digest
 
 if TYPE_CHECKING:
@@ -74,6 +75,4 @@ def _machine() -> dict[str, Any]:
 
 
 def _write(path: Path, known: dict[str, float]) -> None:
-    from formers.lab.report.export import write_atomically
-
     write_atomically(path, json.dumps(known, indent=1) + "\n")

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import math
-import os
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +16,7 @@ from formers.lab.report.costs import COSTS
 from formers.lab.report.headline import headline
 from formers.lab.report.summary import Summary, summarize
 from formers.lab.store.records import Metric, Point, Results, Row
+from formers.machine.files import write_atomically
 from formers.plot.number_format import visible
 
 _FLOATS = ("flops_per_token", "state_bytes_per_token", "state_bytes", "train_seconds", "tokens_per_second")
@@ -73,19 +73,6 @@ def to_markdown(results: Results) -> str:
     lines += [_markdown_line("---" if column.text else "--:" for column in table.columns)]
     lines += [_markdown_line(_escaped(cell) for cell in line.cells) for line in table.lines]
     return "\n".join(lines) + "\n"
-
-
-def write_atomically(path: Path, text: str) -> Path:
-    """Write `text` beside `path`, then move it there: a reader never sees half a file. Parents are created."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-    return path
 
 
 def _row(data: dict[str, Any]) -> Row:

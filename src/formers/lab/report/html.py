@@ -16,11 +16,12 @@ from markupsafe import Markup
 
 from formers.lab.report import costs, matching
 from formers.lab.report.columns import metric_title, ranking
-from formers.lab.report.export import csv_of, write_atomically
+from formers.lab.report.export import csv_of
 from formers.lab.report.headline import estimate_text, headline, over_items, places
 from formers.lab.report.slices import slices
 from formers.lab.report.summary import Summary, problem, summarize
 from formers.lab.store.records import Results, Row
+from formers.machine.files import write_atomically
 from formers.plot import charts
 from formers.plot.looks import PLAIN, Look, looks
 from formers.plot.number_format import fixed, percent, visible

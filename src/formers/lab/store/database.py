@@ -9,7 +9,7 @@ import tempfile
 from contextlib import closing, suppress
 from pathlib import Path
 
-from formers.lab.store.write_error import settle
+from formers.machine.files import flush_to_disk
 
 
 def address(path: Path) -> str:
@@ -78,7 +78,7 @@ def put(part: Path, cached: Path) -> None:
     os.close(number)
     try:
         shutil.copyfile(part, name)
-        settle(Path(name))
+        flush_to_disk(Path(name))
         os.replace(name, cached)
     finally:
         Path(name).unlink(missing_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,12 +31,3 @@ def reason(error: BaseException) -> str:
         file = error.filename2 or error.filename
         text = f"{error.strerror}: {file}" if file else error.strerror
     return " ".join(text.split()) or type(error).__name__
-
-
-def settle(path: Path) -> None:
-    """Waits until a file, or the names in a folder, are on the disk."""
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)

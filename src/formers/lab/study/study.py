@@ -14,7 +14,7 @@ from formers.lab.plan.matching import MATCHES, Match
 from formers.lab.study.arm import Arm
 from formers.lab.study.budget import Budget
 from formers.lab.study.choices import choice, choices_text
-from formers.lab.study.command_line import command_line
+from formers.machine.shell import command_line
 from formers.part import Unsupported, check_names
 from formers.tasks import parse as parse_task
 from formers.tasks.task import Task

@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 
 from formers.lab.distributed import ranks
 from formers.lab.distributed.full_state import put_weights, weights_of
-from formers.lab.store.write_error import settle, writing
+from formers.lab.store.write_error import writing
+from formers.machine.files import flush_to_disk
 from formers.tasks.metric import Metric
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Best:
         part = self.path.with_suffix(".part")
         with writing("the best weights", self.path):
             save_file(weights, str(part), metadata=facts)
-            settle(part)
+            flush_to_disk(part)
             os.replace(part, self.path)
 
     def whole(self) -> bool:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from formers.lab.distributed import ranks
-from formers.lab.store.write_error import settle
 from formers.machine.environment import environment
+from formers.machine.files import flush_to_disk
 
 MANIFEST, FORMAT = "complete.json", 2
 _KEPT = 2  # the newest, and the one before it in case the newest turns out to be damaged
@@ -43,14 +43,14 @@ def seal(path: Path, job: str, sharded: bool = False) -> None:
     """
     files = {}
     for file in _contents(path):
-        settle(file)
+        flush_to_disk(file)
         files[str(file.relative_to(path))] = {"bytes": file.stat().st_size, "sha256": _sha256(file)}
     facts = {"format": FORMAT, "job": job, "made_with": made_with(sharded), "files": files}
     part = path / f"{MANIFEST}.part"
     part.write_text(json.dumps(facts, indent=1), encoding="utf-8")
-    settle(part)
+    flush_to_disk(part)
     os.replace(part, path / MANIFEST)
-    settle(path)
+    flush_to_disk(path)
     prune(path.parent, _step_of(path))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 from formers.ffn import Ffn
-from formers.lab.study.command_line import command_line
+from formers.machine.shell import command_line
 
 
 def test_text_in_parts_needs_no_quotes_of_quotes() -> None:
