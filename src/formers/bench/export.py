@@ -10,7 +10,7 @@ from pathlib import Path
 
 from formers.bench.record import Bench, Row
 from formers.bench.summary import Summary, summarize
-from formers.machine.files import write_atomically
+from formers.lab.report.export import write_atomically
 
 JSON, CSV, HTML = "bench.json", "bench.csv", "bench.html"
 _COLUMNS = ("subject", "kind", "phase", "length", "width", "heads", "batch", "status")

@@ -16,7 +16,7 @@ from formers.lab.report.costs import COSTS
 from formers.lab.report.headline import headline
 from formers.lab.report.summary import Summary, summarize
 from formers.lab.store.records import Metric, Point, Results, Row
-from formers.machine.files import write_atomically
+from formers.machine.files import write_atomically as write_atomically
 from formers.plot.number_format import visible
 
 _FLOATS = ("flops_per_token", "state_bytes_per_token", "state_bytes", "train_seconds", "tokens_per_second")
