@@ -18,7 +18,7 @@ NOTES = (
 )
 SECONDS, MEGABYTES = 5.0, 10.0
 LABELS = ("4", "8", "16", "32", "64", "128", "256", "512")
-METRIC = lab.Metric(name="loss", label="loss", unit="nats/token")
+METRIC = lab.TaskMetric(name="loss", label="loss", unit="nats/token")
 
 
 def run(arm: int, seed: int) -> lab.Row:

@@ -18,7 +18,7 @@ from formers.bench.summary import summarize
 from formers.bench.terminal import terminal
 from formers.lab.report import render_html as render_study
 from formers.lab.report.publish import scaling
-from formers.lab.store.records import Metric, Results
+from formers.lab.store.records import Results, TaskMetric
 from formers.lab.store.records import Row as StudyRow
 
 from .conftest import made_up
@@ -117,7 +117,7 @@ def test_values_that_are_close_together_or_equal_have_marks_too() -> None:
 
 def test_a_study_shows_the_bench_in_its_folder(crossing: Bench, tmp_path: Path) -> None:
     rows = (StudyRow(arm="softmax", seed=0, status="finished", metrics={"loss": 1.0}),)
-    metric = Metric(name="loss", label="loss", unit="", lower_is_better=True)
+    metric = TaskMetric(name="loss", label="loss", unit="", lower_is_better=True)
     results = Results(title="a study", description="", metric=metric, rows=rows)
     without = render_study(results, scaling(tmp_path))
     dump(crossing, tmp_path / "bench.json")

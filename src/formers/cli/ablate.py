@@ -71,7 +71,7 @@ def ablate(
 
     Stop with Ctrl-C; the same command goes on where it stopped, and what is finished is not trained again.
     """
-    sizes = options.Sizes(width=width, depth=depth, heads=heads)
+    sizes = options.SizeOptions(width=width, depth=depth, heads=heads)
     budget = {"steps": steps, "batch_size": batch, "learning_rate": learning_rate, "warmup": warmup}
     budget |= {"weight_decay": weight_decay, "clip": clip, "evaluations": evaluations}
     start = _starting_study(task, length, folder)

@@ -11,7 +11,7 @@ from formers.lab.store.quiet_libraries import quiet
 from formers.lab.train.stop import Stopped
 
 
-class _Group(TyperGroup):
+class _CommandGroup(TyperGroup):
     """Turns what a user can get wrong into one clear message and a non-zero exit."""
 
     def invoke(self, ctx: Any) -> Any:
@@ -41,7 +41,7 @@ def message(error: Exception) -> str:
 
 
 app = typer.Typer(
-    cls=_Group,
+    cls=_CommandGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

@@ -47,7 +47,7 @@ def _installed(module: str) -> bool:
 
 def _self_check() -> tuple[list[str], dict[str, str]]:
     """What the ops chose by themselves in small models of each kind, and what went wrong, by mixer."""
-    listener = _Listener()
+    listener = _LogLines()
     log = logging.getLogger("formers.ops")
     level = log.level
     log.addHandler(listener)
@@ -86,7 +86,7 @@ def check(mixer: str) -> None:
         raise ArithmeticError("the loss or a gradient is not finite")
 
 
-class _Listener(logging.Handler):
+class _LogLines(logging.Handler):
     """Keeps the messages it hears."""
 
     def __init__(self) -> None:

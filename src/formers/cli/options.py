@@ -51,7 +51,7 @@ Cores = Annotated[int, typer.Option(help="With --ray: cores that each arm is giv
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sizes:
+class SizeOptions:
     """The sizes that have options of their own; None leaves the task's."""
 
     width: int | None

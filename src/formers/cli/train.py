@@ -42,7 +42,7 @@ def train(
     from formers.lab.study.study import Study, default_budget
     from formers.part import Unsupported
 
-    sizes = options.Sizes(width=width, depth=depth, heads=heads)
+    sizes = options.SizeOptions(width=width, depth=depth, heads=heads)
     swaps = options.read_choices(choices or [])
     budget = {"steps": steps, "batch_size": batch, "learning_rate": learning_rate, "warmup": warmup}
     budget |= {"weight_decay": weight_decay, "clip": clip, "evaluations": evaluations}

@@ -10,7 +10,7 @@ _HOMES = {
     "formers.lab.study.budget": ("Budget",),
     "formers.lab.executors.ray": ("Cluster",),
     "formers.lab.executors.processes": ("Processes",),
-    "formers.lab.store.records": ("Metric", "Point", "Results", "Row"),
+    "formers.lab.store.records": ("TaskMetric", "Point", "Results", "Row"),
     "formers.lab.store.store": ("Store",),
     "formers.lab.train.stop": ("Stopped",),
     "formers.lab.study.study": ("Study",),

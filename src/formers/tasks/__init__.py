@@ -8,7 +8,7 @@ from typing import Any
 
 _HOMES = {
     "formers.tasks.evaluation": ("Evaluation", "Split"),
-    "formers.tasks.metric": ("Metric",),
+    "formers.tasks.metric": ("TaskMetric",),
     "formers.tasks.task": ("Task",),
     "formers.tasks.characters": ("Characters",),
     "formers.tasks.shakespeare": ("Shakespeare",),
@@ -36,7 +36,7 @@ def __getattr__(name: str) -> Any:
 
 
 def parse(text: str) -> Any:
-    """The task that a text like `sort(length=16)` or `glue/cola(length=32)` means, once every task of the library is known.
+    """Return the task that a text like `sort(length=16)` or `glue/cola(length=32)` means.
 
     `my_task.py` or `my_task.py:parity(length=8)` is a task of a user's own; the file is run.
     """
@@ -47,6 +47,6 @@ def parse(text: str) -> Any:
 
 
 def spelt_out(short: re.Match[str]) -> str:
-    """`glue/cola(length=32)` → `glue(task='cola',length=32)`."""
+    """Return a task of a suite in full: `glue/cola(length=32)` → `glue(task='cola',length=32)`."""
     options = (short["options"] or "()")[1:]
     return f"{short['suite']}(task={short['task']!r},{options}"

@@ -1,4 +1,4 @@
-"""What a model answers to many inputs, without leaving a trace in it."""
+"""Answers of a model to many inputs, without leaving a trace in it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def asked(model: PreTrainedModel) -> Iterator[None]:
-    """Inside, the model is in eval mode and nothing has a gradient; afterwards it is in the mode it was in."""
+    """Put a model into eval mode without gradients inside the block, and back into its mode after it."""
     training = model.training
     model.eval()
     try:
@@ -26,7 +26,7 @@ def asked(model: PreTrainedModel) -> Iterator[None]:
 
 
 def answers(model: PreTrainedModel, inputs: Mapping[str, Tensor], rows: int) -> Tensor:
-    """The likeliest class at each place where the model gives one, on the CPU: (B, …), read `rows` at a time."""
+    """Return the likeliest class at each place where the model gives one, (B, …) on the CPU; `rows` rows at a time."""
     found = []
     with asked(model):
         for first in range(0, len(next(iter(inputs.values()))), rows):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def bigram_bits(train: Tensor, held_out: Tensor, size: int, alpha: float = 1.0) -> float:
-    """Bits per character of `p(b | a) = (count(a, b) + α) / (count(a) + α·size)` on held-out text.
+    """Return the bits per character of `p(b | a) = (count(a, b) + α) / (count(a) + α·size)` on held-out text.
 
     Counts come from `train`; every character of `held_out` but the first is predicted from the one before it.
     """

@@ -22,7 +22,7 @@ class Characters:
 
     @classmethod
     def of(cls, text: str) -> Self:
-        """The alphabet of a text: its distinct characters, sorted."""
+        """Return the alphabet of a text: its distinct characters, sorted."""
         return cls("".join(sorted(set(text))))
 
     def __len__(self) -> int:
@@ -33,22 +33,22 @@ class Characters:
         return {character: i for i, character in enumerate(self.alphabet)}
 
     def encode(self, text: str) -> Tensor:
-        """The numbers of the characters, (L,) int64. Raises `ValueError` for characters outside the alphabet."""
+        """Return the numbers of the characters, (L,) int64. Raise `ValueError` for characters outside the alphabet."""
         if unknown := sorted(set(text) - self.number.keys()):
             raise ValueError(f"the model does not know the characters {unknown}; it knows {self.alphabet!r}")
         return torch.tensor([self.number[character] for character in text], dtype=torch.long)
 
     def decode(self, ids: Tensor) -> str:
-        """The text of some numbers, (L,)."""
+        """Return the text of some numbers, (L,)."""
         return "".join(self.alphabet[i] for i in ids.tolist())
 
     def save(self, folder: Path) -> None:
-        """Writes the alphabet beside a model."""
+        """Write the alphabet beside a model."""
         (folder / _FILE).write_text(json.dumps({"alphabet": self.alphabet}), encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """The alphabet beside a model. Raises `FileNotFoundError` where there is none."""
+        """Return the alphabet beside a model. Raise `FileNotFoundError` where there is none."""
         path = folder / _FILE
         if not path.is_file():
             raise FileNotFoundError(f"{folder} has no {_FILE}: it does not hold a model of characters")

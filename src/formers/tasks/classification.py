@@ -1,4 +1,4 @@
-"""What tasks share in which a text, or a pair of texts, is given a class."""
+"""Tasks in which a text, or a pair of texts, is given a class: what they share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 
 from formers.tasks.answers import answers
 from formers.tasks.evaluation import Evaluation, Split
-from formers.tasks.metric import Metric
+from formers.tasks.metric import TaskMetric
 from formers.tasks.padding import padded
 from formers.tasks.records import Record
 from formers.tasks.sources import stamp
@@ -49,7 +49,7 @@ class _TextClassification(Task):
     vocabulary: str | None = None
     "A vocab.txt of word pieces, as BERT's, to use instead of learning one."
 
-    metric: ClassVar[Metric] = Metric(name="accuracy", label="accuracy", lower_is_better=False)
+    metric: ClassVar[TaskMetric] = TaskMetric(name="accuracy", label="accuracy", lower_is_better=False)
     head: ClassVar[str] = "SequenceClassifier"
 
     def check(self) -> None:
@@ -59,16 +59,16 @@ class _TextClassification(Task):
             raise ValueError(f"{self}: bytes need no vocabulary; leave it out, or take tokens='words'")
 
     def place(self) -> Path | None:
-        """Where the data is; None for the hub. Raises `FileNotFoundError` with how to get it."""
+        """Return where the data is; None for the hub. Raise `FileNotFoundError` with how to get it."""
         raise NotImplementedError
 
     def read(self, place: Path | None) -> Mapping[Side, Sequence[Record]]:
-        """The labelled texts of every split."""
+        """Return the labelled texts of every split."""
         raise NotImplementedError
 
     @property
     def data(self) -> _Encoded:
-        """The texts as numbers, read once until their files change."""
+        """Return the texts as numbers, read once until their files change."""
         place = self.place()
         files = [file for file in (place, self.vocabulary and Path(self.vocabulary).expanduser()) if file]
         return _encoded(self, tuple(stamp(file) for file in files if file.exists()))
@@ -90,7 +90,7 @@ class _TextClassification(Task):
         )
 
     def build(self, seed: int, count: int) -> Dataset[Example]:
-        """Training texts drawn with replacement: example i is a function of the seed and i."""
+        """Return training texts drawn with replacement: example i is a function of the seed and i."""
         return Generated(partial(self.draw, self.data.train), f"{self.name()}/{seed}", count)
 
     def draw(self, texts: _Texts, stream: random.Random) -> Example:
@@ -98,7 +98,7 @@ class _TextClassification(Task):
         return {**padded(texts.ids[at], self.length), "labels": texts.labels[at]}
 
     def evaluate(self, model: PreTrainedModel, split: Split = "validation") -> Evaluation:
-        """The ranking metric over a split, and `accuracy`; slices by the number of tokens read."""
+        """Return the ranking metric over a split, and `accuracy`; slices by the number of tokens read."""
         texts: _Texts = getattr(self.data, split)
         found = self.answers(model, texts)
         right_b = (found == texts.labels).double()
@@ -109,30 +109,30 @@ class _TextClassification(Task):
         )
 
     def score(self, found: Tensor, labels: Tensor) -> float:
-        """The ranking metric: the share of right answers."""
+        """Return the ranking metric: the share of right answers."""
         return (found == labels).double().mean().item()
 
     def by_length(self, texts: _Texts, found: Tensor) -> dict[str, float]:
-        """The ranking metric of shorter and longer texts."""
+        """Return the ranking metric of shorter and longer texts."""
         sizes = torch.tensor([len(ids) for ids in texts.ids])
         bounds = [0, *sorted({max(1, self.length // share) for share in (4, 2, 1)})]
         chosen = {f"{low + 1}–{high}": (sizes > low) & (sizes <= high) for low, high in pairwise(bounds)}
         return {name: self.score(found[at], texts.labels[at]) for name, at in chosen.items() if at.any()}
 
     def answers(self, model: PreTrainedModel, texts: _Texts) -> Tensor:
-        """The likeliest class of each text, (B,)."""
+        """Return the likeliest class of each text, (B,)."""
         examples = [padded(ids, self.length) for ids in texts.ids]
         batch = {name: torch.stack([example[name] for example in examples]) for name in examples[0]}
         return answers(model, batch, rows=max(1, _TOKENS_AT_ONCE // self.length))
 
     def references(self) -> dict[str, float]:
-        """Majority: the commonest class of the training texts, whatever the text."""
+        """Return `majority`: the commonest class of the training texts, whatever the text."""
         [(commonest, _)] = Counter(self.data.train.labels.tolist()).most_common(1)
         labels = self.data.test.labels
         return {"majority": self.score(torch.full_like(labels, commonest), labels)}
 
     def samples(self, model: PreTrainedModel) -> tuple[str, ...]:
-        """Three texts, and what the model takes them for."""
+        """Return three texts, and the classes that the model gives them."""
         data, first = self.data, self.data.test.first(3)
         found = self.answers(model, first).tolist()
         return tuple(
@@ -175,7 +175,7 @@ class _Encoded:
 
 @lru_cache(maxsize=4)
 def _encoded(task: _TextClassification, stamps: tuple[object, ...]) -> _Encoded:
-    """The data of a task; `stamps` tell changed files from those read before."""
+    """Return the data of a task; `stamps` tell changed files from those read before."""
     splits = task.read(task.place())
     if empty := [side for side in ("train", "validation", "test") if not splits.get(side)]:
         raise ValueError(f"{task}: too few texts, none is left for {' and '.join(empty)}; give more of them")
@@ -194,7 +194,7 @@ def _encoded(task: _TextClassification, stamps: tuple[object, ...]) -> _Encoded:
 
 
 def _vocabulary_of(task: _TextClassification, train: Sequence[Record]) -> Vocabulary:
-    """Bytes, the given word pieces, or pieces learned from the training texts."""
+    """Return bytes, the given word pieces, or pieces learned from the training texts."""
     if task.tokens == "bytes":
         return Bytes()
     if task.vocabulary is not None:

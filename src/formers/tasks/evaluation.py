@@ -1,4 +1,4 @@
-"""What a model reached on held-out data."""
+"""Results of a model on held-out data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ class Evaluation:
     Attributes:
         metrics: name → value; the task's ranking metric is among them.
         slices: title → label → the ranking metric over that part of the split, as in `pairs` → `16` → 0.93.
-        items: the ranking metric of each item, where it is their mean; the same items in the same order for every model.
+        items: the ranking metric of each item, where it is their mean; the same items in the same order for every
+            model.
     """
 
     metrics: dict[str, float]

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def hub_rows(repo: str, file: str) -> list[dict[str, Any]]:
-    """The rows of a Parquet file in a data set of the hub, downloaded once and kept in its cache.
+    """Return the rows of a Parquet file in a data set of the hub, downloaded once and kept in its cache.
 
     Raises:
         ImportError: without pyarrow, which reads the file.

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from formers.tasks.answers import answers
 from formers.tasks.evaluation import Evaluation, Split
-from formers.tasks.metric import Metric
+from formers.tasks.metric import TaskMetric
 from formers.tasks.padding import padded
 from formers.tasks.splits import Side, side_of
 from formers.tasks.task import Example, Generated, Task, digest
@@ -44,8 +44,8 @@ Tree = int | tuple[str, list["Tree"]]
 class Listops(Task):
     """Evaluate nested operations on digits: `[MAX 2 9 [MIN 4 7 ] 0 ]` is 9. Ten classes, read from the whole sequence.
 
-    Operators: minimum, maximum, median, and the sum modulo 10. Generated: each argument is a list with a chance of 3 in 4
-    while depth and length allow; lists from a quarter of `length` to all of it are kept, padded to `length`. A list
+    Operators: minimum, maximum, median, and the sum modulo 10. Generated: each argument is a list with a chance of 3 in
+    4 while depth and length allow; lists from a quarter of `length` to all of it are kept, padded to `length`. A list
     belongs to training, validation or test by a checksum. Source: Nangia & Bowman 2018, arXiv:1804.06028; as a test of
     long inputs (500 to 2,000 tokens, depth 10, 10 arguments) Tay et al. 2020, arXiv:2011.04006.
     """
@@ -61,7 +61,7 @@ class Listops(Task):
         "ListOps: the value of nested minima, maxima, medians and sums modulo 10 of digits, ten classes. Generated; "
         "measured on lists that are never trained on."
     )
-    metric: ClassVar[Metric] = Metric(name="accuracy", label="accuracy", lower_is_better=False)
+    metric: ClassVar[TaskMetric] = TaskMetric(name="accuracy", label="accuracy", lower_is_better=False)
     head: ClassVar[str] = "SequenceClassifier"
     arms: ClassVar[tuple[str, ...]] = (
         "softmax: mixer=softmax",
@@ -87,7 +87,7 @@ class Listops(Task):
 
     @property
     def shortest(self) -> int:
-        """The fewest tokens of a list that is kept."""
+        """Return the fewest tokens of a list that is kept."""
         return self.length // _SHORTEST
 
     def base(self) -> TransformerConfig:
@@ -117,7 +117,7 @@ class Listops(Task):
         return {**padded(ids, self.length), "labels": torch.tensor(value(tree))}
 
     def draw(self, stream: random.Random, side: Side) -> Tree:
-        """A list of a split, of a length that is kept."""
+        """Return a list of a split, of a length that is kept."""
         while True:
             tree = _grow(stream, self.depth, self.arguments, self.length)
             written = tokens(tree)
@@ -125,11 +125,11 @@ class Listops(Task):
                 return tree
 
     def held_out(self, split: Split, count: int = _HELD_OUT) -> tuple[Tree, ...]:
-        """The first lists of a split; the same for every seed."""
+        """Return the first lists of a split; the same for every seed."""
         return _drawn(self, split, count)
 
     def evaluate(self, model: PreTrainedModel, split: Split = "validation") -> Evaluation:
-        """`accuracy`; slices by the operators within each other."""
+        """Return `accuracy`, and its slices by the operators within each other."""
         trees = self.held_out(split)
         right = (self.answers(model, trees) == torch.tensor([value(tree) for tree in trees])).double()
         depths = torch.tensor([depth(tree) for tree in trees])
@@ -140,13 +140,13 @@ class Listops(Task):
         )
 
     def answers(self, model: PreTrainedModel, trees: Sequence[Tree]) -> Tensor:
-        """The likeliest value of each list, (B,)."""
+        """Return the likeliest value of each list, (B,)."""
         examples = [self.padded(tree) for tree in trees]
         inputs = {name: torch.stack([e[name] for e in examples]) for name in ("input_ids", "attention_mask")}
         return answers(model, inputs, _ROWS)
 
     def references(self) -> dict[str, float]:
-        """Majority: the commonest value of the validation split, whatever the list."""
+        """Return `majority`: the commonest value of the validation split, whatever the list."""
         [(commonest, _)] = Counter(map(value, self.held_out("validation"))).most_common(1)
         return {"majority": sum(value(tree) == commonest for tree in self.held_out("test")) / _HELD_OUT}
 
@@ -169,7 +169,8 @@ def _drawn(task: Listops, split: Split, count: int) -> tuple[Tree, ...]:
 
 
 def _grow(stream: random.Random, levels: int, arguments: int, room: int) -> Tree:
-    """A random list of at most `levels` operators within each other; it stops opening lists when `room` tokens are spent."""
+    """Return a random list of at most `levels` operators within each other; it stops opening lists when `room`
+    tokens are spent."""
     left = room
 
     def list_of(levels: int) -> Tree:
@@ -185,7 +186,7 @@ def _grow(stream: random.Random, levels: int, arguments: int, room: int) -> Tree
 
 
 def tokens(tree: Tree) -> list[str]:
-    """A list as it is written: `[MAX 2 9 ]`."""
+    """Return a list as it is written: `[MAX 2 9 ]`."""
     if isinstance(tree, int):
         return [str(tree)]
     operator, inner = tree
@@ -193,10 +194,10 @@ def tokens(tree: Tree) -> list[str]:
 
 
 def value(tree: Tree) -> int:
-    """What a list comes to."""
+    """Return the value of a list."""
     return tree if isinstance(tree, int) else _OPERATORS[tree[0]]([value(item) for item in tree[1]])
 
 
 def depth(tree: Tree) -> int:
-    """Operators within each other."""
+    """Return how many operators stand within each other."""
     return 0 if isinstance(tree, int) else 1 + max(depth(item) for item in tree[1])

@@ -1,4 +1,4 @@
-"""How a number that a task measures is to be read."""
+"""Metrics: how to read a number that a task measures."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
-class Metric:
+class TaskMetric:
     """How to read a metric: its name in `Row.metrics`, what to call it, its unit, and which way is better."""
 
     name: str

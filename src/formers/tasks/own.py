@@ -12,11 +12,11 @@ from formers.part import check_names
 from formers.tasks.task import Task
 
 
-def _own_task(file: str, text: str) -> Task:
-    """The task in a Python file: the one that `name(option=…)` means, or without a text the only one there is.
+def own_task(file: str, text: str) -> Task:
+    """Return the task in a Python file: the one that `name(option=…)` means, or without a text the only one there is.
 
-    The file is run, as a file given to `python` is. Raises `FileNotFoundError` where there is none, `ValueError` where it
-    holds no such task.
+    The file is run, as a file given to `python` is. Raise `FileNotFoundError` where there is none, `ValueError` where
+    it holds no such task.
     """
     path = Path(file).expanduser().resolve()
     if not path.is_file():
@@ -33,7 +33,8 @@ def _own_task(file: str, text: str) -> Task:
 
 @lru_cache(maxsize=16)
 def _kinds_in(path: Path, modified: int) -> tuple[type[Task], ...]:
-    """The tasks that a file defines, each knowing its file; `modified` tells a changed file from the one run before."""
+    """Return the tasks that a file defines, each knowing its file; `modified` tells a changed file from the one run
+    before."""
     name = f"formers_own_{path.stem}_{sha256(f'{path}/{modified}'.encode()).hexdigest()[:8]}"
     spec = spec_from_file_location(name, path)
     assert spec is not None

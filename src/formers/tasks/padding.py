@@ -9,7 +9,7 @@ from formers.tasks.task import Example
 
 
 def padded(ids: Tensor, length: int) -> Example:
-    """Tokens and their mask, (L,) each: 0 and masked after the end."""
+    """Return tokens and their mask, (L,) each: 0 and masked after the end."""
     input_ids, mask = torch.zeros(2, length, dtype=torch.long)
     input_ids[: len(ids)], mask[: len(ids)] = ids, 1
     return {"input_ids": input_ids, "attention_mask": mask}

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from formers.tasks.answers import answers
 from formers.tasks.evaluation import Evaluation, Split
-from formers.tasks.metric import Metric
+from formers.tasks.metric import TaskMetric
 from formers.tasks.splits import Side, side_of
 from formers.tasks.task import Example, Generated, Task, digest
 
@@ -31,10 +31,11 @@ class Recall(Task):
     """Read key–value pairs, then say the value of each key that is asked for: `a 4 b 3 c 6 … c → 6, a → 4`.
 
     Multi-query associative recall: what a mixer can recall is bounded by what it remembers, so accuracy falls with the
-    number of pairs for mixers with a small state. Keys are different within a sequence, each is asked for once, in random
-    order and at random places, blanks between; its value follows it. Training sequences have 1 … `pairs` pairs. A sequence
-    belongs to training, validation or test by a checksum. Learning to join a value to the key before it takes two layers of
-    softmax thousands of steps, so in the default study the first layer is a window of two tokens, and only the second differs. Source: Arora et al. 2023 (Zoology), arXiv:2312.04927.
+    number of pairs for mixers with a small state. Keys are different within a sequence, each is asked for once, in
+    random order and at random places, blanks between; its value follows it. Training sequences have 1 … `pairs` pairs.
+    A sequence belongs to training, validation or test by a checksum. Learning to join a value to the key before it
+    takes two layers of softmax thousands of steps, so in the default study the first layer is a window of two tokens,
+    and only the second differs. Source: Arora et al. 2023 (Zoology), arXiv:2312.04927.
     """
 
     length: int = 16
@@ -45,10 +46,10 @@ class Recall(Task):
     "Different tokens: half of them are keys, half values."
 
     description: ClassVar[str] = (
-        "Multi-query associative recall: read pairs of a key and a value, then give the value of each key that is asked "
-        "for. Generated; measured on sequences that are never trained on, accuracy over the keys asked for."
+        "Multi-query associative recall: read pairs of a key and a value, then give the value of each key that is "
+        "asked for. Generated; measured on sequences that are never trained on, accuracy over the keys asked for."
     )
-    metric: ClassVar[Metric] = Metric(name="accuracy", label="accuracy", lower_is_better=False)
+    metric: ClassVar[TaskMetric] = TaskMetric(name="accuracy", label="accuracy", lower_is_better=False)
     head: ClassVar[str] = "CausalLM"
     arms: ClassVar[tuple[str, ...]] = (  # the first layer joins each value to its key, the second recalls
         "softmax: mixer=[sparse(pattern=window(2)), softmax]",
@@ -57,7 +58,8 @@ class Recall(Task):
         "taylor2: mixer=[sparse(pattern=window(2)), linear(feature=taylor2)]",
         "performer: mixer=[sparse(pattern=window(2)), performer]",
         "rfa: mixer=[sparse(pattern=window(2)), rfa]",
-        "dense: mixer=[sparse(pattern=window(2)), dense], residual=danet, norm=max_norm, ffn=mlp(activation=relu, bias=False)",
+        "dense: mixer=[sparse(pattern=window(2)), dense], residual=danet, norm=max_norm, "
+        "ffn=mlp(activation=relu, bias=False)",
         "identity: mixer=[sparse(pattern=window(2)), identity]",
     )
     budget: ClassVar[dict[str, float]] = {"steps": 500, "batch_size": 64, "learning_rate": 3e-3}
@@ -65,8 +67,8 @@ class Recall(Task):
     def check(self) -> None:
         if self.pairs < 1 or self.length < 4 * self.pairs or self.length % 2:
             raise ValueError(
-                f"recall: {self.pairs} pairs and a question for each need an even length of at least {4 * max(1, self.pairs)} "
-                f"tokens, not {self.length}"
+                f"recall: {self.pairs} pairs and a question for each need an even length of at least "
+                f"{4 * max(1, self.pairs)} tokens, not {self.length}"
             )
         if self.vocab % 2 or self.vocab < 2 * max(self.pairs, 8):
             raise ValueError(
@@ -92,7 +94,8 @@ class Recall(Task):
         return Generated(partial(self.example, side="train"), f"recall/{seed}", count)
 
     def example(self, stream: random.Random, side: Side, pairs: int | None = None) -> Example:
-        """A sequence of a split, (L,), and its labels: the values of the keys asked for; the model shifts them itself."""
+        """Return a sequence of a split, (L,), and its labels: the values of the keys asked for; the model shifts
+        them itself."""
         while True:
             count = pairs or stream.randint(1, self.pairs)
             keys, values = self.draw(stream, count)
@@ -103,12 +106,12 @@ class Recall(Task):
                 return {"input_ids": torch.tensor(told + asked), "labels": torch.tensor(labels)}
 
     def draw(self, stream: random.Random, count: int) -> tuple[list[int], list[int]]:
-        """Different keys, and any values: keys are 1 … vocab/2, values the numbers above."""
+        """Draw different keys, and any values: keys are 1 … vocab/2, values the numbers above."""
         half = self.vocab // 2
         return stream.sample(range(1, half + 1), count), stream.choices(range(half + 1, self.vocab + 1), k=count)
 
     def questions(self, stream: random.Random, keys: list[int], values: list[int]) -> tuple[list[int], list[int]]:
-        """Each key and its value in some place after the pairs, blanks elsewhere; and the labels."""
+        """Return each key and its value in some place after the pairs, blanks elsewhere; and the labels."""
         places = self.length // 2 - len(keys)
         tokens, labels = [BLANK] * (2 * places), [IGNORED] * (2 * places)
         for place, key, value in zip(stream.sample(range(places), len(keys)), keys, values, strict=True):
@@ -118,15 +121,18 @@ class Recall(Task):
 
     @property
     def sizes(self) -> list[int]:
-        """The numbers of pairs that are measured: `pairs`, half of it, and so on, four at most, from few to many."""
+        """Return the numbers of pairs that are measured: `pairs`, half of it, and so on, four at most, from few to
+        many."""
         return sorted({max(1, self.pairs >> k) for k in range(4)})
 
     def held_out(self, split: Split, pairs: int) -> tuple[Tensor, Tensor]:
-        """The sequences of a split with this number of pairs, and their labels, (EACH, L) each; the same for every seed."""
+        """Return the sequences of a split with this number of pairs, and their labels, (EACH, L) each; the same for
+        every seed."""
         return _drawn(self, split, pairs)
 
     def evaluate(self, model: PreTrainedModel, split: Split = "validation") -> Evaluation:
-        """`accuracy`, the mean over sequences of the share of keys answered rightly; a slice for each number of pairs."""
+        """Return `accuracy`, the mean over sequences of the share of keys answered rightly; a slice for each number
+        of pairs."""
         items = {pairs: self.shares(model, *self.held_out(split, pairs)) for pairs in self.sizes}
         every = torch.cat([*items.values()])
         return Evaluation(
@@ -136,21 +142,21 @@ class Recall(Task):
         )
 
     def shares(self, model: PreTrainedModel, inputs: Tensor, labels: Tensor) -> Tensor:
-        """Each sequence's share of right answers, (B,) in float64."""
+        """Return each sequence's share of right answers, (B,) in float64."""
         asked_bl = labels[:, 1:] != IGNORED
         right_bl = (self.answers(model, inputs) == labels[:, 1:]) & asked_bl
         return right_bl.sum(1).double() / asked_bl.sum(1)
 
     def answers(self, model: PreTrainedModel, inputs: Tensor) -> Tensor:
-        """The likeliest token after each but the last, (B, L − 1)."""
+        """Return the likeliest token after each but the last, (B, L − 1)."""
         return answers(model, {"input_ids": inputs}, _ROWS)[:, :-1]
 
     def references(self) -> dict[str, float]:
-        """Chance: any of the values."""
+        """Return `chance`: any of the values."""
         return {"chance": 2 / self.vocab}
 
     def samples(self, model: PreTrainedModel) -> tuple[str, ...]:
-        """A sequence for each number of pairs, and what was answered."""
+        """Return a sequence for each number of pairs, and what was answered."""
         return tuple(self.sample(model, pairs) for pairs in self.sizes)
 
     def sample(self, model: PreTrainedModel, pairs: int) -> str:

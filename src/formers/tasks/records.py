@@ -30,12 +30,12 @@ class Record:
 
     @property
     def content(self) -> str:
-        """What decides the split, and what the data's checksum is made of."""
+        """Return the text that decides the split and enters the data's checksum."""
         return "\n".join(self.texts)
 
 
 def text_of(data: bytes, origin: object) -> str:
-    """The text of some bytes. Raises `ValueError` naming their origin where they are empty or no UTF-8 text."""
+    """Return the text of some bytes. Raise `ValueError` naming their origin where they are empty or no UTF-8 text."""
     if not data.strip():
         raise ValueError(f"{origin} is empty; give a UTF-8 text")
     try:
@@ -48,7 +48,8 @@ def text_of(data: bytes, origin: object) -> str:
 
 
 def rows(text: str, suffix: str, origin: object, names: Sequence[str] | None = None) -> list[dict[str, str]]:
-    """The rows of a table by column: CSV with quotes, TSV without (as GLUE has it); `names` where it has no header.
+    """Return the rows of a table by column: CSV with quotes, TSV without (as GLUE has it); `names` where it has no
+    header.
 
     Raises:
         ValueError: for a row with more or fewer columns than the first, with its number.
@@ -66,7 +67,7 @@ def rows(text: str, suffix: str, origin: object, names: Sequence[str] | None = N
 
 
 def json_rows(text: str, origin: object) -> list[dict[str, str]]:
-    """The rows of a JSON file: a list of mappings, or a mapping of numbers to them."""
+    """Return the rows of a JSON file: a list of mappings, or a mapping of numbers to them."""
     try:
         data = json.loads(text)
     except json.JSONDecodeError as error:
@@ -78,7 +79,7 @@ def json_rows(text: str, origin: object) -> list[dict[str, str]]:
 
 
 def column(row: dict[str, str], names: Sequence[str], origin: object) -> str:
-    """The value of the first of these columns that a row has."""
+    """Return the value of the first of these columns that a row has."""
     by_name = {name.lower(): value for name, value in row.items()}
     for name in names:
         if name in by_name:
@@ -87,7 +88,8 @@ def column(row: dict[str, str], names: Sequence[str], origin: object) -> str:
 
 
 def labelled(place: Path) -> list[Record]:
-    """The labelled texts of a table (`text,label` in CSV or TSV), of a folder `label/*.txt`, or of a zip file of such.
+    """Return the labelled texts of a table (`text,label` in CSV or TSV), of a folder `label/*.txt`, or of a zip file of
+    such.
 
     Labels may lie deeper, as in `movie_reviews/pos/*.txt`; what is not in a folder of a label is left out.
 
@@ -103,7 +105,7 @@ def labelled(place: Path) -> list[Record]:
 
 
 def _text_files(place: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
-    """Name and content of every `…/label/name.txt` in a folder or zip file, in the order of their names."""
+    """Yield name and content of every `…/label/name.txt` in a folder or zip file, in the order of their names."""
     if place.is_dir():
         for file in sorted(place.rglob("*.txt")):
             name = PurePosixPath(file.relative_to(place).as_posix())
@@ -122,7 +124,7 @@ def _text_files(place: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
 
 
 def _checked(found: list[Record], place: Path) -> list[Record]:
-    """The records, when they can be learned from."""
+    """Return the records. Raise ValueError if nothing can be learned from them."""
     labels = {record.label for record in found}
     if len(labels) < 2:
         raise ValueError(f"{place} holds {len(found)} texts with {len(labels)} different labels; 2 labels are needed")

@@ -22,9 +22,9 @@ _NAMES = (
 )
 _URL = "https://raw.githubusercontent.com/nltk/nltk_data/gh-pages/packages/corpora/movie_reviews.zip"
 _HOW = (
-    f"Get the 2,000 reviews of Pang & Lee with `curl -LO {_URL}` and give reviews(path='movie_reviews.zip'), or put the file "
-    "into a folder and set FORMERS_DATA to it. A CSV or TSV with the columns text,label, a folder of label/*.txt, or a zip "
-    "file of one will do as well; reviews(path='hub') downloads the IMDb reviews (stanfordnlp/imdb)"
+    f"Get the 2,000 reviews of Pang & Lee with `curl -LO {_URL}` and give reviews(path='movie_reviews.zip'), or put the "
+    "file into a folder and set FORMERS_DATA to it. A CSV or TSV with the columns text,label, a folder of label/*.txt, or "
+    "a zip file of one will do as well; reviews(path='hub') downloads the IMDb reviews (stanfordnlp/imdb)"
 )
 HUB_FILES = ("plain_text/train-00000-of-00001.parquet", "plain_text/test-00000-of-00001.parquet")
 _SHARE = 10  # one review in this many is for validation, another for the test
@@ -33,14 +33,14 @@ _SHARE = 10  # one review in this many is for validation, another for the test
 class Reviews(_TextClassification):
     """Tell positive film reviews from negative ones: long texts, whole, up to `length` tokens.
 
-    Data: a copy of movie_reviews (Pang & Lee 2004: 1,000 positive, 1,000 negative, about 750 words each) as a zip file or a
-    folder `pos/*.txt`, `neg/*.txt`; or labelled texts of one's own, of any labels. A review belongs to training (8 in 10),
-    validation or test by a checksum of its text.
+    Data: a copy of movie_reviews (Pang & Lee 2004: 1,000 positive, 1,000 negative, about 750 words each) as a zip file
+    or a folder `pos/*.txt`, `neg/*.txt`; or labelled texts of one's own, of any labels. A review belongs to training (8
+    in 10), validation or test by a checksum of its text.
     """
 
     description: ClassVar[str] = (
-        "Tell positive film reviews from negative ones, from word pieces or bytes. Measured on the tenth of the reviews "
-        "that a checksum of the text holds out."
+        "Tell positive film reviews from negative ones, from word pieces or bytes. Measured on the tenth of the "
+        "reviews that a checksum of the text holds out."
     )
     arms: ClassVar[tuple[str, ...]] = (
         "softmax: mixer=softmax",
@@ -64,7 +64,7 @@ class Reviews(_TextClassification):
 
 
 def _downloaded() -> list[Record]:
-    """The 50,000 labelled IMDb reviews of Maas et al. 2011."""
+    """Return the 50,000 labelled IMDb reviews of Maas et al. 2011."""
     names = ("negative", "positive")
     return [
         Record((row["text"],), names[row["label"]]) for file in HUB_FILES for row in hub_rows("stanfordnlp/imdb", file)

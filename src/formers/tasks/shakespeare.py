@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from formers.tasks.answers import asked
 from formers.tasks.bigram import bigram_bits
 from formers.tasks.evaluation import Evaluation, Split
-from formers.tasks.metric import Metric
+from formers.tasks.metric import TaskMetric
 from formers.tasks.task import Example, Generated, Task
 from formers.tasks.text import Text, load_text
 
@@ -45,7 +45,7 @@ class Shakespeare(Task):
     description: ClassVar[str] = (
         "Predict the next character of Tiny Shakespeare. Measured on the last 5 % of it, which no arm trains on."
     )
-    metric: ClassVar[Metric] = Metric(name="bits_per_character", label="loss", unit="bits/character")
+    metric: ClassVar[TaskMetric] = TaskMetric(name="bits_per_character", label="loss", unit="bits/character")
     head: ClassVar[str] = "CausalLM"
     arms: ClassVar[tuple[str, ...]] = (
         "softmax: mixer=softmax",
@@ -80,7 +80,7 @@ class Shakespeare(Task):
 
     @property
     def text(self) -> Text:
-        """The text's three splits. Raises where the file is missing, empty, binary or too short."""
+        """Return the text's three splits. Raise if the file is missing, empty, binary or too short."""
         text = load_text(self.path)
         if len(text.validation) < 2 or len(text.train) <= self.length:
             raise ValueError(
@@ -92,7 +92,7 @@ class Shakespeare(Task):
         return Generated(partial(window, self.text.train, self.length), f"shakespeare/{seed}", count)
 
     def evaluate(self, model: PreTrainedModel, split: Split = "validation") -> Evaluation:
-        """`bits_per_character` and `loss` (nats) over a whole split."""
+        """Return `bits_per_character` and `loss` (nats) over a whole split."""
         ids: Tensor = getattr(self.text, split)
         nats = mean_nats(model, ids, self.length)
         return Evaluation(metrics={"bits_per_character": nats / math.log(2), "loss": nats})
@@ -102,7 +102,8 @@ class Shakespeare(Task):
         return {"bigram": bigram_bits(text.train, text.test, len(text.characters))}
 
     def samples(self, model: PreTrainedModel) -> tuple[str, ...]:
-        """One continuation of `_PROMPT` (of the text's first characters, where it does not know the prompt's)."""
+        """Return one continuation of `_PROMPT` (of the text's first characters, where it does not know the
+        prompt's)."""
         characters = self.text.characters
         prompt = _PROMPT if set(_PROMPT) <= set(characters.alphabet) else characters.decode(self.text.train[:8])
         ids = characters.encode(prompt)[: self.length - 1]
@@ -117,14 +118,15 @@ class Shakespeare(Task):
 
 
 def window(ids: Tensor, length: int, stream: random.Random) -> Example:
-    """A random window of the text; the model shifts the labels itself."""
+    """Return a random window of the text; the model shifts the labels itself."""
     start = stream.randrange(len(ids) - length + 1)
     inputs = ids[start : start + length]
     return {"input_ids": inputs, "labels": inputs}
 
 
 def mean_nats(model: PreTrainedModel, ids: Tensor, length: int) -> float:
-    """Mean −log p over every token of a text but its first, (N,), read in windows that overlap by one token."""
+    """Return the mean −log p over every token of a text but its first, (N,), read in windows that overlap by one
+    token."""
     full = ids.unfold(0, length, length - 1) if len(ids) >= length else ids[:0, None]
     rest = ids[len(full) * (length - 1) :]
     batches = [*full.split(_ROWS)] if len(full) else []
@@ -135,13 +137,16 @@ def mean_nats(model: PreTrainedModel, ids: Tensor, length: int) -> float:
 
 
 def _window_nats(model: PreTrainedModel, ids_bl: Tensor) -> float:
-    """The sum of −log p of tokens 2…L of each row."""
+    """Return the sum of −log p of tokens 2…L of each row."""
     logits = model(input_ids=ids_bl).logits[:, :-1].float()
     return cross_entropy(logits.flatten(0, 1), ids_bl[:, 1:].flatten(), reduction="sum").item()
 
 
 def generate(model: PreTrainedModel, ids: Tensor, *, tokens: int, temperature: float = 0.8, seed: int = 0) -> Tensor:
-    """Continues a prompt (L,) by sampling; the same seed gives the same text. Temperature 0 takes the likeliest token."""
+    """Continue a prompt (L,) by sampling; the same seed gives the same text.
+
+    Temperature 0 takes the likeliest token.
+    """
     devices = [model.device] if model.device.type == "cuda" else []
     sampling = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature > 0 else {"do_sample": False}
     with torch.random.fork_rng(devices), asked(model):

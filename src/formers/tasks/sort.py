@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 from formers.tasks.answers import answers
 from formers.tasks.evaluation import Evaluation, Split
-from formers.tasks.metric import Metric
+from formers.tasks.metric import TaskMetric
 from formers.tasks.splits import Side, side_of
 from formers.tasks.task import Example, Generated, Task, digest
 
@@ -40,7 +40,9 @@ class Sort(Task):
         "Sort an array of random symbols: label each position with the symbol that belongs there. Measured on arrays "
         "that are never trained on; an array counts only when all of it is right."
     )
-    metric: ClassVar[Metric] = Metric(name="sequence_accuracy", label="sequence accuracy", lower_is_better=False)
+    metric: ClassVar[TaskMetric] = TaskMetric(
+        name="sequence_accuracy", label="sequence accuracy", lower_is_better=False
+    )
     head: ClassVar[str] = "TokenClassifier"
     arms: ClassVar[tuple[str, ...]] = (
         "softmax: mixer=softmax",
@@ -79,20 +81,20 @@ class Sort(Task):
         return Generated(partial(self.example, side="train"), f"sort/{seed}", count)
 
     def example(self, stream: random.Random, side: Side) -> Example:
-        """An array of a split, and the same array in order."""
+        """Return an array of a split, and the same array in order."""
         while True:
             array = stream.choices(range(self.symbols), k=self.length)
             if side_of(repr(array)) == side:
                 return {"input_ids": torch.tensor(array), "labels": torch.tensor(sorted(array))}
 
     def held_out(self, split: Split) -> tuple[Tensor, Tensor]:
-        """The arrays of a split and their sorted forms, (HELD_OUT, L) each; the same for every seed."""
+        """Return the arrays of a split and their sorted forms, (HELD_OUT, L) each; the same for every seed."""
         examples = Generated(partial(self.example, side=split), f"sort/{split}", _HELD_OUT)
         pairs = [examples[i] for i in range(_HELD_OUT)]
         return torch.stack([p["input_ids"] for p in pairs]), torch.stack([p["labels"] for p in pairs])
 
     def evaluate(self, model: PreTrainedModel, split: Split = "validation") -> Evaluation:
-        """`sequence_accuracy` (whole arrays right) and `token_accuracy` on the arrays of a split."""
+        """Return `sequence_accuracy` (whole arrays right) and `token_accuracy` on the arrays of a split."""
         inputs, targets = self.held_out(split)
         right_bl = self.answers(model, inputs) == targets
         whole_b = right_bl.all(1).double()
@@ -102,11 +104,11 @@ class Sort(Task):
         )
 
     def answers(self, model: PreTrainedModel, inputs: Tensor) -> Tensor:
-        """The likeliest symbol at each position, (B, L)."""
+        """Return the likeliest symbol at each position, (B, L)."""
         return answers(model, {"input_ids": inputs}, rows=256)
 
     def references(self) -> dict[str, float]:
-        """Chance: every position guessed blindly."""
+        """Return `chance`: every position guessed blindly."""
         return {"chance": float(self.symbols) ** -self.length}
 
     def samples(self, model: PreTrainedModel) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ HUB = "hub"
 
 
 def locate(path: str | None, names: Sequence[str], how: str) -> Path:
-    """The file or folder at `path`, or the first of `names` in the folder that `FORMERS_DATA` names.
+    """Return the file or folder at `path`, or the first of `names` in the folder that `FORMERS_DATA` names.
 
     Raises:
         FileNotFoundError: saying where it looked, and `how` to get the data.
@@ -31,6 +31,6 @@ def locate(path: str | None, names: Sequence[str], how: str) -> Path:
 
 
 def stamp(place: Path) -> tuple[tuple[str, int, int], ...]:
-    """What tells changed data from the data read before: names, sizes and times of the files, one folder deep."""
+    """Return names, sizes and times of the files, one folder deep: they tell changed data from the data read before."""
     files = sorted(place.iterdir()) if place.is_dir() else [place]
     return tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files)

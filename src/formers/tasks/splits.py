@@ -1,4 +1,4 @@
-"""Which split an example belongs to: a function of the example itself, so that none is ever in two of them."""
+"""Splits by a checksum of the example itself, so that none is ever in two of them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ Side = Literal["train", "validation", "test"]
 
 
 def side_of(content: str, share: int = 16) -> Side:
-    """One example in `share` is for validation, another for the test, by a checksum of its content; the rest is trained on."""
+    """Return the split of an example by a checksum of its content.
+
+    One example in `share` is for validation, another for the test; the rest is trained on.
+    """
     number = int.from_bytes(sha256(content.encode()).digest(), "little") % share
     return "validation" if number == 0 else "test" if number == 1 else "train"

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from formers.part import Part
 from formers.tasks.evaluation import Evaluation, Split
-from formers.tasks.metric import Metric
+from formers.tasks.metric import TaskMetric
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -25,14 +25,17 @@ Example = dict[str, Tensor]
 
 
 class Task(Part):
-    """A problem to train on. Every member is deterministic: example i is a function of the seed and i, and nothing else."""
+    """A problem to train on.
+
+    Every member is deterministic: example i is a function of the seed and i, and nothing else.
+    """
 
     length: int = 128
     "Tokens in one example."
 
     description: ClassVar[str]
     "What the task is, in a sentence or two."
-    metric: ClassVar[Metric]
+    metric: ClassVar[TaskMetric]
     "The number that ranks models on this task."
     head: ClassVar[str]
     "The class in `formers.models` that is trained."
@@ -53,40 +56,40 @@ class Task(Part):
         return (parse, (repr(self),)) if self.origin else super().__reduce_ex__(protocol)
 
     def base(self) -> TransformerConfig:
-        """The configuration from which the arms of the default study differ."""
+        """Return the configuration from which the arms of the default study differ."""
         raise NotImplementedError
 
     def build(self, seed: int, count: int) -> Dataset[Example]:
-        """The first `count` training examples for a seed; `dataset[i]` depends on the seed and i only."""
+        """Return the first `count` training examples for a seed; `dataset[i]` depends on the seed and i only."""
         raise NotImplementedError
 
     def evaluate(self, model: PreTrainedModel, split: Split = "validation") -> Evaluation:
-        """What the model reaches on held-out data. Leaves the model and every random state as they were."""
+        """Return what the model reaches on held-out data. Leave the model and every random state as they were."""
         raise NotImplementedError
 
     def references(self) -> dict[str, float]:
-        """Named values of the ranking metric to compare with, on the test split."""
+        """Return named values of the ranking metric to compare with, on the test split."""
         return {}
 
     def samples(self, model: PreTrainedModel) -> tuple[str, ...]:
-        """What the trained model makes, as text to read."""
+        """Return outputs of the trained model, as text to read."""
         return ()
 
     @property
     def data_hash(self) -> str:
-        """sha256 of the data, or of what generates it and of the first examples."""
+        """Return the sha256 of the data, or of what generates it and of the first examples."""
         raise NotImplementedError
 
     @property
     def code_hash(self) -> str:
-        """sha256 of the user's file that a task comes from; empty for the library's own tasks."""
+        """Return the sha256 of the user's file that a task comes from; empty for the library's own tasks."""
         return hashlib.sha256(Path(self.origin).read_bytes()).hexdigest() if self.origin else ""
 
     def save(self, folder: Path) -> None:
-        """Writes beside a trained model what is needed to use it, such as its alphabet. Nothing by default."""
+        """Write beside a trained model what is needed to use it, such as its alphabet. Nothing by default."""
 
     def model(self, config: TransformerConfig) -> PreTrainedModel:
-        """A new model for this task. Raises `Unsupported` for a configuration that cannot exist."""
+        """Return a new model for this task. Raise `Unsupported` for a configuration that cannot exist."""
         from formers import models  # imports Hugging Face, which takes seconds; naming a task does not need it
 
         build: Callable[[Any], PreTrainedModel] = getattr(models, self.head)
@@ -111,5 +114,5 @@ class Generated(Dataset[Example]):
 
 
 def digest(parts: Sequence[object]) -> str:
-    """sha256 over the texts of some values."""
+    """Return the sha256 over the texts of some values."""
     return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()

@@ -28,7 +28,7 @@ class Text:
 
 
 def read_text(path: str | None) -> str:
-    """The text of a UTF-8 file, or Tiny Shakespeare for None. Raises where it is missing, empty or not a text."""
+    """Return the text of a UTF-8 file, or Tiny Shakespeare for None. Raise if it is missing, empty or not a text."""
     file = _SHIPPED if path is None else Path(path).expanduser()
     if not file.is_file():
         raise FileNotFoundError(f"no text file at {file}; give the path of a UTF-8 text, or none for Tiny Shakespeare")
@@ -37,7 +37,7 @@ def read_text(path: str | None) -> str:
 
 @lru_cache(maxsize=4)
 def _split_text(path: str | None, modified: float) -> Text:
-    """The splits of a file; `modified` tells a changed file from the one read before."""
+    """Return the splits of a file; `modified` tells a changed file from the one read before."""
     text = read_text(path)
     characters = Characters.of(text)
     ids = characters.encode(text)
@@ -46,6 +46,6 @@ def _split_text(path: str | None, modified: float) -> Text:
 
 
 def load_text(path: str | None) -> Text:
-    """The splits of a text file, read once until it changes."""
+    """Return the splits of a text file, read once until it changes."""
     file = _SHIPPED if path is None else Path(path).expanduser()
     return _split_text(path, file.stat().st_mtime if file.is_file() else 0.0)

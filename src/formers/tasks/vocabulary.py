@@ -42,7 +42,7 @@ class Bytes:
         return ids
 
     def save(self, folder: Path) -> None:
-        """Nothing: there is nothing to learn."""
+        """Write nothing: bytes are the same everywhere."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Words:
 
     @classmethod
     def learn(cls, texts: Iterable[str], size: int) -> Self:
-        """The commonest words and word endings of some texts, and every character: at most about `size` pieces.
+        """Return the commonest words and word endings of some texts, and every character: at most about `size` pieces.
 
         A simple rule, the same in every run: three pieces in four are whole words, the rest endings of one to five
         characters, by how often they occur, then by the alphabet. Characters are kept whatever the size.
@@ -74,7 +74,10 @@ class Words:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """The pieces of a `vocab.txt`, one a line. Raises where it is missing, or has no [PAD] first, [UNK] and [SEP]."""
+        """Return the pieces of a `vocab.txt`, one a line.
+
+        Raise if it is missing, or has no [PAD] first, [UNK] and [SEP].
+        """
         if not path.is_file():
             raise FileNotFoundError(f"no vocabulary at {path}; give a vocab.txt with one word piece a line, as BERT's")
         pieces = tuple(text_of(path.read_bytes(), path).splitlines())
@@ -107,17 +110,17 @@ class Words:
         return ids
 
     def save(self, folder: Path) -> None:
-        """Writes the pieces beside a model."""
+        """Write the pieces beside a model."""
         (folder / _FILE).write_text("\n".join(self.pieces) + "\n", encoding="utf-8")
 
 
 def _commonest(counts: dict[str, int], size: int) -> list[str]:
-    """The most frequent, ties by the alphabet."""
+    """Return the most frequent, ties by the alphabet."""
     return sorted(counts, key=lambda piece: (-counts[piece], piece))[:size]
 
 
 def _split_words(text: str) -> list[str]:
-    """The words and punctuation marks of a text, lower-case and without accents, as BERT splits them."""
+    """Return the words and punctuation marks of a text, lower-case and without accents, as BERT splits them."""
     from tokenizers.normalizers import BertNormalizer
 
     return _WORD.findall(BertNormalizer().normalize_str(text))

@@ -9,9 +9,9 @@ from statistics import fmean
 
 import pytest
 
-from formers.lab.store.records import Metric, Point, Results, Row
+from formers.lab.store.records import Point, Results, Row, TaskMetric
 
-LOSS = Metric(name="val_loss", label="loss", unit="nats/token")
+LOSS = TaskMetric(name="val_loss", label="loss", unit="nats/token")
 CAUSE = "RuntimeError: expected <script>alert('cause')</script> & got \"nothing\""
 FINAL = {
     "softmax": (1.612, 52.0, 0.0, 1024.0),

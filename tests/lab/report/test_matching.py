@@ -7,7 +7,7 @@ import pytest
 from formers.lab.report.headline import headline
 from formers.lab.report.matching import matched_sentence, unmatched_sentence, warning
 from formers.lab.report.summary import Summary, summarize
-from formers.lab.store.records import Metric, Results, Row
+from formers.lab.store.records import Results, Row, TaskMetric
 
 
 def study(matched: str, parameters: dict[str, int], steps: int = 10, flops: float = 2.0) -> Summary:
@@ -27,7 +27,7 @@ def study(matched: str, parameters: dict[str, int], steps: int = 10, flops: floa
         for arm, count in parameters.items()
     )
     return summarize(
-        Results(title="t", description="d", metric=Metric(name="m", label="loss"), rows=rows, matched=matched)
+        Results(title="t", description="d", metric=TaskMetric(name="m", label="loss"), rows=rows, matched=matched)
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from formers.lab.report.headline import headline
 from formers.lab.report.summary import summarize
-from formers.lab.store.records import Metric, Results, Row
+from formers.lab.store.records import Results, Row, TaskMetric
 
 Study = Callable[[int], Results]
 
@@ -29,7 +29,9 @@ def results(values: dict[str, list[float]], lower: bool = True, seconds: dict[st
         for arm, seeds in values.items()
         for seed, value in enumerate(seeds)
     )
-    return Results(title="t", description="d", metric=Metric(name="m", label="loss", lower_is_better=lower), rows=rows)
+    return Results(
+        title="t", description="d", metric=TaskMetric(name="m", label="loss", lower_is_better=lower), rows=rows
+    )
 
 
 def test_arms_are_ranked_and_the_failed_one_is_last(study: Study) -> None:

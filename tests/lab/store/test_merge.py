@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from formers.lab.store.merge import merged
-from formers.lab.store.records import Metric, Results, Row
+from formers.lab.store.records import Results, Row, TaskMetric
 
-LOSS = Metric(name="loss", label="loss")
+LOSS = TaskMetric(name="loss", label="loss")
 
 
 def study(*rows: Row, budget: str = "10 steps", **changes: object) -> Results:
@@ -55,9 +55,9 @@ def test_different_budgets_match_nothing_and_are_all_told() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"metric": Metric(name="accuracy", label="accuracy")}, "same metric.*x: loss; y: accuracy"),
+        ({"metric": TaskMetric(name="accuracy", label="accuracy")}, "same metric.*x: loss; y: accuracy"),
         ({"title": "sort(length=9)"}, r"same task.*x: sort; y: sort\(length=9\)"),
-        ({"metric": Metric(name="loss", label="loss", unit="bits")}, "way to read their metric"),
+        ({"metric": TaskMetric(name="loss", label="loss", unit="bits")}, "way to read their metric"),
     ],
 )
 def test_studies_that_cannot_be_compared_are_refused(change: dict[str, object], words: str) -> None:

@@ -7,10 +7,10 @@ import torch
 
 from formers.lab.train.best_weights import Best
 from formers.models import CausalLM, TransformerConfig
-from formers.tasks import Metric
+from formers.tasks import TaskMetric
 
-LOSS = Metric(name="loss", label="loss")
-ACCURACY = Metric(name="accuracy", label="accuracy", lower_is_better=False)
+LOSS = TaskMetric(name="loss", label="loss")
+ACCURACY = TaskMetric(name="accuracy", label="accuracy", lower_is_better=False)
 
 
 def model(value: float) -> CausalLM:
@@ -21,7 +21,7 @@ def model(value: float) -> CausalLM:
     return made
 
 
-def chosen(folder: Path, metric: Metric, offers: list[tuple[int, float]]) -> int:
+def chosen(folder: Path, metric: TaskMetric, offers: list[tuple[int, float]]) -> int:
     best, found = Best(folder, metric), model(-1.0)
     for step, value in offers:
         best.offer(model(float(step)), step, value)
@@ -39,7 +39,9 @@ def chosen(folder: Path, metric: Metric, offers: list[tuple[int, float]]) -> int
         (LOSS, [(2, 2.0), (1, 2.0), (2, 2.0)], 1),  # resumed from before the best step
     ],
 )
-def test_the_best_weights_are_kept(tmp_path: Path, metric: Metric, offers: list[tuple[int, float]], step: int) -> None:
+def test_the_best_weights_are_kept(
+    tmp_path: Path, metric: TaskMetric, offers: list[tuple[int, float]], step: int
+) -> None:
     assert chosen(tmp_path, metric, offers) == step
     assert [path.name for path in tmp_path.iterdir()] == ["best.safetensors"]
 

@@ -15,7 +15,7 @@ from formers.lab.report.columns import ranking
 from formers.lab.report.costs import COSTS
 from formers.lab.report.headline import headline
 from formers.lab.report.summary import Summary, summarize
-from formers.lab.store.records import Metric, Point, Results, Row
+from formers.lab.store.records import Point, Results, Row, TaskMetric
 from formers.machine.files import write_atomically as write_atomically
 from formers.plot.number_format import visible
 
@@ -31,7 +31,9 @@ def from_json(text: str) -> Results:
     """The `Results` that `to_json` wrote. Inside `Row.config`, numbers that JSON lacks stay text."""
     data = json.loads(text)
     rows = tuple(_row(row) for row in data.pop("rows"))
-    return Results(metric=Metric(**data.pop("metric")), references=_numbers(data.pop("references")), rows=rows, **data)
+    return Results(
+        metric=TaskMetric(**data.pop("metric")), references=_numbers(data.pop("references")), rows=rows, **data
+    )
 
 
 def dump(results: Results, path: Path) -> Path:

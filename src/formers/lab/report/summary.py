@@ -12,7 +12,7 @@ import numpy as np
 
 from formers.lab.report.confidence_interval import Estimate, estimate, estimate_over_items
 from formers.lab.report.costs import COSTS, TRADED_COSTS, Cost
-from formers.lab.store.records import Metric, Results, Row
+from formers.lab.store.records import Results, Row, TaskMetric
 from formers.plot.number_format import decimals
 
 
@@ -65,7 +65,7 @@ class Summary:
     "The first arm that was given: the one that differences refer to."
 
     @property
-    def metric(self) -> Metric:
+    def metric(self) -> TaskMetric:
         """The metric that ranks."""
         return self.results.metric
 
@@ -106,7 +106,7 @@ class Summary:
         return [line for _, line in scored] + list(self.unranked)
 
 
-def problem(row: Row, metric: Metric) -> str:
+def problem(row: Row, metric: TaskMetric) -> str:
     """Why `row` has no result: `failed`, `out of memory`…, or `no finite metric` of a run that finished. Empty if it has one."""
     if row.status != "finished":
         return row.status.replace("_", " ")
@@ -150,7 +150,7 @@ def summarize(results: Results) -> Summary:
     return Summary(results=results, arms=tuple(summarized(name) for name in names), base=base)
 
 
-def _values(rows: Sequence[Row], metric: Metric) -> dict[int, float]:
+def _values(rows: Sequence[Row], metric: TaskMetric) -> dict[int, float]:
     return {row.seed: row.metrics[metric.name] for row in rows if not problem(row, metric)}
 
 
@@ -160,13 +160,13 @@ def _items(rows: Sequence[Row], values: Mapping[int, float]) -> dict[int, np.nda
     return {seed: array for seed, array in items.items() if np.isfinite(array).all()}
 
 
-def _status(rows: Sequence[Row], values: Mapping[int, float], metric: Metric) -> str:
+def _status(rows: Sequence[Row], values: Mapping[int, float], metric: TaskMetric) -> str:
     if values:
         return f"{len(values)} of {len({row.seed for row in rows})}"
     return ", ".join(dict.fromkeys(problem(row, metric) for row in rows))
 
 
-def _order(values: Mapping[str, Mapping[int, float]], metric: Metric) -> list[str]:
+def _order(values: Mapping[str, Mapping[int, float]], metric: TaskMetric) -> list[str]:
     means = {name: fmean(seeds.values()) for name, seeds in values.items() if seeds}
     return sorted(means, key=lambda name: means[name] if metric.lower_is_better else -means[name])
 
@@ -210,7 +210,7 @@ def _front(
     values: Mapping[str, Mapping[int, float]],
     costs: Mapping[str, Mapping[str, float | None]],
     cost: Cost,
-    metric: Metric,
+    metric: TaskMetric,
 ) -> set[str]:
     """The arms that no other arm beats in one of (quality, cost) without losing in the other."""
     sign = 1 if metric.lower_is_better else -1
@@ -226,7 +226,7 @@ def _front(
     return {name for name, point in points.items() if not beaten(point)}
 
 
-def _curves(rows: Sequence[Row], metric: Metric) -> tuple[tuple[CurvePoint, ...], ...]:
+def _curves(rows: Sequence[Row], metric: TaskMetric) -> tuple[tuple[CurvePoint, ...], ...]:
     """One learning curve a run; failed runs count only where nothing finished."""
     rows = [row for row in rows if not problem(row, metric)] or rows
     curves = (

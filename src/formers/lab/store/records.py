@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from formers.tasks.metric import Metric
+from formers.tasks.metric import TaskMetric
 
-__all__ = ["Metric", "Point", "Results", "Row", "Status"]
+__all__ = ["Point", "Results", "Row", "Status", "TaskMetric"]
 
 Status = Literal["finished", "failed", "diverged", "out_of_memory", "unsupported", "stopped"]
 
@@ -83,7 +83,7 @@ class Results:
     title: str
     description: str
     "What the task is, in a sentence or two."
-    metric: Metric
+    metric: TaskMetric
     "The metric that ranks the arms."
     rows: tuple[Row, ...]
     references: dict[str, float] = field(default_factory=dict)

@@ -13,7 +13,7 @@ from formers.lab.distributed import ranks
 from formers.lab.distributed.full_state import put_weights, weights_of
 from formers.lab.store.write_error import writing
 from formers.machine.files import flush_to_disk
-from formers.tasks.metric import Metric
+from formers.tasks.metric import TaskMetric
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,7 +31,7 @@ class Best:
     a second time, ends with the same choice as one that was never stopped.
     """
 
-    def __init__(self, folder: Path, metric: Metric) -> None:
+    def __init__(self, folder: Path, metric: TaskMetric) -> None:
         self.path, self.metric = folder / _FILE, metric
 
     def offer(self, model: PreTrainedModel, step: int, value: float) -> None:
