@@ -6,7 +6,8 @@ import torch
 from benchmarks.harness import SEED, Row, compared, publish, timings, verify
 
 from formers import ops
-from formers.ops import linear, plain
+from formers.ops import plain
+from formers.ops.linear_attention import linear_attention as linear
 
 NOTES = (
     "float32, B=1, H=8, L=S, forward with the final state, as `dense_attention` gives it. A ratio below 1 means that the "

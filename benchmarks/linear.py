@@ -9,7 +9,8 @@ from torch.nn.functional import scaled_dot_product_attention as sdpa
 
 from formers import ops
 from formers.mixers import Linear, Mixer, Softmax, Taylor2
-from formers.ops import chunked, plain
+from formers.ops import plain
+from formers.ops.linear_attention import chunked
 from formers.part import Site
 
 HEADS, WIDTH = 8, 64

@@ -5,13 +5,18 @@ Each op takes `impl="auto" | "naive" | "torch"`: an explicit request never falls
 """
 
 from formers.ops import plain
-from formers.ops.bucketed import bucketed_attention
-from formers.ops.clustered import clustered_attention
+from formers.ops.bucketed_attention.bucketed_attention import bucketed_attention
+from formers.ops.bucketed_attention.clustered_attention import clustered_attention
 from formers.ops.common.padding import Packing, packing, pad_input, unpad_input
-from formers.ops.decayed import decayed_linear_attention
 from formers.ops.exact import attention, metric_attention
-from formers.ops.exponential import exp_features
-from formers.ops.linear import dense_attention, kernel_attention, linear_attention, linear_state
+from formers.ops.linear_attention.decayed import decayed_linear_attention
+from formers.ops.linear_attention.exp_features import exp_features
+from formers.ops.linear_attention.linear_attention import (
+    dense_attention,
+    kernel_attention,
+    linear_attention,
+    linear_state,
+)
 from formers.ops.pool import pool_mix
 from formers.ops.sparse import sparse_attention
 from formers.ops.spectral import fourier_mix

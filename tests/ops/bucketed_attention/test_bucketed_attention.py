@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from formers.ops import attention, bucketed_attention
+from formers.ops.bucketed_attention import tiled
 from formers.testing.tolerance import assert_close_derived
 
 
@@ -30,7 +31,7 @@ def test_equals_the_definition(dtype, causal, self_last, rounds, length, padded)
 
 
 def test_pieces_change_nothing(monkeypatch):
-    monkeypatch.setattr("formers.ops.rounds.SCORES_AT_ONCE", 300)
+    monkeypatch.setattr(tiled, "SCORES_AT_ONCE", 300)
     test_equals_the_definition(torch.float32, True, True, 3, 75, True)
     test_equals_the_definition(torch.float32, False, False, 3, 75, True)
 
@@ -67,7 +68,7 @@ def test_later_buckets_show_no_other_keys():
 
 
 def test_tiles_of_half_a_chunk_change_nothing(monkeypatch):
-    monkeypatch.setattr("formers.ops.rounds.SMALLEST", 1)
+    monkeypatch.setattr(tiled, "SMALLEST", 1)
     test_equals_the_definition(torch.float64, True, True, 3, 75, True)
     test_one_bucket_that_holds_all_is_full_attention(True)
     test_pieces_change_nothing(monkeypatch)

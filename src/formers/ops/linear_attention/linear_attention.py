@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from formers.ops import plain
-from formers.ops.chunked import CausalLinear, guarded_reciprocal
 from formers.ops.common import checks
 from formers.ops.common.dispatch import pick
 from formers.ops.common.dtypes import accumulation_dtype, without_autocast
+from formers.ops.linear_attention.chunked import CausalLinear, guarded_reciprocal
 from formers.ops.types import LinearState
 
 SCORES_TO = 64

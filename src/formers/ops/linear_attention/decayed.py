@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from formers.ops.chunked import guarded_reciprocal
 from formers.ops.common import checks
 from formers.ops.common.dispatch import pick
 from formers.ops.common.dtypes import accumulation_dtype, without_autocast
-from formers.ops.linear import check_causal, check_state, start, zero_masked
+from formers.ops.linear_attention.chunked import guarded_reciprocal
+from formers.ops.linear_attention.linear_attention import check_causal, check_state, start, zero_masked
 from formers.ops.types import LinearState
 
 _CHUNK = 64

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from formers.ops.bucketed_attention.tiled import ITSELF, NOTHING, by_tiles
 from formers.ops.common import checks
 from formers.ops.common.dispatch import pick
 from formers.ops.common.dtypes import accumulation_dtype, without_autocast
-from formers.ops.rounds import ITSELF, NOTHING, by_tiles
 
 
 def bucketed_attention(

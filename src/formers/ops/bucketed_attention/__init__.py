@@ -1,0 +1,1 @@
+"""Attention inside groups that the data chose: sorted buckets, picked clusters."""
