@@ -191,13 +191,13 @@ def test_show(command: Run) -> None:
 def test_doctor(command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     well = command("doctor")
     assert well.exit_code == 0, well.output
-    for words in ("torch", "threads", "extra lab", "attention: auto chose", "softmax: ok"):
+    for words in ("torch", "threads", "lab: installed", "attention: auto chose", "softmax: ok"):
         assert words in well.output
 
     def broken(mixer: str) -> None:
         raise RuntimeError("no kernel")
 
-    monkeypatch.setattr("formers.cli.doctor.check", broken)
+    monkeypatch.setattr("formers.cli.self_check.check", broken)
     ill = command("doctor")
     assert ill.exit_code == 1
     assert "softmax: RuntimeError: no kernel" in ill.output

@@ -2,96 +2,66 @@
 
 from __future__ import annotations
 
-import logging
-from importlib.util import find_spec
+from typing import Any
 
 import typer
 
-_EXTRAS = {
-    "lab": ("accelerate", "mlflow", "sqlalchemy", "alembic", "typer", "rich", "yaml", "plotly", "jinja2"),
-    "adapt": ("peft",),
-    "gpu": ("triton",),
-    "ui": ("mlflow.server.js",),
-}
-_CHECKED = ("softmax", "linear", "dense", "pool")
-
 
 def doctor() -> None:
-    """Show versions, device and extras, what `impl=auto` chooses here, and check that a small model runs.
+    """Show versions, device and extras, the forms of every op, and check that a small model runs.
 
-    Exits with 1 where the check fails.
+    For each op: the forms that `impl=` takes here, in the order in which `auto` tries them on a CPU and on a GPU, and
+    those that it took in the check. Exits with 1 if the check fails.
     """
+    from formers.cli.self_check import CHECKED, self_check
     from formers.machine.environment import environment
 
     for name, value in environment().items():
         typer.echo(f"{name:<14}{value}")
-    for extra, needs in _EXTRAS.items():
-        missing = [name for name in needs if not _installed(name)]
-        state = f"missing {', '.join(missing)}: pip install 'formers[{extra}]'" if missing else "installed"
-        typer.echo(f"extra {extra:<8}{state}")
-    chosen, failures = _self_check()
+    for line in _extra_lines():
+        typer.echo(line)
+    for line in _form_lines():
+        typer.echo(line)
+    chosen, failures = self_check()
     for line in chosen:
         typer.echo(f"auto          {line}")
-    for mixer in _CHECKED:
+    for mixer in CHECKED:
         typer.echo(f"check         {mixer}: {failures.get(mixer, 'ok')}")
     if failures:
         raise typer.Exit(1)
 
 
-def _installed(module: str) -> bool:
-    try:
-        return find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
+def _extra_lines() -> list[str]:
+    """Return a line for each extra: whether what it needs is installed, and how to install it if not."""
+    from formers.machine.extras import extras, missing
+
+    found = extras()
+    if not found:
+        return ["extras        unknown: formers is not installed, only found on the path; pip install -e ."]
+    lines = []
+    for extra, needs in found.items():
+        lacking = missing(needs)
+        state = f"missing {', '.join(lacking)}: pip install 'formers[{extra}]'" if lacking else "installed"
+        lines.append(f"extra         {extra}: {state}")
+    return lines
 
 
-def _self_check() -> tuple[list[str], dict[str, str]]:
-    """What the ops chose by themselves in small models of each kind, and what went wrong, by mixer."""
-    listener = _LogLines()
-    log = logging.getLogger("formers.ops")
-    level = log.level
-    log.addHandler(listener)
-    log.setLevel(logging.DEBUG)
-    failures: dict[str, str] = {}
-    try:
-        for mixer in _CHECKED:
-            try:
-                check(mixer)
-            except Exception as error:  # whatever breaks here is the finding
-                failures[mixer] = f"{type(error).__name__}: {error}"
-    finally:
-        log.removeHandler(listener)
-        log.setLevel(level)
-    return list(dict.fromkeys(listener.lines)), failures
+def _form_lines() -> list[str]:
+    """Return a line for each op: its forms on a CPU and on CUDA in the order of `auto`, and those on request only."""
+    import formers.ops  # noqa: F401 (whose ops register their forms)
+    from formers.ops.common.dispatch import forms_table
+
+    by_op: dict[str, list[Any]] = {}
+    for entry in forms_table():
+        by_op.setdefault(entry.op, []).append(entry)
+    return [f"op            {op}: {_forms_text(entries)}" for op, entries in by_op.items()]
 
 
-def check(mixer: str) -> None:
-    """Trains a tiny model for a step, and lets it write. Raises where the result is not finite."""
-    import torch
-
-    from formers.models import CausalLM, TransformerConfig
-
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        config = TransformerConfig(
-            vocab_size=16, width=32, depth=1, heads=2, context_length=64, mixer=mixer, position="sinusoidal"
-        )
-        model = CausalLM(config).to("cuda" if torch.cuda.is_available() else "cpu")
-        ids = torch.randint(0, 16, (2, 24), device=model.device)
-        loss = model(input_ids=ids, labels=ids).loss
-        loss.backward()
-        model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=2, do_sample=False)
-    grads = [p.grad for p in model.parameters() if p.grad is not None]
-    if not loss.isfinite() or not grads or not all(grad.isfinite().all() for grad in grads):
-        raise ArithmeticError("the loss or a gradient is not finite")
-
-
-class _LogLines(logging.Handler):
-    """Keeps the messages it hears."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.DEBUG)
-        self.lines: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(record.getMessage())
+def _forms_text(entries: list[Any]) -> str:
+    devices = dict.fromkeys(device for entry in entries for device in entry.order)
+    parts = []
+    for device in devices:
+        order = sorted((entry.order[device], entry.form) for entry in entries if device in entry.order)
+        parts.append(f"{device} {', '.join(form for _, form in order)}")
+    on_request = [entry.form for entry in entries if not entry.order]
+    return "; ".join([*parts, *([f"on request {', '.join(on_request)}"] if on_request else [])])

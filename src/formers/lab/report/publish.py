@@ -31,7 +31,7 @@ def results(study: Study, rows: tuple[Row, ...]) -> Results:
 
 def publish(study: Study, rows: tuple[Row, ...]) -> Results:
     """Writes the report's files into the study's folder, and returns what is in them."""
-    from formers.lab.report import dump, write_html  # draws with plotly; training does not need it
+    from formers.lab.report import dump, write_html  # draws the charts; training does not need them
 
     found = results(study, rows)
     dump(found, study.place / JSON)
