@@ -70,7 +70,7 @@ def crossings(step: bool) -> list[Row]:
     for length in LENGTHS:
         if not left:
             break
-        kinds = {part: "causal" in part.can for part in left}
+        kinds = {part: "causal" in part.abilities for part in left}
         softmax = {f"softmax {kind}": call(Softmax(), kind, length, step) for kind in set(kinds.values())}
         own = {str(part): call(part, kinds[part], length, step) for part in left}
         times = timings(softmax | own, repeats=7 if length < 2048 else 3, warmup=1)

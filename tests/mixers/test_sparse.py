@@ -85,8 +85,8 @@ def test_a_window_is_remembered_in_constant_space() -> None:
 
 
 def test_what_cannot_stream_says_so() -> None:
-    assert "streaming" in Sparse().can
-    assert "streaming" not in Sparse(pattern=Random()).can
+    assert "streaming" in Sparse().abilities
+    assert "streaming" not in Sparse(pattern=Random()).abilities
     assert build(Sparse(pattern=Random()), causal=True)(tokens())[1] is None
 
 

@@ -110,8 +110,8 @@ def test_fourier_cannot_be_causal(config: Any) -> None:
 
 @pytest.mark.parametrize("mixer", [kind() for kind in members(Mixer)], ids=str)
 def test_positions_on_scores_need_scores(config: Any, mixer: Mixer) -> None:
-    head = MaskedLM if "bidirectional" in mixer.can else CausalLM
-    if "score_position" in mixer.can:
+    head = MaskedLM if "bidirectional" in mixer.abilities else CausalLM
+    if "score_position" in mixer.abilities:
         head(config(mixer=mixer, position=Alibi()))
     else:
         with pytest.raises(Unsupported, match=r"cannot take position alibi\(\)"):

@@ -73,11 +73,11 @@ def test_bytes_a_token_leaves_behind(config: Any, mixer: Mixer, numbers: int) ->
 
 @pytest.mark.parametrize("mixer", [kind() for kind in members(Mixer)], ids=str)
 def test_states_grow_as_the_time_does(config: Any, mixer: Mixer) -> None:
-    if "causal" not in mixer.can:
+    if "causal" not in mixer.abilities:
         assert MaskedLM(config(mixer=mixer, position="none")).state_bytes_per_token(L) is None
         return
     grown = CausalLM(config(mixer=mixer, position="none")).state_bytes_per_token(L)
-    if "streaming" not in mixer.can:
+    if "streaming" not in mixer.abilities:
         assert grown is None
     elif mixer.growth() <= 1:
         assert grown == 0, "linear time means a state of fixed size"

@@ -78,14 +78,14 @@ def test_assisted_generation_where_a_state_can_be_trimmed(causal_lm: Any, ids: t
         causal_lm(mixer=mixer, position=NoPosition()),
         causal_lm(mixer=Softmax(), depth=1, position=NoPosition()),
     )
-    if "trim" in mixer.can:
+    if "trim" in mixer.abilities:
         assert torch.equal(generate(model, ids[:1], assistant_model=draft), generate(model, ids[:1]))
     else:
         with pytest.raises(Unsupported, match="assisted generation takes tokens back"):
             generate(model, ids[:1], assistant_model=draft)
 
 
-@pytest.mark.parametrize("mixer", [m for m in STREAMING if "trim" in m.can], ids=str)
+@pytest.mark.parametrize("mixer", [m for m in STREAMING if "trim" in m.abilities], ids=str)
 def test_a_cropped_stream_goes_on_as_if_nothing_had_been(causal_lm: Any, ids: torch.Tensor, mixer: Mixer) -> None:
     model = causal_lm(mixer=mixer, position=NoPosition())
     for crop in (9, -4):

@@ -22,7 +22,7 @@ EVERY_MIXER = pytest.mark.parametrize("mixer", MIXERS, ids=str)
 
 
 def model_of(config: Any, mixer: Mixer, **choices: Any) -> Any:
-    head = CausalLM if "causal" in mixer.can else MaskedLM
+    head = CausalLM if "causal" in mixer.abilities else MaskedLM
     torch.manual_seed(0)
     return head(config(mixer=mixer, **{"position": NoPosition()} | choices))
 

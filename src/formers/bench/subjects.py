@@ -69,7 +69,7 @@ class PartSubject:
     def lacks(self, phase: Phase, causal: bool) -> str:
         if phase in _STREAMED and not causal:
             return _BOTH_WAYS
-        return "it does not stream" if phase in _STREAMED and "streaming" not in self.part.can else ""
+        return "it does not stream" if phase in _STREAMED and "streaming" not in self.part.abilities else ""
 
     def prepare(self, phase: Phase, sizes: Sizes, causal: bool, device: str) -> Prepared:
         return prepare(lambda: self.part.build(sizes.site(causal)), phase, sizes, device)

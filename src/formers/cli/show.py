@@ -127,7 +127,7 @@ def directions_of(part: Part) -> list[bool]:
     from formers.patterns import Pattern
 
     abilities = {"bidirectional": False, "causal": True}
-    return [causal for name, causal in abilities.items() if isinstance(part, Pattern) or name in part.can]
+    return [causal for name, causal in abilities.items() if isinstance(part, Pattern) or name in part.abilities]
 
 
 def _pictures_of(part: Part, length: int) -> str:

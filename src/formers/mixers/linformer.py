@@ -49,21 +49,17 @@ class Linformer(Mixer):
 class LinformerMixer(HeadMixer):
     def __init__(self, site: Site, part: Linformer):
         super().__init__(site)
-        self.part, groups = part, site.heads if part.share == "none" else 1
+        groups = site.heads if part.share == "none" else 1
         sizes = (groups, part.length, site.context_length, site.head_width)
         self.key_length = LengthProjection(part.kind, *sizes)
         self.value_length = LengthProjection(part.kind, *sizes) if part.share in ("none", "headwise") else None
-        self.lent: list[LengthProjection] = []  # a list, so that torch does not take it for this layer's, too
-
-    def follow(self, first: MixerModule) -> None:
-        if self.part.share == "layerwise" and isinstance(first, LinformerMixer):
-            del self.key_length
-            self.lent = [first.key_length]
+        if part.share == "layerwise":
+            self.share("key_length", among=part)
 
     def mix(
         self, q: Tensor, k: Tensor, v: Tensor, state: State | None, mask_bl: Tensor | None, positions_bl: Tensor
     ) -> tuple[Tensor, State | None]:
-        shorten_k = self.lent[0] if self.lent else self.key_length
+        shorten_k = self.key_length
         shorten_v = shorten_k if self.value_length is None else self.value_length
         counts_b = None
         if mask_bl is not None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import ClassVar, Self, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from formers.part import Part, Site, State, Unsupported
+from formers.part import Part, SharingModule, Site, State, Unsupported
 from formers.positions.position import build_at
 
 
@@ -40,7 +39,7 @@ class Mixer(Part):
         """The module for this site. Raises `Unsupported` where the part cannot do what the site asks."""
         self.check_site(site)
         module = self.module(site)
-        module.refusal = "" if "streaming" in self.can else self.no_state()
+        module.refusal = "" if "streaming" in self.abilities else self.no_state()
         return module
 
     def no_state(self) -> str:
@@ -62,7 +61,7 @@ class Mixer(Part):
         self.require(direction, why=self.instead.get(direction, ""))
         place = site.position.acts_on if site.position else "nothing"
         needed = {"heads": "qk_position", "scores": "score_position"}.get(place)
-        if needed and needed not in self.can:
+        if needed and needed not in self.abilities:
             what = {"heads": "queries and keys", "scores": "attention scores"}[place]
             raise Unsupported(
                 f"{self} cannot take position {site.position}: it acts on {what}, and {self.name()} forms none. "
@@ -70,7 +69,7 @@ class Mixer(Part):
             )
 
 
-class MixerModule(nn.Module):
+class MixerModule(SharingModule):
     """A built mixer: `y, state = mixer(x, state)`.
 
     Args of `forward`:
@@ -84,8 +83,6 @@ class MixerModule(nn.Module):
 
     refusal: str = ""
     "Why no state is taken; empty where one is."
-    lent: Sequence[nn.Module] = ()
-    "What this mixer uses of an earlier layer's, which alone owns it."
 
     def __init__(self, site: Site):
         super().__init__()
@@ -117,9 +114,6 @@ class MixerModule(nn.Module):
         if self.layer_position is not None:
             x_bld = self.layer_position(x_bld, positions_bl)
         return x_bld, positions_bl
-
-    def follow(self, first: MixerModule) -> None:
-        """Called by a model on the mixer of every later layer with the same part: takes from the first what layers share."""
 
     def init_weights(self, std: float) -> None:
         """Sets the parameters that want another start than N(0, std²) for linear weights and 0 for biases."""

@@ -44,9 +44,11 @@ class Rfa(Mixer):
     def check(self) -> None:
         if self.kernel == "arccos" and self.sigma != type(self).sigma:
             raise ValueError(f"rfa: sigma is for kernel='gaussian', but sigma={self.sigma} was given with 'arccos'")
-        if self.gate:
-            object.__setattr__(self, "can", type(self).can - {"bidirectional", "order_blind"})
         self.linear()
+
+    @property
+    def abilities(self) -> frozenset[str]:
+        return self.can - {"bidirectional", "order_blind"} if self.gate else self.can
 
     def linear(self) -> Linear:
         """The same mixer without its gate, spelt out."""

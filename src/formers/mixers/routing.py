@@ -64,8 +64,10 @@ class Routing(Mixer):
             raise ValueError(f"routing: decay must lie in [0, 1), but {self.decay} was given")
         if self.leaks and self.select != "balanced":
             raise ValueError("routing: leaks=True is for select='balanced'; select='nearest' does not leak")
-        if self.select == "balanced" and not self.leaks:
-            object.__setattr__(self, "can", type(self).can - {"causal"})
+
+    @property
+    def abilities(self) -> frozenset[str]:
+        return self.can - {"causal"} if self.select == "balanced" and not self.leaks else self.can
 
     def check_site(self, site: Site) -> None:
         if site.causal and self.select == "balanced" and not self.leaks:

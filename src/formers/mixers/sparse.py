@@ -46,8 +46,11 @@ class Sparse(Mixer):
     def check(self) -> None:
         if self.per_head and self.pattern != type(self).pattern:
             raise ValueError(f"sparse: give either pattern={self.pattern} or per_head, and not both")
-        if any(one.needs_length() for one in self.all_patterns()):
-            object.__setattr__(self, "can", ABILITIES - {"streaming"})
+
+    @property
+    def abilities(self) -> frozenset[str]:
+        by_length = any(one.needs_length() for one in self.all_patterns())
+        return self.can - {"streaming"} if by_length else self.can
 
     def all_patterns(self) -> tuple[Pattern, ...]:
         return self.per_head or (self.pattern,)

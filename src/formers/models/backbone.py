@@ -14,7 +14,7 @@ from formers.mixers.mixer import MixerModule, count_tokens
 from formers.models.config import TransformerConfig
 from formers.models.costs import flops_per_token, state_bytes, state_bytes_per_token
 from formers.models.stream import Stream
-from formers.part import Part, State, Unsupported
+from formers.part import State, Unsupported, layers_share, share_across_layers
 from formers.positions.position import build_at
 from formers.residuals import Block
 
@@ -68,26 +68,16 @@ class Transformer(FormersModel):
         self.input_position = build_at("input", site)
         self.dropout = nn.Dropout(config.dropout)
         self.layers = nn.ModuleList(_build_layer(config, layer) for layer in range(config.depth))
-        self.share_across_layers()
+        share_across_layers(self.layers)
         self.norm = config.norm.build(site) if config.residual.normalizes_end else nn.Identity()
-        self.streaming = site.causal and all("streaming" in config.mixer_at(i).can for i in range(config.depth))
+        self.streaming = site.causal and all("streaming" in config.mixer_at(i).abilities for i in range(config.depth))
         self.gradient_checkpointing = False
         self.post_init()
-
-    def share_across_layers(self) -> None:
-        """Lets the mixers of later layers take from the first one of the same part what they share."""
-        first: dict[Part, MixerModule] = {}
-        for i, layer in enumerate(self.layers):
-            mixer, part = layer.get_submodule("mixer"), self.config.mixer_at(i)
-            assert isinstance(mixer, MixerModule)
-            if part in first:
-                mixer.follow(first[part])
-            first.setdefault(part, mixer)
 
     def separate_layers(self) -> list[Block]:
         """The layers, where each runs as a module of its own and needs no weights but its own while it does; else none."""
         layers = [layer for layer in self.layers if isinstance(layer, Block)]
-        separate = self.config.residual.calls_layers and not any(layer.mixer.lent for layer in layers)
+        separate = self.config.residual.calls_layers and not layers_share(layers)
         return layers if separate else []
 
     def get_input_embeddings(self) -> nn.Module:
@@ -174,7 +164,7 @@ class Transformer(FormersModel):
         if not wanted or not self.streaming:
             if past is not None:
                 mixers = [self.config.mixer_at(layer) for layer in range(self.config.depth)]
-                silent = [mixer for mixer in mixers if "streaming" not in mixer.can]
+                silent = [mixer for mixer in mixers if "streaming" not in mixer.abilities]
                 why = silent[0].no_state() if silent else "a bidirectional model has no streaming state"
                 raise Unsupported(f"{why}; call without past_key_values")
             return None

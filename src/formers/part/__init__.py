@@ -1,9 +1,10 @@
-"""What a part is (`Part`), where it is built (`Site`), and what it remembers (`State`)."""
+"""Parts (`Part`), where they are built (`Site`), what their modules remember (`State`) and share (`SharingModule`)."""
 
 from formers.part.json_form import value_json
 from formers.part.member import default_of
 from formers.part.option_types import alternatives, describe
 from formers.part.part import ABILITIES, Part
+from formers.part.sharing import SharingModule, layers_share, share_across_layers
 from formers.part.site import Site
 from formers.part.state import State
 from formers.part.text import value_text
@@ -12,6 +13,7 @@ from formers.part.unsupported import Unsupported, check_names
 __all__ = [
     "ABILITIES",
     "Part",
+    "SharingModule",
     "Site",
     "State",
     "Unsupported",
@@ -19,6 +21,8 @@ __all__ = [
     "check_names",
     "default_of",
     "describe",
+    "layers_share",
+    "share_across_layers",
     "value_json",
     "value_text",
 ]

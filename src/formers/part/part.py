@@ -1,4 +1,4 @@
-"""What a part is: a frozen description of one choice in a Transformer, which builds its own module."""
+"""Parts: frozen descriptions of one choice in a Transformer, which build their own modules."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Part(Member):
     """
 
     can: ClassVar[frozenset[str]] = frozenset()
-    "What the part can do: keys of `ABILITIES`. Errors, laws and documentation are made from it."
+    "What parts of this class can do, some of them or all: keys of `ABILITIES`. Read `abilities` of a part with its options."
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -80,6 +80,14 @@ class Part(Member):
     def check(self) -> None:
         """Raise `ValueError` for option values that cannot work. Overridden where there are any."""
 
+    @property
+    def abilities(self) -> frozenset[str]:
+        """What the part can do with these options: `can`, unless a class takes away what some options rule out.
+
+        Errors, laws and commands are made from it.
+        """
+        return self.can
+
     def swap(self, **options: Any) -> Self:
         """Return the same part with some options changed. Raise TypeError for an unknown option."""
         check_names(self.name(), options, option_names(type(self)))
@@ -87,7 +95,7 @@ class Part(Member):
 
     def require(self, *abilities: str, why: str = "", instead: str = "") -> None:
         """Raise `Unsupported` unless the part has every named ability."""
-        missing = [ability for ability in abilities if ability not in self.can]
+        missing = [ability for ability in abilities if ability not in self.abilities]
         if missing:
             promise = "; ".join(f"{ability}: {ABILITIES[ability]}" for ability in missing)
             raise Unsupported(

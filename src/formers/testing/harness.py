@@ -118,7 +118,7 @@ def abilities(part: Part) -> frozenset[str]:
     axis = _host_of(part)
     own = {axis.name()}
     if axis is Mixer:
-        return part.can | own
+        return part.abilities | own
     if isinstance(part, Position):
         relative = {"relative"} if part.acts_on in ("heads", "scores") else set()
         return Softmax.can - {"qk_position", "score_position", "order_blind"} | own | relative

@@ -44,7 +44,7 @@ def takes_positions_it_declares(part: Part, site: Site = SITE) -> None:
     for ability, position in positions.items():
         for causal in directions(part):
             there = replace(site, position=position)
-            if ability not in part.can:
+            if ability not in part.abilities:
                 _refuses(part, there, causal, position)
                 continue
             x = tokens(width=site.width)
