@@ -11,8 +11,9 @@ from formers.mixers.kv_cache import append
 from formers.ops import attention
 
 NOTES = (
-    "float32, B=1, H=8, K=64; one token and its attention, two hundred times in a row. The peer concatenates keys and values as a "
-    "plain cache does, which keeps no count of the tokens seen and cannot hold a mask; the attention is the same."
+    "float32, B=1, H=8, K=64; one token and its attention, two hundred times in a row. The peer concatenates keys and "
+    "values as a plain cache does, which keeps no count of the tokens seen and cannot hold a mask; the attention is "
+    "the same."
 )
 HEADS, WIDTH, STEPS = 8, 64, 200
 

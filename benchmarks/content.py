@@ -17,12 +17,13 @@ from formers.part import Site
 
 HEADS, WIDTH = 8, 64
 NOTES = (
-    "float32, B=1, H=8, K=V=64. Performer: causal, 256 features made from queries and keys included. LSH: causal, 4 rounds, "
-    "chunks of 64, hashing included. performer-pytorch 1.1.4 on its CPU path. reformer-pytorch 1.4.4 as it is by default, where a pair that meets in several "
-    "rounds counts several times and buckets look into the next, and told to do neither, which is what is computed here; its step "
-    "of 8,192 tokens by default takes 1.3 to 3.2 s from run to run, as the machine has fresh memory at hand. Routing and Linformer "
-    "are whole mixers, projections included, and so is the softmax they are compared with. Reversible: a causal model of "
-    "width 256 with softmax attention, B=1, L=1024."
+    "float32, B=1, H=8, K=V=64. Performer: causal, 256 features made from queries and keys included. LSH: causal, 4 "
+    "rounds, chunks of 64, hashing included. performer-pytorch 1.1.4 on its CPU path. reformer-pytorch 1.4.4 as it is "
+    "by default, where a pair that meets in several rounds counts several times and buckets look into the next, and "
+    "told to do neither, which is what is computed here; its step of 8,192 tokens by default takes 1.3 to 3.2 s from "
+    "run to run, as the machine has fresh memory at hand. Routing and Linformer are whole mixers, projections "
+    "included, and so is the softmax they are compared with. Reversible: a causal model of width 256 with softmax "
+    "attention, B=1, L=1024."
 )
 
 

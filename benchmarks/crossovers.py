@@ -36,10 +36,11 @@ CHOSEN: tuple[Mixer, ...] = (
 )
 """Sizes as they are used; the other mixers with their defaults."""
 NOTES = (
-    f"float32, B=1, width {WIDTH}, {HEADS} heads, projections included, no positions. Every mixer whose cost grows slower than L², "
-    "against softmax attention (SDPA) in the same place, causal where it can be, else over all pairs. Lengths double from "
-    f"{LENGTHS[0]} on, until a mixer is faster, or to {LENGTHS[-1]}; the crossing is read off the straight line between the "
-    "logarithms of the last two ratios. Times are those at the last length. Steps are forward and backward."
+    f"float32, B=1, width {WIDTH}, {HEADS} heads, projections included, no positions. Every mixer whose cost grows "
+    "slower than L², against softmax attention (SDPA) in the same place, causal where it can be, else over all pairs. "
+    f"Lengths double from {LENGTHS[0]} on, until a mixer is faster, or to {LENGTHS[-1]}; the crossing is read off the "
+    "straight line between the logarithms of the last two ratios. Times are those at the last length. Steps are "
+    "forward and backward."
 )
 
 

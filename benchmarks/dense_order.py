@@ -10,8 +10,8 @@ from formers.ops import plain
 from formers.ops.linear_attention import linear_attention as linear
 
 NOTES = (
-    "float32, B=1, H=8, L=S, forward with the final state, as `dense_attention` gives it. A ratio below 1 means that the "
-    f"state is faster; auto takes it from S = {linear.STATE_FROM:g}·K on."
+    "float32, B=1, H=8, L=S, forward with the final state, as `dense_attention` gives it. A ratio below 1 means that "
+    f"the state is faster; auto takes it from S = {linear.STATE_FROM:g}·K on."
 )
 
 

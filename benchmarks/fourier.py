@@ -10,10 +10,10 @@ from formers import ops
 from formers.ops import plain, spectral
 
 NOTES = (
-    "float32, D=256, forward. The transform is compared with `torch.fft.fftn(x, dim=(1, 2)).real`, which leaves a strided "
-    "view; ours is contiguous. The allocator can make that look slower than the same with a copy after it, which is more "
-    "work, so the target is held against both. The crossover compares the two forms of the op by B·L·D·(L + D), here with "
-    f"D=64; auto takes the products up to {spectral.MATMUL_UP_TO:,}."
+    "float32, D=256, forward. The transform is compared with `torch.fft.fftn(x, dim=(1, 2)).real`, which leaves a "
+    "strided view; ours is contiguous. The allocator can make that look slower than the same with a copy after it, "
+    "which is more work, so the target is held against both. The crossover compares the two forms of the op by "
+    f"B·L·D·(L + D), here with D=64; auto takes the products up to {spectral.MATMUL_UP_TO:,}."
 )
 
 

@@ -1,5 +1,5 @@
-"""What the lab costs on top of the training steps: everything a study does but step and, since they are asked for, evaluate and
-write samples."""
+"""What the lab costs on top of the training steps: everything a study does but step and, since they are asked for,
+evaluate and write samples."""
 
 from __future__ import annotations
 
@@ -33,13 +33,14 @@ from formers.tasks import Shakespeare
 
 STEPS, ROUNDS, LIMIT = 300, 3, 1.03
 NOTES = (
-    "A study on Shakespeare, in a process whose imports are done. `Whole study` is all of it but evaluating and writing samples, "
-    "which are asked for: the training steps, and what the lab adds, which is making the batches, planning, the trainer, "
-    "checkpoints, the store, counting costs, the model's file, the page. `Its steps` are the forward and backward passes, clipping, "
-    "AdamW and the learning rate, timed inside the same study. The bare loop makes the same steps on the same batches, made "
-    "beforehand, in a loop of its own, just before the arm; two loops in turn differ by up to a tenth on this machine, either way, "
-    f"so it has no target. One arm is softmax for {STEPS} steps: medians of {ROUNDS} studies. The default study is what "
-    "`formers ablate shakespeare` runs: once. MLflow's tables are made in the first study of a user, and are not in the others."
+    "A study on Shakespeare, in a process whose imports are done. `Whole study` is all of it but evaluating and "
+    "writing samples, which are asked for: the training steps, and what the lab adds, which is making the batches, "
+    "planning, the trainer, checkpoints, the store, counting costs, the model's file, the page. `Its steps` are the "
+    "forward and backward passes, clipping, AdamW and the learning rate, timed inside the same study. The bare loop "
+    "makes the same steps on the same batches, made beforehand, in a loop of its own, just before the arm; two loops "
+    f"in turn differ by up to a tenth on this machine, either way, so it has no target. One arm is softmax for {STEPS} "
+    f"steps: medians of {ROUNDS} studies. The default study is what `formers ablate shakespeare` runs: once. MLflow's "
+    "tables are made in the first study of a user, and are not in the others."
 )
 
 

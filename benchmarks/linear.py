@@ -1,4 +1,5 @@
-"""Linear and dense attention against their matrix products alone and against softmax attention; memory against length."""
+"""Linear and dense attention against their matrix products alone and against softmax attention; memory against
+length."""
 
 from __future__ import annotations
 
@@ -16,8 +17,9 @@ from formers.part import Site
 HEADS, WIDTH = 8, 64
 LENGTHS = (512, 2048, 8192)
 NOTES = (
-    "float32, B=1, H=8, K=V=64. The products alone: one square product with the floating-point operations of the forward "
-    f"pass, per head and token 4·K·V between chunks and, when causal, 2·C·(K+V) inside chunks of C={chunked.CHUNK}."
+    "float32, B=1, H=8, K=V=64. The products alone: one square product with the floating-point operations of the "
+    "forward pass, per head and token 4·K·V between chunks and, when causal, 2·C·(K+V) inside chunks of "
+    f"C={chunked.CHUNK}."
 )
 
 

@@ -13,8 +13,8 @@ from formers.lab.report import write_html
 from formers.lab.store import records as lab
 
 NOTES = (
-    "A page from rows in memory, written to a file: every row has 50 evaluations, 500 test items, 8 slices, three samples of "
-    "600 characters, and a command. The limits are five seconds and ten megabytes."
+    "A page from rows in memory, written to a file: every row has 50 evaluations, 500 test items, 8 slices, three "
+    "samples of 600 characters, and a command. The limits are five seconds and ten megabytes."
 )
 SECONDS, MEGABYTES = 5.0, 10.0
 LABELS = ("4", "8", "16", "32", "64", "128", "256", "512")

@@ -1,4 +1,5 @@
-"""Sparse attention against what a user would pick instead: FlexAttention, local-attention where it is installed, SDPA."""
+"""Sparse attention against what a user would pick instead: FlexAttention, local-attention where it is installed,
+SDPA."""
 
 from __future__ import annotations
 
@@ -27,9 +28,9 @@ PATTERNS: dict[str, Pattern] = {
     "BigBird, blocks of 64, 3 random": Neighbours(64) | Edges(64) | Random(3, block=64),
 }
 NOTES = (
-    "float32, causal, B=1, H=8, K=V=64, as (B, L, H, K) in memory. FlexAttention is compiled and has no gradients on a CPU; "
-    "local-attention is measured where it is installed. Growth is compared with that of the pairs that the pattern has: with l "
-    "fixed, columns and summaries grow with L²/l, and the paper's √L·L is for l = √L."
+    "float32, causal, B=1, H=8, K=V=64, as (B, L, H, K) in memory. FlexAttention is compiled and has no gradients on a "
+    "CPU; local-attention is measured where it is installed. Growth is compared with that of the pairs that the "
+    "pattern has: with l fixed, columns and summaries grow with L²/l, and the paper's √L·L is for l = √L."
 )
 
 

@@ -18,11 +18,11 @@ from formers.testing import broken_laws
 WIDTH, DEPTH, HEADS, HIDDEN, WORDS, LONGEST = 256, 4, 4, 1024, 1000, 4096
 WINDOW, BLOCK, RANDOM = 256, 64, 3
 NOTES = (
-    f"float32, B=1; hidden {WIDTH}, {DEPTH} layers, {HEADS} heads, FFN {HIDDEN}, vocabulary {WORDS}, no head, no dropout. "
-    f"Longformer: {WINDOW} tokens to each side, the first token global. BigBird: blocks of {BLOCK}, a window of 3, the first "
-    f"and the last global, {RANDOM} random ones. The training step is forward and backward. The limit is the same encoder whose "
-    "tokens see nothing but themselves: projections, feed-forwards and norms. "
-    f"transformers {transformers.__version__}."
+    f"float32, B=1; hidden {WIDTH}, {DEPTH} layers, {HEADS} heads, FFN {HIDDEN}, vocabulary {WORDS}, no head, no "
+    f"dropout. Longformer: {WINDOW} tokens to each side, the first token global. BigBird: blocks of {BLOCK}, a window "
+    f"of 3, the first and the last global, {RANDOM} random ones. The training step is forward and backward. The limit "
+    "is the same encoder whose tokens see nothing but themselves: projections, feed-forwards and norms. transformers "
+    f"{transformers.__version__}."
 )
 LIMITS = {"longformer": {"forward": 1 / 1.4}, "bigbird": {"forward": 1 / 1.8}}
 STEP = 1 / 1.6

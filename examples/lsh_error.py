@@ -2,8 +2,9 @@
 
     python examples/lsh_error.py --save lsh_error.png
 
-Queries and keys are shared, as in Reformer (Kitaev et al. 2020, arXiv:2001.04451). Tokens lie around a few centres, more or
-less closely: hashing finds what softmax would look at where attention is concentrated, and misses what it spreads over all.
+Queries and keys are shared, as in Reformer (Kitaev et al. 2020, arXiv:2001.04451). Tokens lie around a few centres,
+more or less closely: hashing finds what softmax would look at where attention is concentrated, and misses what it
+spreads over all.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ SPREADS = (0.1, 0.3, 1.0)
 
 
 def tokens(length: int, spread: float, centres: int = CENTRES) -> tuple[Tensor, Tensor]:
-    """Shared queries, 10·√K long, around random centres, and values: with keys of length 1, scores are 10 times a cosine."""
+    """Shared queries, 10·√K long, around random centres, and values: with keys of length 1, scores are 10 times a
+    cosine."""
     centre = torch.randn(centres, WIDTH)[torch.randint(centres, (length,))]
     q = normalize(centre + spread * torch.randn(length, WIDTH), dim=1) * 10 * WIDTH**0.5
     return q.view(1, 1, length, WIDTH), torch.randn(1, 1, length, WIDTH)

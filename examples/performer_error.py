@@ -2,8 +2,8 @@
 
     python examples/performer_error.py --save performer_error.png
 
-After figure 4 of Choromanski et al. 2021, arXiv:2009.14794: directions that are orthogonal within each block of K against
-independent ones, and positive against hyperbolic and trigonometric features, which estimate the same kernel.
+After figure 4 of Choromanski et al. 2021, arXiv:2009.14794: directions that are orthogonal within each block of K
+against independent ones, and positive against hyperbolic and trigonometric features, which estimate the same kernel.
 """
 
 from __future__ import annotations
@@ -48,7 +48,10 @@ class Errors:
 def study(
     features: tuple[int, ...] = FEATURES, draws: int = 40, length: int = 256, size: float = 1.0
 ) -> dict[str, dict[int, Errors]]:
-    """The errors of every arm for every number of features. `size` scales queries and keys, and so the sharpness of softmax."""
+    """The errors of every arm for every number of features.
+
+    `size` scales queries and keys, and so the sharpness of softmax.
+    """
     torch.manual_seed(0)
     q, k, v = (torch.randn(1, 1, length, WIDTH) for _ in range(3))
     q, k = size * q, size * k

@@ -2,9 +2,9 @@
 
     python examples/reformer_copy.py --save reformer_copy.png
 
-After section 5 of Kitaev et al. 2020, arXiv:2001.04451, smaller: one layer, w of 31 random symbols. The copy needs a look at
-one exact place, far back. Models are trained with full attention and with one and four rounds of hashing, and each is
-then read with other numbers of rounds, for the weights do not depend on them.
+After section 5 of Kitaev et al. 2020, arXiv:2001.04451, smaller: one layer, w of 31 random symbols. The copy needs a
+look at one exact place, far back. Models are trained with full attention and with one and four rounds of hashing, and
+each is then read with other numbers of rounds, for the weights do not depend on them.
 """
 
 from __future__ import annotations

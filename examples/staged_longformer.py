@@ -1,8 +1,9 @@
-"""Longformer's staged training: short and narrow first; then, phase by phase, twice the length and window, half the learning rate.
+"""Longformer's staged training: short and narrow first; then, phase by phase, twice the length and window, half the
+learning rate.
 
-Most of what a model learns it learns from near tokens, which short sequences and small windows show at a fraction of the price
-(Beltagy et al. 2020, section 4.2). Lower layers have half the window of higher ones, and every phase starts from the weights
-of the one before: learned positions are extended by repeating them.
+Most of what a model learns it learns from near tokens, which short sequences and small windows show at a fraction of
+the price (Beltagy et al. 2020, section 4.2). Lower layers have half the window of higher ones, and every phase starts
+from the weights of the one before: learned positions are extended by repeating them.
 
     python examples/staged_longformer.py
 """

@@ -91,7 +91,8 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
         "--quick",
         "--bidirectional",
         "softmax 'performer(features=128)' --length 512..4096 --threads 1 --device cuda:1 --seconds 12.5",
-        "sdpa pip:linformer --width 64,128 --phases training --against sdpa --seed 4 --patience 3 --rounds 11 --batch 2",
+        "sdpa pip:linformer --width 64,128 --phases training --against sdpa --seed 4 --patience 3 --rounds 11 "
+        "--batch 2",
     ],
 )
 def test_the_command_a_bench_names_means_the_same_bench(command: Run, planned: list[Plan], words: str) -> None:

@@ -46,7 +46,8 @@ def test_lsh_error(example, tmp_path):
 
 
 def test_reformer_copy(example, tmp_path):
-    """Learned with hashing, and read as well with more rounds and with full attention; an untrained model cannot copy."""
+    """Learned with hashing, and read as well with more rounds and with full attention; an untrained model cannot
+    copy."""
     module = example("reformer_copy")
     trained = module.train(2, half=8, steps=220)
     right = {name: module.accuracy(trained, rounds, half=8) for name, rounds in module.READ.items()}

@@ -1,4 +1,5 @@
-"""Studies that are killed at chosen moments, then started again: `python dying.py TEXT DATABASE FOLDER MOMENT…` prints what came out.
+"""Studies that are killed at chosen moments, then started again: `python dying.py TEXT DATABASE FOLDER MOMENT…` prints
+what came out.
 
 Everything heavy is imported once; each study runs in a process of its own, forked from this one, and dies by SIGKILL.
 """
@@ -49,7 +50,8 @@ class Heard(Silent):
 
 
 class Epochs(Dataset[Example]):
-    """Six examples again and again, in another order each time: example i is a function of the seed and i, and nothing else."""
+    """Six examples again and again, in another order each time: example i is a function of the seed and i, and
+    nothing else."""
 
     def __init__(self, examples: Dataset[Example], seed: int, count: int) -> None:
         self.examples, self.seed, self.count = examples, seed, count

@@ -1,4 +1,5 @@
-"""`formers ablate` in a process of its own, ended by signals, then started again: to the bit what a run in one go gives."""
+"""`formers ablate` in a process of its own, ended by signals, then started again: to the bit what a run in one go
+gives."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ import pytest
 from formers.lab import Study, run
 
 WAITING = '''
-"""Shakespeare whose second evaluation waits while there is a file `wait` beside this one: a signal always finds it at work."""
+"""Shakespeare whose second evaluation waits while there is a file `wait` beside this one, so that a signal finds it."""
 
 import time
 from itertools import count

@@ -164,7 +164,10 @@ def test_reformer_with_four_hashes_and_small_chunks() -> None:
 
 @BOTH_WAYS
 def test_reformer_of_hugging_face(causal: bool) -> None:
-    """Two chunks that see each other: every pair, whatever the hash, as they do not keep to buckets. Their scores lack 1/√K."""
+    """Two chunks that see each other: every pair, whatever the hash, as they do not keep to buckets.
+
+    Their scores lack 1/√K.
+    """
     from transformers import ReformerConfig
     from transformers.models.reformer.modeling_reformer import LSHSelfAttention
 

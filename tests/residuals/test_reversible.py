@@ -43,7 +43,8 @@ def test_gradients_are_the_plain_ones(mixer, causal):
 
 
 def test_gradients_are_the_plain_ones_under_autocast():
-    """In half precision both ways round, so they agree to that; without replaying autocast they differ by a dtype error."""
+    """In half precision both ways round, so they agree to that; without replaying autocast they differ by a dtype
+    error."""
     model = Transformer(TransformerConfig(**SIZES, causal=True, norm=MaxNorm())).train()
     ids = torch.randint(11, (2, 40))
     with torch.autocast("cpu", dtype=torch.bfloat16):

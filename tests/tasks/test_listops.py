@@ -14,7 +14,8 @@ from formers.tasks.listops import TOKENS, Tree, depth, tokens, value
 
 
 def reduced(words: list[str]) -> int:
-    """The value of a written list, by a stack of open lists: no recursion, no tree, none of the task's own operators."""
+    """The value of a written list, by a stack of open lists: no recursion, no tree, none of the task's own
+    operators."""
     stack: list[list[int | str]] = [[]]
     for word in words:
         if word.startswith("["):

@@ -1,4 +1,5 @@
-"""The worked example of docs/tasks.md is a real task: it runs from its file, is resumed, and reaches other processes."""
+"""The worked example of docs/tasks.md is a real task: it runs from its file, is resumed, and reaches other
+processes."""
 
 from __future__ import annotations
 

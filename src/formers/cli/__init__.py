@@ -9,7 +9,7 @@ NEEDS = ("typer", "rich", "yaml", "accelerate", "mlflow", "sqlalchemy", "alembic
 
 
 def main() -> None:
-    """The entry point of the `formers` command. Says what to install where only the library is."""
+    """Run the `formers` command. Print what to install, and exit with 1, where only the library is."""
     from importlib.util import find_spec
 
     if missing := [name for name in NEEDS if find_spec(name) is None]:
@@ -19,8 +19,9 @@ def main() -> None:
             file=sys.stderr,
         )
         raise SystemExit(1)
-    # Threads that spin long while they wait slow small models down tenfold on a machine that does anything else; a short
-    # spin costs up to 40 % on an idle one. GNU OpenMP reads this when torch is imported, so it has to be said before.
+    # Threads that spin long while they wait slow small models down tenfold on a machine that does anything else; a
+    # short spin costs up to 40 % on an idle one. GNU OpenMP reads this when torch is imported, so it has to be said
+    # before.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "200")
     from formers.cli.app import app

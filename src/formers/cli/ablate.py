@@ -91,7 +91,7 @@ def ablate(
 
 
 def _starting_study(task: str, length: int | None, folder: Path | None) -> Study:
-    """The study that the options change: the one in a file, or the task's default one."""
+    """Return the study that the options change: the one in a file, or the task's default one."""
     from formers.lab.study.study import Study
 
     if not task.endswith((".yaml", ".yml")):
@@ -103,12 +103,12 @@ def _starting_study(task: str, length: int | None, folder: Path | None) -> Study
 
 
 def _named(start: Study, task: str) -> Path | None:
-    """The folder that a file names; one named after the content otherwise."""
+    """Return the folder that a study file names; None, so that one is named after the content, for a task."""
     return start.folder if task.endswith((".yaml", ".yml")) else None
 
 
 def _read_arms(vary: list[str], arms: list[str]) -> tuple[Arm, ...]:
-    """The arms that `--vary` and `--arm` describe, in this order."""
+    """Return the arms that `--vary` and `--arm` describe, in this order."""
     from formers.lab.study import arm
     from formers.lab.study.choices import alternatives
 

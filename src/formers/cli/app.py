@@ -12,7 +12,7 @@ from formers.lab.train.stop import Stopped
 
 
 class _CommandGroup(TyperGroup):
-    """Turns what a user can get wrong into one clear message and a non-zero exit."""
+    """Commands that turn what a user can get wrong into one clear message and a non-zero exit."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -29,11 +29,12 @@ class _CommandGroup(TyperGroup):
 
 
 def expected(error: Exception) -> bool:
-    """Whether an error is about what was given, not about the program."""
+    """Return whether an error is about what was given, not about the program."""
     return isinstance(error, (ValueError, TypeError, OSError))
 
 
 def message(error: Exception) -> str:
+    """Return an error as a user reads it: its text, and for an unexpected one its type and how to see the traceback."""
     text = str(error) or type(error).__name__
     if expected(error):
         return f"formers: {text}"
@@ -74,7 +75,7 @@ def shared(
 
 
 def _load_commands() -> None:
-    """Registers every command. Each module imports what is heavy inside its functions, so that help is quick."""
+    """Register every command. Each module imports what is heavy inside its functions, so that help is quick."""
     from formers.cli import ablate, bench, doctor, generate, listing, report, show, train, ui
 
     app.command("ablate")(ablate.ablate)

@@ -21,8 +21,8 @@ def bench(
     subjects: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Mixers in their text form; `sdpa`, torch's bare kernel; or installed peers such as pip:local-attention. "
-            "A useful selection without any.",
+            help="Mixers in their text form; `sdpa`, torch's bare kernel; or installed peers such as "
+            "pip:local-attention. A useful selection without any.",
             show_default=False,
         ),
     ] = None,
@@ -69,9 +69,9 @@ def bench(
     formers bench 'sparse(pattern=window(64))' --against sdpa --threads 1
         from which length a window beats torch's kernel
 
-    Mixers are timed whole, with their projections; `sdpa` is the kernel alone. A part that breaks a law of formers.testing is
-    not timed: its row says which law. Candidates take turns in random order, and ratios are taken within a round. Ctrl-C
-    keeps what is measured.
+    Mixers are timed whole, with their projections; `sdpa` is the kernel alone. A part that breaks a law of
+    formers.testing is not timed: its row says which law. Candidates take turns in random order, and ratios are taken
+    within a round. Ctrl-C keeps what is measured.
     """
     plan = _read_plan(
         subjects or [],
@@ -106,7 +106,7 @@ def _read_plan(
     quick: bool,
     options: dict[str, Any],
 ) -> Plan:
-    """The plan that the options mean; None leaves the default, or the quick one."""
+    """Return the plan that the options mean; None leaves the default, or the quick one."""
     from formers.bench import plan
     from formers.bench.sizes import Sweep, read_sizes
     from formers.bench.subjects import parse_subjects
@@ -126,7 +126,7 @@ def _read_plan(
 
 
 def measure(plan: Plan) -> Bench:
-    """Runs a plan, with a bar in a terminal and lines elsewhere."""
+    """Run a plan, with a bar in a terminal and lines elsewhere."""
     from rich.console import Console
 
     from formers.bench.progress import Bar, Lines
@@ -140,7 +140,7 @@ def measure(plan: Plan) -> Bench:
 
 
 def show(found: Bench, folder: Path) -> None:
-    """Prints a bench, and writes its files."""
+    """Print a bench, and write its files."""
     from rich.console import Console
 
     from formers.bench.publish import publish

@@ -36,7 +36,10 @@ def generate(
 
 
 def _model_folder(folder: Path) -> Path:
-    """The folder of the one model in it. Raises `FileNotFoundError` where there is none, `ValueError` for several."""
+    """Return the folder of the one model in it.
+
+    Raise `FileNotFoundError` if there is none, `ValueError` if there are several.
+    """
     if (folder / "config.json").is_file():
         return folder
     found = sorted(path.parent for path in folder.glob("models/*/config.json"))

@@ -38,7 +38,7 @@ def list_parts(
 
 
 def parts_by_axis() -> dict[str, tuple[type[Part], ...]]:
-    """Axis → its parts; patterns, which mixers are made from, and tasks are axes too."""
+    """Return axis → its parts; patterns, which mixers are made from, and tasks are axes too."""
     from formers.catalogue import AXES, members
     from formers.patterns import PATTERNS
     from formers.tasks import TASKS
@@ -47,6 +47,6 @@ def parts_by_axis() -> dict[str, tuple[type[Part], ...]]:
 
 
 def _summary(part: type[Part]) -> str:
-    """The first paragraph of a part's documentation, up to its first full stop."""
+    """Return the first paragraph of a part's documentation, up to its first full stop."""
     first = inspect.cleandoc(part.__doc__ or "").split("\n\n")[0].replace("\n", " ")
     return first.partition(". ")[0].rstrip(".").replace("[", r"\[")

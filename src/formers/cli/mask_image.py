@@ -16,7 +16,7 @@ _PANEL = 3.4
 def save_masks(
     title: str, patterns: Mapping[str, Pattern], directions: Sequence[bool], length: int, path: Path
 ) -> None:
-    """A PNG with a row for each pattern, named by its heads, and a column for each direction (`causal` or not).
+    """Write a PNG with a row for each pattern, named by its heads, and a column for each direction (`causal` or not).
 
     Queries go down and keys across, dark where a query sees a key; above it the share of all length² pairs.
     """
@@ -41,7 +41,7 @@ def save_masks(
 
 
 def mask_of(pattern: Pattern, length: int, causal: bool) -> torch.Tensor:
-    """(length, length), 1 where a query sees a key."""
+    """Return (length, length) numbers, 1 where a query sees a key, else 0."""
     tokens = torch.arange(length)
     mask = pattern.resolve(length=length, causal=causal).mask(tokens[:, None], tokens[None, :])
     return mask.expand(length, length).float()

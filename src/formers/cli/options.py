@@ -42,8 +42,8 @@ Shard = Annotated[
     bool | None,
     typer.Option(
         "--shard/--no-shard",
-        help="Under torchrun, spread the model over the processes (FSDP) instead of holding it whole in each: for models that "
-        "one device has no room for.",
+        help="Under torchrun, spread the model over the processes (FSDP) instead of holding it whole in each: for "
+        "models that one device has no room for.",
         show_default=False,
     ),
 ]
@@ -59,13 +59,13 @@ class SizeOptions:
     heads: int | None
 
     def choices(self) -> dict[str, int]:
-        """Those that were given."""
+        """Return the sizes that were given."""
         given = {"width": self.width, "depth": self.depth, "heads": self.heads}
         return {name: value for name, value in given.items() if value is not None}
 
 
 def read_task(text: str, length: int | None) -> Task:
-    """The task a text means, with another length where one is given."""
+    """Return the task a text means, with another length where one is given."""
     from formers.tasks import parse
 
     task: Task = parse(text)
@@ -73,19 +73,19 @@ def read_task(text: str, length: int | None) -> Task:
 
 
 def read_budget(given: Budget, changes: dict[str, Any]) -> Budget:
-    """A budget with the given options changed."""
+    """Return a budget with the given options changed."""
     return replace(given, **{name: value for name, value in changes.items() if value is not None})
 
 
 def read_choices(texts: list[str]) -> dict[str, Any]:
-    """Choices from several texts, each `name=value, …`; choosing twice raises."""
+    """Return the choices of several texts, each `name=value, …`. Raise ValueError for one that is chosen twice."""
     from formers.lab.study.choices import parse_choices
 
     return parse_choices(", ".join(texts)) if texts else {}
 
 
 def read_executor(jobs: int, ray: str | None, cores: int) -> Executor | None:
-    """Where arms train, if not in this process."""
+    """Return the executor that trains arms elsewhere; None for this process."""
     from formers.lab.executors.processes import Processes
     from formers.lab.executors.ray import Cluster
 
@@ -99,7 +99,7 @@ def read_executor(jobs: int, ray: str | None, cores: int) -> Executor | None:
 
 
 def read_seeds(text: str) -> tuple[int, ...]:
-    """`3` → seeds 0, 1, 2; `4,7` or `4,` → these."""
+    """Return the seeds that a text means: `3` → 0, 1, 2; `4,7` or `4,` → these."""
     try:
         if "," not in text:
             return tuple(range(int(text)))

@@ -24,7 +24,8 @@ def report(
     markdown: Annotated[Path | None, typer.Option(help="The ranking as Markdown, too.", dir_okay=False)] = None,
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
-    """Write the report of a study again, from the rows it has so far; merge several studies of one task into one report.
+    """Write the report of a study again, from the rows it has so far; merge several studies of one task into one
+    report.
 
     \b
     formers report

@@ -16,7 +16,7 @@ WIDE = 140  # columns of a table that nobody sees on a screen
 
 
 def run_and_show(study: Study, executor: Executor | None = None) -> None:
-    """Runs a study, prints its table and the path of its report. Exits with 1 where no arm finished.
+    """Run a study, print its table and the path of its report. Exit with 1 if no arm finished.
 
     Arms train one after the other, or where the executor says.
     """
@@ -39,7 +39,7 @@ def run_and_show(study: Study, executor: Executor | None = None) -> None:
 
 
 def print_path(what: str, path: Any) -> None:
-    """A line with a path that can be copied: never wrapped or cut."""
+    """Print a line with a path that can be copied: never wrapped or cut."""
     from formers.lab.distributed.ranks import is_rank0
 
     Console(soft_wrap=True, quiet=not is_rank0()).print(f"{what}: {path}", markup=False, highlight=False)

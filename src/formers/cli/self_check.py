@@ -9,7 +9,8 @@ CHECKED = ("softmax", "linear", "dense", "pool")
 
 
 def self_check() -> tuple[list[str], dict[str, str]]:
-    """Return the forms that `impl="auto"` chose in small models of each kind, and mixer → error for those that failed."""
+    """Return the forms that `impl="auto"` chose in small models of each kind, and mixer → error for those that
+    failed."""
     lines = _LogLines()
     log = logging.getLogger("formers.ops")
     level = log.level

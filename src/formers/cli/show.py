@@ -20,7 +20,8 @@ def show(
     part: Annotated[
         str,
         typer.Argument(
-            help="A part or task, such as linear; or a pattern, or a mixer over patterns, in full: 'window(4) | global(0)'."
+            help="A part or task, such as linear; or a pattern, or a mixer over patterns, in full: "
+            "'window(4) | global(0)'."
         ),
     ],
     code: Annotated[bool, typer.Option("--code", help="Print its source, too.")] = False,
@@ -47,7 +48,10 @@ def show(
 
 
 def _read(text: str) -> Part:
-    """The pattern that a text means, or the mixer over patterns. Raises `ValueError` for a mixer that has none."""
+    """Return the pattern that a text means, or the mixer over patterns.
+
+    Raise `ValueError` for a mixer that has none.
+    """
     from formers.mixers import Mixer
     from formers.patterns import PATTERNS, Pattern
 
@@ -63,7 +67,7 @@ def _read(text: str) -> Part:
 
 
 def _draw(shown: list[Part], length: int, png: Path) -> None:
-    """Writes what has a pattern into a picture."""
+    """Write what has a pattern into a picture."""
     from formers.cli.mask_image import save_masks
 
     drawn = [part for part in shown if _patterns_of(part)]
@@ -74,7 +78,7 @@ def _draw(shown: list[Part], length: int, png: Path) -> None:
 
 
 def _named(name: str) -> list[tuple[str, type[Part]]]:
-    """Every part with this name, with its axis. Raises `ValueError` with the nearest name where there is none."""
+    """Return every part with this name, with its axis. Raise `ValueError` with the nearest name if there is none."""
     from formers.part import check_names
 
     groups = parts_by_axis()
@@ -86,7 +90,7 @@ def _named(name: str) -> list[tuple[str, type[Part]]]:
 
 
 def _page(kind: type[Part], axis: str, code: bool, length: int) -> str:
-    """Everything about a part, as text."""
+    """Return everything about a part, as text."""
     from formers.patterns import Pattern
 
     blocks = [f"{kind.name()}  ({axis})", inspect.cleandoc(kind.__doc__ or "")]
@@ -107,7 +111,7 @@ _HEADS = 8
 
 
 def _patterns_of(part: Part) -> dict[str, Pattern]:
-    """Which heads → their pattern: a pattern's own, or each different one of a mixer; empty for other parts."""
+    """Return heads → their pattern: a pattern's own, or each different one of a mixer; empty for other parts."""
     from formers.part import Site
     from formers.patterns import Pattern
 
@@ -123,7 +127,7 @@ def _patterns_of(part: Part) -> dict[str, Pattern]:
 
 
 def directions_of(part: Part) -> list[bool]:
-    """The values of `causal` for which there is something to draw: both for a pattern."""
+    """Return the values of `causal` for which there is something to draw: both for a pattern."""
     from formers.patterns import Pattern
 
     abilities = {"bidirectional": False, "causal": True}
@@ -131,14 +135,14 @@ def directions_of(part: Part) -> list[bool]:
 
 
 def _pictures_of(part: Part, length: int) -> str:
-    """Every pattern of a part in characters."""
+    """Return every pattern of a part in characters."""
     from formers.patterns.picture import pictures
 
     return "\n\n".join(f"{heads}\n{pictures(one, length)}".lstrip("\n") for heads, one in _patterns_of(part).items())
 
 
 def _option_lines(kind: type[Part]) -> list[str]:
-    """Name, type, default and meaning of each option."""
+    """Return name, type, default and meaning of each option."""
     from formers.part import default_of, describe, value_text
 
     docs, hints, lines = kind.option_docs(), get_type_hints(kind), list[str]()

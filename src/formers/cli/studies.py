@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def chosen(folders: list[Path] | None) -> dict[str, Path]:
-    """Name → folder: those that are given, or the newest study; the whole path is the name where the last part is not enough.
+    """Return name → folder of the given studies, or of the newest one. Folders of one name go by their whole path.
 
     Raises:
         FileNotFoundError: for a folder that does not exist, and where no study is.
@@ -21,7 +21,7 @@ def chosen(folders: list[Path] | None) -> dict[str, Path]:
 
 
 def _newest() -> Path:
-    """The folder of the study that was touched last, of those in the usual place."""
+    """Return the folder of the study that was touched last, of those in the usual place."""
     from formers.lab.study.study import HOME
 
     found = [path.parent for path in HOME.glob("*/study.yaml")]

@@ -36,7 +36,7 @@ def ui(
 
 
 def has_page() -> bool:
-    """Whether all of MLflow is installed: the small distribution that studies need has the same module, but no page."""
+    """Return whether all of MLflow is installed: the small distribution that studies need has no page."""
     try:
         return bool(version("mlflow"))
     except PackageNotFoundError:

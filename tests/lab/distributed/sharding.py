@@ -1,5 +1,5 @@
-"""Models that are spread over two processes, in float64: `python sharding.py studies TEXT DATABASE FOLDER`, or `… parts`.
-Prints how the processes ended.
+"""Models that are spread over two processes, in float64: `python sharding.py studies TEXT DATABASE FOLDER`, or `…
+parts`. Prints how the processes ended.
 
 Everything heavy is imported once; the processes are forked from this one, with what torchrun would tell them.
 """
@@ -111,7 +111,8 @@ def dies(given: Study, moment: str, rank: int) -> None:
 
 
 def in_two_processes(work: Callable[[], None]) -> list[int]:
-    """The signals that ended two processes which did some work together; as torchrun does, one that dies takes the other along."""
+    """The signals that ended two processes which did some work together; as torchrun does, one that dies takes the
+    other along."""
     port = free_port()
 
     def as_rank(rank: int) -> None:
@@ -131,7 +132,8 @@ def in_two_processes(work: Callable[[], None]) -> list[int]:
 
 
 def same_buffers() -> None:
-    """A buffer that differs between processes is the first one's after a pass in training, and stays as it is in evaluation."""
+    """A buffer that differs between processes is the first one's after a pass in training, and stays as it is in
+    evaluation."""
     with ranks.joined():
         model = CausalLM(TransformerConfig(vocab_size=8, width=8, depth=1, heads=2, mixer="performer(features=4)"))
         shard(model)
@@ -156,7 +158,8 @@ def parts() -> None:
 
 
 def agree(swaps: dict[str, Any], head: type[CausalLM | MaskedLM]) -> None:
-    """Two steps with half of the batch in each process, and an evaluation after each, are those of a model that is whole."""
+    """Two steps with half of the batch in each process, and an evaluation after each, are those of a model that is
+    whole."""
     base = TransformerConfig(vocab_size=31, width=24, depth=2, heads=3, context_length=32, position="learned")
     torch.manual_seed(0)
     try:

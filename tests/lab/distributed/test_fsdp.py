@@ -30,7 +30,8 @@ HELPERS = [str(SHARDING.parents[1]), *filter(None, [os.environ.get("PYTHONPATH")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(HELPERS)}
 """`sharding.py` uses `dying.py`, one folder up."""
 ROUNDING = 1e-10
-"""Eight steps in float64: sums over some thousand numbers differ by 1e-13 of their size, and AdamW's steps are 1e-2 long."""
+"""Eight steps in float64: sums over some thousand numbers differ by 1e-13 of their size, and AdamW's steps are 1e-2
+long."""
 
 
 @dataclass

@@ -70,8 +70,8 @@ def test_two_processes_train_as_one(small_text: Path, tmp_path: Path, more: list
     assert (one["environment"]["processes"], two["environment"]["processes"]) == ("1", described)
     assert two["fingerprint"] == one["fingerprint"]
     assert two["chosen_step"] == one["chosen_step"]
-    # Gradients are sums over 4 rows, made in another order: relative errors of a few float32 roundings a step, which Adam
-    # hands on to the step itself. 8 steps at 1e-2 of rounding-size relative changes stay below 8 · 1e-2 · 1e-3.
+    # Gradients are sums over 4 rows, made in another order: relative errors of a few float32 roundings a step, which
+    # Adam hands on to the step itself. 8 steps at 1e-2 of rounding-size relative changes stay below 8 · 1e-2 · 1e-3.
     assert two["metrics"]["loss"] == pytest.approx(one["metrics"]["loss"], abs=1e-4)
     whole, shared = weights(tmp_path / "of-1"), weights(tmp_path / "of-2")
     assert whole.keys() == shared.keys()

@@ -24,7 +24,8 @@ FINAL = {
 FIXED = {"linear": 33_280.0, "dense, danet": 16_384.0}
 PLACES = ("1–16", "17–32", "33–64", "65–128")
 TEXTS = (
-    "KING RICHARD:\nWhat say'st thou, man? The hour is come, and thou\nArt <b>bold</b> & brave.\n\nLADY ANNE:\nNo more.",
+    "KING RICHARD:\nWhat say'st thou, man? The hour is come, and thou\nArt <b>bold</b> & brave.\n\n"
+    "LADY ANNE:\nNo more.",
     "ROMEO:\nI will not speak of this, my gentle lord,\nFor all the world is but a stage of sorrow.",
 )
 

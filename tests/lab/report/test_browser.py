@@ -1,4 +1,5 @@
-"""The page in a real browser: no request, no error, every control does its work, and it fits a phone, the dark, and paper."""
+"""The page in a real browser: no request, no error, every control does its work, and it fits a phone, the dark, and
+paper."""
 
 from __future__ import annotations
 
@@ -189,8 +190,8 @@ def test_it_fits_a_phone_and_a_desk_by_day_and_by_night(opened: Chrome, width: i
     dark, light = (sum(map(int, colour[4:-1].split(", "))) for colour in sorted([paper, ink], key=len))
     assert (sum(map(int, paper[4:-1].split(", "))) < 200) == (scheme == "dark")
     assert abs(dark - light) > 450
-    over = """const marks = [...document.querySelectorAll("#costs .chart")].map(chart => [...chart.querySelectorAll(".name")]
-            .map(name => name.getBoundingClientRect()));
+    over = """const marks = [...document.querySelectorAll("#costs .chart")]
+            .map(chart => [...chart.querySelectorAll(".name")].map(name => name.getBoundingClientRect()));
         return marks.some(boxes => boxes.some((a, i) => boxes.some((b, j) => i < j
             && a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 2 && b.top < a.bottom - 2)))"""
     assert not opened.execute_script(over)
