@@ -1,0 +1,173 @@
+"""The house is what CONTRIBUTING.md says: rooms that import in one direction, files and names that a reader can keep."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import Counter
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SRC = ROOT / "src"
+HOUSE = SRC / "formers"
+FILES = sorted(HOUSE.rglob("*.py"))
+MOST_LINES = 300
+
+PARTS = ("part", "ops", "patterns", "positions", "mixers", "norms", "ffn", "residuals")
+MAY_IMPORT: dict[str, tuple[str, ...]] = {
+    "ops": (),
+    "part": (),
+    "machine": (),
+    "patterns": ("part", "ops"),
+    "positions": ("part",),
+    "norms": ("part",),
+    "ffn": ("part",),
+    "mixers": ("part", "ops", "patterns", "positions"),
+    "residuals": ("part", "mixers", "norms"),
+    "catalogue": PARTS,
+    "models": PARTS,
+    "testing": (*PARTS, "catalogue", "models"),
+    "tasks": (*PARTS, "models"),
+    "plot": ("machine",),
+    "bench": (*PARTS, "models", "testing", "machine", "plot"),
+    "lab": (*PARTS, "catalogue", "models", "tasks", "machine", "plot", "bench"),
+    "cli": (*PARTS, "catalogue", "models", "testing", "tasks", "machine", "plot", "bench", "lab"),
+}
+"""Room → the rooms that it may import from; CONTRIBUTING.md has the same in words."""
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(SRC).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {module_of(path): path for path in FILES}
+
+
+def imported(path: Path, *, late: bool) -> Iterator[str]:
+    """The modules of the house that a file imports: when it is loaded, or (`late`) inside its functions, too."""
+    nodes = ast.walk(tree(path)) if late else (n for top in tree(path).body for n in loaded(top))
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("formers"):
+            for name in node.names:
+                full = f"{node.module}.{name.name}"
+                yield full if full in MODULES else node.module
+        elif isinstance(node, ast.Import):
+            yield from (name.name for name in node.names if name.name in MODULES)
+
+
+def loaded(node: ast.AST) -> Iterator[ast.AST]:
+    """The nodes that run when a module is loaded; what only a type checker reads counts as well."""
+    yield node
+    if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        for child in ast.iter_child_nodes(node):
+            yield from loaded(child)
+
+
+def room(module: str) -> str:
+    return module.split(".")[1] if "." in module else ""
+
+
+@pytest.mark.parametrize("name", MAY_IMPORT)
+def test_rooms_import_in_one_direction(name: str) -> None:
+    wrong = [
+        f"{module_of(path)} imports {module}"
+        for path in FILES
+        if room(module_of(path)) == name
+        for module in imported(path, late=True)
+        if room(module) not in ("", name, *MAY_IMPORT[name])
+    ]
+    assert wrong == []
+
+
+def test_every_room_is_known() -> None:
+    rooms = {room(module) for module in MODULES} - {"", "__main__"}
+    assert rooms == MAY_IMPORT.keys()
+
+
+def test_no_module_imports_itself_by_a_detour() -> None:
+    graph = {module: set(imported(path, late=False)) - {module} for module, path in MODULES.items()}
+    assert [" → ".join(circle) for circle in circles(graph)] == []
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """One circle for each module that a search comes back to."""
+    found, done = [], set()
+
+    def visit(module: str, path: list[str]) -> None:
+        if module in path:
+            found.append([*path[path.index(module) :], module])
+        elif module not in done:
+            for target in sorted(graph.get(module, ())):
+                visit(target, [*path, module])
+            done.add(module)
+
+    for module in sorted(graph):
+        visit(module, [])
+    return found
+
+
+def test_files_can_be_read_in_one_sitting() -> None:
+    sizes = {str(path.relative_to(SRC)): path.read_text().count("\n") for path in FILES}
+    assert {name: size for name, size in sizes.items() if size > MOST_LINES} == {}
+
+
+def test_the_lab_has_few_doors() -> None:
+    entries = [entry.name for entry in (HOUSE / "lab").iterdir() if entry.name != "__pycache__"]
+    assert len(entries) <= 10, entries
+
+
+def test_a_class_name_stands_for_one_thing() -> None:
+    names = Counter(
+        node.name.lstrip("_") for path in FILES for node in tree(path).body if isinstance(node, ast.ClassDef)
+    )
+    parts_of_two_axes = {"Etc"}  # a mixer and the pattern it uses
+    assert {name for name, count in names.items() if count > 1} - parts_of_two_axes == set()
+
+
+def documented(node: ast.AST) -> Iterator[ast.FunctionDef | ast.ClassDef]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, (ast.FunctionDef, ast.ClassDef)):
+            yield child
+            yield from documented(child)
+
+
+def test_public_functions_are_documented() -> None:
+    bare = [
+        f"{path.relative_to(SRC)}:{node.lineno} {node.name}"
+        for path in FILES
+        for node in tree(path).body
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef))
+        if not node.name.startswith("_") and not ast.get_docstring(node) and not is_module_class(node)
+    ]
+    assert bare == []
+
+
+def is_module_class(node: ast.AST) -> bool:
+    """Whether a class is the module that a part builds: its part, in the same file, has the docstring."""
+    return isinstance(node, ast.ClassDef) and bool(node.bases)
+
+
+def test_docstrings_say_what_is_done() -> None:
+    riddles = [
+        f"{path.relative_to(SRC)}:{node.lineno} {text.splitlines()[0]}"
+        for path in FILES
+        for node in documented(tree(path))
+        if isinstance(node, ast.FunctionDef)
+        if (text := ast.get_docstring(node) or "")
+        if re.match(r"(What|Whether|Where|How|Who|Which|That|Says)\b", text)
+    ]
+    assert riddles == []
+
+
+def test_every_room_has_a_docstring() -> None:
+    bare = [module for module, path in MODULES.items() if not ast.get_docstring(tree(path))]
+    assert bare == []
