@@ -1,4 +1,4 @@
-"""Writes the parts of the documentation that the code already says: the table of parts in README.md, and docs/parts.md.
+"""Write the parts of the documentation that the code already says: tables in README.md and CONTRIBUTING.md, docs/parts.md.
 
 python docs/generate.py           write them
 python docs/generate.py --check   only say whether they are up to date (exit code 1 if not)
@@ -10,11 +10,12 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
+from house import house_table
+
 from formers.catalogue import AXES, members
 from formers.part import ABILITIES, Part, default_of, value_text
 
 ROOT = Path(__file__).parent.parent
-BEGIN, END = "<!-- parts: made by docs/generate.py -->", "<!-- end of parts -->"
 
 
 def summary(kind: type[Part]) -> str:
@@ -65,15 +66,19 @@ def documentation(kind: type[Part]) -> list[str]:
     return lines
 
 
-def readme() -> str:
-    """README.md with the table of parts as it is now."""
-    text = (ROOT / "README.md").read_text()
-    before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n{table()}\n{END}{rest.split(END)[1]}"
+def with_table(page: str, name: str, made: str) -> str:
+    """Return a page with the table between its marks `<!-- name: … -->` and `<!-- end of name -->` made anew."""
+    begin, end = f"<!-- {name}: made by docs/generate.py -->", f"<!-- end of {name} -->"
+    before, rest = (ROOT / page).read_text().split(begin)
+    return f"{before}{begin}\n{made}\n{end}{rest.split(end)[1]}"
 
 
 def main() -> int:
-    made = {ROOT / "README.md": readme(), ROOT / "docs" / "parts.md": reference()}
+    made = {
+        ROOT / "README.md": with_table("README.md", "parts", table()),
+        ROOT / "CONTRIBUTING.md": with_table("CONTRIBUTING.md", "house", house_table()),
+        ROOT / "docs" / "parts.md": reference(),
+    }
     stale = [path for path, text in made.items() if not path.exists() or path.read_text() != text]
     if "--check" in sys.argv:
         print("\n".join(f"{path.relative_to(ROOT)} is out of date; run `make docs`" for path in stale) or "up to date")
