@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from formers.mixers import BigBird, Lsh, Mixer, Routing, Softmax
-from formers.models import CausalLM, Stream, TransformerConfig
+from formers.models import CausalLM, StateCache, TransformerConfig
 from formers.part import Unsupported
 from formers.testing import build, tokens
 
@@ -36,7 +36,7 @@ def test_a_model_says_why_and_generates_without_a_cache(part: Mixer, reason: str
     model = CausalLM(TransformerConfig(mixer=["softmax()", part], **sizes)).eval()
     ids = torch.randint(11, (2, 9))
     with pytest.raises(Unsupported, match=reason):
-        model(ids, past_key_values=Stream([]))
+        model(ids, past_key_values=StateCache())
     assert model(ids, use_cache=True).past_key_values is None
     got = model.generate(ids, max_new_tokens=4, do_sample=False)
     want = ids

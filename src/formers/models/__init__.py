@@ -10,10 +10,13 @@ from transformers import (
 )
 
 from formers.models.backbone import Transformer
+from formers.models.cache import StateCache
+from formers.models.causal_lm import CausalLM
 from formers.models.config import TransformerConfig
 from formers.models.convert import Conversion, convert_weights
-from formers.models.heads import CausalLM, MaskedLM, SequenceClassifier, TokenClassifier
-from formers.models.stream import Stream
+from formers.models.masked_lm import MaskedLM
+from formers.models.sequence_classifier import SequenceClassifier
+from formers.models.token_classifier import TokenClassifier
 
 AutoConfig.register(TransformerConfig.model_type, TransformerConfig)
 AutoModel.register(TransformerConfig, Transformer)
@@ -27,7 +30,7 @@ __all__ = [
     "Conversion",
     "MaskedLM",
     "SequenceClassifier",
-    "Stream",
+    "StateCache",
     "TokenClassifier",
     "Transformer",
     "TransformerConfig",

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from formers.models.backbone import FormersModel
 from formers.models.config import TransformerConfig
+from formers.models.pretrained import FormersModel
 from formers.part import Unsupported
 
 _SAME = ("vocab_size", "width", "depth", "heads", "residual", "norm", "ffn", "tie_word_embeddings", "num_labels")

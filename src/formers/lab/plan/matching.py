@@ -13,7 +13,7 @@ from formers.part import Part
 
 if TYPE_CHECKING:
     from formers.models import TransformerConfig
-    from formers.models.backbone import FormersModel
+    from formers.models.pretrained import FormersModel
     from formers.tasks.task import Task
 
 Match = Literal["steps", "parameters", "flops", "time"]

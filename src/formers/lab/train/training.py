@@ -36,7 +36,7 @@ from formers.part import Unsupported
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, Trainer
 
-    from formers.models.backbone import FormersModel
+    from formers.models.pretrained import FormersModel
 
 _LOGS = 50  # points of training loss on a curve
 _SAVES = 4  # checkpoints along a training; what is lost by a power cut is a quarter of an arm

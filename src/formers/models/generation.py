@@ -1,0 +1,81 @@
+"""Hugging Face's `generate()` on the states of any mixers, and without states where a mixer has none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+from transformers import GenerationMixin
+from transformers.generation import GenerationMode
+
+from formers.models.backbone import Transformer
+from formers.models.cache import StateCache
+from formers.models.config import TransformerConfig
+from formers.part import Unsupported
+
+
+class StateGenerationMixin(GenerationMixin):  # type: ignore[misc]
+    """What `generate()` needs to know of a causal language model: whatever the way of generating, it equals recomputation.
+
+    A streaming model goes on from its states, in a `StateCache`. One that does not stream reads the whole sequence again for
+    every new token, also with `use_cache=True`, and so needs the operations of a forward pass over it each time.
+
+    Raise Unsupported at once for a way of generating that the model cannot follow: assisted generation, on either side,
+    where a layer's state cannot forget tokens; embeddings as a prompt without states; caches of other kinds.
+    """
+
+    config: TransformerConfig
+    model: Transformer
+
+    @classmethod
+    def _supports_default_dynamic_cache(cls) -> bool:
+        return False  # not a tensor per layer, but whatever state each mixer has
+
+    def _prepare_cache_for_generation(
+        self, generation_config: Any, model_kwargs: dict[str, Any], generation_mode: Any, *sizes: int
+    ) -> None:
+        """Start generation on an empty `StateCache`, or without one; `generation_config` is this call's own copy."""
+        past = model_kwargs.get("past_key_values")
+        if past is not None:
+            self._check_past(past, generation_config, model_kwargs.get("attention_mask"))
+        if generation_config.cache_implementation not in (None, "dynamic"):
+            raise Unsupported(
+                f"cache_implementation={generation_config.cache_implementation!r} is for keys and values, but each mixer "
+                "keeps a state of its own; leave it out"
+            )
+        super()._prepare_cache_for_generation(generation_config, model_kwargs, generation_mode, *sizes)
+        self._check_assistance(generation_config, generation_mode)
+        if not self.model.streaming:
+            if model_kwargs.get("inputs_embeds") is not None:
+                raise Unsupported(
+                    "only a streaming model can generate from inputs_embeds: without a state, every step reads the tokens "
+                    "again, and embeddings have none. Give input_ids"
+                )
+            generation_config.use_cache = False
+        elif past is None and generation_config.use_cache:
+            model_kwargs["past_key_values"] = StateCache()
+
+    def _check_past(self, past: Any, generation_config: Any, attention_mask: Tensor | None) -> None:
+        """Raise where the given cache is of another kind, is not to be used, or has already seen the whole prompt."""
+        self.model.check_past(past)
+        if not generation_config.use_cache:
+            raise ValueError("past_key_values were given with use_cache=False; leave out one of them")
+        # a mask of ones has been taken away, and its length kept: the tokens of the cache and the new ones
+        length = getattr(generation_config, "_mask_length", None) if attention_mask is None else attention_mask.shape[1]
+        if length is not None and length <= (seen := past.get_seq_length()):
+            raise ValueError(
+                f"past_key_values has seen {seen} tokens already, and the sequence has {length}; give the whole sequence "
+                "with at least one new token, or the new tokens with the attention_mask of the whole sequence"
+            )
+
+    def _check_assistance(self, generation_config: Any, generation_mode: Any) -> None:
+        """Raise Unsupported unless every mixer can take tokens back, if this model assists or is assisted."""
+        if generation_config.assistant_early_exit is not None:
+            raise Unsupported(
+                "assistant_early_exit is not supported: layers cannot be left out; use an assistant_model"
+            )
+        if generation_mode == GenerationMode.ASSISTED_GENERATION or generation_config.is_assistant:
+            for layer in range(self.config.depth):
+                self.config.mixer_at(layer).require(
+                    "trim", why="assisted generation takes tokens back", instead="softmax()"
+                )

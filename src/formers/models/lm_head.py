@@ -1,0 +1,38 @@
+"""The head of language models: a score for every token of the vocabulary."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import nn
+
+from formers.models.config import TransformerConfig
+from formers.models.model_with_head import ModelWithHead
+
+
+class ModelWithLMHead(ModelWithHead):
+    """A head that multiplies hidden states with the embedding, which it shares unless `tie_word_embeddings=False`.
+
+    Raise ValueError where the two are tied, but not of one width.
+    """
+
+    _tied_weights_keys: ClassVar[dict[str, str]] = {"lm_head.weight": "model.embed_tokens.weight"}
+
+    def __init__(self, config: TransformerConfig):
+        super().__init__(config)
+        width = self.model.embed_tokens.embedding_dim
+        if self.config.tie_word_embeddings and width != config.width:
+            raise ValueError(
+                f"the embedding is {width} wide and the model {config.width}, because {config.position} is concatenated; "
+                "set tie_word_embeddings=False"
+            )
+        self.lm_head = nn.Linear(config.width, config.vocab_size, bias=False)
+        self.post_init()
+
+    def get_output_embeddings(self) -> nn.Module:
+        """Return the layer that scores tokens."""
+        return self.lm_head
+
+    def set_output_embeddings(self, value: nn.Linear) -> None:
+        """Replace the layer that scores tokens."""
+        self.lm_head = value

@@ -1,0 +1,41 @@
+"""The masked language model."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from transformers.modeling_outputs import MaskedLMOutput
+from transformers.utils.generic import can_return_tuple
+
+from formers.models.lm_head import ModelWithLMHead
+from formers.models.losses import cross_entropy
+
+
+class MaskedLM(ModelWithLMHead):
+    """Predicts the tokens that were masked out, from both sides."""
+
+    direction = False
+
+    @can_return_tuple  # type: ignore[untyped-decorator]
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> MaskedLMOutput:
+        """Return logits (B, L, vocabulary), and the mean cross-entropy where `labels` (B, L) are not −100."""
+        out = self.encode(
+            input_ids,
+            attention_mask,
+            position_ids,
+            inputs_embeds,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+        )
+        logits = self.lm_head(out.last_hidden_state)
+        loss = None if labels is None else cross_entropy(logits, labels)
+        return MaskedLMOutput(loss=loss, logits=logits, hidden_states=out.hidden_states)

@@ -1,0 +1,64 @@
+"""The base of models with a head: a backbone under `model`, and something on top of its hidden states."""
+
+from __future__ import annotations
+
+import copy
+from typing import ClassVar
+
+from torch import Tensor, nn
+from transformers.modeling_outputs import BaseModelOutputWithPast
+
+from formers.models.backbone import Transformer
+from formers.models.config import TransformerConfig
+from formers.models.pretrained import FormersModel
+
+
+class ModelWithHead(FormersModel):
+    """A backbone under `model`. A head subclasses this, adds its layer, and calls `post_init` last.
+
+    Raise ValueError where the head needs another direction than the configuration says.
+    """
+
+    direction: ClassVar[bool | None] = None
+    "True = causal only, False = bidirectional only, None = as the configuration says (bidirectional unless it does)."
+
+    def __init__(self, config: TransformerConfig):
+        config = copy.deepcopy(config)
+        if self.direction is not None and config.causal is (not self.direction):
+            raise ValueError(
+                f"{type(self).__name__} needs causal={self.direction}, but the configuration says {config.causal}"
+            )
+        config.causal = bool(config.causal) if self.direction is None else self.direction
+        super().__init__(config)
+        self.model = Transformer(config)
+        self.streaming = self.model.streaming
+
+    def get_input_embeddings(self) -> nn.Module:
+        """Return the embedding of tokens."""
+        return self.model.embed_tokens
+
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
+        """Replace the embedding of tokens."""
+        self.model.embed_tokens = value
+
+    def encode(
+        self,
+        input_ids: Tensor | None,
+        attention_mask: Tensor | None,
+        position_ids: Tensor | None,
+        inputs_embeds: Tensor | None,
+        *,
+        output_hidden_states: bool | None,
+        output_attentions: bool | None,
+    ) -> BaseModelOutputWithPast:
+        """Return the backbone's hidden states of whole sequences, without a cache. Arguments as in `Transformer.forward`."""
+        return self.model(
+            input_ids,
+            attention_mask,
+            position_ids,
+            inputs_embeds=inputs_embeds,
+            use_cache=False,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+            return_dict=True,
+        )

@@ -1,0 +1,48 @@
+"""The base of every model here: a Hugging Face model with our configuration, initial weights and costs."""
+
+from __future__ import annotations
+
+from torch import nn
+from transformers import PreTrainedModel
+
+from formers.models import costs
+from formers.models.config import TransformerConfig
+
+
+class FormersModel(PreTrainedModel):
+    """A `PreTrainedModel` of a `TransformerConfig`: saved and loaded by Hugging Face, and able to count its own costs."""
+
+    config_class = TransformerConfig
+    base_model_prefix = "model"
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["Block"]  # noqa: RUF012
+    streaming: bool
+    "Whether there is a state to go on from: causal, and every mixer streams."
+
+    def _init_weights(self, module: nn.Module) -> None:
+        std = self.config.initializer_range
+        if isinstance(module, (nn.Linear, nn.Embedding)):
+            nn.init.normal_(module.weight, std=std)
+            if isinstance(module, nn.Linear) and module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, (nn.LayerNorm, nn.RMSNorm)):
+            nn.init.ones_(module.weight)
+            if isinstance(bias := getattr(module, "bias", None), nn.Parameter):
+                nn.init.zeros_(bias)
+        elif callable(own := getattr(module, "init_weights", None)) and not isinstance(module, PreTrainedModel):
+            own(std)
+
+    def flops_per_token(self, length: int) -> float:
+        """Return the floating-point operations of a forward pass over `length` tokens, per token (products and transforms)."""
+        return costs.flops_per_token(self, length)
+
+    def state_bytes(self, length: int) -> int | None:
+        """Return the bytes of one sequence's streaming state after `length` tokens; None for a model that does not stream."""
+        return costs.state_bytes(self, length)
+
+    def state_bytes_per_token(self, length: int) -> float | None:
+        """Return the bytes that the streaming state grows by with each token, from `length`/2 to `length`.
+
+        None for a model that does not stream.
+        """
+        return costs.state_bytes_per_token(self, length)

@@ -1,0 +1,63 @@
+"""The classifier of sequences."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers.modeling_outputs import SequenceClassifierOutput
+from transformers.utils.generic import can_return_tuple
+
+from formers.models.config import TransformerConfig
+from formers.models.model_with_head import ModelWithHead
+
+
+class SequenceClassifier(ModelWithHead):
+    """A class, or with one label a number, for the whole sequence: from the mean over its real tokens (the last, if causal)."""
+
+    def __init__(self, config: TransformerConfig):
+        super().__init__(config)
+        self.score = nn.Linear(config.width, config.num_labels)
+        self.post_init()
+
+    @can_return_tuple  # type: ignore[untyped-decorator]
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> SequenceClassifierOutput:
+        """Return logits (B, labels), and the mean cross-entropy, or the mean squared error with one label."""
+        out = self.encode(
+            input_ids,
+            attention_mask,
+            position_ids,
+            inputs_embeds,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+        )
+        logits = self.score(self.pool(out.last_hidden_state, attention_mask))
+        loss = None if labels is None else self._loss(logits, labels)
+        return SequenceClassifierOutput(loss=loss, logits=logits, hidden_states=out.hidden_states)
+
+    def pool(self, hidden_bld: Tensor, attention_mask: Tensor | None) -> Tensor:
+        """Return one vector a sequence, (B, D): the mean over its real tokens, or the last of them if causal."""
+        if attention_mask is None:
+            return hidden_bld[:, -1] if self.config.causal else hidden_bld.mean(1)
+        mask_bl = attention_mask.bool()
+        if self.config.causal:
+            last_b = (mask_bl * torch.arange(1, mask_bl.shape[1] + 1, device=mask_bl.device)).argmax(-1)
+            return hidden_bld[torch.arange(len(last_b), device=last_b.device), last_b]
+        kept_bld = hidden_bld.masked_fill(~mask_bl.unsqueeze(-1), 0)
+        return kept_bld.sum(1) / mask_bl.sum(1, keepdim=True).clamp(min=1).to(hidden_bld.dtype)
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the mean cross-entropy in nats; with one label, the mean squared error."""
+        if self.config.num_labels == 1:
+            return F.mse_loss(logits.squeeze(-1), labels.to(logits.dtype))
+        return F.cross_entropy(logits, labels)

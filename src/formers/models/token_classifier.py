@@ -1,0 +1,45 @@
+"""The classifier of tokens."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from transformers.modeling_outputs import TokenClassifierOutput
+from transformers.utils.generic import can_return_tuple
+
+from formers.models.config import TransformerConfig
+from formers.models.losses import cross_entropy
+from formers.models.model_with_head import ModelWithHead
+
+
+class TokenClassifier(ModelWithHead):
+    """A class for every token."""
+
+    def __init__(self, config: TransformerConfig):
+        super().__init__(config)
+        self.score = nn.Linear(config.width, config.num_labels)
+        self.post_init()
+
+    @can_return_tuple  # type: ignore[untyped-decorator]
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> TokenClassifierOutput:
+        """Return logits (B, L, labels), and the mean cross-entropy where `labels` (B, L) are not −100."""
+        out = self.encode(
+            input_ids,
+            attention_mask,
+            position_ids,
+            inputs_embeds,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+        )
+        logits = self.score(out.last_hidden_state)
+        loss = None if labels is None else cross_entropy(logits, labels)
+        return TokenClassifierOutput(loss=loss, logits=logits, hidden_states=out.hidden_states)
