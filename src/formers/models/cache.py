@@ -156,7 +156,7 @@ class StateCache(Cache):  # type: ignore[misc]
 
     @property
     def is_croppable(self) -> bool:
-        """Whether `crop` works: whether every layer's state can forget tokens. Unknown, so False, before the first token."""
+        """True if `crop` works, so if every layer's state can forget tokens; False before the first one, when it is unknown."""
         return bool(self.layers) and super().is_croppable
 
     @property
