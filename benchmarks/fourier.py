@@ -7,13 +7,14 @@ from benchmarks.harness import SEED, Row, compared, publish, timings, train_step
 from torch import Tensor
 
 from formers import ops
-from formers.ops import plain, spectral
+from formers.ops.token_mixing import naive as naive_mixing
+from formers.ops.token_mixing.fourier import MATMUL_UP_TO
 
 NOTES = (
     "float32, D=256, forward. The transform is compared with `torch.fft.fftn(x, dim=(1, 2)).real`, which leaves a "
     "strided view; ours is contiguous. The allocator can make that look slower than the same with a copy after it, "
     "which is more work, so the target is held against both. The crossover compares the two forms of the op by "
-    f"B·L·D·(L + D), here with D=64; auto takes the products up to {spectral.MATMUL_UP_TO:,}."
+    f"B·L·D·(L + D), here with D=64; auto takes the products up to {MATMUL_UP_TO:,}."
 )
 
 
@@ -51,7 +52,7 @@ def crossover_rows(batch: int, length: int) -> list[Row]:
 def main() -> None:
     torch.manual_seed(SEED)
     for impl in ("torch", "matmul"):
-        verify(lambda x, impl=impl: ops.fourier_mix(x, impl=impl), plain.fourier_mix, [torch.randn(2, 33, 20)])
+        verify(lambda x, impl=impl: ops.fourier_mix(x, impl=impl), naive_mixing.fourier_mix, [torch.randn(2, 33, 20)])
     rows = [row for batch in (1, 8) for length in (512, 2048) for row in transform_rows(batch, length)]
     rows += [
         row for batch, length in ((1, 32), (4, 32), (4, 64), (8, 64), (8, 128)) for row in crossover_rows(batch, length)

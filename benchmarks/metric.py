@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention as sdpa
 
 from formers import ops
-from formers.ops import plain
+from formers.ops.attention import naive
 
 HEADS, WIDTH = 8, 64
 NOTES = "float32, B=1, H=8, K=64; forward + backward, gradients of p and M, against SDPA with gradients of q, k and v."
@@ -31,7 +31,7 @@ def rows_at(length: int) -> list[Row]:
 def main() -> None:
     torch.manual_seed(SEED)
     m = torch.randn(HEADS, WIDTH, WIDTH) / WIDTH**0.5  # scores of about unit size, as softmax attention has
-    verify(ops.metric_attention, plain.metric_attention, [inputs(129)[0][0], (m + m.mT) / 2**0.5])
+    verify(ops.metric_attention, naive.metric_attention, [inputs(129)[0][0], (m + m.mT) / 2**0.5])
     rows = [row for length in (512, 2048, 8192) for row in rows_at(length)]
     short, long = (peak_bytes(train_step(ops.metric_attention, inputs(n)[0])) / 2**20 for n in (1024, 2048))
     rows.append(Row("metric, peak memory", "L=2048", long, short, "itself at L=1024", 2.1, "MiB"))

@@ -13,7 +13,7 @@ from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 from torch.nn.functional import scaled_dot_product_attention as sdpa
 
 from formers.ops import sparse_attention
-from formers.ops.layout import layout
+from formers.ops.sparse_attention import block_lists
 from formers.patterns import Edges, Fixed, Global, Neighbours, Pattern, Random, Strided, Window
 
 HEADS, WIDTH, WINDOW = 8, 64, 128
@@ -97,7 +97,7 @@ def pattern_rows() -> list[Row]:
     for name, pattern in PATTERNS.items():
         calls = {f"L={n}": train_step(ours(pattern), inputs(n, grad=True)) for n in (LENGTHS[0], LENGTHS[-1])}
         short, long = (timed.median for timed in timings(calls, repeats=5).values())
-        few, many = (layout(pattern.resolve(length=n, causal=True), n, n).pairs for n in (LENGTHS[0], LENGTHS[-1]))
+        few, many = (block_lists(pattern.resolve(length=n, causal=True), n, n).pairs for n in (LENGTHS[0], LENGTHS[-1]))
         setting = f"L={LENGTHS[0]} → {LENGTHS[-1]}"
         case = f"{name}, forward + backward, growth"
         rows.append(Row(case, setting, exponent(short, long), exponent(few, many), "its pairs", 1.1, "exponent"))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from formers.mixers import Mixer
-from formers.ops.layout import layout
+from formers.ops.sparse_attention import block_lists
 from formers.patterns import (
     Blockwise,
     Causal,
@@ -39,7 +39,7 @@ def test_text_python_and_json_are_one(pattern):
 def test_layout_holds_every_pair_once(pattern, rows, keys, causal):
     resolved = pattern.resolve(length=keys, causal=causal)
     found = torch.zeros(rows, keys, dtype=torch.long)
-    lists = layout(resolved, rows, keys, 16)
+    lists = block_lists(resolved, rows, keys, 16)
     for group in lists.groups:
         hidden = group.hidden_uls
         shape = (len(group.q_nl), group.q_nl.shape[1], group.k_ns.shape[1])

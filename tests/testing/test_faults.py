@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,9 @@ from torch import Tensor, nn
 from formers.mixers import Fourier, Linear, Mixer, Pool, Softmax, mixer
 from formers.mixers import kv_cache as key_value
 from formers.mixers.kv_cache import KeyValueState, Room
-from formers.ops import LinearState, exact
+from formers.ops import LinearState
+from formers.ops.attention.attention import AttentionInputs
+from formers.ops.common.dispatch import Forms
 from formers.part import Part, Site, State
 from formers.positions import Rotary
 from formers.positions.rotary import RotaryPosition
@@ -51,8 +54,13 @@ def spoiled(base: Part, change: Callable[[Tensor, Tensor, Any, nn.Module], tuple
 
 def op(patch: Patch, change: Callable[..., Tensor]) -> Part:
     """Softmax attention whose fast form, and only that, is changed."""
-    fast = exact.fused
-    patch.setattr(exact, "fused", lambda *args, **options: change(fast, *args, **options))
+    forms = Forms.registry["attention"].forms
+    fast, options = forms["torch"], AttentionInputs._fields[3:]
+
+    def run(q: Tensor, k: Tensor, v: Tensor, *rest: Any) -> Tensor:
+        return change(fast.run, q, k, v, **dict(zip(options, rest, strict=True)))
+
+    patch.setitem(forms, "torch", replace(fast, run=run))
     return Softmax()
 
 

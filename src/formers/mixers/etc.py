@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from formers.mixers.mixer import Mixer, MixerModule
 from formers.mixers.sparse import SparseMixer
-from formers.ops.gathered import PairBias
+from formers.ops import PairBias
 from formers.part import Site
 from formers.patterns import Etc as EtcPattern
 from formers.patterns import Pattern
@@ -72,7 +72,7 @@ class EtcMixer(SparseMixer):
             found = rows_hnlc.gather(3, label_nls.expand(len(rows_hnlc), *label_nls.shape)).transpose(0, 1)
             return found if position is None else found + position(b, q_nl, k_ns)
 
-        return bias
+        return PairBias(bias, depends_on=(scores_bhlc, *(position.depends_on if position is not None else ())))
 
 
 class Labels(nn.Module):

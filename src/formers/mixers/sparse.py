@@ -10,9 +10,7 @@ from torch import Tensor
 
 from formers.mixers.mixer import Mixer, MixerModule, count_tokens, join_heads, seen_after, split_heads
 from formers.mixers.qkv import HeadMixer
-from formers.ops import attention, packing, pad_input, sparse_attention, unpad_input
-from formers.ops.gathered import PairBias
-from formers.ops.ragged import ragged_attention
+from formers.ops import PairBias, attention, packing, pad_input, sparse_attention, unpad_input, varlen_attention
 from formers.part import Site, State
 from formers.patterns import Pattern, Window
 from formers.positions.position import build_at
@@ -129,7 +127,7 @@ class SparseMixer(HeadMixer):
         q, k, v = qkv
         bias = self.pair_bias(q, positions_bl)
         if self.by_length and mask_bl is not None:
-            return ragged_attention(q, k, v, mask_bl.sum(1), self.patterns, causal=self.causal, bias=bias)
+            return varlen_attention(q, k, v, mask_bl.sum(1), self.patterns, causal=self.causal, bias=bias)
         return sparse_attention(q, k, v, self.patterns, causal=self.causal, key_mask_bs=mask_bl, bias=bias)
 
     def project(self, x_bld: Tensor, positions_bl: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -150,7 +148,7 @@ class SparseMixer(HeadMixer):
             there = positions_bl[b if len(positions_bl) > 1 else 0]
             return position(there[q_nl], there[k_ns])
 
-        return bias
+        return PairBias(bias, depends_on=tuple(position.parameters()))
 
     # --- streaming ---
 

@@ -1,14 +1,26 @@
 """The kernels of the family: pure functions on tensors. Needs torch and nothing else.
 
-Each op takes `impl="auto" | "naive" | "torch"`: an explicit request never falls back, and `auto` logs what it chose
-(logger `formers.ops`, level debug). The plain forms are in `formers.ops.plain`.
+Each op takes `impl="auto" | "naive" | "torch" | …`: an explicit request never falls back, and "auto" logs what it chose
+(logger `formers.ops`, level debug). The naive forms, straight from the formulas, are `formers.ops.<folder>.naive`. A function
+shadows the folder of the same name as an attribute of this package: use `from formers.ops.attention import naive`.
+
+Letters at the end of a name are the axes of a tensor, q_bhlk for (B, H, L, K):
+
+    B  batch                           S  keys and values (= L without a cache)
+    H  heads of queries                K  width of queries and keys per head
+    G  heads of keys and values        V  width of values per head
+    L  queries, tokens of a sequence   M  features of a query or a key
+    D  width of the model              C  clusters, chunks, or places in an order of the tokens
+    R  rounds of hashing               W  tokens in a window or a cluster
+
+Capitals in a docstring's shapes are sizes; lower case letters in names are the axes. Others are explained where they occur.
 """
 
 from formers.ops import plain
+from formers.ops.attention import Bias, attention, metric_attention
 from formers.ops.bucketed_attention.bucketed_attention import bucketed_attention
 from formers.ops.bucketed_attention.clustered_attention import clustered_attention
 from formers.ops.common.padding import Packing, packing, pad_input, unpad_input
-from formers.ops.exact import attention, metric_attention
 from formers.ops.linear_attention.decayed import decayed_linear_attention
 from formers.ops.linear_attention.exp_features import exp_features
 from formers.ops.linear_attention.linear_attention import (
@@ -17,15 +29,15 @@ from formers.ops.linear_attention.linear_attention import (
     linear_attention,
     linear_state,
 )
-from formers.ops.pool import pool_mix
-from formers.ops.sparse import sparse_attention
-from formers.ops.spectral import fourier_mix
-from formers.ops.types import Bias, LinearState, PoolState
+from formers.ops.sparse_attention import PairBias, sparse_attention, varlen_attention
+from formers.ops.token_mixing import PoolState, fourier_mix, pool_mix
+from formers.ops.types import LinearState
 
 __all__ = [
     "Bias",
     "LinearState",
     "Packing",
+    "PairBias",
     "PoolState",
     "attention",
     "bucketed_attention",
@@ -44,4 +56,5 @@ __all__ = [
     "pool_mix",
     "sparse_attention",
     "unpad_input",
+    "varlen_attention",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from formers.ops.pairs import Fold, every_nth
+from formers.ops.sparse_attention import Fold, every_nth
 from formers.patterns.pattern import Pattern
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from formers.ops.pairs import Fold
+from formers.ops.sparse_attention import Fold
 from formers.patterns.pattern import Pattern
 
 

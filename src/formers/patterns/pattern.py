@@ -7,8 +7,7 @@ from typing import dataclass_transform
 import torch
 from torch import Tensor
 
-from formers.ops.layout import layout
-from formers.ops.pairs import Fold, Places, Reordered
+from formers.ops.sparse_attention import Fold, PairMask, Reordered, block_lists
 from formers.part import Part
 
 
@@ -16,7 +15,7 @@ from formers.part import Part
 class Pattern(Part):
     """A set of (query, key) pairs. `a & b`, `a | b` and `~a` are patterns, too; in text as in Python.
 
-    A new one needs `mask` only. `bounds` lets the block layout skip what is surely empty without looking at every pair;
+    A new one needs `mask` only. `bounds` lets block lists skip what is surely empty without looking at every pair;
     `causal_form` says what causality makes of the pattern where that is more than leaving out the future.
     """
 
@@ -73,7 +72,7 @@ class Pattern(Part):
 
     def density(self, length: int, *, causal: bool = False) -> float:
         """The share of all length² pairs that the pattern contains."""
-        return layout(self.resolve(length=length, causal=causal), length, length).pairs / length**2
+        return block_lists(self.resolve(length=length, causal=causal), length, length).pairs / length**2
 
     def reaches(self, length: int, steps: int = 1, *, causal: bool = False) -> Tensor:
         """Which tokens can have moved which after so many layers, (length, length) bool. For small lengths."""
@@ -163,7 +162,7 @@ class Both(Pattern):
                 return Fold(
                     fold.key,
                     fold.order_c,
-                    _Together(fold.pairs or Reordered(side, fold.order_c), Reordered(other, fold.order_c)),
+                    _Intersection(fold.pairs or Reordered(side, fold.order_c), Reordered(other, fold.order_c)),
                 )
         return None
 
@@ -267,10 +266,10 @@ class Outside(Pattern):
         return f"~{_bracketed(self.of, (Either, Both))}"
 
 
-class _Together:
+class _Intersection:
     """The pairs in both of two sets given in terms of places."""
 
-    def __init__(self, a: Places, b: Places):
+    def __init__(self, a: PairMask, b: PairMask):
         self.a, self.b = a, b
 
     def mask(self, q_idx: Tensor, k_idx: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from formers.ops.pairs import Fold, every_nth
+from formers.ops.sparse_attention import Fold, every_nth
 from formers.patterns.bands import Residues, Span
 from formers.patterns.chunks import Chunk
 from formers.patterns.pattern import Either, Pattern

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from formers.ops.attention import attention
 from formers.ops.bucketed_attention.tiled import ITSELF
 from formers.ops.common import checks
 from formers.ops.common.dispatch import pick
 from formers.ops.common.dtypes import accumulation_dtype, without_autocast
-from formers.ops.exact import attention
 
 
 def clustered_attention(

@@ -4,7 +4,7 @@ Each op makes one `Forms` beside its public function. A form says for which inpu
 preference lists, fastest first, which forms "auto" tries on a device. A kernel for another device (Triton on "cuda", say) is a
 file beside the others in the op's folder and one more `Form`, at the head of that device's list:
 
-    _FORMS: Forms[_Inputs, Tensor] = Forms(
+    _FORMS: Forms[AttentionInputs, Tensor] = Forms(
         "attention",
         Form("triton", triton.attention, triton.unsupported_reasons),
         Form("torch", fused.attention),
@@ -27,7 +27,7 @@ Result = TypeVar("Result")
 _log = logging.getLogger("formers.ops")
 
 
-def runs_everywhere(inputs: tuple[Any, ...]) -> list[str]:
+def no_reasons(inputs: tuple[Any, ...]) -> list[str]:
     """Return no reasons: for a form that takes whatever its op takes."""
     return []
 
@@ -41,11 +41,14 @@ class Form(Generic[Inputs, Result]):
         run: the function; it takes the fields of the op's inputs, in order.
         unsupported_reasons: takes the op's inputs (a NamedTuple) and returns why the form cannot run on them, a sentence
             each; none if it can. It runs on every call: no tensor is read, and nothing waits for the device.
+        slow_reasons: the same, why "auto" passes the form over for a faster one, although it can run. The last form of a
+            preference list should have none.
     """
 
     name: str
     run: Callable[..., Result]
-    unsupported_reasons: Callable[[Inputs], list[str]] = runs_everywhere
+    unsupported_reasons: Callable[[Inputs], list[str]] = no_reasons
+    slow_reasons: Callable[[Inputs], list[str]] = no_reasons
 
 
 class Forms(Generic[Inputs, Result]):
@@ -89,7 +92,7 @@ class Forms(Generic[Inputs, Result]):
         against = []
         for name in self.preference.get(device.type, self.preference["cpu"]):
             form = self.forms[name]
-            reasons = form.unsupported_reasons(inputs)
+            reasons = form.unsupported_reasons(inputs) or form.slow_reasons(inputs)
             if not reasons:
                 if not torch.compiler.is_compiling():  # a log call would break the graph
                     _log.debug("%s: auto chose impl %r", self.op, name)

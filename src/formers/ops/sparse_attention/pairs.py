@@ -1,4 +1,4 @@
-"""What the sparse kernel asks of a pattern."""
+"""The protocol between sparse attention and patterns: sets of (query, key) pairs, and orders that bring them together."""
 
 from __future__ import annotations
 
@@ -10,27 +10,30 @@ import torch
 from torch import Tensor
 
 
-class Places(Protocol):
-    """A set of (query, key) pairs."""
+class PairMask(Protocol):
+    """A set of (query, key) pairs, as a test of single pairs and of whole rectangles."""
 
     def mask(self, q_idx: Tensor, k_idx: Tensor) -> Tensor:
-        """True where query i sees key j, for token indices that broadcast: FlexAttention's `mask_mod` without its b, h."""
+        """Return True where query i sees key j, for token indices that broadcast.
+
+        It is FlexAttention's `mask_mod` without its b and h.
+        """
 
     def bounds(self, q_lo: Tensor, q_hi: Tensor, k_lo: Tensor, k_hi: Tensor) -> tuple[Tensor, Tensor]:
-        """Of the pairs [q_lo, q_hi] × [k_lo, k_hi]: whether there may be one that is in, and whether surely all are."""
+        """Return, for the pairs [q_lo, q_hi] × [k_lo, k_hi], whether any may be in, and whether surely all are."""
 
 
-class Pairs(Places, Hashable, Protocol):
-    """A set of pairs as `formers.patterns` makes them. Equal options are equal sets and hash alike."""
+class Pairs(PairMask, Hashable, Protocol):
+    """A set of pairs that kernels can prepare for: patterns. Equal options are equal sets and hash alike."""
 
     def resolve(self, *, length: int, causal: bool) -> Pairs:
-        """The same set for a known number of tokens, and without what lies in the future when causal."""
+        """Return the same set for a known number of tokens, and without what lies in the future when causal."""
 
     def folded(self, length: int) -> Fold | None:
-        """Another order of the tokens in which the pairs lie closer together, where there is one."""
+        """Return an order of the tokens in which the pairs lie closer together, or None where there is none."""
 
     def fits(self, length: int) -> None:
-        """Raises `ValueError` where the pattern makes no sense for so many tokens."""
+        """Raise `ValueError` where the pattern makes no sense for so many tokens."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,11 +48,11 @@ class Fold:
 
     key: tuple[int | str, ...]
     order_c: Tensor
-    pairs: Places | None = None
+    pairs: PairMask | None = None
 
 
 def every_nth(length: int, step: int) -> Tensor:
-    """The order 0, step, 2·step, …, 1, 1 + step, …, with −1 where a residue has a token less than others."""
+    """Return the order 0, step, 2·step, …, 1, 1 + step, …, with −1 where a residue has a token less than others."""
     count = -(-length // step)
     order_c = (torch.arange(count)[None, :] * step + torch.arange(step)[:, None]).flatten()
     return order_c.masked_fill(order_c >= length, -1)
@@ -58,7 +61,7 @@ def every_nth(length: int, step: int) -> Tensor:
 class Reordered:
     """A pattern in terms of places: place c stands for token `order[c]`."""
 
-    def __init__(self, pairs: Places, order_c: Tensor):
+    def __init__(self, pairs: PairMask, order_c: Tensor):
         self.pairs, self.order_c = pairs, order_c
 
     def mask(self, q_idx: Tensor, k_idx: Tensor) -> Tensor:
@@ -68,7 +71,7 @@ class Reordered:
         return self.pairs.bounds(*self.range_of(q_lo, q_hi), *self.range_of(k_lo, k_hi))
 
     def range_of(self, lo: Tensor, hi: Tensor) -> tuple[Tensor, Tensor]:
-        """The least and the greatest token at the places lo … hi; holes count for nothing."""
+        """Return the least and the greatest token at the places lo … hi; holes count for nothing."""
         least, most = [], []
         for a, b in zip(lo.flatten().tolist(), hi.flatten().tolist(), strict=True):
             there = self.order_c[a : b + 1]

@@ -1,4 +1,4 @@
-"""Pooling and padding against their plain forms."""
+"""Pooling and padding against their naive forms."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import itertools
 import pytest
 import torch
 
-from formers.ops import packing, pad_input, plain, pool_mix, unpad_input
+from formers.ops import packing, pad_input, pool_mix, unpad_input
+from formers.ops.token_mixing import naive
 from formers.testing.tolerance import assert_close_derived
 
 
@@ -15,11 +16,11 @@ from formers.testing.tolerance import assert_close_derived
 @pytest.mark.parametrize("kind", [None, "left", "right", "interior", "row"])
 @pytest.mark.parametrize(("window", "causal"), [(1, False), (3, False), (7, False), (1, True), (4, True)])
 @pytest.mark.parametrize("length", [1, 2, 11])
-def test_equals_the_plain_form(randn, padding, poison, length, window, causal, kind, dtype):
+def test_equals_the_naive_form(randn, padding, poison, length, window, causal, kind, dtype):
     mask = padding(kind, 3, length)
     options = {"window": window, "causal": causal, "mask_bl": mask}
     given = [poison(randn(3, length, 4), mask, 1)]
-    assert_close_derived(lambda x: pool_mix(x, **options), lambda x: plain.pool_mix(x, **options), given, dtype=dtype)
+    assert_close_derived(lambda x: pool_mix(x, **options), lambda x: naive.pool_mix(x, **options), given, dtype=dtype)
 
 
 @pytest.mark.parametrize("cuts", [[1] * 12, [5, 7], [2, 10], [0, 12]])

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from formers.ops import attention, sparse_attention
-from formers.ops.layout import layout
+from formers.ops import PairBias, attention, sparse_attention
+from formers.ops.sparse_attention import block_lists
 from formers.patterns import Blockwise, Causal, Every, Fixed, Global, Listed, Local2D, Random, Strided, Window
 from formers.testing.tolerance import assert_close_derived
 
-spec = importlib.util.spec_from_file_location("known", Path(__file__).parent.parent / "patterns" / "known.py")
+spec = importlib.util.spec_from_file_location("known", Path(__file__).parents[2] / "patterns" / "known.py")
 known = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(known)
 
@@ -96,7 +96,7 @@ def test_a_bias_may_be_a_function_of_places_and_learn():
             def bias(b, q_nl, k_ns):
                 return -slope.view(-1, 1, 1) * (q_nl[:, None, :, None] - k_ns[:, None, None, :]).abs()
 
-            return sparse_attention(q, k, v, Window(16), causal=True, bias=bias, impl=impl)
+            return sparse_attention(q, k, v, Window(16), causal=True, bias=PairBias(bias, (slope,)), impl=impl)
 
         return run
 
@@ -162,13 +162,13 @@ def test_work_grows_with_the_length(pattern):
 
 
 def test_layouts_are_kept_and_bounded():
-    first = layout(Window(5), 64, 64)
-    assert layout(Window(5), 64, 64) is first
-    assert layout.cache_info().maxsize is not None
+    first = block_lists(Window(5), 64, 64)
+    assert block_lists(Window(5), 64, 64) is first
+    assert block_lists.cache_info().maxsize is not None
 
 
 def test_long_layouts_need_no_large_mask():
-    lists = layout((Window(128) | Global(0)).resolve(length=65536, causal=True), 65536, 65536)
+    lists = block_lists((Window(128) | Global(0)).resolve(length=65536, causal=True), 65536, 65536)
     assert lists.computed < 2 * lists.pairs
     assert sum(group.hidden_uls.numel() for group in lists.groups if group.hidden_uls is not None) < 1e6
 
@@ -195,6 +195,7 @@ def test_flex_attention_agrees(causal):
         (lambda q, k, v: sparse_attention(q, k, v, Window(2), bias=torch.ones(3, 20, 20)), "broadcasts to"),
         (lambda q, k, v: sparse_attention(q, k, v, Window(2), impl="blocks"), "no impl 'blocks'"),
         (lambda q, k, v: sparse_attention(q, k, v, Window(2), impl="flex", bias=torch.ones(1)), "takes no bias"),
+        (lambda q, k, v: sparse_attention(q, k, v, Window(2), bias=lambda b, i, j: 0), "Wrap a function as PairBias"),
     ],
 )
 def test_what_does_not_fit_is_refused(wrong, message):
@@ -205,7 +206,9 @@ def test_what_does_not_fit_is_refused(wrong, message):
 @pytest.mark.parametrize(("pattern", "runs"), [(Window(50), True), (Window(50) | Global(0), False)], ids=str)
 def test_windows_are_known_as_runs(pattern, runs):
     """Runs are copied as slices; what makes the lists of a window full keeps them runs."""
-    largest = max(layout(pattern.resolve(length=640, causal=True), 640, 640).groups, key=lambda group: len(group.k_ns))
+    largest = max(
+        block_lists(pattern.resolve(length=640, causal=True), 640, 640).groups, key=lambda group: len(group.k_ns)
+    )
     assert (largest.k_runs is not None) is runs
     assert largest.q_runs is not None
     if runs:

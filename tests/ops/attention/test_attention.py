@@ -1,4 +1,4 @@
-"""Exact attention against its plain form, and what its docstring promises."""
+"""Exact attention against its naive form, and what its docstring promises."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from formers.ops import attention, exact, metric_attention, plain
+from formers.ops import attention, metric_attention
+from formers.ops.attention import naive, query_blocks
 from formers.testing.tolerance import assert_close_derived
 
 DTYPES = [torch.float32, torch.float64]
@@ -17,7 +18,7 @@ NAMES = ["q", "k", "v", "bias"]
 
 @pytest.fixture(params=[1 << 21, 1], ids=["one block", "many blocks"])
 def blocks(request, monkeypatch):
-    monkeypatch.setattr(exact, "SCORES_AT_ONCE", request.param)
+    monkeypatch.setattr(query_blocks, "SCORES_AT_ONCE", request.param)
 
 
 def inputs(randn, rows, keys, heads=4, kv_heads=4, width=6, values=5):
@@ -31,13 +32,13 @@ def inputs(randn, rows, keys, heads=4, kv_heads=4, width=6, values=5):
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("kind", [None, "left", "right", "interior", "row"])
 @pytest.mark.parametrize(("rows", "keys"), [(37, 37), (20, 41), (41, 20), (1, 9), (1, 1)])
-def test_equals_the_plain_form(randn, padding, poison, blocks, rows, keys, kind, causal):
+def test_equals_the_naive_form(randn, padding, poison, blocks, rows, keys, kind, causal):
     mask = padding(kind, 3, keys)
     q, k, v = inputs(randn, rows, keys, kv_heads=2)
     given = [q, poison(k, mask, 2), poison(v, mask, 2)]
     options = {"causal": causal, "key_mask_bs": mask}
     assert_close_derived(
-        lambda *t: attention(*t, **options), lambda *t: plain.attention(*t, **options), given, names=NAMES
+        lambda *t: attention(*t, **options), lambda *t: naive.attention(*t, **options), given, names=NAMES
     )
 
 
@@ -46,7 +47,7 @@ def test_dtypes(randn, padding, dtype):
     options = {"causal": True, "key_mask_bs": padding("left", 3, 37)}
     assert_close_derived(
         lambda *t: attention(*t, **options),
-        lambda *t: plain.attention(*t, **options),
+        lambda *t: naive.attention(*t, **options),
         inputs(randn, 37, 37, width=16, values=16),
         names=NAMES,
         dtype=dtype,
@@ -59,7 +60,7 @@ def test_bias_tensors(randn, padding, blocks, shape, causal):
     options = {"causal": causal, "key_mask_bs": padding("interior", 3, 41)}
     assert_close_derived(
         lambda q, k, v, bias: attention(q, k, v, bias=bias, **options),
-        lambda q, k, v, bias: plain.attention(q, k, v, bias=bias, **options),
+        lambda q, k, v, bias: naive.attention(q, k, v, bias=bias, **options),
         [*inputs(randn, 20, 41), randn(*shape)],
         names=NAMES,
     )
@@ -70,7 +71,7 @@ def test_bias_tensors(randn, padding, blocks, shape, causal):
 def test_a_bias_function_is_the_bias_tensor(randn, blocks, rows, keys, causal):
     assert_close_derived(
         lambda q, k, v, bias: attention(q, k, v, bias=lambda i, j: bias[:, :, i:j], causal=causal),
-        lambda q, k, v, bias: plain.attention(q, k, v, bias=bias, causal=causal),
+        lambda q, k, v, bias: naive.attention(q, k, v, bias=bias, causal=causal),
         [*inputs(randn, rows, keys), randn(1, 4, rows, keys)],
         names=NAMES,
     )
@@ -81,7 +82,7 @@ def test_minus_infinity_in_a_bias_hides_pairs_and_whole_rows(randn, blocks):
     bias[3], bias[:, 7] = -torch.inf, -torch.inf
     assert_close_derived(
         lambda *t: attention(*t, bias=bias.to(t[0].dtype)),
-        lambda *t: plain.attention(*t, bias=bias.to(t[0].dtype)),
+        lambda *t: naive.attention(*t, bias=bias.to(t[0].dtype)),
         inputs(randn, 20, 41),
     )
     assert not attention(*inputs(randn, 20, 41), bias=bias)[:, :, 3].any()
@@ -106,7 +107,7 @@ def test_rows_that_see_nothing_give_zeros_and_no_gradient(randn, padding):
 def test_any_scale(randn, padding, scale):
     options = {"scale": scale, "key_mask_bs": padding("interior", 3, 11)}
     assert_close_derived(
-        lambda *t: attention(*t, **options), lambda *t: plain.attention(*t, **options), inputs(randn, 8, 11)
+        lambda *t: attention(*t, **options), lambda *t: naive.attention(*t, **options), inputs(randn, 8, 11)
     )
 
 
@@ -114,7 +115,7 @@ def test_masked_keys_stay_hidden_from_very_low_scores(randn, padding):
     mask = padding("left", 3, 16)
     q, k, v = (t.float() for t in inputs(randn, 16, 16))
     options = {"causal": True, "key_mask_bs": mask}
-    y, wanted = attention(q * 1e4, k * 1e4, v, **options), plain.attention(q * 1e4, k * 1e4, v, **options)
+    y, wanted = attention(q * 1e4, k * 1e4, v, **options), naive.attention(q * 1e4, k * 1e4, v, **options)
     torch.testing.assert_close(y, wanted, rtol=1e-3, atol=1e-3)
 
 
@@ -135,14 +136,14 @@ def test_no_keys(randn, rows):
     assert not attention(*inputs(randn, rows, 0), impl="naive").any()
 
 
-def test_metric_equals_the_plain_form(randn, padding, poison):
+def test_metric_equals_the_naive_form(randn, padding, poison):
     mask = padding("interior", 3, 21)
     m = randn(4, 6, 6)
     given = [randn(3, 4, 13, 6), m + m.mT, poison(randn(3, 4, 21, 6, seed=1), mask, 2)]
     options = {"causal": True, "key_mask_bs": mask}
     assert_close_derived(
         lambda p, m, keys: metric_attention(p, m, keys_bhsk=keys, **options),
-        lambda p, m, keys: plain.metric_attention(p, m, keys_bhsk=keys, **options),
+        lambda p, m, keys: naive.metric_attention(p, m, keys_bhsk=keys, **options),
         given,
     )
 
@@ -152,7 +153,7 @@ def test_metric_equals_its_triangular_form(randn):
     p, m = randn(3, 2, 7, 5), (m + m.mT)
 
     def triangular(p, m):
-        return (plain.metric_scores_triangular(p, m) * p.shape[-1] ** -0.5).softmax(-1) @ p
+        return (naive.metric_scores_triangular(p, m) * p.shape[-1] ** -0.5).softmax(-1) @ p
 
     # Both read a symmetric M, but the triangle reads one half of it: compare gradients of a symmetric parameter.
     assert_close_derived(
@@ -172,7 +173,7 @@ def test_checkpointed_is_plain(randn):
 
 
 def test_saved_memory_does_not_grow_with_the_scores(randn, monkeypatch):
-    monkeypatch.setattr(exact, "SCORES_AT_ONCE", 64 * 16)
+    monkeypatch.setattr(query_blocks, "SCORES_AT_ONCE", 64 * 16)
     saved = []
 
     def keep(t):
@@ -187,7 +188,7 @@ def test_saved_memory_does_not_grow_with_the_scores(randn, monkeypatch):
 
 def test_wrong_arguments_are_explained(randn):
     q, k, v = inputs(randn, 5, 7)
-    with pytest.raises(ValueError, match=r"no impl 'fast'; available: 'auto', 'torch', 'plain'"):
+    with pytest.raises(ValueError, match=r"no impl 'fast'; available: 'auto', 'torch', 'naive'"):
         attention(q, k, v, impl="fast")
     with pytest.raises(ValueError, match=r"axis S"):
         attention(q, k, v[:, :, :6])

@@ -1,4 +1,4 @@
-"""The plain form of sparse attention: dense attention under the pattern's mask, O(LS) memory."""
+"""Sparse attention straight from the formula: dense attention under the pattern's mask, O(LS) memory."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from formers.ops import plain
-from formers.ops.gathered import PairBias
-from formers.ops.pairs import Pairs
+from formers.ops.attention import naive
+from formers.ops.sparse_attention.pair_bias import PairBias
+from formers.ops.sparse_attention.pairs import Pairs
 
 
 def sparse_attention(
@@ -17,14 +17,13 @@ def sparse_attention(
     k_bhsk: Tensor,
     v_bhsv: Tensor,
     patterns: Sequence[Pairs],
-    *,
     causal: bool = False,
     key_mask_bs: Tensor | None = None,
     global_bs: Tensor | None = None,
     bias: PairBias | None = None,
     scale: float | None = None,
 ) -> Tensor:
-    """softmax(q kᵀ·scale + bias) v over the pairs of each head's pattern (and those of the global tokens of each row)."""
+    """Return softmax(q kᵀ·scale + bias) v over the pairs of each head's pattern and those of each sequence's global tokens."""
     (batch, heads, rows, _), keys = q_bhlk.shape, k_bhsk.shape[2]
     q_idx = torch.arange(keys - rows, keys, device=q_bhlk.device)[:, None]
     k_idx = torch.arange(keys, device=q_bhlk.device)[None, :]
@@ -41,7 +40,7 @@ def sparse_attention(
     if bias is not None:
         made = [bias(b, torch.arange(rows, device=q_bhlk.device)[None], k_idx) for b in range(batch)]
         added = added + torch.cat(made)
-    return plain.attention(
+    return naive.attention(
         q_bhlk,
         k_bhsk,
         v_bhsv,

@@ -5,21 +5,22 @@ from __future__ import annotations
 import pytest
 import torch
 
-from formers.ops import fourier_mix, plain, spectral
+from formers.ops import fourier_mix
+from formers.ops.token_mixing import fourier_matmul, naive
 from formers.testing.tolerance import assert_close_derived
 
 
 @pytest.mark.parametrize("impl", ["torch", "matmul"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
 @pytest.mark.parametrize(("length", "width"), [(1, 1), (1, 6), (8, 1), (8, 6), (7, 6), (8, 5), (33, 17), (2, 2)])
-def test_equals_the_plain_form(randn, length, width, dtype, impl):
+def test_equals_the_naive_form(randn, length, width, dtype, impl):
     given = [randn(3, length, width)]
-    assert_close_derived(lambda x: fourier_mix(x, impl=impl), plain.fourier_mix, given, dtype=dtype)
+    assert_close_derived(lambda x: fourier_mix(x, impl=impl), naive.fourier_mix, given, dtype=dtype)
 
 
-def test_plain_equals_the_transform(randn):
+def test_naive_equals_the_transform(randn):
     x = randn(2, 9, 14)
-    torch.testing.assert_close(plain.fourier_mix(x), torch.fft.fftn(x, dim=(1, 2)).real)
+    torch.testing.assert_close(naive.fourier_mix(x), torch.fft.fftn(x, dim=(1, 2)).real)
 
 
 def test_second_gradients(randn):
@@ -32,7 +33,7 @@ def test_strided_input(randn):
 
 
 def test_a_table_made_for_inference_serves_training(randn):
-    spectral.tables.cache_clear()
+    fourier_matmul.tables.cache_clear()
     with torch.inference_mode():
         fourier_mix(randn(1, 5, 4), impl="matmul")
     fourier_mix(randn(1, 5, 4).requires_grad_(), impl="matmul").sum().backward()
@@ -50,5 +51,5 @@ def test_wrong_arguments_are_explained(randn):
         fourier_mix(randn(3, 4))
     with pytest.raises(ValueError, match=r"at least one entry"):
         fourier_mix(randn(3, 0, 4))
-    with pytest.raises(ValueError, match=r"no impl 'fft'; available: 'auto', 'torch', 'matmul', 'plain'"):
+    with pytest.raises(ValueError, match=r"no impl 'fft'; available: 'auto', 'torch', 'matmul', 'naive'"):
         fourier_mix(randn(3, 4, 4), impl="fft")

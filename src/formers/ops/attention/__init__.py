@@ -1,0 +1,7 @@
+"""Attention over every visible pair of tokens."""
+
+from formers.ops.attention.attention import attention
+from formers.ops.attention.bias import Bias
+from formers.ops.attention.metric_attention import metric_attention
+
+__all__ = ["Bias", "attention", "metric_attention"]

@@ -1,0 +1,58 @@
+"""Attention for blocks of query rows, each with its own score mask, made again in the backward pass instead of kept."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention as sdpa
+from torch.utils.checkpoint import checkpoint
+
+from formers.ops.attention.bias import Bias, same_for_all_rows
+
+SCORES_AT_ONCE = 1 << 21
+"""Score masks and biases are made for blocks of query rows, of about so many entries at a time."""
+
+
+def by_query_blocks(q: Tensor, k: Tensor, v: Tensor, causal: bool, bias: Bias, scale: float) -> Tensor:
+    """Return softmax(q kᵀ·scale + bias) v with a score mask for one block of query rows at a time.
+
+    Needs a bias, causality or both; S ≥ L if causal.
+    """
+    (rows, keys), grouped = (q.shape[2], k.shape[2]), q.shape[1] != k.shape[1]
+
+    def block(start: int, stop: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        end = keys - rows + stop if causal else keys
+        mask = _score_mask(start, stop, end, keys - rows if causal else None, bias, q)
+        return sdpa(q, k[:, :, :end], v[:, :, :end], attn_mask=mask, scale=scale, enable_gqa=grouped)
+
+    if not causal and isinstance(bias, Tensor) and same_for_all_rows(bias):
+        return block(0, rows, q, k, v)
+    step = max(16, SCORES_AT_ONCE // (keys * (1 if bias is None else q.shape[1])))
+    if step >= rows:
+        return block(0, rows, q, k, v)
+    ys = []
+    for start in range(0, rows, step):
+        stop = min(start + step, rows)
+        args = (start, stop, q[:, :, start:stop], k, v)
+        again = torch.is_grad_enabled()
+        ys.append(checkpoint(block, *args, use_reentrant=False, preserve_rng_state=False) if again else block(*args))
+    return torch.cat(ys, 2)
+
+
+def _score_mask(start: int, stop: int, end: int, offset: int | None, bias: Bias, q: Tensor) -> Tensor:
+    """Return what is added to (if bool, allowed of) the scores of rows `start … stop − 1` against the keys before `end`.
+
+    With an `offset`, row i sees the keys up to i + offset.
+    """
+    added = bias(start, stop) if callable(bias) else bias
+    if added is not None:
+        if isinstance(bias, Tensor) and not same_for_all_rows(added):
+            added = added[..., start:stop, :]
+        added = added[(None,) * (4 - added.dim())].to(q.dtype)
+        added = added if added.shape[3] == 1 else added[..., :end]
+    if offset is None:
+        assert added is not None
+        return added
+    row, key = torch.arange(start, stop, device=q.device), torch.arange(end, device=q.device)
+    seen = key <= row[:, None] + offset
+    return seen if added is None else added.masked_fill(~seen, -torch.inf)

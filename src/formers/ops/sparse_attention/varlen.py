@@ -1,0 +1,141 @@
+"""Sparse attention in sequences of different lengths, for patterns that depend on the length: one sequence at a time.
+
+The lengths are data, which a compiled graph cannot branch on, so there the whole is one operation, `formers::varlen_attention`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from formers.ops.sparse_attention.pair_bias import PairBias
+from formers.ops.sparse_attention.pairs import Pairs
+from formers.ops.sparse_attention.sparse_attention import sparse_attention
+
+
+def varlen_attention(
+    q_bhlk: Tensor,
+    k_bglk: Tensor,
+    v_bglv: Tensor,
+    length_b: Tensor,
+    patterns: Sequence[Pairs],
+    *,
+    causal: bool = False,
+    bias: PairBias | None = None,
+    impl: str = "auto",
+) -> Tensor:
+    """Return `sparse_attention` of the first `length_b` tokens of each sequence among themselves; zeros behind them.
+
+    Args:
+        q_bhlk, k_bglk, v_bglv, patterns, causal, bias, impl: as in `sparse_attention`, with one pattern per head in turn.
+        length_b: real tokens of each sequence, (B,), int64; what lies behind them does not matter.
+
+    Returns:
+        (B, H, L, V).
+
+    Cost: that of `sparse_attention` for each sequence; reading the lengths waits for the device.
+    Raises `ValueError` as `sparse_attention` does, and for a bias inside `torch.compile`.
+    """
+    if not torch.compiler.is_compiling():
+        return _each_sequence(q_bhlk, k_bglk, v_bglv, length_b, tuple(patterns), causal, bias, impl)
+    if bias is not None:
+        raise ValueError(
+            "a compiled model cannot add a bias to the scores of a padded batch whose pattern depends on the length"
+        )
+    y: Tensor = torch.ops.formers.varlen_attention(q_bhlk, k_bglk, v_bglv, length_b, _key_of(*patterns), causal, impl)
+    return y
+
+
+def _each_sequence(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    length_b: Tensor,
+    patterns: tuple[Pairs, ...],
+    causal: bool,
+    bias: PairBias | None,
+    impl: str,
+) -> Tensor:
+    ys = []
+    for b, length in enumerate(length_b.tolist()):
+        own = None if bias is None else bias.of_sequence(b)
+        q_1, k_1, v_1 = (t[b : b + 1, :, :length] for t in (q, k, v))
+        y = (
+            sparse_attention(q_1, k_1, v_1, patterns, causal=causal, bias=own, impl=impl)
+            if length
+            else q_1.new_zeros(*q_1.shape[:3], v.shape[3])
+        )
+        ys.append(torch.nn.functional.pad(y, (0, 0, 0, q.shape[2] - length)))
+    return torch.cat(ys)
+
+
+# --- the operation that compiled graphs call; they hold no patterns, only the keys of this registry ---
+
+_KEYS: dict[tuple[Pairs, ...], int] = {}
+_PATTERNS: dict[int, tuple[Pairs, ...]] = {}
+_NUMBERS = itertools.count()
+
+
+def _key_of(*patterns: Pairs) -> int:
+    """Return the key of these patterns in this process's registry: equal patterns have one, different ones never share."""
+    key = _KEYS.setdefault(patterns, next(_NUMBERS))
+    _PATTERNS[key] = patterns
+    return key
+
+
+_key_of._dynamo_marked_constant = True  # type: ignore[attr-defined]  # as in `gathered`: nothing of this is traced
+
+
+def _forward(q: Tensor, k: Tensor, v: Tensor, length_b: Tensor, key: int, causal: bool, impl: str) -> Tensor:
+    return _each_sequence(q, k, v, length_b, _PATTERNS[key], causal, None, impl)
+
+
+def _backward(
+    g: Tensor, q: Tensor, k: Tensor, v: Tensor, length_b: Tensor, key: int, causal: bool, impl: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    with torch.enable_grad():
+        inputs = [t.detach().requires_grad_() for t in (q, k, v)]
+        y = _each_sequence(inputs[0], inputs[1], inputs[2], length_b, _PATTERNS[key], causal, None, impl)
+        dq, dk, dv = torch.autograd.grad(y, inputs, g)
+    return dq, dk, dv
+
+
+def _fake_forward(q: Tensor, k: Tensor, v: Tensor, *rest: Any) -> Tensor:
+    return q.new_empty(*q.shape[:3], v.shape[3])
+
+
+def _fake_backward(g: Tensor, q: Tensor, k: Tensor, v: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
+    return torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
+
+
+def _save_for_backward(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[:4])
+    ctx.options = inputs[4:]
+
+
+def _differentiate(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+    found = torch.ops.formers.varlen_attention_backward(g, *ctx.saved_tensors, *ctx.options)
+    return *found, None, None, None, None
+
+
+def _register() -> torch.library.Library:
+    """Register both passes as operations that compilers leave alone. They live as long as the library that is returned."""
+    library = torch.library.Library("formers", "FRAGMENT")
+    given = "Tensor q, Tensor k, Tensor v, Tensor length_b, int key, bool causal, str impl"
+    library.define(f"varlen_attention({given}) -> Tensor")
+    library.define(f"varlen_attention_backward(Tensor g, {given}) -> (Tensor, Tensor, Tensor)")
+    library.impl("varlen_attention", _forward, "CompositeExplicitAutograd")
+    library.impl("varlen_attention_backward", _backward, "CompositeExplicitAutograd")
+    library._register_fake("varlen_attention", _fake_forward)
+    library._register_fake("varlen_attention_backward", _fake_backward)
+    torch.library.register_autograd(
+        "formers::varlen_attention", _differentiate, setup_context=_save_for_backward, lib=library
+    )
+    return library
+
+
+_LIBRARY = _register()
