@@ -44,6 +44,13 @@ def test_a_saved_vocabulary_loads_equal(tmp_path: Path) -> None:
     assert Words.load(tmp_path / "vocab.txt") == words
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_lines_end_where_files_say(tmp_path: Path, end: str) -> None:
+    pieces = ("[PAD]", "[UNK]", "[SEP]", "a", "\u2028", "\u0085", "\x1c", "b")
+    (tmp_path / "vocab.txt").write_bytes(end.join([*pieces, ""]).encode())
+    assert Words.load(tmp_path / "vocab.txt").pieces == pieces
+
+
 def test_files_that_are_no_vocabulary(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no vocabulary at"):
         Words.load(tmp_path / "vocab.txt")

@@ -12,9 +12,10 @@ from torch import Tensor
 from formers.tasks.classification import _TextClassification
 from formers.tasks.hub import hub_rows
 from formers.tasks.metric import TaskMetric
-from formers.tasks.records import Record, column, json_rows, rows, text_of
+from formers.tasks.records import Record
 from formers.tasks.sources import HUB, locate
 from formers.tasks.splits import Side, side_of
+from formers.tasks.tables import TableRow, read_table
 
 SHARE, MOST = 10, 1024  # one training text in ten is for validation; this many of them are read
 _MATTHEWS = TaskMetric(name="matthews_correlation", label="Matthews correlation", lower_is_better=False)
@@ -129,17 +130,15 @@ class Glue(_TextClassification):
         files = sorted({file for pattern in patterns for file in place.glob(pattern)})
         if not files:
             raise FileNotFoundError(f"no data: {place} has no {' or '.join(patterns)}. {how(self.task)}")
-        return [self.record(row, file) for file in files for row in self.rows(file)]
+        return [self.record(row) for file in files for row in read_table(file, self.layout.header)]
 
-    def rows(self, file: Path) -> list[dict[str, str]]:
-        text = text_of(file.read_bytes(), file)
-        return json_rows(text, file) if file.suffix == ".json" else rows(text, file.suffix, file, self.layout.header)
-
-    def record(self, row: dict[str, str], origin: object) -> Record:
-        label = column(row, ("label",), origin)
+    def record(self, row: TableRow) -> Record:
+        label = row.column(("label",))
         if label not in self.layout.classes:
-            raise ValueError(f"{origin}: a label must be {' or '.join(self.layout.classes)}, but {label!r} was found")
-        return Record(tuple(column(row, names, origin) for names in self.layout.columns), label)
+            raise ValueError(
+                f"{row.origin}: a label must be {' or '.join(self.layout.classes)}, but {label!r} was found"
+            )
+        return Record(tuple(row.column(names) for names in self.layout.columns), label)
 
     def downloaded(self, split: str) -> list[Record]:
         """Return a split from nyu-mll/glue on the hub, where classes are numbers."""

@@ -1,32 +1,31 @@
-"""Reading labelled texts: tables, folders of labels, and zip files of either."""
+"""Labelled texts: from tables, from folders of labels, and from zip files of such."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from zipfile import BadZipFile, ZipFile
+
+from formers.tasks.decoding import text_of
+from formers.tasks.splits import Side
+from formers.tasks.tables import read_table
+from formers.tasks.text_files import text_files
 
 _TABLES = (".csv", ".tsv")
-TEXTS, LABELS = ("text", "review", "sentence"), ("label", "sentiment")
-"Names that the column of texts, and that of labels, may have."
-
-
-class _Unquoted(csv.Dialect):
-    """Tabs between columns; quotes are characters like any other."""
-
-    delimiter, lineterminator, quoting = "\t", "\n", csv.QUOTE_NONE
+_TEXTS, _LABELS = ("text", "review", "sentence"), ("label", "sentiment")  # names that these columns may have
+_SIDES: dict[str, Side] = {"train": "train", "test": "test", "dev": "validation", "val": "validation"}
+_SIDES |= {"valid": "validation", "validation": "validation"}
+_UNLABELLED = ("unsup",)  # a folder of the IMDb reviews, as they are published, whose texts have no label
 
 
 @dataclass(frozen=True)
 class Record:
-    """A text, or a pair of them, and its label."""
+    """A text, or a pair of them, its label, and the split in which it was published, if it was in one."""
 
     texts: tuple[str, ...]
     label: str
+    side: Side | None = None
 
     @property
     def content(self) -> str:
@@ -34,102 +33,74 @@ class Record:
         return "\n".join(self.texts)
 
 
-def text_of(data: bytes, origin: object) -> str:
-    """Return the text of some bytes. Raise `ValueError` naming their origin where they are empty or no UTF-8 text."""
-    if not data.strip():
-        raise ValueError(f"{origin} is empty; give a UTF-8 text")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{origin} is not a UTF-8 text (byte {error.start}: {error.reason})") from None
-    if "\0" in text:
-        raise ValueError(f"{origin} is binary (it holds zero bytes); give a UTF-8 text")
-    return text
-
-
-def rows(text: str, suffix: str, origin: object, names: Sequence[str] | None = None) -> list[dict[str, str]]:
-    """Return the rows of a table by column: CSV with quotes, TSV without (as GLUE has it); `names` where it has no
-    header.
-
-    Raises:
-        ValueError: for a row with more or fewer columns than the first, with its number.
-    """
-    dialect: type[csv.Dialect] = csv.excel if suffix == ".csv" else _Unquoted
-    lines = csv.reader(io.StringIO(text, newline=""), dialect)
-    table = [(lines.line_num, line) for line in lines if line]
-    header = [name.strip() for name in (table.pop(0)[1] if names is None else names)]
-    for number, line in table:
-        if len(line) != len(header):
-            raise ValueError(
-                f"{origin}, line {number}: {len(line)} columns, but {len(header)} were expected ({header})"
-            )
-    return [dict(zip(header, line, strict=True)) for _, line in table]
-
-
-def json_rows(text: str, origin: object) -> list[dict[str, str]]:
-    """Return the rows of a JSON file: a list of mappings, or a mapping of numbers to them."""
-    try:
-        data = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{origin} is not JSON: {error}") from None
-    found = [*data.values()] if isinstance(data, dict) else data
-    if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
-        raise ValueError(f"{origin} must hold a list of mappings of column names to values")
-    return [{str(name): str(value) for name, value in row.items()} for row in found]
-
-
-def column(row: dict[str, str], names: Sequence[str], origin: object) -> str:
-    """Return the value of the first of these columns that a row has."""
-    by_name = {name.lower(): value for name, value in row.items()}
-    for name in names:
-        if name in by_name:
-            return by_name[name]
-    raise ValueError(f"{origin} has no column {' or '.join(names)}; it has {', '.join(row)}")
-
-
 def labelled(place: Path) -> list[Record]:
-    """Return the labelled texts of a table (`text,label` in CSV or TSV), of a folder `label/*.txt`, or of a zip file of
-    such.
+    """Return the labelled texts of a table (`text,label` in CSV or TSV), of a folder `label/*.txt`, or of a zip of one.
 
-    Labels may lie deeper, as in `movie_reviews/pos/*.txt`; what is not in a folder of a label is left out.
+    Labels may lie deeper, as in `movie_reviews/pos/*.txt`, and under folders of splits, as in `aclImdb/train/pos/*.txt`.
+    Text files beside them are left out. Labels that are equal numbers (`1`, `1.0`) are one label.
 
     Raises:
-        ValueError: for anything else, for empty or binary files, and where there are not two labels or more.
+        ValueError: for anything else; for empty or binary files, empty texts or labels, with file and line; and if
+            there are not two labels or more.
     """
-    if place.suffix.lower() in _TABLES:
-        table = rows(text_of(place.read_bytes(), place), place.suffix.lower(), place)
-        found = [Record((column(row, TEXTS, place),), column(row, LABELS, place).strip()) for row in table]
-    else:
-        found = [Record((text_of(data, f"{place}, {name}"),), name.parent.name) for name, data in _text_files(place)]
-    return _checked(found, place)
+    found = _from_table(place) if place.suffix.lower() in _TABLES else [*_from_files(place)]
+    return _checked(_with_equal_numbers(found), place)
 
 
-def _text_files(place: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
-    """Yield name and content of every `…/label/name.txt` in a folder or zip file, in the order of their names."""
-    if place.is_dir():
-        for file in sorted(place.rglob("*.txt")):
-            name = PurePosixPath(file.relative_to(place).as_posix())
-            if len(name.parts) > 1:
-                yield name, file.read_bytes()
-        return
-    if place.suffix.lower() != ".zip":
-        raise ValueError(f"{place} is neither a .csv, .tsv or .zip file nor a folder of label/*.txt")
+def _from_table(place: Path) -> list[Record]:
+    records = []
+    for row in read_table(place):
+        text, label = row.column(_TEXTS), row.column(_LABELS).strip()
+        if not text.strip() or not label:
+            raise ValueError(
+                f"{row.origin}: empty {'label' if text.strip() else 'text'}; fill it in, or remove the row"
+            )
+        records.append(Record((text,), label))
+    return records
+
+
+def _from_files(place: Path) -> Iterator[Record]:
+    """Yield a record for each `…/label/name.txt`; files in no folder of a label are left out."""
+    files = [*text_files(place)]
+    above_labels = {folder for name, _ in files for folder in name.parent.parents}  # where a README.txt may lie
+    for name, data in files:
+        label = name.parent.name
+        if name.parent not in above_labels and label not in _UNLABELLED and label.lower() not in _SIDES:
+            yield Record((text_of(data, f"{place}, {name}"),), label, _side_of(name))
+
+
+def _side_of(name: PurePosixPath) -> Side | None:
+    """Return the split that a folder above the label's names."""
+    return next((_SIDES[part.lower()] for part in name.parts[:-2] if part.lower() in _SIDES), None)
+
+
+def _with_equal_numbers(found: Sequence[Record]) -> list[Record]:
+    """Return the records with equal numbers as one label, `1` for `1.0`, if every label is a number."""
+    numbers = {record.label: _number(record.label) for record in found}
+    if None in numbers.values():
+        return list(found)
+    spelt: dict[float | None, str] = {}
+    for label in sorted(numbers, key=lambda label: (len(label), label)):  # the shortest spelling
+        spelt.setdefault(numbers[label], label)
+    return [replace(record, label=spelt[numbers[record.label]]) for record in found]
+
+
+def _number(text: str) -> float | None:
     try:
-        with ZipFile(place) as archive:
-            for text in sorted(archive.namelist()):
-                if text.endswith(".txt") and len(PurePosixPath(text).parts) > 1:
-                    yield PurePosixPath(text), archive.read(text)
-    except BadZipFile as error:
-        raise ValueError(f"{place} is not a zip file: {error}") from None
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
 
 
 def _checked(found: list[Record], place: Path) -> list[Record]:
     """Return the records. Raise ValueError if nothing can be learned from them."""
-    labels = {record.label for record in found}
+    labels = sorted({record.label for record in found})
     if len(labels) < 2:
-        raise ValueError(f"{place} holds {len(found)} texts with {len(labels)} different labels; 2 labels are needed")
+        raise ValueError(
+            f"{place} holds {len(found)} texts with {len(labels)} different labels{f' ({labels[0]})' if labels else ''}; "
+            "2 labels are needed"
+        )
     if len(labels) > max(2, len(found) // 2):
         raise ValueError(f"{place}: {len(labels)} different labels for {len(found)} texts; is that the label column?")
-    if not all(record.content.strip() for record in found):
-        raise ValueError(f"{place} holds an empty text; remove its row")
     return found

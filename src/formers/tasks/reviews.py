@@ -59,8 +59,18 @@ class Reviews(_TextClassification):
         records = _downloaded() if place is None else labelled(place)
         sides: dict[Side, list[Record]] = {"train": [], "validation": [], "test": []}
         for record in records:
-            sides[side_of(record.content, _SHARE)].append(record)
+            sides[_side(record)].append(record)
+        if not sides["test"] and any(record.side for record in records):
+            raise ValueError(f"{place} holds splits, but no test split; add a folder test, or leave the splits out")
         return sides
+
+
+def _side(record: Record) -> Side:
+    """Return the split of a review: the published one, of whose training texts a share validates, else by checksum."""
+    side = side_of(record.content, _SHARE)
+    if record.side is None:
+        return side
+    return "validation" if record.side == "train" and side == "validation" else record.side
 
 
 def _downloaded() -> list[Record]:

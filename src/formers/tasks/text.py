@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from formers.tasks.characters import Characters
-from formers.tasks.records import text_of
+from formers.tasks.decoding import text_of
 from formers.tasks.task import digest
 
 _SHIPPED = Path(__file__).parent / "data" / "tinyshakespeare.txt"

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from formers.tasks.records import text_of
+from formers.tasks.decoding import text_of
 
 _FILE = "vocab.txt"
 _SPECIAL = ("[PAD]", "[UNK]", "[SEP]")
@@ -80,7 +80,9 @@ class Words:
         """
         if not path.is_file():
             raise FileNotFoundError(f"no vocabulary at {path}; give a vocab.txt with one word piece a line, as BERT's")
-        pieces = tuple(text_of(path.read_bytes(), path).splitlines())
+        # Lines end in \n or \r\n alone: a piece may be a character such as U+2028, at which splitlines() cuts, too.
+        lines = text_of(path.read_bytes(), path).removesuffix("\n").split("\n")
+        pieces = tuple(line.removesuffix("\r") for line in lines)
         if pieces[0] != _SPECIAL[0] or set(_SPECIAL) - set(pieces):
             raise ValueError(f"{path} must begin with [PAD] and hold {', '.join(sorted(set(_SPECIAL) - set(pieces)))}")
         return cls(pieces)

@@ -1,0 +1,54 @@
+"""Text files in folders and zip files, without the litter that operating systems leave beside them."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from zipfile import BadZipFile, ZipFile
+
+_LITTER = ("__macosx", "thumbs.db", "desktop.ini")
+
+
+def text_files(place: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
+    """Yield name and content of every .txt file within a folder or a zip file, in the order of their names.
+
+    Hidden files and what archivers add (`.DS_Store`, `__MACOSX/._name.txt`) are left out.
+
+    Raises:
+        ValueError: for a file that is neither, for a damaged or encrypted zip file, and if there is no .txt file.
+    """
+    found = _in_folder(place) if place.is_dir() else _in_zip(place)
+    first = next(found, None)
+    if first is None:
+        raise ValueError(f"{place} holds no .txt file; texts are expected as label/name.txt")
+    yield first
+    yield from found
+
+
+def _in_folder(place: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
+    files = {PurePosixPath(file.relative_to(place).as_posix()): file for file in place.rglob("*") if file.is_file()}
+    for name in sorted(filter(_wanted, files)):
+        yield name, files[name].read_bytes()
+
+
+def _in_zip(place: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
+    if place.suffix.lower() != ".zip":
+        raise ValueError(f"{place} is neither a .csv, .tsv or .zip file nor a folder of label/*.txt")
+    try:
+        with ZipFile(place) as archive:
+            for text in sorted(name for name in archive.namelist() if _wanted(PurePosixPath(name))):
+                try:
+                    data = archive.read(text)
+                except RuntimeError as error:  # zipfile's own for a password
+                    raise ValueError(f"{place}, {text}: {error}; give a zip file without a password") from None
+                except (BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+                    raise ValueError(f"{place}, {text} cannot be unpacked: {error}") from None
+                yield PurePosixPath(text), data
+    except BadZipFile as error:
+        raise ValueError(f"{place} is not a zip file: {error}") from None
+
+
+def _wanted(name: PurePosixPath) -> bool:
+    hidden = any(part.startswith(".") or part.lower() in _LITTER for part in name.parts)
+    return name.suffix.lower() == ".txt" and not hidden
