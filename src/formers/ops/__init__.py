@@ -1,8 +1,8 @@
 """The kernels of the family: pure functions on tensors. Needs torch and nothing else.
 
 Each op takes `impl="auto" | "naive" | "torch" | …`: an explicit request never falls back, and "auto" logs what it chose
-(logger `formers.ops`, level debug). The naive forms, straight from the formulas, are `formers.ops.<folder>.naive`. A function
-shadows the folder of the same name as an attribute of this package: use `from formers.ops.attention import naive`.
+(logger `formers.ops`, level debug). The naive forms, straight from the formulas, are `formers.ops.<folder>.naive`; as
+a function shadows the folder of the same name here, write `from formers.ops.attention import naive`.
 
 Letters at the end of a name are the axes of a tensor, q_bhlk for (B, H, L, K):
 
@@ -13,7 +13,7 @@ Letters at the end of a name are the axes of a tensor, q_bhlk for (B, H, L, K):
     D  width of the model              C  clusters, chunks, or places in an order of the tokens
     R  rounds of hashing               W  tokens in a window or a cluster
 
-Capitals in a docstring's shapes are sizes; lower case letters in names are the axes. Others are explained where they occur.
+Lower-case letters in a name are axes, capitals in a docstring their sizes. Rarer ones are explained where they occur.
 """
 
 from formers.ops import plain

@@ -38,7 +38,7 @@ class Span(Pattern):
         return Span(self.behind, 0, self.dilation)
 
     def folded(self, length: int) -> Fold | None:
-        """Dilated, it is a plain span among the tokens of each residue."""
+        """Return the order by residue. Dilated, the pattern is a plain span among the tokens of each residue."""
         if self.dilation == 1 or length <= self.dilation:
             return None
         order_c = every_nth(length, self.dilation)
@@ -57,7 +57,8 @@ class Span(Pattern):
 class Window(Pattern):
     """|i − j| ≤ width; causal: i − width < j ≤ i, so that a query sees `width` tokens, itself included.
 
-    With a dilation d: |i − j| ≤ width·d and (i − j) mod d = 0. Source: Beltagy et al. 2020 (Longformer), arXiv:2004.05150.
+    With a dilation d: |i − j| ≤ width·d and (i − j) mod d = 0. Source: Beltagy et al. 2020 (Longformer),
+    arXiv:2004.05150.
     """
 
     width: int = 32
@@ -116,5 +117,5 @@ class Residues:
 
 
 def same_cell(q_lo: Tensor, q_hi: Tensor, k_lo: Tensor, k_hi: Tensor) -> tuple[Tensor, Tensor]:
-    """Of cells numbered in order: whether the ranges [q_lo, q_hi] and [k_lo, k_hi] meet, and whether all is one cell."""
+    """Return whether the ranges [q_lo, q_hi] and [k_lo, k_hi] of ordered cells meet, and whether all is one cell."""
     return (q_lo <= k_hi) & (k_lo <= q_hi), (q_lo == k_hi) & (k_lo == q_hi)

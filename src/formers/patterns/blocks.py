@@ -11,7 +11,7 @@ from formers.patterns.pattern import Pattern
 
 
 class Listed(Pattern):
-    """For every block of queries, the blocks of keys that it sees, as a list of lists. Blocks beyond the list see nothing."""
+    """For every block of queries, a list of the blocks of keys that it sees. Blocks beyond the list see nothing."""
 
     seen: ClassVar[Tensor]
     block: int = 16
@@ -39,7 +39,7 @@ class Listed(Pattern):
 
 
 def _table(rows: tuple[tuple[int, ...], ...]) -> Tensor:
-    """Which blocks see which, (blocks + 1, blocks + 1) bool; the last row and column are for what lies beyond."""
+    """Return which blocks see which, (blocks + 1, blocks + 1) bool; the last row and column are for those beyond."""
     count = max(len(rows), 1 + max((b for row in rows for b in row), default=0))
     seen = torch.zeros(count + 1, count + 1, dtype=torch.bool)
     for i, row in enumerate(rows):
@@ -176,10 +176,10 @@ class Ends(Pattern):
 
 
 class Random(Pattern):
-    """A few random key blocks for every query block, drawn once from the seed and the layer: the same in train and eval.
+    """A few random key blocks for every query block, drawn once from seed and layer: the same in train and eval.
 
-    Bidirectional, from all blocks, so that the choice depends on how many there are; causal, block b draws from 0 … b, so
-    that it does not. Source: Zaheer et al. 2020 (BigBird), arXiv:2007.14062.
+    Bidirectional, from all blocks, so that the choice depends on how many there are; causal, block b draws from 0 … b,
+    so that it does not. Source: Zaheer et al. 2020 (BigBird), arXiv:2007.14062.
     """
 
     blocks: int = 2
@@ -211,7 +211,7 @@ class Random(Pattern):
         return self.resolve(length=length, causal=False)
 
     def drawn(self, count: int, row: int) -> tuple[int, ...]:
-        """The key blocks, out of `count`, of one query block."""
+        """Return the key blocks, out of `count`, of one query block."""
         generator = torch.Generator().manual_seed(((self.seed * 4099 + self.layer) * 65537 + count) * 65537 + row)
         return tuple(sorted(torch.randperm(count, generator=generator)[: self.blocks].tolist()))
 

@@ -12,8 +12,8 @@ from formers.patterns.pattern import Pattern
 class Local2D(Pattern):
     """An image in raster order; queries in rectangles, each sees its rectangle and a halo above, left and right of it.
 
-    The halo has no part below, and its parts left and right reach down to the rectangle's last row; with causality, what comes
-    later in raster order is left out. Source: Parmar et al. 2018 (Image Transformer), arXiv:1802.05751.
+    The halo has no part below, and its parts left and right reach down to the rectangle's last row; with causality,
+    what comes later in raster order is left out. Source: Parmar et al. 2018 (Image Transformer), arXiv:1802.05751.
     """
 
     height: int = 32
@@ -49,7 +49,7 @@ class Local2D(Pattern):
         return some, torch.zeros_like(some)
 
     def folded(self, length: int) -> Fold | None:
-        """Rectangle after rectangle."""
+        """Return the order rectangle after rectangle."""
         row, column = torch.arange(length) // self.width, torch.arange(length) % self.width
         across = -(-self.width // self.block)
         rectangle = row // self.block * across + column // self.block

@@ -22,60 +22,63 @@ class Pattern(Part):
     positional = True
 
     def mask(self, q_idx: Tensor, k_idx: Tensor) -> Tensor:
-        """True where query i sees key j, for token indices that broadcast: FlexAttention's `mask_mod` without its b, h."""
+        """Return True where query i sees key j, for token indices that broadcast.
+
+        It is FlexAttention's `mask_mod` without its b and h.
+        """
         raise NotImplementedError(f"{self.name()} must define mask(q_idx, k_idx)")
 
     def bounds(self, q_lo: Tensor, q_hi: Tensor, k_lo: Tensor, k_hi: Tensor) -> tuple[Tensor, Tensor]:
-        """Of the pairs [q_lo, q_hi] × [k_lo, k_hi]: whether there may be one that is in, and whether surely all are."""
+        """Return, for the pairs [q_lo, q_hi] × [k_lo, k_hi], whether any may be in, and whether surely all are."""
         maybe = torch.ones(torch.broadcast_shapes(q_lo.shape, k_lo.shape), dtype=torch.bool)
         return maybe, ~maybe
 
     def resolve(self, *, length: int, causal: bool) -> Pattern:
-        """The pattern for a known number of tokens, and without what lies in the future when causal."""
+        """Return the pattern for a known number of tokens, and without what lies in the future when causal."""
         pattern = self.sized(length)
         return pattern.causal_form() if causal else pattern
 
     def sized(self, length: int) -> Pattern:
-        """The pattern for a known number of tokens."""
+        """Return the pattern for a known number of tokens."""
         return self
 
     def causal_form(self) -> Pattern:
-        """The pattern as a causal model means it: without the future."""
+        """Return the pattern as a causal model means it: without the future."""
         return self & Causal()
 
     def at_layer(self, layer: int) -> Pattern:
-        """The pattern in one layer of a model: another one where it is drawn at random."""
+        """Return the pattern in one layer of a model: another one where it is drawn at random."""
         return self
 
     def folded(self, length: int) -> Fold | None:
-        """Another order of the tokens in which the pairs lie closer together, where there is one."""
+        """Return an order of the tokens in which the pairs lie closer together, or None where there is none."""
         return None
 
     def fits(self, length: int) -> None:
-        """Raises `ValueError` where the pattern makes no sense for so many tokens."""
+        """Raise `ValueError` where the pattern makes no sense for so many tokens."""
 
     def needs_length(self) -> bool:
-        """Whether the pairs depend on how many tokens there are. Such a pattern cannot stream."""
+        """Return True if the pairs depend on how many tokens there are. Such a pattern cannot stream."""
         return False
 
     def recalled(self, k_idx: Tensor, next_idx: Tensor) -> Tensor:
-        """Which keys a causal model must remember for the queries from `next_idx` on."""
+        """Return True for the keys that a causal model must remember for the queries from `next_idx` on."""
         return torch.ones_like(k_idx + next_idx, dtype=torch.bool)
 
     def memory(self) -> int | None:
-        """The most keys that `recalled` ever names at once; None without a limit."""
+        """Return the most keys that `recalled` ever names at once; None without a limit."""
         return None
 
     def growth(self) -> float:
-        """The power of the length that the number of pairs grows with."""
+        """Return the power of the length that the number of pairs grows with."""
         return 2.0
 
     def density(self, length: int, *, causal: bool = False) -> float:
-        """The share of all length² pairs that the pattern contains."""
+        """Return the share of all length² pairs that the pattern contains."""
         return block_lists(self.resolve(length=length, causal=causal), length, length).pairs / length**2
 
     def reaches(self, length: int, steps: int = 1, *, causal: bool = False) -> Tensor:
-        """Which tokens can have moved which after so many layers, (length, length) bool. For small lengths."""
+        """Return which tokens reach which in so many layers, (length, length) bool. For small lengths."""
         tokens = torch.arange(length)
         one = self.resolve(length=length, causal=causal).mask(tokens[:, None], tokens[None, :])
         return compose([one.expand(length, length)] * steps)
@@ -91,7 +94,7 @@ class Pattern(Part):
 
 
 def compose(layers: list[Tensor]) -> Tensor:
-    """The pairs that a stack of layers connects, the first layer first: the boolean product of theirs, each with a residual."""
+    """Return the pairs that a stack of layers connects, from the first on: their boolean product, with residuals."""
     reached = torch.eye(len(layers[0]), dtype=torch.bool)
     for layer in layers:
         reached = reached | ((layer.float() @ reached.float()) > 0)
@@ -155,7 +158,7 @@ class Both(Pattern):
         return Both(self.a.at_layer(layer), self.b.at_layer(layer))
 
     def folded(self, length: int) -> Fold | None:
-        """The order of either side; the other one, and causality, are asked about the tokens there."""
+        """Return the order of either side; the other one, and causality, are asked about the tokens there."""
         folds = [(side, other, side.folded(length)) for side, other in ((self.a, self.b), (self.b, self.a))]
         for side, other, fold in folds:
             if fold is not None:
@@ -211,7 +214,7 @@ class Either(Pattern):
         return Either(self.a.at_layer(layer), self.b.at_layer(layer))
 
     def folded(self, length: int) -> Fold | None:
-        """An order that suits both sides."""
+        """Return an order that suits both sides."""
         a, b = self.a.folded(length), self.b.folded(length)
         return Fold(a.key, a.order_c) if a is not None and b is not None and a.key == b.key else None
 

@@ -10,14 +10,14 @@ SEEN, HIDDEN = "█", "·"
 
 
 def picture(pattern: Pattern, length: int = 32, *, causal: bool = False) -> str:
-    """Queries down, keys across: `█` where a query sees a key. One line a query."""
+    """Return a drawing with queries down and keys across, `█` where a query sees a key."""
     tokens = torch.arange(length)
     mask = pattern.resolve(length=length, causal=causal).mask(tokens[:, None], tokens[None, :]).expand(length, length)
     return "\n".join("".join(SEEN if seen else HIDDEN for seen in row) for row in mask.tolist())
 
 
 def pictures(pattern: Pattern, length: int = 32) -> str:
-    """The pattern and its causal form side by side, with the share of all pairs that each contains."""
+    """Return the pattern and its causal form side by side, with the share of all pairs that each contains."""
     drawn = [picture(pattern, length, causal=causal).splitlines() for causal in (False, True)]
     shares = [
         f"{name}, {pattern.density(length, causal=causal):.0%} of {length}²"

@@ -16,9 +16,9 @@ from formers.patterns.pattern import Either, Pattern
 class Strided(Pattern):
     """The last `stride` tokens (local), every stride-th token (columns), or both in one (merged).
 
-    A¹: |i − j| ≤ l; A²: (i − j) mod l = 0; causal: also j ≤ i. The paper takes l close to √L and uses A¹ and A² in turn over
-    layers, in one head (merged), or on different heads, which was best. The columns cost L²/l pairs; merged, whole blocks
-    of them. Source: Child et al. 2019, arXiv:1904.10509.
+    A¹: |i − j| ≤ l; A²: (i − j) mod l = 0; causal: also j ≤ i. The paper takes l close to √L and uses A¹ and A² in
+    turn over layers, in one head (merged), or on different heads, which was best. The columns cost L²/l pairs; merged,
+    whole blocks of them. Source: Child et al. 2019, arXiv:1904.10509.
     """
 
     stride: int = 16
@@ -31,7 +31,7 @@ class Strided(Pattern):
             raise ValueError(f"{self}: stride must be at least 1")
 
     def parts(self) -> Pattern:
-        """The same pattern from simpler ones."""
+        """Return the same pattern from simpler ones."""
         local, columns = Span(self.stride, self.stride), Columns(self.stride)
         return {"merged": Either(local, columns), "local": local, "columns": columns}[self.factor]
 
@@ -71,7 +71,7 @@ class Columns(Pattern):
         return (q_idx - k_idx).remainder(self.stride) == 0
 
     def folded(self, length: int) -> Fold | None:
-        """Among the tokens of each residue, everything."""
+        """Return the order by residue, in which the pattern is everything among the tokens of a residue."""
         order_c = every_nth(length, self.stride)
         return Fold(("every", self.stride), order_c, Residues(len(order_c) // self.stride))
 
@@ -95,7 +95,7 @@ class Fixed(Pattern):
             raise ValueError(f"{self}: summary must be at least 1 and at most block")
 
     def parts(self) -> Pattern:
-        """The same pattern from simpler ones."""
+        """Return the same pattern from simpler ones."""
         local, columns = Chunk(self.block), Summaries(self.block, self.summary)
         return {"merged": Either(local, columns), "local": local, "columns": columns}[self.factor]
 
@@ -142,7 +142,7 @@ class Summaries(Pattern):
         return (inside > 0) & anyone, (inside == k_hi - k_lo + 1) & anyone
 
     def up_to(self, idx: Tensor) -> Tensor:
-        """How many tokens up to this one are seen."""
+        """Return how many tokens up to this one are seen."""
         whole = (idx + 1).div(self.block, rounding_mode="floor")
         return whole * self.summary + ((idx + 1).remainder(self.block) - (self.block - self.summary)).clamp(min=0)
 

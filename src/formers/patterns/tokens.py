@@ -45,7 +45,7 @@ class Global(Pattern):
         return q_some | k_some, q_every | k_every
 
     def within(self, lo: Tensor, hi: Tensor) -> tuple[Tensor, Tensor]:
-        """Whether some, and all, of the tokens lo … hi are global."""
+        """Return whether some, and all, of the tokens lo … hi are global."""
         tokens = torch.tensor(self.tokens())
         count = torch.searchsorted(tokens, hi.contiguous(), right=True) - torch.searchsorted(tokens, lo.contiguous())
         return count > 0, count == hi - lo + 1

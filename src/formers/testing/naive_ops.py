@@ -12,7 +12,7 @@ from formers import ops
 
 
 def _ops_with_forms() -> dict[str, Callable[..., Any]]:
-    """Name → op, for every op of `formers.ops` that has more than one implementation."""
+    """Return name → op, for every op of `formers.ops` that has more than one implementation."""
     found = {name: getattr(ops, name) for name in ops.__all__}
     return {
         name: op for name, op in found.items() if inspect.isfunction(op) and "impl" in inspect.signature(op).parameters
@@ -40,7 +40,7 @@ def naive_ops() -> Iterator[list[str]]:
 
 
 def _importers() -> list[dict[str, Any]]:
-    """The global names of every loaded module outside `formers.ops`."""
+    """Return the global names of every loaded module outside `formers.ops`."""
     loaded = list(sys.modules.items())
     return [vars(m) for name, m in loaded if hasattr(m, "__dict__") and not (name + ".").startswith("formers.ops.")]
 

@@ -8,8 +8,8 @@ from typing import TypeAlias
 from torch import Tensor
 
 Bias: TypeAlias = Tensor | Callable[[int, int], Tensor] | None
-"""Added to attention scores: a tensor that broadcasts to (B, H, L, S); or a function `bias(start, stop)` that makes the rows
-`start … stop − 1` of one, (B or 1, H or 1, stop − start, S), so that the whole never exists at once."""
+"""Added to attention scores: a tensor that broadcasts to (B, H, L, S); or a function `bias(start, stop)` that makes
+the rows `start … stop − 1` of one, (B or 1, H or 1, stop − start, S), so that the whole never exists at once."""
 
 
 def check_bias(bias: Bias, shape: tuple[int, int, int, int]) -> None:

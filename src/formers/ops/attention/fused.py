@@ -20,7 +20,10 @@ def attention(
     bias: Bias,
     scale: float | None,
 ) -> Tensor:
-    """Return `attention` through `scaled_dot_product_attention`: in one call where it needs no score mask, else by blocks."""
+    """Return `attention` through `scaled_dot_product_attention`.
+
+    In one call where it needs no score mask, else for blocks of query rows.
+    """
     rows, keys, width = q.shape[2], k.shape[2], v.shape[3]
     if not keys or not rows:
         return q.new_zeros(*q.shape[:3], width)
@@ -45,11 +48,11 @@ def _fold_key_mask(
 ) -> tuple[Tensor, Tensor, Tensor, float]:
     """Hide masked keys in eight more columns of q and k, which take their scores so low that their weight is exactly 0.
 
-    So a mask costs O(L + S), also together with causality, where a score mask would be O(LS). A row that sees masked keys
-    only averages their values, which are 0, and passes no gradient: p·(dp − Σ p·dp) with dp = 0.
+    So a mask costs O(L + S), also together with causality, where a score mask would be O(LS). A row that sees masked
+    keys only averages their values, which are 0, and passes no gradient: p·(dp − Σ p·dp) with dp = 0.
     """
-    # Scaled here, the columns' product is a power of two, which no kernel rounds: off by one rounding between the forward
-    # pass and the backward, exp(score − log-sum) would be infinite and the gradient NaN.
+    # Scaled here, the columns' product is a power of two, which no kernel rounds: off by one rounding between the
+    # forward pass and the backward, exp(score − log-sum) would be infinite and the gradient NaN.
     q, scale = q * scale, 1.0
     hidden = ~key_mask_bs[:, None, :, None]
     reach = 2.0**15 if q.dtype == torch.float16 else 2.0**58

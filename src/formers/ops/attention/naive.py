@@ -49,12 +49,13 @@ def metric_attention(
 
 
 def metric_scores_triangular(p_bhlk: Tensor, m_hkk: Tensor) -> Tensor:
-    """Return r_cc' = p_cᵀ M p_c' from the triangles c ≥ c' and k ≥ k' alone, each pair of tokens and of axes visited once.
+    """Return r_cc' = p_cᵀ M p_c' from the triangles c ≥ c' and k ≥ k' alone.
 
+    Each pair of tokens and of axes is visited once:
     r_cc' = Σ_k M_kk p_ck p_c'k + Σ_{k>k'} M_kk' (p_ck p_c'k' + p_ck' p_c'k), then r_c'c = r_cc'.
-    The published derivation (nlp-metaformer) writes 2·M_kk' p_ck p_c'k' for the second sum, which holds for c = c' only,
-    and doubles r_cc' for c ≠ c' once more, though r_cc' is not a sum over both orders; neither computes p_cᵀ M p_c'.
-    M must be symmetric. O(L²K²) memory: a reference to compare with.
+    The published derivation (nlp-metaformer) writes 2·M_kk' p_ck p_c'k' for the second sum, which holds for c = c'
+    only, and doubles r_cc' for c ≠ c' once more, though r_cc' is not a sum over both orders; neither computes p_cᵀ M
+    p_c'. M must be symmetric. O(L²K²) memory: a reference to compare with.
     """
     c, d = torch.tril_indices(p_bhlk.shape[2], p_bhlk.shape[2], device=p_bhlk.device)
     k, j = torch.tril_indices(m_hkk.shape[-1], m_hkk.shape[-1], device=p_bhlk.device)

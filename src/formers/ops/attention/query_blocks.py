@@ -40,7 +40,7 @@ def by_query_blocks(q: Tensor, k: Tensor, v: Tensor, causal: bool, bias: Bias, s
 
 
 def _score_mask(start: int, stop: int, end: int, offset: int | None, bias: Bias, q: Tensor) -> Tensor:
-    """Return what is added to (if bool, allowed of) the scores of rows `start … stop − 1` against the keys before `end`.
+    """Return the mask of rows `start … stop − 1` against keys before `end`: added to scores, or bool, True if seen.
 
     With an `offset`, row i sees the keys up to i + offset.
     """

@@ -1,4 +1,4 @@
-"""Checks of what an op is given. Every message says what was given, what was expected, and what to do."""
+"""Checks of an op's inputs. Every message says what was given, what was expected, and what to do."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from torch import Tensor
 
 
 def sizes(**axes_of: tuple[Tensor, str]) -> dict[str, int]:
-    """The size of every named axis, e.g. `sizes(q=(q, "BHLK"), k=(k, "BHSK"))["S"]`.
+    """Return the size of every named axis, e.g. `sizes(q=(q, "BHLK"), k=(k, "BHSK"))["S"]`.
 
     A lower-case letter names an axis of its own for that tensor; a capital must be the same in every tensor.
-    Raises `ValueError` for a wrong number of axes or for sizes that differ.
+    Raise ValueError for a wrong number of axes or for sizes that differ.
     """
     found: dict[str, int] = {}
     for name, (tensor, axes) in axes_of.items():
@@ -24,7 +24,7 @@ def sizes(**axes_of: tuple[Tensor, str]) -> dict[str, int]:
 
 
 def same_dtype(**tensors: Tensor) -> None:
-    """All tensors floating point and of one dtype."""
+    """Raise ValueError unless all tensors are floating point and of one dtype."""
     first = next(iter(tensors.values()))
     if any(t.dtype != first.dtype or not t.is_floating_point() for t in tensors.values()):
         given = ", ".join(f"{name} {t.dtype}" for name, t in tensors.items())
@@ -32,7 +32,7 @@ def same_dtype(**tensors: Tensor) -> None:
 
 
 def mask(name: str, given: Tensor | None, batch: int, length: int) -> None:
-    """A boolean mask (batch, length), True where the token is real; or None."""
+    """Raise ValueError unless a mask is None or bool (batch, length), True where the token is real."""
     if given is None:
         return
     if given.dtype != torch.bool:
@@ -44,7 +44,7 @@ def mask(name: str, given: Tensor | None, batch: int, length: int) -> None:
 
 
 def groups(heads: int, kv_heads: int) -> int:
-    """How many query heads share one key/value head."""
+    """Return how many query heads share one key/value head. Raise ValueError where they cannot share evenly."""
     if heads % kv_heads:
         raise ValueError(f"{heads} query heads cannot share {kv_heads} key/value heads; use a divisor of {heads}")
     return heads // kv_heads

@@ -1,8 +1,9 @@
-"""Which implementation of an op runs: the one asked for, or, with "auto", the first on the device's list that can.
+"""The choice between the forms of an op: the one asked for, or, with "auto", the first on the device's list that can.
 
-Each op makes one `Forms` beside its public function. A form says for which inputs it cannot run (`unsupported_reasons`); the
-preference lists, fastest first, which forms "auto" tries on a device. A kernel for another device (Triton on "cuda", say) is a
-file beside the others in the op's folder and one more `Form`, at the head of that device's list:
+Each op makes one `Forms` beside its public function. A form says for which inputs it cannot run
+(`unsupported_reasons`); the preference lists, fastest first, which forms "auto" tries on a device. A kernel for
+another device (Triton on "cuda", say) is a file beside the others in the op's folder and one more `Form`, at the head
+of that device's list:
 
     _FORMS: Forms[AttentionInputs, Tensor] = Forms(
         "attention",
@@ -39,10 +40,10 @@ class Form(Generic[Inputs, Result]):
     Attributes:
         name: what `impl=` calls it: "naive" from the formula, "torch", "flex", "triton", …
         run: the function; it takes the fields of the op's inputs, in order.
-        unsupported_reasons: takes the op's inputs (a NamedTuple) and returns why the form cannot run on them, a sentence
-            each; none if it can. It runs on every call: no tensor is read, and nothing waits for the device.
-        slow_reasons: the same, why "auto" passes the form over for a faster one, although it can run. The last form of a
-            preference list should have none.
+        unsupported_reasons: takes the op's inputs (a NamedTuple) and returns why the form cannot run on them, a
+            sentence each; none if it can. It runs on every call: no tensor is read, and nothing waits for the device.
+        slow_reasons: the same, why "auto" passes the form over for a faster one, although it can run. The last form of
+            a preference list should have none.
     """
 
     name: str
@@ -57,8 +58,8 @@ class Forms(Generic[Inputs, Result]):
     Args:
         op: the op's name, for messages.
         forms: its implementations.
-        preference: device type → names of forms, fastest first. Devices that are not listed use the order of "cpu". A form
-            on no list runs on request only.
+        preference: device type → names of forms, fastest first. Devices that are not listed use the order of "cpu". A
+            form on no list runs on request only.
 
     Raises ValueError for a preference that names no form.
     """
@@ -82,10 +83,10 @@ class Forms(Generic[Inputs, Result]):
         return self.choose(impl, inputs, device).run(*inputs)
 
     def choose(self, impl: str, inputs: Inputs, device: torch.device) -> Form[Inputs, Result]:
-        """Return the form named `impl`; for "auto" the first of the device's list without a reason against it, and log it.
+        """Return the form named `impl`; for "auto" the first of the device's list without a reason against it, logged.
 
-        Raise ValueError, with the reasons, for a name that is unknown, a form that cannot run on these inputs, or inputs
-        on which no form of the list can.
+        Raise ValueError, with the reasons, for a name that is unknown, a form that cannot run on these inputs, or
+        inputs on which no form of the list can.
         """
         if impl != "auto":
             return self._named(impl, inputs)
@@ -114,7 +115,8 @@ class FormEntry(NamedTuple):
 
     Attributes:
         op, form: their names.
-        order: device type → at which place "auto" tries the form there, 1 being the first; empty if it runs on request only.
+        order: device type → at which place "auto" tries the form there, 1 being the first; empty if it runs on request
+            only.
     """
 
     op: str
@@ -135,7 +137,7 @@ def forms_table() -> list[FormEntry]:
 
 
 def pick(op: str, impl: str, forms: Mapping[str, Callable[..., Result]]) -> Callable[..., Result]:
-    """Return the form named `impl`; for "auto" the first of `forms`, and log it. Raise ValueError for an unknown name."""
+    """Return the form named `impl`; for "auto" the first of `forms`. Raise ValueError for an unknown name."""
     name = next(iter(forms)) if impl == "auto" else impl
     if name not in forms:
         raise ValueError(f"{op} has no impl {impl!r}; available: 'auto', {', '.join(map(repr, forms))}")

@@ -1,9 +1,9 @@
 """A pattern as lists of the keys that each block of queries gathers, derived block by block, never as an L×S mask.
 
-Queries are taken in blocks of `block`. For every block the pattern is asked for bounds on blocks of keys, and for the mask
-only where these leave it open; what remains is a list of the single keys that any query of the block sees. A few queries that
-see far more than their neighbours (global tokens) become a block of their own. Blocks that gather equally many keys form a
-group, which the kernel works on with a few large products.
+Queries are taken in blocks of `block`. For every block the pattern is asked for bounds on blocks of keys, and for the
+mask only where these leave it open; what remains is a list of the single keys that any query of the block sees. A few
+queries that see far more than their neighbours (global tokens) become a block of their own. Blocks that gather equally
+many keys form a group, which the kernel works on with a few large products.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class _QueryBlock:
 
 @lru_cache(_KEPT)
 def block_lists(pairs: Pairs, rows: int, keys: int, block: int = BLOCK, device: str = "cpu") -> BlockLists:
-    """Return the lists of a resolved pattern for `rows` queries, the last of which stands at the last of the `keys` keys.
+    """Return the lists of a resolved pattern for `rows` queries and `keys` keys; the last query stands at the last key.
 
     Kept for the last patterns and lengths. Takes O(pairs) time, and memory for the lists alone.
     """

@@ -43,7 +43,7 @@ def sparse_attention(
     bias: PairBias | None,
     scale: float,
 ) -> Tensor:
-    """Return `sparse_attention` with the pattern as FlexAttention's `mask_mod`; `unsupported_reasons` has been asked."""
+    """Return `sparse_attention` with the pattern as FlexAttention's `mask_mod`, for inputs that it supports."""
     from torch.nn.attention.flex_attention import create_block_mask  # here, because it imports the compiler
 
     (batch, heads, rows, _), keys = q.shape, k.shape[2]

@@ -24,7 +24,7 @@ class TileTensors(NamedTuple):
 
 
 class GatheredInputs:
-    """Queries, keys and values as rows, from which the tiles gather. With `keep`, nothing is written to shared buffers."""
+    """Queries, keys and values as rows, from which tiles gather. With `keep`, nothing is written to shared buffers."""
 
     def __init__(self, q: Tensor, k: Tensor, v: Tensor, mask_bs: Tensor | None, plan: GatherPlan, keep: bool = False):
         self.q, self.k, self.v, self.mask_bs, self.plan = as_rows(q), as_rows(k), as_rows(v), mask_bs, plan

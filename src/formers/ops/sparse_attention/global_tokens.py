@@ -43,7 +43,8 @@ def with_global_tokens(
 ) -> Tensor:
     """Return attention over the pattern's pairs, given as (y, lse), and those of the global tokens. O(LG).
 
-    As keys, they are a second part of every query's softmax, merged by the weights exp(lse); as queries, they see every key.
+    As keys, they are a second part of every query's softmax, merged by the weights exp(lse); as queries, they see
+    every key.
     """
     if not tokens.index_bg.shape[1]:
         return over_pattern[0]

@@ -23,7 +23,7 @@ def sparse_attention(
     bias: PairBias | None = None,
     scale: float | None = None,
 ) -> Tensor:
-    """Return softmax(q kᵀ·scale + bias) v over the pairs of each head's pattern and those of each sequence's global tokens."""
+    """Return softmax(q kᵀ·scale + bias) v over the pairs of the patterns and those of the global tokens."""
     (batch, heads, rows, _), keys = q_bhlk.shape, k_bhsk.shape[2]
     q_idx = torch.arange(keys - rows, keys, device=q_bhlk.device)[:, None]
     k_idx = torch.arange(keys, device=q_bhlk.device)[None, :]

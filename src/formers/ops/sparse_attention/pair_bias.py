@@ -14,9 +14,10 @@ class PairBias:
     """A bias that is made for the pairs that are asked for, so that the whole (B, H, L, S) never exists.
 
     Attributes:
-        function: `function(b, q_nl, k_ns)` returns what is added to the scores of sequence b of the batch between queries
-            (n, l) and keys (n, s), given by their places in q and k: (n, H or 1, l, s).
-        depends_on: every tensor that the function reads and that may want a gradient; a tensor that is not listed gets none.
+        function: `function(b, q_nl, k_ns)` returns what is added to the scores of sequence b of the batch between
+            queries (n, l) and keys (n, s), given by their places in q and k: (n, H or 1, l, s).
+        depends_on: every tensor that the function reads and that may want a gradient; a tensor that is not listed gets
+            none.
     """
 
     function: Callable[[int, Tensor, Tensor], Tensor]

@@ -1,4 +1,4 @@
-"""The protocol between sparse attention and patterns: sets of (query, key) pairs, and orders that bring them together."""
+"""The protocol between sparse attention and patterns: sets of (query, key) pairs, and orders that fold them."""
 
 from __future__ import annotations
 

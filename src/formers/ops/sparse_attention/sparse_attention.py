@@ -28,19 +28,19 @@ def sparse_attention(
     scale: float | None = None,
     impl: str = "auto",
 ) -> Tensor:
-    """Return scaled dot-product attention over chosen pairs, `softmax(q kᵀ·scale + bias) v` with a set S_i of keys per query.
+    """Return scaled dot-product attention over chosen pairs, `softmax(q kᵀ·scale + bias) v`, a set of keys per query.
 
     Args:
         q_bhlk: queries (B, H, L, K).
         k_bhsk, v_bhsv: keys (B, G, S, K) and values (B, G, S, V); G divides H, and H/G query heads share one.
         pattern: which pairs, as `formers.patterns` makes them; several are given in turn to the heads.
-        causal: the pattern's causal form: nothing later than the query. With L ≠ S, causal or not, the last query stands
-            at the last key: query i is token i + S − L.
+        causal: the pattern's causal form: nothing later than the query. With L ≠ S, causal or not, the last query
+            stands at the last key: query i is token i + S − L.
         key_mask_bs: (B, S) bool, True where a key is real. What masked keys and values hold, NaN too, does not matter.
-        global_bs: (B, S) bool, tokens that see all and are seen by all, sequence by sequence, whatever the pattern says;
-            masked ones do not.
-        bias: added to the scaled scores: a tensor that broadcasts to (B, H, L, S), or a `PairBias`, which makes it for the
-            pairs that are computed.
+        global_bs: (B, S) bool, tokens that see all and are seen by all, sequence by sequence, whatever the pattern
+            says; masked ones do not.
+        bias: added to the scaled scores: a tensor that broadcasts to (B, H, L, S), or a `PairBias`, which makes it for
+            the pairs that are computed.
         scale: 1/√K by default.
         impl: "auto", "gathered", "flex" (FlexAttention; its restrictions raise) or "naive" (from the formula).
 
@@ -70,8 +70,8 @@ def _as_pair_bias(bias: Tensor | PairBias | None, shape: tuple[int, int, int, in
         return bias
     if not isinstance(bias, Tensor):
         raise ValueError(
-            f"bias is {bias!r}; expected a tensor or a PairBias. Wrap a function as PairBias(function, depends_on=(…,)), with "
-            "the tensors it reads that want gradients"
+            f"bias is {bias!r}; expected a tensor or a PairBias. Wrap a function as PairBias(function, depends_on=(…,))"
+            " with the tensors it reads that want gradients"
         )
     check_bias(bias, shape)
     return PairBias.of_tensor(bias)

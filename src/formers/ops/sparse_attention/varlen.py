@@ -1,6 +1,7 @@
 """Sparse attention in sequences of different lengths, for patterns that depend on the length: one sequence at a time.
 
-The lengths are data, which a compiled graph cannot branch on, so there the whole is one operation, `formers::varlen_attention`.
+The lengths are data, which a compiled graph cannot branch on, so there the whole is one operation,
+`formers::varlen_attention`.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ def varlen_attention(
     """Return `sparse_attention` of the first `length_b` tokens of each sequence among themselves; zeros behind them.
 
     Args:
-        q_bhlk, k_bglk, v_bglv, patterns, causal, bias, impl: as in `sparse_attention`, with one pattern per head in turn.
+        q_bhlk, k_bglk, v_bglv, patterns, causal, bias, impl: as in `sparse_attention`, with one pattern per head in
+            turn.
         length_b: real tokens of each sequence, (B,), int64; what lies behind them does not matter.
 
     Returns:
@@ -81,7 +83,7 @@ _NUMBERS = itertools.count()
 
 
 def _key_of(*patterns: Pairs) -> int:
-    """Return the key of these patterns in this process's registry: equal patterns have one, different ones never share."""
+    """Return the key of these patterns in this process: equal patterns have one key, different ones never share."""
     key = _KEYS.setdefault(patterns, next(_NUMBERS))
     _PATTERNS[key] = patterns
     return key
@@ -123,7 +125,7 @@ def _differentiate(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
 
 
 def _register() -> torch.library.Library:
-    """Register both passes as operations that compilers leave alone. They live as long as the library that is returned."""
+    """Register both passes as operations that compilers leave alone; they live as long as what is returned."""
     library = torch.library.Library("formers", "FRAGMENT")
     given = "Tensor q, Tensor k, Tensor v, Tensor length_b, int key, bool causal, str impl"
     library.define(f"varlen_attention({given}) -> Tensor")

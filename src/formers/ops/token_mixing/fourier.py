@@ -13,24 +13,24 @@ from formers.ops.token_mixing.fourier_matmul import by_matmul
 from formers.ops.token_mixing.fourier_transform import by_transform
 
 MATMUL_UP_TO = 1 << 20
-"""Two matrix products are faster than a transform while B·L·D·(L + D), half their multiplications, is at most this: they
-are fewer calls, and a small transform is mostly calls. Measured by `benchmarks/fourier.py`."""
+"""Two matrix products are faster than a transform while B·L·D·(L + D), half their multiplications, is at most this:
+they are fewer calls, and a small transform is mostly calls. Measured by `benchmarks/fourier.py`."""
 
 
 def fourier_mix(x_bld: Tensor, *, impl: str = "auto") -> Tensor:
     """Return y = Re F_length F_width x, unnormalised: y_nd = Σ_le x_le cos(2π (nl/L + de/D)).
 
     Args:
-        x_bld: (B, L, D). float16 and bfloat16 are computed in float32; y is about √(LD) times as large as x, which float16
-            may not hold.
-        impl: "auto" (by measured crossover), "torch" (real-input transform), "matmul" (two matrix products with cosine and
-            sine tables), or "naive" (from the formula).
+        x_bld: (B, L, D). float16 and bfloat16 are computed in float32; y is about √(LD) times as large as x, which
+            float16 may not hold.
+        impl: "auto" (by measured crossover), "torch" (real-input transform), "matmul" (two matrix products with cosine
+            and sine tables), or "naive" (from the formula).
 
     Returns:
         (B, L, D), in the dtype of x. There is no mask: padding mixes in.
 
-    Cost: O(LD (log L + log D)), or O(LD (L + D)) as matrix products; memory O(LD). The map is symmetric, so its gradient
-    is the same map.
+    Cost: O(LD (log L + log D)), or O(LD (L + D)) as matrix products; memory O(LD). The map is symmetric, so its
+    gradient is the same map.
     Source: Lee-Thorp et al. 2021, arXiv:2105.03824.
     Raises `ValueError` for an empty axis, or an impl or a dtype that does not exist.
     """

@@ -28,7 +28,7 @@ def pool_mix(
     mask_bl: Tensor | None = None,
     state: PoolState | None = None,
 ) -> tuple[Tensor, PoolState]:
-    """Return y_i = mean of x over the window around i (its last `window` tokens when causal) − x_i, among the real tokens."""
+    """Return y_i = mean of x over the window around i (when causal, its last tokens) − x_i, among the real tokens."""
     keep = window - 1
     y_bld, tails, counts = torch.zeros_like(x_bld), [], []
     for b, x_ld in enumerate(x_bld):
