@@ -12,6 +12,7 @@ from formers.testing.check import LAWS, SLOW_LAWS, Law, broken_laws, check, keep
 from formers.testing.compare import assert_finite, assert_same, assert_zero
 from formers.testing.harness import HOSTS, SITE, abilities, build, directions, padding_mask, tokens
 from formers.testing.naive_ops import naive_ops
+from formers.testing.references import has_reference, reference
 
 __all__ = [
     "HOSTS",
@@ -27,9 +28,11 @@ __all__ = [
     "build",
     "check",
     "directions",
+    "has_reference",
     "keeps_laws",
     "laws_of",
     "naive_ops",
     "padding_mask",
+    "reference",
     "tokens",
 ]

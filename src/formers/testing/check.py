@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import TypeAlias
 
 from formers.part import Part, Site
 from formers.testing import laws
 from formers.testing.harness import SITE, abilities
+from formers.testing.references import Reference, has_reference, with_reference
 
 Law: TypeAlias = Callable[[Part, Site], None]
 """`law(part, site)` returns None, or raises `AssertionError` with what moved and by how much."""
 
 LAWS: dict[Law, frozenset[str]] = {
     laws.same_as_naive: frozenset(),
+    laws.same_as_reference: frozenset({"reference"}),
     laws.cannot_see_the_future: frozenset({"causal"}),
     laws.padding_does_not_matter: frozenset(),
     laws.one_pass_equals_pieces: frozenset({"causal", "streaming"}),
@@ -71,8 +74,21 @@ def keeps_laws(part: Part, *, site: Site = SITE) -> bool:
     return not broken_laws(part, site=site)
 
 
-def check(part: Part, *, site: Site = SITE, slow: bool = False) -> None:
-    """Raises `AssertionError` listing every law that the part breaks: the one call that a part's own test needs."""
-    broken = broken_laws(part, site=site, slow=slow)
+def check(part: Part, *, site: Site = SITE, slow: bool = False, reference: Reference | None = None) -> None:
+    """Raises `AssertionError` listing every law that the part breaks: the one call that a part's own test needs.
+
+    Args:
+        reference: an independent form of the whole part, as `formers.testing.references` describes; unless given, the one
+            registered for its class. Without any, no law looks at projections, scale or position, and a warning says so.
+    """
+    with with_reference(part, reference):
+        if not has_reference(part):
+            warnings.warn(
+                f"{part} has no reference, so its projections, scale and position are compared with no formula; "
+                "give check(part, reference=…), or register one: see formers.testing.references",
+                stacklevel=2,
+            )
+        broken = broken_laws(part, site=site, slow=slow)
+        count = len(laws_of(part, slow=slow))
     lines = "\n".join(f"  {name}: {how}" for name, how in broken.items())
-    assert not broken, f"{part} breaks {len(broken)} of {len(laws_of(part, slow=slow))} laws:\n{lines}"
+    assert not broken, f"{part} breaks {len(broken)} of {count} laws:\n{lines}"

@@ -16,6 +16,7 @@ from formers.norms import LayerNorm, Norm
 from formers.part import Part, Site, State
 from formers.positions import Position
 from formers.residuals import PreNorm, Residual
+from formers.testing.references import has_reference
 
 SITE = Site(width=24, heads=3, causal=False, context_length=128)
 """Where laws build parts, unless told otherwise: small, and no two sizes alike."""
@@ -111,12 +112,13 @@ def _host_of(part: Part) -> type[Part]:
 
 
 def abilities(part: Part) -> frozenset[str]:
-    """What the laws may demand of the part: the abilities of what hosts it, the name of its axis, and `relative`.
+    """What the laws may demand of the part: the abilities of what hosts it, its axis' name, `relative` and `reference`.
 
-    `relative` is a position that acts on heads or scores: it may depend on differences of positions only.
+    `relative` is a position that acts on heads or scores: it may depend on differences of positions only. `reference` is
+    a part with an independent form of the whole, in `formers.testing.references`.
     """
     axis = _host_of(part)
-    own = {axis.name()}
+    own = {axis.name()} | ({"reference"} if has_reference(part) else set())
     if axis is Mixer:
         return part.abilities | own
     if isinstance(part, Position):

@@ -24,6 +24,7 @@ from formers.testing.laws.streaming import (
     state_is_a_value,
     trims_as_promised,
 )
+from formers.testing.laws.whole_part import same_as_reference
 
 __all__ = [
     "cannot_see_the_future",
@@ -44,6 +45,7 @@ __all__ = [
     "rows_are_independent",
     "runs_under_autocast",
     "same_as_naive",
+    "same_as_reference",
     "saves_whole",
     "state_is_a_value",
     "survives_text_and_json",

@@ -1,0 +1,69 @@
+"""References: an independent float64 form of each whole part, written from its formula.
+
+The law `same_as_reference` compares a part with its reference: projections, scale, position, state and all. Each part of this
+library has one here, one file a family. Yours has one as soon as it is registered:
+
+    @reference(MyMixer)
+    def my_mixer(part, site, weights, x_bld, positions_bl):
+        "The formula, in loops and dense algebra."
+        ...
+
+Arguments, by axis; everything is float64, and there is no padding (the law takes it out, row by row):
+
+    mixer, input or layer position   (part, site, weights, x_bld, positions_bl) → y_bld
+    position on heads                (part, site, weights, x_bhlk, positions_bl) → x_bhlk
+    position on scores               (part, site, weights, q_positions_bl, k_positions_bs) → bias_bhls
+    norm, ffn                        (part, site, weights, x) → y
+    feature                          (part, site, weights, q_bhlk, k_bhsk) → φ(q)·φ(k), (B, H, L, S)
+    residual                         (part, site, layer, x_bld) → y_bld, `layer` with mixer, ffn, mixer_norm, ffn_norm as functions
+
+`weights` is the state dict of the part's module; `positions_bl` the position of each token. `site.position` is applied with
+`on_layer`, `on_heads` and `on_scores`. A reference shares no code with the library: of a part it reads the options.
+"""
+
+from formers.testing.references import (
+    attention,
+    dense,
+    features,
+    ffn,
+    linear,
+    norms,
+    positions,
+    residuals,
+    token_mixing,
+)
+from formers.testing.references.algebra import Weights, attend, everything, heads_of, project, side_by_side, under
+from formers.testing.references.hosts import Hosted, hosted
+from formers.testing.references.positions import on_heads, on_layer, on_scores
+from formers.testing.references.registry import Reference, has_reference, reference, reference_of, with_reference
+from formers.testing.references.residuals import Sublayers
+
+__all__ = [
+    "Hosted",
+    "Reference",
+    "Sublayers",
+    "Weights",
+    "attend",
+    "attention",
+    "dense",
+    "everything",
+    "features",
+    "ffn",
+    "has_reference",
+    "heads_of",
+    "hosted",
+    "linear",
+    "norms",
+    "on_heads",
+    "on_layer",
+    "on_scores",
+    "positions",
+    "project",
+    "reference",
+    "reference_of",
+    "residuals",
+    "side_by_side",
+    "token_mixing",
+    "under",
+    "with_reference",
+]

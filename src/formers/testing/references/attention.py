@@ -1,0 +1,74 @@
+"""References of the mixers in which every token looks at every token that it may see."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from formers.mixers import Metric, Quadratic, Softmax
+from formers.part import Site
+from formers.testing.references.algebra import (
+    Weights,
+    attend,
+    everything,
+    heads_of,
+    project,
+    shared_heads,
+    side_by_side,
+)
+from formers.testing.references.positions import on_heads, on_layer, on_scores
+from formers.testing.references.registry import reference
+
+
+@reference(Softmax)
+def softmax(part: Softmax, site: Site, weights: Weights, x_bld: Tensor, positions_bl: Tensor) -> Tensor:
+    """softmax(q_i·k_j/√K + bias) v_j, then the output projection."""
+    x_bld = on_layer(site, weights, x_bld, positions_bl)
+    groups = site.heads if part.kv_heads is None else part.kv_heads
+    q = on_heads(site, weights, heads_of(project(weights, "q_proj", x_bld), site.heads), positions_bl)
+    k = on_heads(site, weights, heads_of(project(weights, "k_proj", x_bld), groups), positions_bl)
+    v = heads_of(project(weights, "v_proj", x_bld), groups)
+    k, v = shared_heads(k, site.heads), shared_heads(v, site.heads)
+    scores = torch.einsum("bhik,bhjk->bhij", q, k) / math.sqrt(q.shape[3]) + on_scores(site, weights, positions_bl)
+    y = attend(scores, everything(x_bld.shape[1], site.causal), v)
+    return project(weights, "o_proj", side_by_side(y))
+
+
+@reference(Quadratic)
+def quadratic(part: Quadratic, site: Site, weights: Weights, x_bld: Tensor, positions_bl: Tensor) -> Tensor:
+    """softmax(x_i U_h x_jᵀ/√D + bias) v_j: U_h are the rows of head h in q_proj, and a position turns the whole width."""
+    x_bld, one = on_layer(site, weights, x_bld, positions_bl), site.with_heads(1)
+    q = on_heads(one, weights, heads_of(project(weights, "q_proj", x_bld), site.heads), positions_bl)
+    k = on_heads(one, weights, x_bld[:, None], positions_bl)[:, 0]
+    v = heads_of(project(weights, "v_proj", x_bld), site.heads)
+    scores = torch.einsum("bhid,bjd->bhij", q, k) / math.sqrt(site.width) + on_scores(site, weights, positions_bl)
+    y = attend(scores, everything(x_bld.shape[1], site.causal), v)
+    return project(weights, "o_proj", side_by_side(y))
+
+
+@reference(Metric)
+def metric(part: Metric, site: Site, weights: Weights, x_bld: Tensor, positions_bl: Tensor) -> Tensor:
+    """softmax(p_iᵀ M p_j/√K + bias) p_j; a position turns p in the scores, and not as values."""
+    x_bld = on_layer(site, weights, x_bld, positions_bl)
+    p = heads_of(project(weights, "p_proj", x_bld), site.heads)
+    turned = on_heads(site, weights, p, positions_bl)
+    m_hkk = _metric_of(part, weights["triangle_ht"], p.shape[3])
+    scores = torch.einsum("bhik,hkl,bhjl->bhij", turned, m_hkk, turned) / math.sqrt(p.shape[3])
+    y = attend(scores + on_scores(site, weights, positions_bl), everything(x_bld.shape[1], site.causal), p)
+    return project(weights, "o_proj", side_by_side(y))
+
+
+def _metric_of(part: Metric, triangle_ht: Tensor, width: int) -> Tensor:
+    """Return M = I + T, T symmetric with this upper triangle, row after row; or M = AᵀA + ε·I, A = I + the triangle."""
+    places = [(k, j) for k in range(width) for j in range(k, width)]
+    upper = [torch.zeros(len(triangle_ht), dtype=torch.float64) for _ in range(width * width)]
+    for t, (k, j) in enumerate(places):
+        upper[k * width + j] = triangle_ht[:, t]
+    u_hkk = torch.stack(upper, -1).view(-1, width, width)
+    eye = torch.eye(width, dtype=torch.float64)
+    if part.positive:
+        a_hkk = eye + u_hkk
+        return torch.einsum("hkl,hkm->hlm", a_hkk, a_hkk) + part.eps * eye
+    return eye + u_hkk + u_hkk.transpose(1, 2) - u_hkk * eye

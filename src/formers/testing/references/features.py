@@ -1,0 +1,104 @@
+"""References of feature maps, each as the similarity of all queries and keys that it stands for.
+
+A similarity may be off by a factor per query where the feature map says that it needs a normaliser, which divides it out.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from formers.mixers import ArcCosine, Elu, Exp, Favor, RandomFourier, Relu, SquaredRelu, Taylor2
+from formers.part import Part, Site
+from formers.testing.references.algebra import Weights
+from formers.testing.references.registry import reference
+
+
+def least_denominator(part: Part) -> float:
+    """Return the size below which a sum of similarities counts as that size: what one key alone has in the exact kernel."""
+    return math.exp(-2 / part.sigma**2) if isinstance(part, RandomFourier) else 0.0
+
+
+def _products(phi_q: Tensor, phi_k: Tensor) -> Tensor:
+    return torch.einsum("bhim,bhjm->bhij", phi_q, phi_k)
+
+
+@reference(Elu)
+def elu(part: Elu, site: Site, weights: Weights, q_bhlk: Tensor, k_bhsk: Tensor) -> Tensor:
+    """φ(x) = x + 1 above 0, exp(x) below."""
+    q, k = (torch.where(x > 0, x + 1, torch.where(x > 0, 0.0, x).exp()) for x in (q_bhlk, k_bhsk))
+    return _products(q, k)
+
+
+@reference(Relu)
+def relu(part: Relu, site: Site, weights: Weights, q_bhlk: Tensor, k_bhsk: Tensor) -> Tensor:
+    """φ(x) = max(x, 0)."""
+    return _products(*(torch.where(x > 0, x, 0.0) for x in (q_bhlk, k_bhsk)))
+
+
+@reference(SquaredRelu)
+def squared_relu(part: SquaredRelu, site: Site, weights: Weights, q_bhlk: Tensor, k_bhsk: Tensor) -> Tensor:
+    """φ(x) = max(x, 0)²."""
+    return _products(*(torch.where(x > 0, x, 0.0) ** 2 for x in (q_bhlk, k_bhsk)))
+
+
+@reference(Exp)
+def exp(part: Exp, site: Site, weights: Weights, q_bhlk: Tensor, k_bhsk: Tensor) -> Tensor:
+    """φ(x) = exp(x)."""
+    return _products(q_bhlk.exp(), k_bhsk.exp())
+
+
+@reference(Taylor2)
+def taylor2(part: Taylor2, site: Site, weights: Weights, q_bhlk: Tensor, k_bhsk: Tensor) -> Tensor:
+    """1 + s + s²/2, s = q·k/√K."""
+    s = _products(q_bhlk, k_bhsk) / math.sqrt(q_bhlk.shape[3])
+    return 1 + s + s**2 / 2
+
+
+@reference(Favor)
+def favor(part: Favor, site: Site, weights: Weights, q_bhlk: Tensor, k_bhsk: Tensor) -> Tensor:
+    """φ(q)·φ(k) with x = input·K^{−1/4} and the saved directions w.
+
+    positive: φ(x) = exp(w·x − |x|²/2)/√M; hyperbolic: the same with w and −w; trigonometric: exp(|x|²/2)·(sin w·x, cos w·x)
+    over √(M/2); relu: max(w·x, 0)/√M + 0.001. Exponents are lowered as published, by the largest of each query and by the
+    largest over all keys, which the normaliser divides out.
+    """
+    w = weights["directions.w_mk"]
+    q, k = (x / q_bhlk.shape[3] ** 0.25 for x in (q_bhlk, k_bhsk))
+    along_q, along_k = (torch.einsum("bhlk,mk->bhlm", x, w) for x in (q, k))
+    half_k = (k**2).sum(-1, keepdim=True) / 2
+    if part.kind == "relu":
+        q, k = (torch.where(p > 0, p, 0.0) / math.sqrt(len(w)) + 0.001 for p in (along_q, along_k))
+        return _products(q, k)
+    if part.kind == "trigonometric":
+        q, k = (torch.cat([p.sin(), p.cos()], -1) / math.sqrt(len(w)) for p in (along_q, along_k))
+        return _products(q, k * half_k.exp())
+    if part.kind == "hyperbolic":
+        along_q, along_k = (torch.cat([p, -p], -1) for p in (along_q, along_k))
+    q_exponents, k_exponents = along_q, along_k - half_k
+    q = (q_exponents - q_exponents.amax(-1, keepdim=True).detach()).exp()
+    k = (k_exponents - k_exponents.amax((-2, -1), keepdim=True).detach()).exp()
+    return _products(q, k)
+
+
+@reference(RandomFourier)
+def random_fourier(part: RandomFourier, site: Site, weights: Weights, q_bhlk: Tensor, k_bhsk: Tensor) -> Tensor:
+    """φ(x) = (sin w·x̂/σ, cos w·x̂/σ)/√(M/2), so that φ(q)·φ(k) is the mean of cos(w·(q̂ − k̂)/σ) over the directions w."""
+    w = weights["directions.w_mk"]
+    between = _unit(q_bhlk)[:, :, :, None] - _unit(k_bhsk)[:, :, None]
+    return (torch.einsum("bhijk,mk->bhijm", between, w) / part.sigma).cos().sum(-1) / len(w)
+
+
+@reference(ArcCosine)
+def arc_cosine(part: ArcCosine, site: Site, weights: Weights, q_bhlk: Tensor, k_bhsk: Tensor) -> Tensor:
+    """φ(x) = max(w·x̂, 0)·√(2/M)."""
+    w = weights["directions.w_mk"]
+    q, k = (torch.einsum("bhlk,mk->bhlm", _unit(x), w) for x in (q_bhlk, k_bhsk))
+    return _products(torch.where(q > 0, q, 0.0), torch.where(k > 0, k, 0.0)) * 2 / len(w)
+
+
+def _unit(x: Tensor) -> Tensor:
+    """Return x/|x|, smooth at zero."""
+    return x / torch.sqrt((x**2).sum(-1, keepdim=True) + 1e-12)

@@ -1,0 +1,75 @@
+"""References of the mixers that sum over features: linear attention, Performer, random feature attention."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from formers.mixers import ArcCosine, Favor, FeatureMap, Linear, Performer, RandomFourier, Rfa
+from formers.part import Site
+from formers.testing.references.algebra import Weights, everything, heads_of, project, side_by_side, under
+from formers.testing.references.features import least_denominator
+from formers.testing.references.positions import on_heads, on_layer
+from formers.testing.references.registry import reference, reference_of
+
+
+@reference(Linear)
+def linear(part: Linear, site: Site, weights: Weights, x_bld: Tensor, positions_bl: Tensor) -> Tensor:
+    """y_i = Σ_j s_ij v_j / Σ_j s_ij, s_ij = φ(q_i)·φ(k_j), over j ≤ i when causal; without the division if not normalised."""
+    x_bld = on_layer(site, weights, x_bld, positions_bl)
+    s_bhls, v = _similarities(part.feature, site, weights, x_bld, positions_bl)
+    s_bhls = torch.where(everything(x_bld.shape[1], site.causal), s_bhls, 0.0)
+    total = s_bhls.sum(-1, keepdim=True) if part.normalize else None
+    return project(weights, "o_proj", side_by_side(_divided(s_bhls @ v, total, least_denominator(part.feature))))
+
+
+@reference(Performer)
+def performer(part: Performer, site: Site, weights: Weights, x_bld: Tensor, positions_bl: Tensor) -> Tensor:
+    """Linear attention with the features of FAVOR+."""
+    feature = Favor(features=part.features, kind=part.kind, orthogonal=part.orthogonal, redraw=part.redraw)
+    return linear(Linear(feature=feature), site, weights, x_bld, positions_bl)
+
+
+@reference(Rfa)
+def rfa(part: Rfa, site: Site, weights: Weights, x_bld: Tensor, positions_bl: Tensor) -> Tensor:
+    """Linear attention with random features of the Gaussian or the arc-cosine kernel, with or without a gate."""
+    feature = RandomFourier(sigma=part.sigma) if part.kernel == "gaussian" else ArcCosine()
+    if part.gate:
+        return _gated(feature, site, weights, x_bld, positions_bl)
+    return linear(Linear(feature=feature), site, weights, x_bld, positions_bl)
+
+
+def _gated(feature: FeatureMap, site: Site, weights: Weights, x_bld: Tensor, positions_bl: Tensor) -> Tensor:
+    """S_i = g_i S_{i−1} + (1 − g_i) φ(k_i) v_iᵀ, z_i = g_i z_{i−1} + (1 − g_i) φ(k_i), y_i = φ(q_i)·S_i / φ(q_i)·z_i.
+
+    g_i = σ(w·x_i + b) per head. Written out, φ(q_i)·S_i = Σ_{j ≤ i} φ(q_i)·φ(k_j) (1 − g_j) g_{j+1} … g_i v_j. Denominators are
+    compared with the least one after division by 1 − g_i, as if the token's own key counted whole.
+    """
+    x_bld = on_layer(site, weights, x_bld, positions_bl)
+    s_bhls, v = _similarities(feature, site, weights, x_bld, positions_bl)
+    gate_bhl = 1 / (1 + torch.exp(-project(weights, "gate_proj", x_bld))).transpose(1, 2)
+    rows, shares = [], torch.zeros(*gate_bhl.shape[:2], 0, dtype=torch.float64)
+    for i in range(x_bld.shape[1]):
+        shares = torch.cat([shares * gate_bhl[:, :, i : i + 1], 1 - gate_bhl[:, :, i : i + 1]], -1)
+        weighted = (s_bhls[:, :, i, : i + 1] * shares)[:, :, None] / (1 - gate_bhl[:, :, i, None, None])
+        total = weighted.sum(-1, keepdim=True)
+        rows.append(_divided(weighted @ v[:, :, : i + 1], total, least_denominator(feature)))
+    return project(weights, "o_proj", side_by_side(torch.cat(rows, 2)))
+
+
+def _similarities(
+    feature: FeatureMap, site: Site, weights: Weights, x_bld: Tensor, positions_bl: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return φ(q_i)·φ(k_j) for all pairs, (B, H, L, L), and the values."""
+    q, k, v = (heads_of(project(weights, f"{name}_proj", x_bld), site.heads) for name in "qkv")
+    q, k = on_heads(site, weights, q, positions_bl), on_heads(site, weights, k, positions_bl)
+    s_bhls: Tensor = reference_of(feature)(feature, site, under(weights, "feature"), q, k)
+    return s_bhls, v
+
+
+def _divided(sums: Tensor, total: Tensor | None, least: float) -> Tensor:
+    """Return sums/total, zeros where the total is zero; a total smaller than `least` counts as `least` with its sign."""
+    if total is None:
+        return sums
+    total = torch.where(total.abs() < least, total.sign() * least, total)
+    return torch.where(total == 0, 0.0, sums / torch.where(total == 0, 1.0, total))
