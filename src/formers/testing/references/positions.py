@@ -40,6 +40,7 @@ def _at(place: str, name: str, site: Site, weights: Weights, *given: Tensor, oth
 
 @reference(NoPosition)
 def no_position(part: NoPosition, site: Site, weights: Weights, x: Tensor, positions_bl: Tensor) -> Tensor:
+    """x."""
     return x
 
 

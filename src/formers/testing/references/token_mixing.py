@@ -16,6 +16,7 @@ from formers.testing.references.registry import reference
 
 @reference(Identity)
 def identity(part: Identity, site: Site, weights: Weights, x_bld: Tensor, positions_bl: Tensor) -> Tensor:
+    """x."""
     return on_layer(site, weights, x_bld, positions_bl)
 
 

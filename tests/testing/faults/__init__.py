@@ -1,0 +1,5 @@
+"""Faulty parts, by what is wrong with them. Importing this plants them all."""
+
+from faults import formula, options, positions, precision, rows, streaming, whole_part
+
+__all__ = ["formula", "options", "positions", "precision", "rows", "streaming", "whole_part"]

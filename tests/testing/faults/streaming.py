@@ -1,0 +1,81 @@
+"""Faults of states: what they forget, share and let pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from planting import Patch, fault, spoiled
+from torch import Tensor, nn
+
+from formers.mixers import Linear, Softmax
+from formers.mixers import kv_cache as key_value
+from formers.mixers.kv_cache import KeyValueState, Room
+from formers.ops import LinearState
+from formers.part import Part, State
+from formers.testing import laws
+
+
+@fault(laws.one_pass_equals_pieces)
+def forgets_the_key_sum(patch: Patch) -> Part:
+    def forget(y: Tensor, x: Tensor, state: Any, module: nn.Module) -> Any:
+        if state is None:
+            return y, state
+        return y, type(state)(state.seen_b, LinearState(state.sums.s_bhmv, torch.zeros_like(state.sums.z_bhm)))
+
+    return spoiled(Linear(), forget)
+
+
+@fault(laws.one_pass_equals_pieces)
+def keeps_no_state(patch: Patch) -> Part:
+    return spoiled(Linear(), lambda y, x, state, module: (y, None))
+
+
+@fault(laws.gradients_flow_through_states)
+def state_without_gradient(patch: Patch) -> Part:
+    return spoiled(Linear(), lambda y, x, state, module: (y, state and state.detach()))
+
+
+@fault(laws.gradients_flow_through_states)
+def detach_does_not(patch: Patch) -> Part:
+    patch.setattr(State, "detach", lambda self: self)
+    return Linear()
+
+
+@fault(laws.state_is_a_value)
+def branches_share_storage(patch: Patch) -> Part:
+    def grow(old: Tensor, room: Room | None, new: Tensor) -> tuple[Tensor, Room | None]:
+        start, stop = old.shape[2], old.shape[2] + new.shape[2]
+        if room is None:
+            room = Room(old.new_empty(*old.shape[:2], 256, old.shape[3]), start)
+            room.tensor[:, :, :start] = old
+        room.tensor[:, :, start:stop] = new  # whoever else writes on from here
+        return room.tensor[:, :, :stop], room
+
+    patch.setattr(key_value, "grow", grow)
+    return Softmax()
+
+
+@fault(laws.state_is_a_value)
+def reorder_does_not(patch: Patch) -> Part:
+    patch.setattr(State, "reorder", lambda self, rows: self.map(lambda t: torch.cat([t, t])[: len(rows)]))
+    return Linear()
+
+
+@fault(laws.state_is_a_value)
+def nbytes_is_wrong(patch: Patch) -> Part:
+    patch.setattr(State, "nbytes", property(lambda self: 1))
+    return Linear()
+
+
+@fault(laws.trims_as_promised)
+def trims_one_too_few(patch: Patch) -> Part:
+    trim = KeyValueState.trim
+    patch.setattr(KeyValueState, "trim", lambda self, count_b: trim(self, count_b - 1))
+    return Softmax()
+
+
+@fault(laws.trims_as_promised)
+def trims_without_saying_so(patch: Patch) -> Part:
+    patch.setattr(State, "trim", lambda self, count_b: self)
+    return Linear()

@@ -1,0 +1,163 @@
+"""Two small parts of published kinds, each with a reference, to plant faults in: a mixer with a state, a learned position."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from formers.mixers.mixer import Mixer, MixerModule, join_heads, seen_after, split_heads
+from formers.part import Site, State
+from formers.positions.position import Position, build_at
+from formers.testing.references import (
+    Weights,
+    heads_of,
+    on_heads,
+    on_layer,
+    project,
+    reference,
+    side_by_side,
+)
+
+
+class SmallRetention(Mixer):
+    """y_i = Σ_{j ≤ i} γ_h^{i−j} (q_i·k_j/√K) v_j, γ_h = 1 − 2^{−5−h}, h = 0 … H − 1; queries and keys turned by the position.
+
+    Source: Sun et al. 2023 (RetNet), arXiv:2307.08621, without its norm and gate.
+    """
+
+    can = frozenset({"causal", "streaming", "padding", "qk_position"})
+
+    def growth(self) -> float:
+        return 2.0
+
+    def module(self, site: Site) -> MixerModule:
+        return SmallRetentionMixer(site)
+
+
+@dataclass(frozen=True)
+class RetentionStream(State):
+    """S = Σ_j γ^{i−j} k_j v_jᵀ."""
+
+    s_bhkv: Tensor
+
+
+class SmallRetentionMixer(MixerModule):
+    """Over all pairs of the new tokens, and through the state; the methods are what faults replace."""
+
+    def __init__(self, site: Site):
+        super().__init__(site)
+        self.heads = site.heads
+        self.q_proj, self.k_proj, self.v_proj, self.o_proj = (
+            nn.Linear(site.width, site.width, bias=False) for _ in range(4)
+        )
+        self.head_position = build_at("heads", site)
+
+    def scale(self, width: int) -> float:
+        return width**-0.5
+
+    def decays(self) -> list[float]:
+        return [1 - 2.0 ** (-5 - h) for h in range(self.heads)]
+
+    def turned(self, x_bhlk: Tensor, positions_bl: Tensor) -> Tensor:
+        return x_bhlk if self.head_position is None else self.head_position(x_bhlk, positions_bl)
+
+    def kept(self, k_bhlk: Tensor, positions_bl: Tensor) -> Tensor:
+        return self.turned(k_bhlk, positions_bl)
+
+    def forward(self, x_bld, state=None, *, mask_bl=None, positions_bl=None):  # type: ignore[no-untyped-def, override]
+        x_bld, positions_bl = self.enter(x_bld, state, mask_bl, positions_bl)
+        q, k, v = (split_heads(proj(x_bld), self.heads) for proj in (self.q_proj, self.k_proj, self.v_proj))
+        q, k = self.turned(q, positions_bl) * self.scale(q.shape[3]), self.kept(k, positions_bl)
+        real_b1l = (torch.ones_like(x_bld[..., 0], dtype=torch.bool) if mask_bl is None else mask_bl).unsqueeze(1)
+        count_b1l = real_b1l.long().cumsum(-1)
+        decay_h1 = x_bld.new_tensor(self.decays()).view(-1, 1)
+        between = (count_b1l.unsqueeze(-1) - count_b1l.unsqueeze(-2)).clamp(min=0)
+        seen = real_b1l.unsqueeze(-2) & torch.ones_like(between, dtype=torch.bool).tril()
+        y = (q @ k.mT * (decay_h1.unsqueeze(-1) ** between * seen)) @ v
+        to_end = decay_h1 ** (count_b1l[..., -1:] - count_b1l) * real_b1l
+        s_bhkv = (k * to_end.unsqueeze(-1)).mT @ v
+        if isinstance(state, RetentionStream):
+            y = y + (q * (decay_h1**count_b1l).unsqueeze(-1)) @ state.s_bhkv
+            s_bhkv = s_bhkv + (decay_h1 ** count_b1l[..., -1:]).unsqueeze(-1) * state.s_bhkv
+        return self.o_proj(join_heads(y)), RetentionStream(seen_after(x_bld, mask_bl, state), s_bhkv)
+
+
+@reference(SmallRetention)
+def small_retention(part: SmallRetention, site: Site, weights: Weights, x_bld: Tensor, positions_bl: Tensor) -> Tensor:
+    """(Q Kᵀ/√K ⊙ D) V with D_ij = γ^{i−j} for j ≤ i, else 0."""
+    x_bld = on_layer(site, weights, x_bld, positions_bl)
+    q, k, v = (heads_of(project(weights, f"{name}_proj", x_bld), site.heads) for name in "qkv")
+    q, k = on_heads(site, weights, q, positions_bl), on_heads(site, weights, k, positions_bl)
+    length = x_bld.shape[1]
+    kept = [
+        [[(1 - 2.0 ** (-5 - h)) ** (i - j) if j <= i else 0.0 for j in range(length)] for i in range(length)]
+        for h in range(site.heads)
+    ]
+    scores = torch.einsum("bhik,bhjk->bhij", q, k) / math.sqrt(q.shape[3]) * torch.tensor(kept, dtype=torch.float64)
+    return project(weights, "o_proj", side_by_side(scores @ v))
+
+
+class BucketedBias(Position):
+    """A learned bias per head and bucket of the distance: exact buckets up to half of them, then logarithmic ones up to `reach`.
+
+    Source: Raffel et al. 2019 (T5), arXiv:1910.10683.
+    """
+
+    acts_on = "scores"
+    buckets: int = 8
+    "How many there are; bidirectional, half of them for each side."
+    reach: int = 32
+    "The distance from which on all share the last bucket."
+
+    def check(self) -> None:
+        if self.buckets < 4 or self.reach < self.buckets:
+            raise ValueError(f"{self}: there must be at least 4 buckets, and reach must be at least as much")
+
+    def build(self, site: Site) -> nn.Module:
+        return BucketedBiasPosition(self, site)
+
+
+class BucketedBiasPosition(nn.Module):
+    def __init__(self, part: BucketedBias, site: Site):
+        super().__init__()
+        self.part, self.causal = part, site.causal
+        self.table = nn.Embedding(part.buckets, site.heads)
+
+    def forward(self, q_positions_bl: Tensor, k_positions_bs: Tensor) -> Tensor:
+        ahead = k_positions_bs.unsqueeze(-2) - q_positions_bl.unsqueeze(-1)
+        count = self.part.buckets if self.causal else self.part.buckets // 2
+        side = 0 if self.causal else (ahead > 0) * count
+        distance = (-ahead).clamp(min=0) if self.causal else ahead.abs()
+        far = count // 2 + self.beyond(distance.clamp(min=1) / (count // 2), count)
+        bucket = torch.where(distance < count // 2, distance, far.long().clamp(max=count - 1)) + side
+        return self.table(bucket).movedim(-1, 1)
+
+    def beyond(self, times: Tensor, count: int) -> Tensor:
+        """How many buckets beyond the exact ones, for a distance so many times the largest of these."""
+        return times.log() / math.log(self.part.reach / (count // 2)) * (count - count // 2)
+
+
+@reference(BucketedBias)
+def bucketed_bias(
+    part: BucketedBias, site: Site, weights: Weights, q_positions_bl: Tensor, k_positions_bs: Tensor
+) -> Tensor:
+    """T[bucket(j − i)], the bucket from the definition, one distance after the other."""
+    count = part.buckets if site.causal else part.buckets // 2
+    exact = count // 2
+
+    def bucket(ahead: int) -> int:
+        side = count if ahead > 0 and not site.causal else 0
+        distance = max(-ahead, 0) if site.causal else abs(ahead)
+        if distance < exact:
+            return side + distance
+        far = exact + int(math.log(distance / exact) / math.log(part.reach / exact) * (count - exact))
+        return side + min(far, count - 1)
+
+    pairs = [
+        [[bucket(j - i) for j in keys] for i in queries]
+        for queries, keys in zip(q_positions_bl.tolist(), k_positions_bs.tolist(), strict=True)
+    ]
+    return weights["table.weight"][torch.tensor(pairs)].permute(0, 3, 1, 2)

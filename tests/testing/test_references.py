@@ -1,0 +1,104 @@
+"""Every part has an independent reference, and the whole part is compared with it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_parts import BucketedBias, SmallRetention, small_retention
+from torch import Tensor
+
+from formers.mixers.identity import Identity, IdentityMixer
+from formers.part import Part
+from formers.testing import broken_laws, check, laws_of, reference, references
+from formers.testing.laws import same_as_reference
+
+FILES = sorted(Path(references.__file__).parent.glob("*.py"))
+
+
+def imports(path: Path) -> Iterator[tuple[str, str]]:
+    """Every module that a file imports from, anywhere in it, with the imported name."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            yield from ((node.module or "", alias.name) for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from ((alias.name, "") for alias in node.names)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_references_share_no_code_with_the_library(path: Path) -> None:
+    """Of the library they import parts alone, whose options they read, and where a part is built."""
+    for module, name in imports(path):
+        if not module.startswith("formers") or module.startswith("formers.testing.references"):
+            continue
+        thing: Any = getattr(import_module(module), name, None)
+        assert module == "formers.part" or (isinstance(thing, type) and issubclass(thing, Part)), f"{module}.{name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_references_ask_nothing_of_a_part_but_its_options(path: Path) -> None:
+    """No method of a part or a pattern is called, but for what `random` patterns have drawn, which nothing else knows."""
+    allowed = {"drawn", "embedding_width"}
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            owner = ast.unparse(node.func.value)
+            asked = owner.rpartition(".")[2] in ("part", "pattern", "feature", "position", "norm", "wiring")
+            assert not asked or node.func.attr in allowed, ast.unparse(node)
+
+
+@pytest.mark.parametrize("part", [SmallRetention(), BucketedBias(), BucketedBias(buckets=12, reach=20)], ids=str)
+def test_parts_of_users_keep_the_laws(part: Part) -> None:
+    assert same_as_reference in laws_of(part)
+    check(part)
+
+
+class Doubled(Identity):
+    """y = 2·x."""
+
+    def module(self, site: Any) -> Any:
+        return DoubledMixer(site)
+
+
+class DoubledMixer(IdentityMixer):
+    def forward(self, x_bld: Tensor, state: Any = None, **rest: Any) -> Any:
+        y_bld, state = super().forward(x_bld, state, **rest)
+        return 2 * y_bld, state
+
+
+def doubled(part: Doubled, site: Any, weights: Any, x_bld: Tensor, positions_bl: Tensor) -> Tensor:
+    return 2 * references.on_layer(site, weights, x_bld, positions_bl)
+
+
+def test_a_derived_part_has_its_bases_reference_unless_it_has_its_own() -> None:
+    assert "reference" in broken_laws(Doubled())["same_as_reference"]
+    with references.with_reference(Doubled(), doubled):
+        assert references.reference_of(Doubled()) is doubled
+        assert "same_as_reference" not in broken_laws(Doubled())
+    assert references.reference_of(Doubled()) is references.token_mixing.identity
+
+
+def test_a_reference_can_be_given_for_once() -> None:
+    with pytest.raises(AssertionError, match="compared with the reference"):
+        check(SmallRetention(), reference=lambda *given: 1.01 * small_retention(*given))
+    check(SmallRetention())
+
+
+def test_without_a_reference_the_law_is_left_out_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(references.registry._REFERENCES, SmallRetention)
+    assert same_as_reference not in laws_of(SmallRetention())
+    with pytest.warns(UserWarning, match="small_retention.* has no reference"):
+        check(SmallRetention())
+    with pytest.raises(LookupError, match="@reference"):
+        references.reference_of(SmallRetention())
+
+
+def test_a_reference_is_registered_by_class() -> None:
+    class _Own(Identity):
+        pass
+
+    reference(_Own)(doubled)
+    assert references.reference_of(_Own()) is doubled
