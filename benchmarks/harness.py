@@ -21,9 +21,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from formers.bench.memory import peak_bytes as measured_peak
-from formers.bench.product import product
-from formers.bench.timing import Call, Turns
+from formers.bench.measuring.memory import peak_bytes as measured_peak
+from formers.bench.measuring.timing import Call, Turns
+from formers.bench.measuring.yardstick import square_product
 from formers.testing.tolerance import assert_close_derived
 
 __all__ = [
@@ -33,8 +33,8 @@ __all__ = [
     "Timing",
     "compared",
     "peak_bytes",
-    "product",
     "publish",
+    "square_product",
     "table",
     "timings",
     "train_step",

@@ -4,7 +4,7 @@ length."""
 from __future__ import annotations
 
 import torch
-from benchmarks.harness import SEED, Row, compared, peak_bytes, product, publish, timings, train_step, verify
+from benchmarks.harness import SEED, Row, compared, peak_bytes, publish, square_product, timings, train_step, verify
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention as sdpa
 
@@ -65,8 +65,8 @@ def forward_rows(length: int) -> list[Row]:
         "linear, all pairs": lambda: all_pairs(*given),
         "dense, causal": lambda: dense_causal(*given),
         "dense, all pairs": lambda: dense(*given),
-        "products alone, causal": product(flops(length, inside=True)),
-        "products alone, all pairs": product(flops(length, inside=False)),
+        "products alone, causal": square_product(flops(length, inside=True)),
+        "products alone, all pairs": square_product(flops(length, inside=False)),
     }
     with torch.no_grad():
         times = timings(calls, repeats=15)

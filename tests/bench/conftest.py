@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from formers.bench.plan import Plan
-from formers.bench.record import Bench, Row
+from formers.bench.plan import BenchPlan
+from formers.bench.results import BenchResults, Measurement
 from formers.bench.sizes import Sweep
-from formers.bench.subjects import PartSubject, parse_subjects
+from formers.bench.subjects.mixer import MixerSubject
+from formers.bench.subjects.parse import parse_subjects
 from formers.mixers import Identity
 
 torch.set_num_threads(1)
@@ -21,10 +22,12 @@ NOISE = (1.0, 1.02, 0.97, 1.01, 0.99, 1.05, 0.98)
 """What slowed the made-up machine down, round by round."""
 
 
-def made_up(times: Mapping[str, Callable[[int], float]], reference: str = "softmax", phase: str = "forward") -> Bench:
+def _made_up(
+    times: Mapping[str, Callable[[int], float]], reference: str = "softmax", phase: str = "forward"
+) -> BenchResults:
     """A bench whose times are functions of the length, times the noise; the memory is 100 bytes a token."""
     rows = [
-        Row(
+        Measurement(
             subject=name,
             kind="mixer",
             status="measured",
@@ -41,7 +44,7 @@ def made_up(times: Mapping[str, Callable[[int], float]], reference: str = "softm
         for name, time in times.items()
         for size in SIZES
     ]
-    return Bench(
+    return BenchResults(
         axis="length",
         reference=reference,
         causal=True,
@@ -55,9 +58,15 @@ def made_up(times: Mapping[str, Callable[[int], float]], reference: str = "softm
 
 
 @pytest.fixture
-def crossing() -> Bench:
+def made_up() -> Callable[..., BenchResults]:
+    """`made_up(times, reference, phase)`: results whose times are functions of the length."""
+    return _made_up
+
+
+@pytest.fixture
+def crossing() -> BenchResults:
     """Softmax quadratic, linear linear: they cost the same at 700 tokens."""
-    return made_up({"softmax": lambda n: 1e-8 * n**2, "linear": lambda n: 7e-6 * n})
+    return _made_up({"softmax": lambda n: 1e-8 * n**2, "linear": lambda n: 7e-6 * n})
 
 
 class Wrong(Identity):
@@ -101,35 +110,35 @@ CALLS: list[int] = []
 
 
 @pytest.fixture
-def peeking() -> PartSubject:
-    return PartSubject(_Peeking())
+def peeking() -> MixerSubject:
+    return MixerSubject(_Peeking())
 
 
 @pytest.fixture
-def hungry() -> PartSubject:
-    return PartSubject(_Hungry())
+def hungry() -> MixerSubject:
+    return MixerSubject(_Hungry())
 
 
 @pytest.fixture
-def breaking() -> PartSubject:
+def breaking() -> MixerSubject:
     CALLS.clear()
-    return PartSubject(_Breaking())
+    return MixerSubject(_Breaking())
 
 
 @pytest.fixture
 def lawful(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every part keeps its laws: trying them takes a second each, and is not what the test is about."""
-    monkeypatch.setattr("formers.bench.subjects.broken_laws", lambda part, site: {})
+    monkeypatch.setattr("formers.bench.subjects.mixer.broken_laws", lambda part, site: {})
 
 
 @pytest.fixture
-def small() -> Callable[..., Plan]:
+def small() -> Callable[..., BenchPlan]:
     """Plans that take no time."""
 
-    def make(*subjects: Any, **changes: Any) -> Plan:
+    def make(*subjects: Any, **changes: Any) -> BenchPlan:
         named = parse_subjects([one for one in subjects if isinstance(one, str)])
         given = {"sweep": Sweep(length=(8, 16, 32), width=(8,), heads=(2,)), "reference": "identity", "rounds": 3}
         others = tuple(one for one in subjects if not isinstance(one, str))
-        return Plan(subjects=(*named, *others), **{**given, **changes})
+        return BenchPlan(subjects=(*named, *others), **{**given, **changes})
 
     return make

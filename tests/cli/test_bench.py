@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from formers.bench.export import load
-from formers.bench.plan import Plan
+from formers.bench.json_file import load
+from formers.bench.plan import BenchPlan
 
 Run = Callable[..., Result]
 TINY = ["--length", "8,16", "--width", "8", "--heads", "2", "--rounds", "3", "--phases", "forward,step"]
@@ -39,12 +39,12 @@ def test_without_a_folder_it_makes_one(command: Run, here: Path, lawful: None) -
 
 @pytest.fixture
 def lawful(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("formers.bench.subjects.broken_laws", lambda part, site: {})
+    monkeypatch.setattr("formers.bench.subjects.mixer.broken_laws", lambda part, site: {})
 
 
 def test_nothing_timed_is_a_failure(command: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = {"cannot_see_the_future": "it moved by 3"}
-    monkeypatch.setattr("formers.bench.subjects.broken_laws", lambda part, site: broken)
+    monkeypatch.setattr("formers.bench.subjects.mixer.broken_laws", lambda part, site: broken)
     result = command("bench", "identity", *TINY, "--against", "identity", "--out", "found")
     assert result.exit_code == 1
     assert "refused: cannot_see_the_future: it moved by 3" in result.output
@@ -64,7 +64,7 @@ def test_ctrl_c_prints_what_is_measured(
         if len(steps) == 6:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("formers.bench.progress.Lines.step", interrupt)
+    monkeypatch.setattr("formers.bench.progress.BenchLines.step", interrupt)
     result = command("bench", "identity", "pool", *TINY, "--against", "identity", "--out", "found")
     assert result.exit_code == 130
     assert "stopped before its end" in result.output
@@ -72,11 +72,11 @@ def test_ctrl_c_prints_what_is_measured(
 
 
 @pytest.fixture
-def planned(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
+def planned(monkeypatch: pytest.MonkeyPatch) -> list[BenchPlan]:
     """The plans that commands would have measured."""
-    plans: list[Plan] = []
+    plans: list[BenchPlan] = []
 
-    def keep(plan: Plan) -> None:
+    def keep(plan: BenchPlan) -> None:
         plans.append(plan)
         raise ValueError("kept")
 
@@ -95,7 +95,7 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
         "--batch 2",
     ],
 )
-def test_the_command_a_bench_names_means_the_same_bench(command: Run, planned: list[Plan], words: str) -> None:
+def test_the_command_a_bench_names_means_the_same_bench(command: Run, planned: list[BenchPlan], words: str) -> None:
     command("bench", *shlex.split(words))
     command(*shlex.split(planned[0].command())[1:])
     first, second = planned
@@ -104,7 +104,7 @@ def test_the_command_a_bench_names_means_the_same_bench(command: Run, planned: l
     assert [one.name for one in second.subjects] == [one.name for one in first.subjects]
 
 
-def test_defaults(command: Run, planned: list[Plan]) -> None:
+def test_defaults(command: Run, planned: list[BenchPlan]) -> None:
     for words in ([], ["--quick"], ["linear", "--width", "32,64"]):
         command("bench", *words)
     full, quick, width = planned

@@ -17,7 +17,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from typer.testing import CliRunner
 
-import formers.lab.report.export
+import formers.lab.report.json_file
 import formers.lab.train.checkpoint
 import formers.lab.train.trainer
 from formers.cli.app import app
@@ -63,7 +63,7 @@ def weights(study: Study) -> dict[str, bytes]:
         (MlflowClient, "log_batch", 1, FULL_DATABASE, "the row of 'identity' in MLflow at"),
         (artifacts.LocalArtifactRepository, "log_artifact", 1, FULL, "the row of 'identity' in"),
         (os, "replace", 1, FULL, "the study's description in"),
-        (formers.lab.report.export, "to_json", 1, FULL, "the report in"),
+        (formers.lab.report.json_file, "to_json", 1, FULL, "the report in"),
     ],
 )
 def test_a_full_disk_stops_a_study_that_then_goes_on(

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from formers.cli.app import app
 from formers.lab import Stopped, Study, run
-from formers.lab.report.rebuild import rebuilt
+from formers.lab.report.stored_results import stored_results
 from formers.lab.train.progress import Silent
 
 
@@ -50,7 +50,7 @@ def test_a_moved_study_goes_on_where_it_is(small: Study, empty_database: Path, t
     new = tmp_path / "elsewhere" / "renamed"
     new.parent.mkdir()
     old.rename(new)
-    assert [row.arm for row in rebuilt(new).rows] == ["softmax"]
+    assert [row.arm for row in stored_results(new).rows] == ["softmax"]
     said = cli("ablate", new / "study.yaml")
     assert "softmax: 8 steps" not in said  # kept from before
     assert "identity: 8 steps" in said
@@ -61,9 +61,9 @@ def test_a_moved_study_goes_on_where_it_is(small: Study, empty_database: Path, t
     whole.place.mkdir()
     shutil.copy(empty_database, whole.place / "mlflow.db")
     wanted = {row.arm: row.metrics for row in run(whole).rows}
-    assert {row.arm: row.metrics for row in rebuilt(new).rows} == wanted
+    assert {row.arm: row.metrics for row in stored_results(new).rows} == wanted
     new.rename(old)  # and back
-    assert {row.arm: row.metrics for row in rebuilt(old).rows} == wanted
+    assert {row.arm: row.metrics for row in stored_results(old).rows} == wanted
     assert "8 steps" not in cli("ablate", old / "study.yaml", "--seeds", "1")
 
 
@@ -72,7 +72,7 @@ def test_a_copy_leaves_its_original_alone(small: Study, tmp_path: Path) -> None:
     before = files(old)
     shutil.copytree(old, tmp_path / "copy")
     assert "softmax: 8 steps" not in cli("ablate", tmp_path / "copy" / "study.yaml")
-    assert [row.status for row in rebuilt(tmp_path / "copy").rows] == ["finished", "finished"]
+    assert [row.status for row in stored_results(tmp_path / "copy").rows] == ["finished", "finished"]
     assert files(old) == before
 
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from formers.plot.number_format import count, decimals, duration, fixed, percent, size, visible
+from formers.plot.number_format import count, decimals, duration, fixed, percent, size
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,6 @@ from formers.plot.number_format import count, decimals, duration, fixed, percent
         (fixed(math.nan, 2), "–"),
         (percent(0.031), "+3.1 %"),
         (percent(0.0), "±0 %"),
-        (visible("a\x00\x1b[31m\u2028b\ud800"), "a␀␛[31m\nb?"),
     ],
 )
 def test_writing(text: str, expected: str) -> None:

@@ -1,4 +1,4 @@
-"""What a bench is to measure."""
+"""The plan of a benchmark: subjects, sizes, phases, rounds."""
 
 from __future__ import annotations
 
@@ -6,44 +6,44 @@ from dataclasses import dataclass, field
 
 from formers.bench.phases import PHASES, Phase
 from formers.bench.sizes import AXES, Sweep, size_text
-from formers.bench.subjects import Subject, parse_subject, parse_subjects
+from formers.bench.subjects.parse import parse_subject, parse_subjects
+from formers.bench.subjects.subject import Subject
 from formers.machine.shell import command_line
 from formers.part import check_names
 
 _CAUSAL = ("softmax", "sdpa", "linear", "performer", "dense", "sparse(pattern=window(128))", "lsh")
 _BIDIRECTIONAL = ("softmax", "sdpa", "linear", "performer", "sparse(pattern=window(128))", "linformer", "fourier")
 _BRIEF = ("softmax", "sdpa", "linear", "performer", "sparse(pattern=window(128))")
-"""What is timed unless anything is named."""
 _REFERENCE = "softmax"
 FIXED_LENGTH = 1024
-"""Where another size varies."""
+"The length where another size varies."
 QUICK_LENGTHS = (256, 512, 1024, 2048)
 QUICK_PHASES: tuple[Phase, ...] = ("forward", "training", "step")
 QUICK_ROUNDS, QUICK_SECONDS = 6, 30.0
-"""What `--quick` means: less than a minute on two cores, six rounds being the fewest with a 95 % interval."""
-LEAST = 3
-"""Rounds that are made however long they take."""
+"`--quick` takes less than a minute on two cores; six rounds are the fewest with a 95 % interval."
+MIN_ROUNDS = 3
+"Rounds that are made however long they take."
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What to time, where, and how often.
+class BenchPlan:
+    """Subjects to time, at which sizes, in which phases, and how often.
 
     Attributes:
-        subjects: what to time. The reference is added where it is missing.
+        subjects: the reference is added where it is missing.
         sweep: the sizes.
         phases: what to time of each.
-        causal: whether tokens see only their past.
+        causal: tokens see only their past.
         device: `cpu`, `cuda`, `cuda:1`.
-        threads: of the processor; None leaves what torch has chosen.
+        threads: of the processor; None leaves torch's choice.
         rounds: how often everything is timed.
         seconds: after about so many, no further round is begun; at least three are made. None: as long as it takes.
         patience: seconds that one call may take; what would take longer is left out.
-        reference: what ratios and crossovers refer to.
+        reference: ratios and crossovers refer to it.
         seed: of the order within rounds, the inputs and the weights.
 
     Raises:
-        ValueError: for an unknown phase or device, no subject, or fewer rounds than three.
+        ValueError: for an unknown phase or device, no phase, threads below 1, or fewer rounds than three.
     """
 
     subjects: tuple[Subject, ...]
@@ -61,8 +61,8 @@ class Plan:
     def __post_init__(self) -> None:
         check_names("bench", self.phases, list(PHASES), word="phase")
         check_names("bench", [self.device.partition(":")[0]], ["cpu", "cuda"], word="device")
-        if self.rounds < LEAST:
-            raise ValueError(f"rounds must be {LEAST} or more, but {self.rounds} was given: one time says nothing")
+        if self.rounds < MIN_ROUNDS:
+            raise ValueError(f"rounds must be {MIN_ROUNDS} or more, but {self.rounds} was given: one time says nothing")
         if self.threads is not None and self.threads < 1:
             raise ValueError(f"threads must be 1 or more, but {self.threads} was given")
         if not self.phases:
@@ -74,21 +74,19 @@ class Plan:
             object.__setattr__(self, "subjects", (reference, *self.subjects))
 
     def command(self) -> str:
-        """The command that measures the same again."""
-        default = Plan(subjects=self.subjects)
+        """Return the command that measures the same again."""
+        default = BenchPlan(subjects=self.subjects)
         words = ["formers", "bench", *(subject.name for subject in self.subjects)]
         words += [word for axis in AXES for word in (f"--{axis}", size_text(getattr(self.sweep, axis)))]
         words += ["--phases", ",".join(self.phases), "--against", self.reference]
         words += [] if self.causal else ["--bidirectional"]
         for name in ("device", "threads", "rounds", "seconds", "patience", "seed"):
-            if getattr(self, name) != getattr(default, name):
-                words += [
-                    f"--{name}",
-                    f"{getattr(self, name):g}" if name in ("seconds", "patience") else str(getattr(self, name)),
-                ]
+            value = getattr(self, name)
+            if value != getattr(default, name):
+                words += [f"--{name}", f"{value:g}" if name in ("seconds", "patience") else str(value)]
         return command_line(words)
 
 
 def default_subjects(causal: bool, quick: bool) -> tuple[Subject, ...]:
-    """A useful selection."""
-    return parse_subjects(list(_BRIEF if quick else _CAUSAL if causal else _BIDIRECTIONAL))
+    """Return a useful selection; with `quick`, a short one."""
+    return parse_subjects(_BRIEF if quick else _CAUSAL if causal else _BIDIRECTIONAL)

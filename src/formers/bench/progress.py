@@ -1,60 +1,59 @@
-"""Telling how a bench goes: a bar in a terminal, a few lines elsewhere."""
+"""Progress of a benchmark: a bar in a terminal, a few lines elsewhere."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as RichProgress
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 
-class Progress(Protocol):
-    """Told what happens in a bench, in order."""
+class BenchProgress(Protocol):
+    """Hears what happens in a benchmark, in order."""
 
     def stage(self, text: str) -> None:
-        """Something that is done once begins."""
+        """Hear that something begins that is done once."""
 
     def begin(self, steps: int) -> None:
-        """The rounds begin: so many steps in all."""
+        """Hear that the rounds begin: so many steps in all."""
 
     def step(self, text: str) -> None:
-        """The next step begins."""
+        """Hear that the next step begins."""
 
 
-class Silent:
-    """Tells nothing."""
+class SilentBenchProgress:
+    """Prints nothing."""
 
     def stage(self, text: str) -> None: ...
     def begin(self, steps: int) -> None: ...
     def step(self, text: str) -> None: ...
 
 
-class Lines:
-    """A line for each round, and for the two stages before them."""
+class BenchLines:
+    """Prints a line for each round, and for the two stages before them."""
 
     def __init__(self, console: Console) -> None:
         self.console, self.last = console, ""
 
     def stage(self, text: str) -> None:
-        self.say(text.partition(" of ")[0])
+        self._print(text.partition(" of ")[0])
 
     def begin(self, steps: int) -> None: ...
 
     def step(self, text: str) -> None:
-        self.say(text)
+        self._print(text)
 
-    def say(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         if text != self.last:
             self.console.print(text, markup=False, highlight=False, soft_wrap=True)
         self.last = text
 
 
-class Bar:
-    """What is being done, and a bar with the time left once that can be known. Use as a context manager."""
+class BenchBar:
+    """Shows the current stage or step, and a bar with the time left once that can be known. Use as a context manager."""
 
     def __init__(self, console: Console) -> None:
-        self.bar = RichProgress(
+        self.bar = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
@@ -65,7 +64,7 @@ class Bar:
         self.task = self.bar.add_task("starting", total=None)
         self.begun = False
 
-    def __enter__(self) -> Bar:
+    def __enter__(self) -> BenchBar:
         self.bar.__enter__()
         return self
 

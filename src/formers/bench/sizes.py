@@ -1,8 +1,8 @@
-"""What the costs are measured against: one size varies, the others stand still."""
+"""The sizes of measurements: one of them varies, the others stand still."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
 from formers.part import Site
@@ -10,7 +10,7 @@ from formers.part import Site
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """Where one measurement is taken: B sequences of L tokens, D wide, H heads."""
+    """The sizes of one measurement: B sequences of L tokens, D wide, H heads."""
 
     length: int
     width: int
@@ -18,7 +18,7 @@ class Sizes:
     batch: int
 
     def site(self, causal: bool) -> Site:
-        """Where a part of these sizes is built."""
+        """Return the site at which a part of these sizes is built."""
         return Site(width=self.width, heads=self.heads, causal=causal, context_length=self.length)
 
 
@@ -46,32 +46,34 @@ class Sweep:
             object.__setattr__(self, axis, values)
         if len(self.varied) > 1:
             raise ValueError(
-                f"{' and '.join(self.varied)} have several values each; vary one size at a time and give the others one value"
+                f"{' and '.join(self.varied)} have several values each; "
+                "vary one size at a time and give the others one value"
             )
         for sizes in self:
             sizes.site(causal=False).head_width  # noqa: B018  raises where the heads do not fit
 
     @property
     def varied(self) -> list[str]:
+        """Return the names of the sizes with several values."""
         return [axis for axis in AXES if len(getattr(self, axis)) > 1]
 
     @property
     def axis(self) -> str:
-        """The size that varies; the length where none does."""
+        """Return the size that varies; the length where none does."""
         return next(iter(self.varied), "length")
 
     @property
     def values(self) -> tuple[int, ...]:
-        """Of the size that varies, ascending."""
+        """Return the values of the size that varies, ascending."""
         return getattr(self, self.axis)
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
+    def __iter__(self) -> Iterator[Sizes]:
         first = {axis: getattr(self, axis)[0] for axis in AXES}
         return iter([Sizes(**{**first, self.axis: value}) for value in self.values])
 
 
 def read_sizes(name: str, text: str) -> tuple[int, ...]:
-    """`512` or `512,2048`, or `512..4096`: doubled from one to the other. Raises `ValueError` for anything else."""
+    """Return the sizes in `512`, `512,2048`, or `512..4096`: doubled from one to the other. Raise ValueError otherwise."""
     try:
         if ".." in text:
             low, high = (int(piece) for piece in text.split(".."))
@@ -79,7 +81,8 @@ def read_sizes(name: str, text: str) -> tuple[int, ...]:
         return tuple(int(piece) for piece in text.split(","))
     except ValueError:
         raise ValueError(
-            f"--{name} {text!r} is neither a number (512), nor a list (512,2048), nor a range to double through (512..4096)"
+            f"--{name} {text!r} is neither a number (512), nor a list (512,2048), "
+            "nor a range to double through (512..4096)"
         ) from None
 
 
@@ -93,7 +96,7 @@ def _doubled(low: int, high: int) -> tuple[int, ...]:
 
 
 def size_text(values: Sequence[int]) -> str:
-    """Text that `read_sizes` reads back."""
+    """Return text that `read_sizes` reads back."""
     if len(values) > 2 and tuple(values) == _doubled(values[0], values[-1]):
         return f"{values[0]}..{values[-1]}"
     return ",".join(map(str, values))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from formers.bench.summary import Line, Summary
-from formers.bench.words import crossover_text, growth_text, ratio_text, share_text, time_interval_text
+from formers.bench.summary import BenchSummary, ScalingCurve
+from formers.bench.value_text import crossover_text, growth_text, ratio_text, share_text, time_interval_text
 from formers.plot.number_format import size
 
 
-def columns(summary: Summary, phase: str) -> tuple[str, ...]:
-    """The headings. The state has a column where there is one."""
-    reference = summary.bench.reference
-    named = (
+def columns(summary: BenchSummary, phase: str) -> tuple[str, ...]:
+    """Return the headings. The streaming state has a column where there is one."""
+    reference = summary.results.reference
+    always = (
         "subject",
         "time",
         f"× {reference}",
@@ -20,26 +20,26 @@ def columns(summary: Summary, phase: str) -> tuple[str, ...]:
         "growth",
         "of peak rate",
     )
-    return (*named, "state") if _has_state(summary, phase) else named
+    return (*always, "state") if _has_state(summary, phase) else always
 
 
-def _has_state(summary: Summary, phase: str) -> bool:
-    return any(point.row.state_bytes for line in summary.lines[phase] for point in line.points)
-
-
-def cells(line: Line, summary: Summary) -> tuple[str, ...]:
-    """One line of a phase, at the largest size that it reached."""
-    point, largest = line.last, summary.largest(line.phase)
-    reached = point.row.size(summary.bench.axis)
-    name = line.subject if reached == largest else f"{line.subject}, at {reached:,}"
-    texts = (
-        name + (" (kernel only)" if line.kind == "kernel" else ""),
+def cells(curve: ScalingCurve, summary: BenchSummary) -> tuple[str, ...]:
+    """Return one row of a phase, at the largest size that the subject reached."""
+    point, largest = curve.last, summary.largest(curve.phase)
+    reached = point.row.size(summary.results.axis)
+    name = curve.subject if reached == largest else f"{curve.subject}, at {reached:,}"
+    always = (
+        name + (" (kernel only)" if curve.kind == "kernel" else ""),
         time_interval_text(point.time),
-        "1" if line.subject == summary.bench.reference else ratio_text(point.ratio),
-        crossover_text(line, summary),
-        growth_text(line.growth),
+        "1" if curve.subject == summary.results.reference else ratio_text(point.ratio),
+        crossover_text(curve, summary),
+        growth_text(curve.growth),
         size(point.row.peak_bytes),
-        growth_text(line.memory_growth),
+        growth_text(curve.memory_growth),
         share_text(point.share),
     )
-    return (*texts, size(point.row.state_bytes)) if _has_state(summary, line.phase) else texts
+    return (*always, size(point.row.state_bytes)) if _has_state(summary, curve.phase) else always
+
+
+def _has_state(summary: BenchSummary, phase: str) -> bool:
+    return any(point.row.state_bytes for curve in summary.curves[phase] for point in curve.points)

@@ -1,4 +1,4 @@
-"""A bench in the terminal: one table a phase, then what was not measured."""
+"""A benchmark in the terminal: one table a phase, then what was not measured."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from formers.bench.headline import headline
 from formers.bench.phases import TITLES
-from formers.bench.summary import Summary
+from formers.bench.summary import BenchSummary
 from formers.bench.table import cells, columns
-from formers.bench.words import headline, place_text, status_text
-from formers.plot.number_format import visible
+from formers.bench.value_text import place_text, status_text
+from formers.plot.visible_text import visible
 
 
-def terminal(summary: Summary) -> Iterator[RenderableType]:
-    """What to print, piece by piece. Names are shown as they are, never read as markup."""
-    for phase in summary.lines:
+def terminal(summary: BenchSummary) -> Iterator[RenderableType]:
+    """Yield what to print, piece by piece. Names are shown as they are, never read as markup."""
+    for phase in summary.curves:
         yield _phase_table(summary, phase)
-    stopped = [row for row in summary.bench.unmeasured if row.status == "stopped"]
-    for row in summary.bench.unmeasured:
+    stopped = [row for row in summary.results.unmeasured if row.status == "stopped"]
+    for row in summary.results.unmeasured:
         if row.status == "stopped":
             continue
         yield Text(
@@ -33,12 +34,12 @@ def terminal(summary: Summary) -> Iterator[RenderableType]:
         yield Text(visible(sentence))
 
 
-def _phase_table(summary: Summary, phase: str) -> Table:
-    """A phase at the largest size; names are folded where they do not fit, never cut."""
-    title = f"{TITLES[phase]}, at {summary.bench.axis} {summary.largest(phase):,}"
+def _phase_table(summary: BenchSummary, phase: str) -> Table:
+    """Return a phase at the largest size; names are folded where they do not fit, never cut."""
+    title = f"{TITLES[phase]}, at {summary.results.axis} {summary.largest(phase):,}"
     table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for index, name in enumerate(columns(summary, phase)):
         table.add_column(Text(visible(name)), justify="right" if index else "left", overflow="fold")
-    for line in summary.lines[phase]:
-        table.add_row(*(Text(visible(cell)) for cell in cells(line, summary)))
+    for curve in summary.curves[phase]:
+        table.add_row(*(Text(visible(cell)) for cell in cells(curve, summary)))
     return table

@@ -11,8 +11,8 @@ import typer
 from formers.cli.running import WIDE, print_path
 
 if TYPE_CHECKING:
-    from formers.bench.plan import Plan
-    from formers.bench.record import Bench
+    from formers.bench.plan import BenchPlan
+    from formers.bench.results import BenchResults
 
 _HOME = Path("benches")
 
@@ -105,11 +105,11 @@ def _read_plan(
     causal: bool,
     quick: bool,
     options: dict[str, Any],
-) -> Plan:
+) -> BenchPlan:
     """Return the plan that the options mean; None leaves the default, or the quick one."""
     from formers.bench import plan
     from formers.bench.sizes import Sweep, read_sizes
-    from formers.bench.subjects import parse_subjects
+    from formers.bench.subjects.parse import parse_subjects
 
     given = {name: read_sizes(name, text) for name, text in sizes.items() if text is not None}
     if "length" not in given and any(len(values) > 1 for values in given.values()):
@@ -122,34 +122,34 @@ def _read_plan(
         brief = {"phases": plan.QUICK_PHASES, "rounds": plan.QUICK_ROUNDS, "seconds": plan.QUICK_SECONDS}
         chosen = brief | chosen
     named = parse_subjects(subjects) or plan.default_subjects(causal, quick)
-    return plan.Plan(subjects=named, sweep=Sweep(**given), causal=causal, **chosen)
+    return plan.BenchPlan(subjects=named, sweep=Sweep(**given), causal=causal, **chosen)
 
 
-def measure(plan: Plan) -> Bench:
+def measure(plan: BenchPlan) -> BenchResults:
     """Run a plan, with a bar in a terminal and lines elsewhere."""
     from rich.console import Console
 
-    from formers.bench.progress import Bar, Lines
-    from formers.bench.run import run
+    from formers.bench.measuring.run_bench import run_bench
+    from formers.bench.progress import BenchBar, BenchLines
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        return run(plan, Lines(console))
-    with Bar(console) as bar:
-        return run(plan, bar)
+        return run_bench(plan, BenchLines(console))
+    with BenchBar(console) as bar:
+        return run_bench(plan, bar)
 
 
-def show(found: Bench, folder: Path) -> None:
+def show(found: BenchResults, folder: Path) -> None:
     """Print a bench, and write its files."""
     from rich.console import Console
 
-    from formers.bench.publish import publish
-    from formers.bench.summary import summarize
+    from formers.bench.output_files import write_files
+    from formers.bench.summarize import summarize
     from formers.bench.terminal import terminal
 
     console = Console()
     console = console if console.is_terminal else Console(width=WIDE)
     for piece in terminal(summarize(found)):
         console.print(piece)
-    for path in publish(found, folder):
+    for path in write_files(found, folder):
         print_path(path.suffix[1:], path.resolve())

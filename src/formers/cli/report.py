@@ -36,17 +36,17 @@ def report(
         the same as data, and in the browser
     """
     from formers.lab.report import dump, terminal_table, to_csv, to_markdown, write_html
-    from formers.lab.report.publish import HTML, scaling
-    from formers.lab.report.rebuild import rebuilt
+    from formers.lab.report.stored_results import stored_results
+    from formers.lab.report.study_files import HTML, bench_figures
     from formers.lab.store.merge import merged
     from formers.machine.files import write_atomically
 
     studies = chosen(folders)
-    results = merged({name: rebuilt(folder) for name, folder in studies.items()})
+    results = merged({name: stored_results(folder) for name, folder in studies.items()})
     place = html or (next(iter(studies.values())) / HTML if len(studies) == 1 else Path(HTML))
     console = Console()
     (console if console.is_terminal else Console(width=WIDE)).print(terminal_table(results))
-    figures = next((found for folder in studies.values() if (found := scaling(folder))), ())
+    figures = next((found for folder in studies.values() if (found := bench_figures(folder))), ())
     print_path("report", write_html(results, place, figures).resolve())
     if csv:
         print_path("csv", write_atomically(csv, to_csv(results)).resolve())

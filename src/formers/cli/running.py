@@ -22,7 +22,7 @@ def run_and_show(study: Study, executor: Executor | None = None) -> None:
     """
     from formers.lab.distributed.ranks import is_rank0
     from formers.lab.report import terminal_table
-    from formers.lab.report.publish import report_path
+    from formers.lab.report.study_files import report_path
     from formers.lab.run_study import run
     from formers.lab.train.progress import Bars, Lines
 

@@ -23,7 +23,7 @@ def ui(
     formers ui
     formers ui studies/mine --port 5001
     """
-    from formers.lab.report.rebuild import DATABASE
+    from formers.lab.report.stored_results import DATABASE
 
     [place] = chosen([folder] if folder else None).values()
     if not (place / DATABASE).is_file():

@@ -11,7 +11,7 @@ from formers.lab.executors.executor import Executor, InTurn
 from formers.lab.executors.torchrun import Together, follow, lead
 from formers.lab.plan.job import Job
 from formers.lab.plan.plan import planned
-from formers.lab.report.publish import publish
+from formers.lab.report.study_files import write_report
 from formers.lab.store.folder import folder_of, go_on
 from formers.lab.store.quiet_libraries import quiet
 from formers.lab.store.records import Results, Row
@@ -65,7 +65,7 @@ def _run_here(study: Study, progress: Progress, executor: Executor) -> Results:
         store = Store(study.place, f"formers/{study.place.name}")
         rows = _run_all(study, plan, store, progress, stop, executor)
         with writing("the report", study.place):
-            return publish(study, rows)
+            return write_report(study, rows)
 
 
 def _run_all(

@@ -1,0 +1,13 @@
+"""Drawing tools that the report of a study and the page of a benchmark share.
+
+| module | what it holds |
+|---|---|
+| `chart` | a chart: its frame, axes, series and reference lines |
+| `geometry` | points, boxes, frames, SVG paths |
+| `scales`, `labels` | from values to places on paper; names beside marks, moved apart |
+| `looks` | colour and shape that tell series apart |
+| `number_format`, `visible_text` | numbers as people read them; text without control characters |
+| `page` | templates, style, script and security policy of an HTML page that opens offline |
+
+Templates (`*.jinja`), `page.css` and `page.js` lie beside them. Nothing here knows what is drawn.
+"""

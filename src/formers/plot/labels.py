@@ -7,13 +7,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from formers.plot.geometry import XY, Box, box_around
+
 _LETTER, _HEIGHT = 7.6, 16.0
 "Roughly, in chart units, at the larger size which a phone gets."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Label:
-    """A text, and where its base line begins, ends or has its middle: which of them `anchor` says, as in SVG."""
+    """A text at a point of its base line: the beginning, middle or end, as SVG's text-anchor `anchor` has it."""
 
     x: float
     y: float
@@ -21,21 +23,21 @@ class Label:
     text: str
 
 
-_Box = tuple[float, float, float, float]
-"Left, top, right, bottom."
-
-
-def place(
-    marks: Sequence[tuple[str, tuple[float, float]]],
-    frame: _Box,
-    reserved: Sequence[_Box],
-    avoided: Sequence[_Box] = (),
+def place_labels(
+    marks: Sequence[tuple[str, XY]],
+    frame: Box,
+    reserved: Sequence[Box],
+    avoided: Sequence[Box] = (),
 ) -> dict[str, Label]:
-    """One label a mark, beside it if it fits, else a little above or below; left out where nothing is free.
+    """Return text → label: beside its mark if it fits, else a little above or below. Texts without a free place are left out.
 
-    What is `avoided` is covered only where there is no other place.
+    Args:
+        marks: (text, place of its mark), the most important first.
+        frame: labels stay within it.
+        reserved: never covered.
+        avoided: covered only where there is no other place.
     """
-    taken = [*reserved, *((x - 5, y - 5, x + 5, y + 5) for _, (x, y) in marks)]
+    taken = [*reserved, *(box_around(mark, 5) for _, mark in marks)]
     placed: dict[str, Label] = {}
     for text, (x, y) in marks:
         found = [pair for pair in _candidates(text, x, y, frame) if _within(pair[1], frame) and _free(pair[1], taken)]
@@ -45,26 +47,26 @@ def place(
     return placed
 
 
-def box_before(x: float, y: float, text: str) -> _Box:
-    """What a text that ends at `x` on the base line `y` covers."""
+def box_before(x: float, y: float, text: str) -> Box:
+    """Return the box that a text covers which ends at `x` on the base line `y`."""
     return (x - _LETTER * len(text), y - _HEIGHT + 4, x, y + 4)
 
 
-def boxes_along(points: Sequence[tuple[float, float]]) -> list[_Box]:
-    """Small boxes that cover the lines between `points`."""
+def boxes_along(points: Sequence[XY]) -> list[Box]:
+    """Return small boxes that cover the lines between `points`."""
     boxes = []
     for (x0, y0), (x1, y1) in itertools.pairwise(points):
         pieces = max(1, round(math.hypot(x1 - x0, y1 - y0) / 4))
         for i in range(pieces + 1):
             x, y = x0 + (x1 - x0) * i / pieces, y0 + (y1 - y0) * i / pieces
-            boxes.append((x - 1, y - 1, x + 1, y + 1))
+            boxes.append(box_around((x, y), 1))
     return boxes
 
 
-def _candidates(text: str, x: float, y: float, frame: _Box) -> list[tuple[Label, _Box]]:
-    """Right and left of the mark, level or a little off; then below and above it, shifted into the frame."""
+def _candidates(text: str, x: float, y: float, frame: Box) -> list[tuple[Label, Box]]:
+    """Return places right and left of the mark, level or a little off; then below and above it, shifted into the frame."""
     width, half = _LETTER * len(text), _HEIGHT / 2
-    found: list[tuple[Label, _Box]] = []
+    found: list[tuple[Label, Box]] = []
     for lift in (0.0, -12.0, 12.0):
         line = y + lift
         right, left = x + 11, x - 11
@@ -81,9 +83,9 @@ def _candidates(text: str, x: float, y: float, frame: _Box) -> list[tuple[Label,
     return found
 
 
-def _free(box: _Box, taken: Sequence[_Box]) -> bool:
+def _free(box: Box, taken: Sequence[Box]) -> bool:
     return all(box[2] <= t[0] or t[2] <= box[0] or box[3] <= t[1] or t[3] <= box[1] for t in taken)
 
 
-def _within(box: _Box, frame: _Box) -> bool:
+def _within(box: Box, frame: Box) -> bool:
     return box[0] >= frame[0] and box[1] >= frame[1] and box[2] <= frame[2] and box[3] <= frame[3]

@@ -1,16 +1,15 @@
-"""How an arm is told apart in every chart: a colour that colour-blind readers can separate, and a shape."""
+"""Looks that tell series apart in every chart: a colour that colour-blind readers can separate, and a shape."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from formers.lab.report.summary import Summary
-
-SHOWN = 12
-"Arms with a look of their own; with more of them, nobody could tell them apart."
+MAX_LOOKS = 12
+"Series with a look of their own; with more of them, nobody could tell them apart."
 
 _COLOURS = 7
-"report.css defines c0 … c6, after Okabe and Ito (2008), for light and for dark paper."
+"page.css defines c0 … c6, after Okabe and Ito (2008), for light and for dark paper."
 
 _SHAPES = (
     "M-5 0a5 5 0 1 0 10 0a5 5 0 1 0-10 0z",
@@ -32,21 +31,16 @@ class Look:
     shape: str
 
 
-PLAIN = Look(colour="plain", shape="M-3 0a3 3 0 1 0 6 0a3 3 0 1 0-6 0z")
-"The look of the arms that share one."
+SHARED_LOOK = Look(colour="plain", shape="M-3 0a3 3 0 1 0 6 0a3 3 0 1 0-6 0z")
+"The look of all series that have none of their own: small and grey."
 
 
-def looks(summary: Summary) -> dict[str, Look]:
-    """Arm → look, for the base, the best arms, and then those without a result, `SHOWN` in all.
-
-    Looks are dealt in the order in which the arms were given, so that a new result does not repaint the others.
-    """
-    names = [summary.base, *(arm.name for arm in summary.arms if arm.name != summary.base)][:SHOWN]
-    given = [name for name in dict.fromkeys(row.arm for row in summary.results.rows) if name in names]
-    return {name: look_of(index) for index, name in enumerate(given)}
+def assign_looks(names: Iterable[str]) -> dict[str, Look]:
+    """Return name → look, in the order of `names`."""
+    return {name: _look(index) for index, name in enumerate(names)}
 
 
-def look_of(index: int) -> Look:
-    """The `index`-th look; where a colour comes again, its lines are dashed."""
+def _look(index: int) -> Look:
+    """Return the `index`-th look; where a colour comes again, its lines are dashed."""
     again = " again" if index >= _COLOURS else ""
     return Look(colour=f"c{index % _COLOURS}{again}", shape=_SHAPES[index % len(_SHAPES)])

@@ -10,7 +10,7 @@ NOTHING = "–"
 
 
 def significant(value: float, digits: int = 3) -> str:
-    """`value` with `digits` significant digits and no exponent below a million: 0.0123, 1.23, 123."""
+    """Return `value` with `digits` significant digits and no exponent below a million: 0.0123, 1.23, 123."""
     if value == 0:
         return "0"
     value = float(f"{value:.{digits - 1}e}")
@@ -19,28 +19,18 @@ def significant(value: float, digits: int = 3) -> str:
     return f"{value:.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}"
 
 
-def _scaled(value: float | None, base: float, units: tuple[str, ...]) -> str:
-    if value is None or not math.isfinite(value):
-        return NOTHING
-    unit = 0
-    while abs(value) >= base - 0.5 and unit < len(units) - 1:
-        value, unit = value / base, unit + 1
-    number = f"{value:.0f}" if value == int(value) and abs(value) < base else significant(value)
-    return f"{number} {units[unit]}".rstrip()
-
-
 def count(value: float | None) -> str:
-    """Decimal prefixes: 950, 1.23 k, 45.6 M, 7.89 G."""
+    """Return a number with a decimal prefix: 950, 1.23 k, 45.6 M, 7.89 G."""
     return _scaled(value, 1000, ("", "k", "M", "G", "T", "P"))
 
 
 def size(value: float | None) -> str:
-    """Bytes with binary prefixes: 512 B, 2 KiB, 1.50 MiB."""
+    """Return bytes with a binary prefix: 512 B, 2 KiB, 1.50 MiB."""
     return _scaled(value, 1024, ("B", "KiB", "MiB", "GiB", "TiB"))
 
 
 def duration(value: float | None) -> str:
-    """Seconds as 0.123 s, 48.2 s, 12 min 05 s, 3 h 07 min."""
+    """Return seconds as 0.123 s, 48.2 s, 12 min 05 s, 3 h 07 min."""
     if value is None or not math.isfinite(value):
         return NOTHING
     if value < 120:
@@ -51,7 +41,7 @@ def duration(value: float | None) -> str:
 
 
 def decimals(values: Iterable[float]) -> int:
-    """Digits after the point, so that a typical value shows four significant ones and a column lines up."""
+    """Return how many digits after the point show four significant ones of a typical value, so that a column lines up."""
     sizes = [abs(value) for value in values if math.isfinite(value) and value != 0]
     if not sizes:
         return 3
@@ -59,7 +49,7 @@ def decimals(values: Iterable[float]) -> int:
 
 
 def fixed(value: float | None, places: int, sign: bool = False) -> str:
-    """`value` with `places` digits after the point; `sign` writes the plus too."""
+    """Return `value` with `places` digits after the point; `sign` writes the plus too."""
     if value is None or not math.isfinite(value):
         return NOTHING
     text = f"{value:{'+' if sign else ''}.{places}f}"
@@ -67,13 +57,15 @@ def fixed(value: float | None, places: int, sign: bool = False) -> str:
 
 
 def percent(ratio: float) -> str:
-    """A relative difference: 0.031 → +3.1 %."""
+    """Return a relative difference: 0.031 → +3.1 %."""
     return "±0 %" if abs(ratio) < 5e-4 else fixed(100 * ratio, 1 if abs(ratio) < 1 else 0, sign=True) + " %"
 
 
-_CONTROLS = {code: 0x2400 + code for code in range(32) if code not in (9, 10)} | {0x7F: 0x2421, 0x2028: 10, 0x2029: 10}
-
-
-def visible(text: str) -> str:
-    """`text` with control characters drawn (␀, ␛), so that no file, page or terminal acts on them."""
-    return text.translate(_CONTROLS).encode("utf-8", "replace").decode("utf-8")
+def _scaled(value: float | None, base: float, units: tuple[str, ...]) -> str:
+    if value is None or not math.isfinite(value):
+        return NOTHING
+    unit = 0
+    while abs(value) >= base - 0.5 and unit < len(units) - 1:
+        value, unit = value / base, unit + 1
+    number = f"{value:.0f}" if value == int(value) and abs(value) < base else significant(value)
+    return f"{number} {units[unit]}".rstrip()

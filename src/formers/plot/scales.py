@@ -6,9 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import TypeAlias
 
-Tick = tuple[float, str]
-"Where, and what it says."
+Tick: TypeAlias = tuple[float, str]
+"Place along the axis, and text."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,16 +23,16 @@ class Scale:
     log: bool = False
 
     def __call__(self, value: float) -> float:
-        """The place of `value`."""
+        """Return the place of `value`."""
         low, high, value = (math.log(x) if self.log else x for x in (self.low, self.high, value))
         return round(self.start + (value - low) / (high - low) * (self.end - self.start), 1)
 
     def inside(self, value: float) -> float:
-        """The place of `value`, or of the nearest end."""
+        """Return the place of `value`, or of the nearest end."""
         return self(min(max(value, self.low), self.high))
 
     def ticks(self, wanted: int) -> list[Tick]:
-        """About `wanted` round values within the scale."""
+        """Return about `wanted` round values within the scale."""
         if self.log:
             decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
             values = [digit * 10.0**decade for decade in decades for digit in (1, 2, 5)]
@@ -45,17 +46,17 @@ class Scale:
 
 
 def scale(values: Sequence[float], start: float, end: float, margin: float = 0.06, log: bool = False) -> Scale:
-    """A scale that holds `values`, with `margin` of their span left free on both sides."""
+    """Return a scale that holds `values`, with `margin` of their span left free on both sides."""
     low, high = min(values), max(values)
     if log:
-        room = (high / low) ** margin if high > low else 1.5
-        return Scale(low=low / room, high=high * room, start=start, end=end, log=True)
-    room = (high - low) * margin or abs(high) * margin or 1.0
-    return Scale(low=low - room, high=high + room, start=start, end=end)
+        factor = (high / low) ** margin if high > low else 1.5
+        return Scale(low=low / factor, high=high * factor, start=start, end=end, log=True)
+    free = (high - low) * margin or abs(high) * margin or 1.0
+    return Scale(low=low - free, high=high + free, start=start, end=end)
 
 
 def unit_for(values: Sequence[float], units: Sequence[tuple[float, str]]) -> tuple[float, str]:
-    """The largest of `units`, (size, name), that does not make a typical one of `values` smaller than 1."""
+    """Return the largest of `units`, (size, name), that does not make a typical one of `values` smaller than 1."""
     fitting = [unit for unit in units if unit[0] <= median(values)]
     return fitting[-1] if fitting else units[0]
 

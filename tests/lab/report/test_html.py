@@ -15,43 +15,13 @@ from pathlib import Path
 import pytest
 
 from formers.lab.report import render_html, write_html
-from formers.lab.report.costs import TIME
-from formers.lab.report.summary import summarize
+from formers.lab.report.summarize import summarize
 from formers.lab.store.records import Point, Results
-from formers.plot.charts import Chart, trade
-from formers.plot.looks import looks
 
 Study = Callable[[int], Results]
+
+
 ATTACK = "\"'><script>alert(1)</script></style></title><img src=x onerror=alert(2)>"
-
-
-class Page(HTMLParser):
-    """Collects tags with their attributes, and the cells of every table, by section."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.tables: dict[str, list[list[str]]] = {}
-        self._section, self._cell = "", False
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag == "section":
-            self._section = dict(attrs).get("id") or ""
-        if tag == "tr":
-            self.tables.setdefault(self._section, []).append([])
-        if tag in ("td", "th"):
-            self.tables[self._section][-1].append("")
-            self._cell = True
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in ("td", "th"):
-            self._cell = False
-
-    def handle_data(self, data: str) -> None:
-        if self._cell:
-            self.tables[self._section][-1][-1] += " ".join(data.split())
 
 
 def poisoned(results: Results) -> Results:
@@ -82,6 +52,35 @@ def poisoned(results: Results) -> Results:
         references={ATTACK: 2.0},
         rows=rows,
     )
+
+
+class Page(HTMLParser):
+    """Collects tags with their attributes, and the cells of every table, by section."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.tables: dict[str, list[list[str]]] = {}
+        self._section, self._cell = "", False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag == "section":
+            self._section = dict(attrs).get("id") or ""
+        if tag == "tr":
+            self.tables.setdefault(self._section, []).append([])
+        if tag in ("td", "th"):
+            self.tables[self._section][-1].append("")
+            self._cell = True
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("td", "th"):
+            self._cell = False
+
+    def handle_data(self, data: str) -> None:
+        if self._cell:
+            self.tables[self._section][-1][-1] += " ".join(data.split())
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
@@ -157,22 +156,6 @@ def test_the_charts_mark_the_references_and_hold_every_arm(study: Study) -> None
 
 def test_a_reference_far_away_is_named_at_the_edge(study: Study) -> None:
     assert ">bigram 90.000 ↑<" in render_html(replace(study(1), references={"bigram": 90.0}))
-
-
-def test_an_arm_far_behind_is_at_the_edge_and_said_to_be(study: Study) -> None:
-    summary = summarize(study(3))
-    chart = trade(summary, TIME, looks(summary))
-    assert isinstance(chart, Chart)
-    assert "Beyond the frame: “identity”." in chart.note
-    mark = next(series.mark for series in chart.series if series.name == "identity")
-    assert mark[1] == chart.top
-
-
-def test_arms_differ_in_shape_where_they_share_a_colour(study: Study) -> None:
-    results = study(1)
-    many = tuple(replace(results.rows[0], arm=f"arm {index}") for index in range(40))
-    dealt = looks(summarize(replace(results, rows=many)))
-    assert len(dealt) == len(set(dealt.values())) == 12
 
 
 def test_the_same_results_give_the_same_page(study: Study) -> None:

@@ -6,11 +6,12 @@ import pytest
 
 from formers.lab.report.headline import headline
 from formers.lab.report.matching import matched_sentence, unmatched_sentence, warning
-from formers.lab.report.summary import Summary, summarize
+from formers.lab.report.summarize import summarize
+from formers.lab.report.summary import StudySummary
 from formers.lab.store.records import Results, Row, TaskMetric
 
 
-def study(matched: str, parameters: dict[str, int], steps: int = 10, flops: float = 2.0) -> Summary:
+def study(matched: str, parameters: dict[str, int], steps: int = 10, flops: float = 2.0) -> StudySummary:
     """Arms with so many parameters; the first one is the base."""
     rows = tuple(
         Row(

@@ -1,7 +1,6 @@
-"""Intervals over seeds, or over test items where there is one seed: Student's t, which is honest at the two to five seeds that
-people can afford.
+"""Confidence intervals over seeds, or over test items where there is one seed, after Student.
 
-A percentile bootstrap over three seeds can never leave the range of the three values, so its "95 %" interval misses
+Student's t is honest at the two to five seeds that people can afford. A percentile bootstrap over three seeds can never leave the range of the three values, so its "95 %" interval misses
 the truth in one case out of four, and with two seeds in one out of two. Student's t widens as it must.
 """
 
@@ -22,22 +21,22 @@ _MANY = 2000
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A mean, and half the width of its interval over seeds, or else over test items: None where there are too few of both."""
+    """A mean, and half the width of its interval over seeds, or else over test items; None where both are too few."""
 
     mean: float
     half_width: float | None
     seeds: int
     items: int = 0
-    "How many test items the interval is over; 0 for an interval over seeds."
+    "Number of test items that the interval is over; 0 for an interval over seeds."
 
     @property
     def established(self) -> bool:
-        """Whether the interval leaves zero out: for a difference, whether it is one."""
+        """Return whether the interval excludes zero: for a difference, whether there is one."""
         return self.half_width is not None and abs(self.mean) > self.half_width
 
 
 def estimate(values: Sequence[float], comparisons: int = 1) -> Estimate:
-    """Mean of `values` with an interval of 95 %, which holds for all of `comparisons` intervals together (Bonferroni)."""
+    """Return the mean of `values` with an interval of 95 %, which holds for `comparisons` intervals at once (Bonferroni)."""
     if len(values) < 2:
         return Estimate(mean=fmean(values), half_width=None, seeds=len(values))
     quantile = two_sided_quantile(len(values) - 1, 1 - (1 - _LEVEL) / max(1, comparisons))
@@ -46,7 +45,7 @@ def estimate(values: Sequence[float], comparisons: int = 1) -> Estimate:
 
 
 def estimate_over_items(own: np.ndarray, other: np.ndarray, comparisons: int = 1) -> Estimate:
-    """Mean of `own` − `other`, two arrays with a value for each test item, with an interval over the choice of the items.
+    """Return the mean of `own` − `other`, both with a value for each test item, with an interval over the choice of items.
 
     It says nothing about the training's randomness: it is the interval for these two trained models.
     """
@@ -59,7 +58,7 @@ def estimate_over_items(own: np.ndarray, other: np.ndarray, comparisons: int = 1
 
 @cache
 def two_sided_quantile(freedom: int, level: float) -> float:
-    """The t with P(|T| < t) = `level` at `freedom` degrees of freedom, by bisection on the angle atan(t/√freedom)."""
+    """Return the t with P(|T| < t) = `level` at `freedom` degrees of freedom, by bisection on the angle atan(t/√freedom)."""
     low, high = 0.0, math.pi / 2
     for _ in range(60):
         middle = (low + high) / 2
@@ -71,7 +70,7 @@ def two_sided_quantile(freedom: int, level: float) -> float:
 
 
 def _probability_within(angle: float, freedom: int) -> float:
-    """P(|T| < √freedom·tan(angle)): the finite series for whole degrees of freedom (Abramowitz and Stegun 26.7.3-4)."""
+    """Return P(|T| < √freedom·tan(angle)): the finite series for whole degrees of freedom (Abramowitz and Stegun 26.7.3-4)."""
     cosine, sine = math.cos(angle), math.sin(angle)
     odd = freedom % 2
     term = cosine if odd else 1.0

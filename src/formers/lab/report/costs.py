@@ -1,16 +1,16 @@
-"""What an arm costs: the quantities that a report tabulates, and how each is written."""
+"""The costs of an arm that a report tabulates: their names, units and text."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from formers.plot import number_format as numerals
+from formers.plot.number_format import count, duration, size
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """One quantity of a `Row`: its attribute, what to call it, how to write it, and the units an axis can use."""
+    """One quantity of a `Row`: the attribute, its label, its text, and the units that an axis can use."""
 
     name: str
     label: str
@@ -20,36 +20,34 @@ class Cost:
     zero_is_missing: bool = True
     "Rows that were never measured carry 0."
     per_run: bool = False
-    "Whether it is measured anew in every run, instead of following from the configuration."
+    "Measured anew in every run, instead of following from the configuration."
     log: bool = False
-    "Whether its axis is always logarithmic."
+    "Drawn on a logarithmic axis, always."
 
 
 _DECIMAL = ((1.0, ""), (1e3, "k"), (1e6, "M"), (1e9, "G"), (1e12, "T"))
 _BYTES = ((1.0, "B"), (2.0**10, "KiB"), (2.0**20, "MiB"), (2.0**30, "GiB"))
 
-_PARAMETERS = Cost(name="parameters", label="parameters", text=numerals.count, units=_DECIMAL)
-_FLOPS = Cost(name="flops_per_token", label="FLOPs/token", text=numerals.count, units=_DECIMAL)
-_TRAINING_FLOPS = Cost(name="training_flops", label="training FLOPs", text=numerals.count, units=_DECIMAL)
+_PARAMETERS = Cost(name="parameters", label="parameters", text=count, units=_DECIMAL)
+_FLOPS = Cost(name="flops_per_token", label="FLOPs/token", text=count, units=_DECIMAL)
+_TRAINING_FLOPS = Cost(name="training_flops", label="training FLOPs", text=count, units=_DECIMAL)
 TIME = Cost(
     name="train_seconds",
     label="training time",
-    text=numerals.duration,
+    text=duration,
     units=((1.0, "s"), (60.0, "min"), (3600.0, "h")),
     per_run=True,
 )
-_SPEED = Cost(name="tokens_per_second", label="tokens/s", text=numerals.count, units=_DECIMAL, per_run=True)
-STATE = Cost(name="state_bytes_per_token", label="state/token", text=numerals.size, units=_BYTES, zero_is_missing=False)
-STATE_SIZE = Cost(
-    name="state_bytes", label="state size", text=numerals.size, units=_BYTES, zero_is_missing=False, log=True
-)
-MEMORY = Cost(name="peak_bytes", label="peak memory", text=numerals.size, units=_BYTES, per_run=True)
-_STEPS = Cost(name="steps", label="steps", text=numerals.count, units=_DECIMAL, per_run=True)
+_SPEED = Cost(name="tokens_per_second", label="tokens/s", text=count, units=_DECIMAL, per_run=True)
+STATE = Cost(name="state_bytes_per_token", label="state/token", text=size, units=_BYTES, zero_is_missing=False)
+STATE_SIZE = Cost(name="state_bytes", label="state size", text=size, units=_BYTES, zero_is_missing=False, log=True)
+MEMORY = Cost(name="peak_bytes", label="peak memory", text=size, units=_BYTES, per_run=True)
+_STEPS = Cost(name="steps", label="steps", text=count, units=_DECIMAL, per_run=True)
 
 COSTS = (_PARAMETERS, _FLOPS, TIME, _SPEED, STATE, STATE_SIZE, MEMORY, _STEPS, _TRAINING_FLOPS)
 RANKING_COSTS = (_PARAMETERS, _FLOPS, TIME, _SPEED, STATE)
 "The columns of the ranking."
 TRADED_COSTS = (TIME, _PARAMETERS, _FLOPS, MEMORY, STATE_SIZE)
-"What quality is drawn against."
+"The costs that quality is drawn against."
 MATCHABLE = {"steps": _STEPS, "parameters": _PARAMETERS, "flops": _TRAINING_FLOPS, "time": TIME}
-"`Results.matched` → the quantity that was made equal."
+"`Results.matched` → the quantity that was made equal between arms."

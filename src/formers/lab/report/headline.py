@@ -1,20 +1,20 @@
-"""What the data supports, in sentences."""
+"""The sentences that open a report: they claim what the data supports and no more."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from formers.lab.report.confidence_interval import Estimate
+from formers.lab.report.estimate_text import estimate_text
 from formers.lab.report.matching import warning
-from formers.lab.report.summary import Arm, Summary
+from formers.lab.report.summary import ArmSummary, StudySummary
 from formers.plot.number_format import fixed
 
 _LISTED = 110
 "Characters of names that a sentence lists before it counts the rest."
 
 
-def headline(summary: Summary) -> tuple[str, ...]:
-    """The sentences that open a report, the most important first."""
+def headline(summary: StudySummary) -> tuple[str, ...]:
+    """Return the sentences that open a report, the most important first."""
     ranked = summary.ranked
     if not ranked:
         return (f"No arm finished with a test {summary.metric.label}.", *_failures(summary))
@@ -34,42 +34,25 @@ def headline(summary: Summary) -> tuple[str, ...]:
     return (*sentences, *unequal, *_references(summary), *_failures(summary))
 
 
-def over_items(summary: Summary) -> bool:
-    """Whether differences have intervals over test items, for want of seeds."""
+def over_items(summary: StudySummary) -> bool:
+    """Return whether differences have intervals over test items, for want of seeds."""
     return any(arm.to_base and arm.to_base.items for arm in summary.ranked)
 
 
-def places(summary: Summary) -> int:
-    """Digits after the point with which the whole report writes the ranking metric."""
-    return summary.digits
-
-
-def estimate_text(value: Estimate | None, digits: int, sign: bool = False) -> str:
-    """`1.523 ± 0.012`; without an interval just the mean."""
-    if value is None or value.half_width is None:
-        return fixed(value.mean if value else None, digits, sign)
-    return f"{fixed(value.mean, digits, sign)} ± {fixed(value.half_width, digits)}"
-
-
-def difference_text(value: Estimate | None, digits: int) -> str:
-    """A difference with its sign; `≈` before one that is not established."""
-    doubt = "≈ " if value and value.half_width is not None and not value.established else ""
-    return doubt + estimate_text(value, digits, sign=True)
-
-
-def _best(summary: Summary) -> str:
+def _best(summary: StudySummary) -> str:
+    """Return the result of the best arm."""
     best = summary.ranked[0]
     superlative = "lowest" if summary.metric.lower_is_better else "highest"
     unit = f" {summary.metric.unit}" if summary.metric.unit else ""
-    value = estimate_text(best.metric, places(summary))
+    value = estimate_text(best.metric, summary.digits)
     seeds = f" over {len(best.values)} seeds" if len(best.values) > 1 else ""
     if len(summary.ranked) == 1:
         return f"{_quoted(best)} reached a test {summary.metric.label} of {value}{unit}{seeds}."
     return f"{_quoted(best)} has the {superlative} test {summary.metric.label}: {value}{unit}{seeds}."
 
 
-def _separation(summary: Summary, evidence: str) -> list[str]:
-    """What `evidence`, the seeds or the test items, establishes."""
+def _separation(summary: StudySummary, evidence: str) -> list[str]:
+    """Return what `evidence`, the seeds or the test items, establishes."""
     others = summary.ranked[1:]
     open_ = [arm for arm in others if not (arm.to_best and arm.to_best.established)]
     if not open_:
@@ -86,17 +69,19 @@ def _separation(summary: Summary, evidence: str) -> list[str]:
     return sentences
 
 
-def _references(summary: Summary) -> list[str]:
+def _references(summary: StudySummary) -> list[str]:
+    """Return which arms do not beat a reference."""
     sentences = []
     for name, value in summary.results.references.items():
         behind = [arm for arm in summary.ranked if arm.metric and not summary.better(arm.metric.mean, value)]
         if behind:
             verb = "does" if len(behind) == 1 else "do"
-            sentences.append(f"{_names(behind)} {verb} not beat {name} ({fixed(value, places(summary))}).")
+            sentences.append(f"{_names(behind)} {verb} not beat {name} ({fixed(value, summary.digits)}).")
     return sentences
 
 
-def _failures(summary: Summary) -> list[str]:
+def _failures(summary: StudySummary) -> list[str]:
+    """Return which arms have no result, or fewer than they have runs."""
     sentences = []
     if summary.unranked:
         verb = "has" if len(summary.unranked) == 1 else "have"
@@ -107,8 +92,8 @@ def _failures(summary: Summary) -> list[str]:
     return sentences
 
 
-def _names(arms: Sequence[Arm]) -> str:
-    """“a”, “b” and 3 more: as many as one can read. Quoted, since the name of an arm may hold commas or be a word."""
+def _names(arms: Sequence[ArmSummary]) -> str:
+    """Return “a”, “b” and 3 more: as many as one can read, quoted, since the name of an arm may hold commas or be a word."""
     named = [_quoted(arms[0])]
     for arm in arms[1:]:
         if len(", ".join(named)) + len(arm.name) > _LISTED:
@@ -119,5 +104,5 @@ def _names(arms: Sequence[Arm]) -> str:
     return named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}"
 
 
-def _quoted(arm: Arm) -> str:
+def _quoted(arm: ArmSummary) -> str:
     return f"“{arm.name}”"

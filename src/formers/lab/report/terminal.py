@@ -5,15 +5,15 @@ from __future__ import annotations
 from rich.table import Table
 from rich.text import Text
 
-from formers.lab.report.columns import ranking
 from formers.lab.report.headline import headline
-from formers.lab.report.summary import summarize
+from formers.lab.report.ranking import ranking
+from formers.lab.report.summarize import summarize
 from formers.lab.store.records import Results
-from formers.plot.number_format import visible
+from formers.plot.visible_text import visible
 
 
 def terminal_table(results: Results) -> Table:
-    """The ranking as a `rich` table, the headline below it. Names are shown as they are, never read as markup."""
+    """Return the ranking as a `rich` table, the headline below it. Names are shown as they are, never read as markup."""
     summary = summarize(results)
     shown = ranking(summary)
     table = Table(
@@ -21,7 +21,7 @@ def terminal_table(results: Results) -> Table:
     )
     for column in shown.columns:
         table.add_column(Text(column.title), justify="left" if column.text else "right", no_wrap=not column.text)
-    for line in shown.lines:
-        style = "italic dim" if line.arm is None else "dim" if line.arm.rank is None else ""
-        table.add_row(*(Text(visible(cell)) for cell in line.cells), style=style)
+    for row in shown.rows:
+        style = "italic dim" if row.arm is None else "dim" if row.arm.rank is None else ""
+        table.add_row(*(Text(visible(cell)) for cell in row.cells), style=style)
     return table

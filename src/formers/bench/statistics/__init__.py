@@ -1,0 +1,1 @@
+"""Statistics of measured rounds that assume nothing of their distribution: intervals, growth exponents, crossovers."""

@@ -1,0 +1,31 @@
+"""The runs of a study as CSV, for spreadsheets."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from formers.lab.report.costs import COSTS
+from formers.lab.report.summarize import summarize
+from formers.lab.report.summary import StudySummary
+from formers.lab.store.records import Results
+
+
+def to_csv(results: Results) -> str:
+    """Return one line a run, in full precision: rank, arm, seed, status, every metric, every cost, cause, command."""
+    return csv_of(summarize(results))
+
+
+def csv_of(summary: StudySummary) -> str:
+    """Return `to_csv` of results that are summarised already."""
+    rows = summary.results.rows
+    ranks = {arm.name: arm.rank for arm in summary.arms}
+    metrics = list(dict.fromkeys(name for row in rows for name in row.metrics))
+    costs = [cost.name for cost in COSTS]
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["rank", "arm", "seed", "status", *metrics, *costs, "cause", "command"])
+    for row in rows:
+        measured = [*(row.metrics.get(name) for name in metrics), *(getattr(row, name) for name in costs)]
+        writer.writerow([ranks[row.arm], row.arm, row.seed, row.status, *measured, row.cause, row.command])
+    return out.getvalue()

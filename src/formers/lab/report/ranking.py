@@ -1,0 +1,75 @@
+"""The ranking as cells of text, the same for every form of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from formers.lab.report.costs import RANKING_COSTS, Cost
+from formers.lab.report.estimate_text import difference_text, estimate_text
+from formers.lab.report.summary import ArmSummary, StudySummary
+from formers.plot.number_format import NOTHING, fixed
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankingColumn:
+    """The heading of a column; its cells hold `text` (set left) or numbers (set right)."""
+
+    title: str
+    text: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankingRow:
+    """The cells of an arm, or of a reference when `arm` is None."""
+
+    arm: ArmSummary | None
+    cells: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranking:
+    """Columns, and one row for every arm and reference, best first, arms without a result last."""
+
+    columns: tuple[RankingColumn, ...]
+    rows: tuple[RankingRow, ...]
+
+
+def ranking(summary: StudySummary) -> Ranking:
+    """Return the ranking of `summary`; costs that no arm has are left out."""
+    costs = [cost for cost in RANKING_COSTS if any(arm.costs[cost.name] is not None for arm in summary.arms)]
+    unit = f" ({summary.metric.unit})" if summary.metric.unit else ""
+    columns = (
+        RankingColumn(title="#"),
+        RankingColumn(title="arm", text=True),
+        RankingColumn(title=f"test {summary.metric.label}{unit}"),
+        RankingColumn(title="against base"),
+        *(RankingColumn(title=cost.label) for cost in costs),
+        RankingColumn(title="finished", text=True),
+    )
+    rows = tuple(
+        _arm_row(summary, entry, costs)
+        if isinstance(entry, ArmSummary)
+        else _reference_row(summary, *entry, blanks=len(costs))
+        for entry in summary.ranked_with_references()
+    )
+    return Ranking(columns=columns, rows=rows)
+
+
+def _arm_row(summary: StudySummary, arm: ArmSummary, costs: Sequence[Cost]) -> RankingRow:
+    difference = "base" if arm.name == summary.base else difference_text(arm.to_base, summary.digits)
+    cells = (
+        str(arm.rank or NOTHING),
+        arm.name,
+        estimate_text(arm.metric, summary.digits),
+        difference,
+        *(cost.text(arm.costs[cost.name]) for cost in costs),
+        arm.status,
+    )
+    return RankingRow(arm=arm, cells=cells)
+
+
+def _reference_row(summary: StudySummary, name: str, value: float, blanks: int) -> RankingRow:
+    base = summary.arm(summary.base).metric if summary.arms else None
+    difference = fixed(value - base.mean if base else None, summary.digits, sign=True)
+    return RankingRow(arm=None, cells=("", name, fixed(value, summary.digits), difference, *[""] * blanks, "reference"))

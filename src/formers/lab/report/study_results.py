@@ -1,0 +1,21 @@
+"""From a study and its rows to everything that a report shows."""
+
+from __future__ import annotations
+
+from formers.lab.store.records import Results, Row
+from formers.lab.study.study import Study
+
+
+def study_results(study: Study, rows: tuple[Row, ...]) -> Results:
+    """Return everything that a report shows about a study with these rows."""
+    task = study.task
+    return Results(
+        title=str(task).removesuffix("()"),
+        description=task.description,
+        metric=task.metric,
+        rows=rows,
+        references=task.references(),
+        budget=study.given.words(task.length),
+        matched=study.match,
+        command=study.command(),
+    )
