@@ -73,14 +73,14 @@ class Transformer(FormersModel):
             attention_mask: 1 = a real token, 0 = padding, (B, L), or with the past in front, (B, past + L).
             position_ids: (B, L) or (1, L); None counts the real tokens of each row.
             past_key_values: the `StateCache` of an earlier call, or an empty one; this call moves it on.
-            use_cache: whether to return a `StateCache`; None = as the configuration says, and not in training. A model that
-                does not stream (`model.streaming`) returns none.
+            use_cache: whether to return a `StateCache`; None = as the configuration says, if the model streams
+                (`model.streaming`) and is not in training.
             output_hidden_states: whether to return the hidden states that enter every layer, too; None = as the
                 configuration says.
             output_attentions: weights are never formed, so True raises `Unsupported`.
             return_dict: False returns a tuple without what is None; None = as the configuration says.
 
-        Raise Unsupported for `past_key_values` where the model does not stream, or for a cache of keys and values.
+        Raise Unsupported for a cache, given or asked for, where the model does not stream, and for one of keys and values.
         """
         if output_attentions:
             raise Unsupported(
@@ -92,7 +92,7 @@ class Transformer(FormersModel):
             raise ValueError("give either input_ids or inputs_embeds, and not both")
         cache = self._cache_for(past_key_values, use_cache)
         x = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
-        mask = _real_tokens(attention_mask, x)
+        mask = _real_tokens(attention_mask, x, 0 if cache is None else cache.get_seq_length())
         past = [None] * len(self.layers) if cache is None else states_in(cache, len(self.layers), len(x))
         positions = position_ids if position_ids is not None else count_tokens(x, mask, past[0]) - 1
         if self.input_position is not None:
@@ -134,17 +134,23 @@ class Transformer(FormersModel):
         if past is not None:
             self.check_past(past)
             return past
+        if use_cache:
+            self._check_streaming("without use_cache=True")
         wanted = self.config.use_cache and not self.training if use_cache is None else use_cache
         return StateCache() if wanted and self.streaming else None
 
     def check_past(self, past: Cache) -> None:
         """Raise Unsupported unless the model streams and can keep its states in this cache; TypeError for what is none."""
         check_cache(past)
+        self._check_streaming("without past_key_values")
+
+    def _check_streaming(self, instead: str) -> None:
+        """Raise Unsupported unless the model streams, with the reason and what to call it with instead."""
         if not self.streaming:
             mixers = [self.config.mixer_at(layer) for layer in range(self.config.depth)]
             stateless = [mixer for mixer in mixers if "streaming" not in mixer.abilities]
             why = stateless[0].no_state() if stateless else "a bidirectional model has no streaming state"
-            raise Unsupported(f"{why}; call without past_key_values")
+            raise Unsupported(f"{why}; call {instead}")
 
 
 def _build_layer(config: TransformerConfig, layer: int) -> Block:
@@ -154,16 +160,17 @@ def _build_layer(config: TransformerConfig, layer: int) -> Block:
     return config.residual.build(site, mixer, config.ffn.build(site), config.norm)
 
 
-def _real_tokens(attention_mask: Tensor | None, x_bld: Tensor) -> Tensor | None:
+def _real_tokens(attention_mask: Tensor | None, x_bld: Tensor, seen: int) -> Tensor | None:
     """Return the mask of the new tokens as booleans, (B, L); None if it hides nothing. Raise ValueError for other shapes."""
     if attention_mask is None:
         return None
     batch, length, _ = x_bld.shape
-    if attention_mask.dim() != 2 or attention_mask.shape[0] != batch or attention_mask.shape[1] < length:
+    if tuple(attention_mask.shape) not in ((batch, length), (batch, seen + length)):
+        past = f", or with the {seen} tokens of the past in front ({batch}, {seen + length})" if seen else ""
         raise ValueError(
-            f"attention_mask has shape {tuple(attention_mask.shape)}; expected (batch, length) = ({batch}, {length}), "
-            "1 for a real token and 0 for padding (the past may stand in front)"
+            f"attention_mask has shape {tuple(attention_mask.shape)}; expected (batch, length) = ({batch}, {length}){past}, "
+            "1 for a real token and 0 for padding"
         )
-    mask = attention_mask[:, -length:].bool()
+    mask = attention_mask[:, attention_mask.shape[1] - length :].bool()
     readable = not torch.compiler.is_compiling() and not mask.is_meta
     return None if readable and bool(mask.all()) else mask

@@ -79,6 +79,7 @@ class TransformerConfig(PreTrainedConfig):
     use_cache: bool = True
 
     def __post_init__(self, **kwargs: Any) -> None:  # Hugging Face hands over here what is no field
+        kwargs = self._without_second_names(kwargs)
         check_names("TransformerConfig", [n for n in kwargs if n not in _HUB_NAMES], self.own_names())
         for axis in AXIS_OF:
             setattr(self, axis, _as_part(axis, getattr(self, axis)))
@@ -89,25 +90,25 @@ class TransformerConfig(PreTrainedConfig):
 
     @classmethod
     def own_names(cls) -> list[str]:
-        """The options that are ours, not Hugging Face's."""
+        """Return the names of the options that are ours, not Hugging Face's."""
         return [name for name in cls.__annotations__ if not name.startswith("_")]
 
     def swap(self, **changes: Any) -> Self:
-        """A copy with some choices changed; an unknown name raises with the nearest right one."""
+        """Return a copy with some choices changed. Raise TypeError for an unknown name, with the nearest right one."""
         check_names("TransformerConfig", [n for n in changes if n != "num_labels"], self.own_names())
         options = {name: getattr(self, name) for name in self.own_names()} | {"num_labels": self.num_labels}
         return type(self)(**(options | changes))
 
     def choices(self) -> dict[str, str]:
-        """Axis → part in text form."""
+        """Return the parts in text form, by axis; several mixers as a list."""
         return {axis: value_text(getattr(self, axis)) for axis in AXIS_OF}
 
     def mixer_at(self, layer: int) -> Mixer:
-        """The mixer of one layer."""
+        """Return the mixer of one layer."""
         return self.mixer[layer % len(self.mixer)] if isinstance(self.mixer, tuple) else self.mixer
 
     def site(self) -> Site:
-        """Where the parts are built, for the first layer."""
+        """Return the surroundings that parts are built in: sizes, direction and position, for the first layer."""
         return Site(
             width=self.width,
             heads=self.heads,
@@ -119,13 +120,29 @@ class TransformerConfig(PreTrainedConfig):
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, parts as JSON."""
+        """Return everything: parts as JSON, and sizes under Hugging Face's names, too, by which PEFT and others find them."""
         parts = {axis: value_json(getattr(self, axis)) for axis in AXIS_OF}
-        return super().to_dict() | parts
+        return super().to_dict() | parts | {theirs: getattr(self, ours) for theirs, ours in self.attribute_map.items()}
+
+    def to_diff_dict(self) -> dict[str, Any]:
+        """Return what `config.json` holds: each size once, under its own name, and no defaults of Hugging Face's."""
+        return {name: value for name, value in super().to_diff_dict().items() if name not in self.attribute_map}
+
+    def _without_second_names(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments without sizes under Hugging Face's names. Raise TypeError where one says something else."""
+        for theirs, ours in self.attribute_map.items():
+            if theirs in kwargs and kwargs[theirs] != getattr(self, ours):
+                raise TypeError(
+                    f"{theirs}={kwargs[theirs]} was given, but {ours}={getattr(self, ours)}: they are one; give {ours} alone"
+                )
+        return {name: value for name, value in kwargs.items() if name not in self.attribute_map}
 
 
 def _as_part(axis: str, value: Any) -> Any:
-    """A part of the axis from itself, text or JSON; for mixers, a tuple from a list of those, and a pattern is `sparse` over it."""
+    """Return a part of the axis from itself, text or JSON.
+
+    For mixers, a list of those becomes a tuple, and a pattern becomes `sparse` over it. Raise TypeError for anything else.
+    """
     kind: type[Part] = AXIS_OF[axis]
     if isinstance(value, str):
         value = kind.parse(value)

@@ -45,15 +45,16 @@ class StateGenerationMixin(GenerationMixin):  # type: ignore[misc]
             )
         super()._prepare_cache_for_generation(generation_config, model_kwargs, generation_mode, *sizes)
         self._check_assistance(generation_config, generation_mode)
-        if not self.model.streaming:
-            if model_kwargs.get("inputs_embeds") is not None:
-                raise Unsupported(
-                    "only a streaming model can generate from inputs_embeds: without a state, every step reads the tokens "
-                    "again, and embeddings have none. Give input_ids"
-                )
-            generation_config.use_cache = False
-        elif past is None and generation_config.use_cache:
-            model_kwargs["past_key_values"] = StateCache()
+        if not self.model.streaming and model_kwargs.get("inputs_embeds") is not None:
+            raise Unsupported(
+                "only a streaming model can generate from inputs_embeds: without a state, every step reads the tokens "
+                "again, and embeddings have none. Give input_ids"
+            )
+        generation_config.use_cache = generation_config.use_cache and self.model.streaming
+        if generation_config.use_cache:
+            model_kwargs["past_key_values"] = StateCache() if past is None else past
+        else:
+            model_kwargs.pop("past_key_values", None)  # beam search would try to reorder None
 
     def _check_past(self, past: Any, generation_config: Any, attention_mask: Tensor | None) -> None:
         """Raise where the given cache is of another kind, is not to be used, or has already seen the whole prompt."""
@@ -79,3 +80,9 @@ class StateGenerationMixin(GenerationMixin):  # type: ignore[misc]
                 self.config.mixer_at(layer).require(
                     "trim", why="assisted generation takes tokens back", instead="softmax()"
                 )
+
+    def init_continuous_batching(self, *args: Any, **options: Any) -> Any:
+        """Raise Unsupported: continuous batching, which `generate_batch` uses too, keeps keys and values in pages."""
+        raise Unsupported(
+            "continuous batching pages keys and values, but each mixer keeps a state of its own; use generate()"
+        )
