@@ -48,7 +48,8 @@ def _steadiness(summary: BenchSummary) -> list[str]:
         return [f"The machine was steady: the middle half of its matrix product’s times lies within {spread}."]
     return [
         "The machine was too noisy for small differences: the middle half of its matrix product’s times spreads over "
-        f"{spread} (at most {100 * STEADY:.0f} % is steady). Ratios within rounds still hold, with the intervals they show."
+        f"{spread} (at most {100 * STEADY:.0f} % is steady). "
+        "Ratios within rounds still hold, with the intervals they show."
     ]
 
 

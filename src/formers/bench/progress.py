@@ -21,7 +21,7 @@ class BenchProgress(Protocol):
         """Hear that the next step begins."""
 
 
-class SilentBenchProgress:
+class SilentBenchProgress(BenchProgress):
     """Prints nothing."""
 
     def stage(self, text: str) -> None: ...
@@ -29,7 +29,7 @@ class SilentBenchProgress:
     def step(self, text: str) -> None: ...
 
 
-class BenchLines:
+class BenchLines(BenchProgress):
     """Prints a line for each round, and for the two stages before them."""
 
     def __init__(self, console: Console) -> None:
@@ -49,8 +49,8 @@ class BenchLines:
         self.last = text
 
 
-class BenchBar:
-    """Shows the current stage or step, and a bar with the time left once that can be known. Use as a context manager."""
+class BenchBar(BenchProgress):
+    """Shows the current stage or step, and a bar with the time left once it is known. Use as a context manager."""
 
     def __init__(self, console: Console) -> None:
         self.bar = Progress(

@@ -73,7 +73,7 @@ class Sweep:
 
 
 def read_sizes(name: str, text: str) -> tuple[int, ...]:
-    """Return the sizes in `512`, `512,2048`, or `512..4096`: doubled from one to the other. Raise ValueError otherwise."""
+    """Return the sizes in `512`, `512,2048` or `512..4096` (doubling). Raise ValueError for anything else."""
     try:
         if ".." in text:
             low, high = (int(piece) for piece in text.split(".."))

@@ -74,7 +74,7 @@ class _Measured:
         )
 
     def crossover(self, rows: Sequence[Measurement]) -> Crossover | None:
-        """Return where a subject with these rows, by size, overtakes the reference; None where the reference has no time."""
+        """Return where a subject with these rows, by size, overtakes the reference; None without its times."""
         keys = [(row.phase, row.size(self.results.axis)) for row in rows]
         shared = [(row, self.references[key]) for row, key in zip(rows, keys, strict=True) if key in self.references]
         sizes = [row.size(self.results.axis) for row, _ in shared]

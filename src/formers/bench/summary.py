@@ -31,7 +31,7 @@ class ScalingCurve:
         points: by size, ascending.
         growth: the exponent of time at the large end.
         memory_growth: that of the peak memory.
-        crossover: the size from which it is faster, or slower, than the reference; None for the reference, and without it.
+        crossover: the size from which it is faster, or slower, than the reference; None without a reference, or for it.
     """
 
     subject: str

@@ -49,7 +49,7 @@ def share_text(share: float | None) -> str:
 
 
 def crossover_text(curve: ScalingCurve, summary: BenchSummary) -> str:
-    """Return from which size on a subject is faster than the reference: `from 700 (690–712)`, `at no length up to 2,048`."""
+    """Return the sizes at which a subject is faster than the reference: `from 700 (690–712)`, `at every length`."""
     found, axis = curve.crossover, summary.results.axis
     if curve.subject == summary.results.reference:
         return "reference"
@@ -63,7 +63,7 @@ def crossover_text(curve: ScalingCurve, summary: BenchSummary) -> str:
 
 
 def place_text(row: Measurement) -> str:
-    """Return `forward, length 8,192, …` for a phase and size that was not measured; `everywhere` for a whole subject."""
+    """Return `forward, length 8,192, …` for a phase and size, `everywhere` for a whole subject."""
     if row.length is None:
         return TITLES[row.phase].lower() if row.phase else "everywhere"
     return (

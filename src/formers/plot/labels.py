@@ -29,7 +29,7 @@ def place_labels(
     reserved: Sequence[Box],
     avoided: Sequence[Box] = (),
 ) -> dict[str, Label]:
-    """Return text → label: beside its mark if it fits, else a little above or below. Texts without a free place are left out.
+    """Return text → label, beside its mark if it fits, else a little above or below; none where no place is free.
 
     Args:
         marks: (text, place of its mark), the most important first.
@@ -64,7 +64,7 @@ def boxes_along(points: Sequence[XY]) -> list[Box]:
 
 
 def _candidates(text: str, x: float, y: float, frame: Box) -> list[tuple[Label, Box]]:
-    """Return places right and left of the mark, level or a little off; then below and above it, shifted into the frame."""
+    """Return places right and left of the mark, level or a little off, then below and above, shifted into the frame."""
     width, half = _LETTER * len(text), _HEIGHT / 2
     found: list[tuple[Label, Box]] = []
     for lift in (0.0, -12.0, 12.0):

@@ -41,7 +41,7 @@ def duration(value: float | None) -> str:
 
 
 def decimals(values: Iterable[float]) -> int:
-    """Return how many digits after the point show four significant ones of a typical value, so that a column lines up."""
+    """Return the number of digits after the point that shows four significant ones of a typical value."""
     sizes = [abs(value) for value in values if math.isfinite(value) and value != 0]
     if not sizes:
         return 3

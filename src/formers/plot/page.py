@@ -1,4 +1,4 @@
-"""HTML pages that open offline: one file with its style and script inside, and a policy that forbids everything else."""
+"""HTML pages that open offline: one file with its style and script, and a policy that forbids everything else."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def render_page(template: str, contents: Mapping[str, object], filters: Mapping[
     """Return a template as a whole page; the same contents give the same page.
 
     Args:
-        template: a path below `src/formers`, such as `bench/bench.html.jinja`; it extends `plot/page.html.jinja`, and may
-            import the templates beside other modules by their paths.
+        template: a path below `src/formers`, such as `bench/bench.html.jinja`; it extends `plot/page.html.jinja`, and
+            may import the templates beside other modules by their paths.
         contents: the template's variables, of which `looks`, name → `Look`, is read by the macros of `chart.svg.jinja`.
             Text in them is escaped.
         filters: filters of the template besides `breakable`, `fixed` and `percent`.

@@ -57,7 +57,7 @@ def _hover_text(point: SizePoint, on: Plane) -> str:
 
 
 def _ring(curve: ScalingCurve, reference: ScalingCurve, on: Plane, look: Look) -> tuple[str, Series] | None:
-    """Return the size at which a subject crosses the reference, and a ring there on its line; None where it does not."""
+    """Return the size at which a subject crosses the reference, and a ring there; None where it does not."""
     found = curve.crossover
     if found is None or found.at is None:
         return None

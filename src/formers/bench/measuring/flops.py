@@ -20,8 +20,8 @@ TRAINING_PASSES = 3
 def mixer_flops(build: Callable[[], nn.Module], phase: Phase, sizes: Sizes) -> int:
     """Return the operations of one call (one token, for a step), counted without data as `formers.models.costs` does.
 
-    Exact attention is counted over all pairs even when causal, as is the custom: a kernel that leaves out the masked half
-    can seem up to twice as fast as the machine.
+    Exact attention is counted over all pairs even when causal, as is the custom: a kernel that leaves out the masked
+    half can seem up to twice as fast as the machine.
     """
     with torch.device("meta"):
         mixer = build().eval()

@@ -1,4 +1,4 @@
-"""A forecast of the next size from the sizes before it, so that nobody waits for an hour or runs out of memory twice."""
+"""A forecast of the next size from those before it: nobody waits for an hour, or runs out of memory twice."""
 
 from __future__ import annotations
 

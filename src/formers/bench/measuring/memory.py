@@ -18,7 +18,7 @@ STATUS, MEMINFO, CGROUP = Path("/proc/self/status"), Path("/proc/meminfo"), Path
 
 
 def peak_bytes(run: Callable[[], Any], device: str = "cpu") -> int:
-    """Return the most bytes of tensors alive at once during a call, beyond those before it, as the allocator records them.
+    """Return the most bytes of tensors alive at once during a call, beyond those before it, by the allocator's records.
 
     Call `run` once before: the first time, it may make what it keeps.
     """

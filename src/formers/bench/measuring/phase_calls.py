@@ -68,8 +68,8 @@ def state_after(mixer: nn.Module, x_bld: Tensor) -> State:
 class _StreamingSteps:
     """One token after the other, from a state that is the same each time.
 
-    Each run starts from a copy of the state, as a part with a growing cache writes on in place; that a first token makes
-    room in the copy is not timed.
+    Each run starts from a copy of the state, as a part with a growing cache writes on in place; that a first token
+    makes room in the copy is not timed.
     """
 
     def __init__(self, mixer: nn.Module, state: State, token_b1d: Tensor) -> None:

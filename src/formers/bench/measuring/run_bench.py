@@ -25,10 +25,10 @@ from formers.machine.environment import environment, processor
 
 
 def run_bench(plan: BenchPlan, progress: BenchProgress | None = None) -> BenchResults:
-    """Measure what a plan asks for. What cannot be measured is a measurement with a status and a cause, an interrupt included.
+    """Measure what a plan asks for. What fails, or is interrupted, has a status and a cause instead of times.
 
-    A part is timed only if it keeps every law of `formers.testing`. Every round times every candidate at every size, in a
-    new random order; the candidates of one size follow one another, and ratios are taken among them within the round.
+    A part is timed only if it keeps every law of `formers.testing`. Every round times every candidate at every size, in
+    a new random order; the candidates of one size follow one another, and ratios are taken among them within the round.
     """
     bench = _BenchRun(plan, progress or SilentBenchProgress())
     stopped = False

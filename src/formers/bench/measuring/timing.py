@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 _SHORT = 0.1
-"""Seconds. A shorter call is made once more before its turn, untimed, so that it finds its own data in the cache and the
-allocator, and not those of the candidate before it."""
+"""Seconds. A shorter call is made once more before its turn, untimed, so that it finds its own data in the cache and
+the allocator, and not those of the candidate before it."""
 
 
 @dataclass(frozen=True, kw_only=True)

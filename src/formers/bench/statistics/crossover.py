@@ -15,8 +15,8 @@ class Crossover:
 
     Attributes:
         faster: the part costs less than the reference there.
-        at: the size from which on it stays so; None where it is so at every size that was measured. An end of the interval
-            is 0 or infinite where some rounds did not cross.
+        at: the size from which on it stays so; None where it is so at every size that was measured. An end of the
+            interval is 0 or infinite where some rounds did not cross.
     """
 
     faster: bool
@@ -43,7 +43,7 @@ def crossover(sizes: Sequence[int], ratios: Sequence[Sequence[float]]) -> Crosso
 
 
 def _crossing(sizes: Sequence[int], ratios: Sequence[float], faster: bool) -> float:
-    """Return the size from which on the ratio stays on the wanted side of 1: 0 if always, infinity if not at the end."""
+    """Return the size from which on the ratio stays on the wanted side of 1: 0 if always, infinity if never."""
     logs = [math.log(ratio) if faster else -math.log(ratio) for ratio in ratios]  # the wanted side is the negative one
     if logs[-1] >= 0:
         return math.inf

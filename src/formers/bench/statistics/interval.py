@@ -23,9 +23,9 @@ class Interval:
 def interval(values: Sequence[float]) -> Interval:
     """Return the median with the narrowest pair of order statistics that covers it with at least 95 %.
 
-    The true median lies between the k-th smallest and the k-th largest of n values unless fewer than k of them fall on one
-    of its sides, probability 2·Σ_{i<k} C(n, i)/2ⁿ. Fewer than six values cannot reach 95 %; the interval then spans all of
-    them, and `coverage` is less. Raise ValueError without a value.
+    The true median lies between the k-th smallest and the k-th largest of n values unless fewer than k of them fall on
+    one of its sides, probability 2·Σ_{i<k} C(n, i)/2ⁿ. Fewer than six values cannot reach 95 %; the interval then spans
+    all of them, and `coverage` is less. Raise ValueError without a value.
     """
     ordered, count = sorted(values), len(values)
     if not ordered:
@@ -37,7 +37,7 @@ def interval(values: Sequence[float]) -> Interval:
 
 
 def coverage(count: int, inner: int) -> float:
-    """Return how likely the true median lies between the `inner`-th smallest and `inner`-th largest of `count` values."""
+    """Return the probability that the median lies between the `inner`-th smallest and largest of `count` values."""
     return 1 - 2 * sum(math.comb(count, i) for i in range(inner)) / 2**count
 
 

@@ -7,13 +7,13 @@ from formers.bench.measuring.phase_calls import PhaseCall, mixer_call
 from formers.bench.phases import STREAMING, Phase
 from formers.bench.results import Status
 from formers.bench.sizes import Sizes
-from formers.bench.subjects.subject import NO_BIDIRECTIONAL_STATE
+from formers.bench.subjects.subject import NO_BIDIRECTIONAL_STATE, Subject
 from formers.mixers import Mixer
 from formers.part import Site, Unsupported
 from formers.testing import broken_laws
 
 
-class MixerSubject:
+class MixerSubject(Subject):
     """A mixer, timed whole and only if it keeps its laws."""
 
     kind = "mixer"

@@ -14,13 +14,14 @@ from formers.bench.measuring.phase_calls import PhaseCall, mixer_call
 from formers.bench.phases import STREAMING, Phase
 from formers.bench.results import Status
 from formers.bench.sizes import Sizes
+from formers.bench.subjects.subject import Subject
 from formers.part import Site, Unsupported
 
 PREFIX = "pip:"
 "Beginning of their names: `pip:local-attention`. It tells them from this library's parts."
 
 
-class PackageSubject:
+class PackageSubject(Subject):
     """The mixer of another library, as it comes.
 
     Args:

@@ -10,12 +10,12 @@ from formers.bench.measuring.phase_calls import PhaseCall, inference_call, train
 from formers.bench.phases import STREAMING, Phase
 from formers.bench.results import Status
 from formers.bench.sizes import Sizes
-from formers.bench.subjects.subject import NO_BIDIRECTIONAL_STATE
+from formers.bench.subjects.subject import NO_BIDIRECTIONAL_STATE, Subject
 
 NAME = "sdpa"
 
 
-class SdpaSubject:
+class SdpaSubject(Subject):
     """torch's fused attention on queries, keys and values that are there already."""
 
     name, kind = NAME, "kernel"

@@ -20,10 +20,8 @@ class Subject(Protocol):
         kind: `mixer`: with its projections, hidden states in and out; `kernel`: without.
     """
 
-    @property
-    def name(self) -> str: ...
-    @property
-    def kind(self) -> str: ...
+    name: str
+    kind: str
 
     def objection(self, sizes: Sizes, causal: bool) -> tuple[Status, str] | None:
         """Return why it must not be timed at all, as a status and a cause; None where nothing speaks against it."""

@@ -1,8 +1,12 @@
 """The report of a study: one summary of its rows, shown as an HTML page, in the terminal, and as data.
 
-`summarize` computes every number once (`summary`, with `confidence_interval`, `costs`, `pareto`, `learning_curve`, `slices`);
-`headline`, `matching` and `ranking` put them into words and cells; `charts/` draws them; `html`, `terminal`, `markdown`,
-`csv_text` and `json_file` are the forms. `study_files` and `stored_results` know the folder of a study.
+| step | where |
+|---|---|
+| numbers, once | `summarize` → `summary`; `confidence_interval`, `costs`, `pareto`, `learning_curve`, `slices` |
+| words and cells | `headline`, `matching`, `ranking`, `estimate_text`, `page_tables` |
+| draw | `charts/`, `arm_looks` |
+| forms | `html`, `terminal`, `markdown`, `csv_text`, `json_file` |
+| the folder of a study | `study_results`, `study_files`, `stored_results` |
 """
 
 from formers.lab.report.csv_text import to_csv

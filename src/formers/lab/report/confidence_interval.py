@@ -1,7 +1,8 @@
 """Confidence intervals over seeds, or over test items where there is one seed, after Student.
 
-Student's t is honest at the two to five seeds that people can afford. A percentile bootstrap over three seeds can never leave the range of the three values, so its "95 %" interval misses
-the truth in one case out of four, and with two seeds in one out of two. Student's t widens as it must.
+Student's t is honest at the two to five seeds that people can afford. A percentile bootstrap over three seeds can never
+leave the range of the three values, so its "95 %" interval misses the truth in one case out of four, and with two seeds
+in one out of two. Student's t widens as it must.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Estimate:
 
 
 def estimate(values: Sequence[float], comparisons: int = 1) -> Estimate:
-    """Return the mean of `values` with an interval of 95 %, which holds for `comparisons` intervals at once (Bonferroni)."""
+    """Return the mean of `values` with a 95 % interval that holds for `comparisons` intervals at once (Bonferroni)."""
     if len(values) < 2:
         return Estimate(mean=fmean(values), half_width=None, seeds=len(values))
     quantile = two_sided_quantile(len(values) - 1, 1 - (1 - _LEVEL) / max(1, comparisons))
@@ -45,7 +46,7 @@ def estimate(values: Sequence[float], comparisons: int = 1) -> Estimate:
 
 
 def estimate_over_items(own: np.ndarray, other: np.ndarray, comparisons: int = 1) -> Estimate:
-    """Return the mean of `own` − `other`, both with a value for each test item, with an interval over the choice of items.
+    """Return the mean of `own` − `other`, arrays over test items, with an interval over the choice of the items.
 
     It says nothing about the training's randomness: it is the interval for these two trained models.
     """
@@ -58,7 +59,7 @@ def estimate_over_items(own: np.ndarray, other: np.ndarray, comparisons: int = 1
 
 @cache
 def two_sided_quantile(freedom: int, level: float) -> float:
-    """Return the t with P(|T| < t) = `level` at `freedom` degrees of freedom, by bisection on the angle atan(t/√freedom)."""
+    """Return t with P(|T| < t) = `level` at `freedom` degrees of freedom, by bisection on atan(t/√freedom)."""
     low, high = 0.0, math.pi / 2
     for _ in range(60):
         middle = (low + high) / 2
@@ -70,7 +71,7 @@ def two_sided_quantile(freedom: int, level: float) -> float:
 
 
 def _probability_within(angle: float, freedom: int) -> float:
-    """Return P(|T| < √freedom·tan(angle)): the finite series for whole degrees of freedom (Abramowitz and Stegun 26.7.3-4)."""
+    """Return P(|T| < √freedom·tan(angle)) by the series for whole degrees of freedom (Abramowitz, Stegun 26.7.3-4)."""
     cosine, sine = math.cos(angle), math.sin(angle)
     odd = freedom % 2
     term = cosine if odd else 1.0

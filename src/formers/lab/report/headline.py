@@ -93,7 +93,7 @@ def _failures(summary: StudySummary) -> list[str]:
 
 
 def _names(arms: Sequence[ArmSummary]) -> str:
-    """Return “a”, “b” and 3 more: as many as one can read, quoted, since the name of an arm may hold commas or be a word."""
+    """Return “a”, “b” and 3 more: as many as one can read, quoted, since names of arms may hold commas."""
     named = [_quoted(arms[0])]
     for arm in arms[1:]:
         if len(", ".join(named)) + len(arm.name) > _LISTED:

@@ -17,9 +17,10 @@ YAML, DATABASE = "study.yaml", "mlflow.db"
 
 
 def stored_results(folder: Path) -> Results:
-    """Return the results of the study in `folder`: the newest row of every arm and seed in its store, others from report.json.
+    """Return the results of the study in `folder`: the newest row of every arm and seed.
 
-    A study that is not finished has the rows which it has so far.
+    Rows come from the study's store, and from report.json where the store has none. A study that is not finished has
+    the rows which it has so far.
 
     Raises:
         FileNotFoundError: where there is neither a store nor a report.json with a row.

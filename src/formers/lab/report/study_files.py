@@ -1,4 +1,4 @@
-"""The files of a report in the folder of a study: report.html and report.json, and the bench.json that the page shows."""
+"""The files of a report in the folder of a study: report.html, report.json, and the bench.json that the page shows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def write_report(study: Study, rows: tuple[Row, ...]) -> Results:
 
 
 def bench_figures(folder: Path) -> tuple[ScalingFigure, ...]:
-    """Return the plots of the benchmark that `formers bench --out <folder>` has left in a study's folder; none without one.
+    """Return the plots of the benchmark that `formers bench --out <folder>` left in a study's folder; none without one.
 
     Raises ValueError where bench.json is something else.
     """

@@ -13,7 +13,7 @@ from formers.plot.visible_text import visible
 
 
 def terminal_table(results: Results) -> Table:
-    """Return the ranking as a `rich` table, the headline below it. Names are shown as they are, never read as markup."""
+    """Return the ranking as a `rich` table, the headline below it. Names are never read as markup."""
     summary = summarize(results)
     shown = ranking(summary)
     table = Table(

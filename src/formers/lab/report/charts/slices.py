@@ -22,7 +22,7 @@ _MAX_LABEL = 12
 
 
 def slices_chart(summary: StudySummary, slices: Slices, name: str, looks: Mapping[str, Look]) -> Chart | None:
-    """Return the chart of one way of dividing, for the arms in `looks`; None where it would show a single label or nothing."""
+    """Return the chart of one way of dividing, for the arms in `looks`; None with a single label, or without values."""
     shown = {arm: values for arm, values in slices.values.items() if arm in looks}
     means = [point.mean for values in shown.values() for point in values if point]
     if len(slices.labels) < 2 or not means:

@@ -24,7 +24,7 @@ _SAME = 1.005
 
 
 def trade_off_chart(summary: StudySummary, cost: Cost, looks: Mapping[str, Look]) -> Chart | str:
-    """Return the chart of quality against `cost`; a sentence where the arms do not differ in it, empty with fewer than two."""
+    """Return quality against `cost` as a chart; a sentence where arms do not differ in it; "" with fewer than two."""
     costs = {arm.name: arm.costs[cost.name] for arm in summary.ranked}
     values = {name: value for name, value in costs.items() if value is not None and (value or not cost.log)}
     if len(values) < 2:
