@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from formers.mixers import Linear, Taylor2
-from formers.mixers.linear import LinearStart, LinearStream
+from formers.mixers.linear import LinearMixerState, LinearPrefixState
 from formers.part import Site
 
 WIDTH, HEADS = 12, 3  # 4 numbers a head, and so 15 features
@@ -41,8 +41,8 @@ def test_a_beginning_goes_on_as_sums(mask):
     own, features = mixers(True)
     x, later = torch.randn(2, 13, WIDTH, dtype=torch.float64), torch.randn(2, 5, WIDTH, dtype=torch.float64)
     start, sums = (mixer(x, mask_bl=mask)[1] for mixer in (own, features))
-    assert isinstance(start, LinearStart)
-    assert isinstance(sums, LinearStream)
+    assert isinstance(start, LinearPrefixState)
+    assert isinstance(sums, LinearMixerState)
     assert start.nbytes < 2 * sums.nbytes
     torch.testing.assert_close(start.seen_b, sums.seen_b)
     for change in (lambda state: state, lambda state: state.reorder(torch.tensor([1, 0]))):
@@ -54,4 +54,4 @@ def test_a_beginning_goes_on_as_sums(mask):
 def test_as_many_tokens_as_features_are_summed_at_once():
     own, _ = mixers(True)
     states = {length: own(torch.randn(1, length, WIDTH, dtype=torch.float64))[1] for length in (14, 15)}
-    assert [type(state) for state in states.values()] == [LinearStart, LinearStream]
+    assert [type(state) for state in states.values()] == [LinearPrefixState, LinearMixerState]

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from formers.mixers.mixer import Mixer, MixerModule, join_heads, seen_after, split_heads
+from formers.mixers.context import Context
+from formers.mixers.mixer import Mixer, MixerModule
+from formers.mixers.qkv import QKV, QkvMixer, split_heads
 from formers.part import Site, State
-from formers.positions.position import Position, build_at
+from formers.positions import Position
 from formers.testing.references import (
     Weights,
     heads_of,
@@ -38,22 +40,16 @@ class SmallRetention(Mixer):
 
 
 @dataclass(frozen=True)
-class RetentionStream(State):
+class RetentionState(State):
     """S = Σ_j γ^{i−j} k_j v_jᵀ."""
 
     s_bhkv: Tensor
 
 
-class SmallRetentionMixer(MixerModule):
+class SmallRetentionMixer(QkvMixer):
     """Over all pairs of the new tokens, and through the state; the methods are what faults replace."""
 
-    def __init__(self, site: Site):
-        super().__init__(site)
-        self.heads = site.heads
-        self.q_proj, self.k_proj, self.v_proj, self.o_proj = (
-            nn.Linear(site.width, site.width, bias=False) for _ in range(4)
-        )
-        self.head_position = build_at("heads", site)
+    states = (RetentionState,)
 
     def scale(self, width: int) -> float:
         return width**-0.5
@@ -67,10 +63,13 @@ class SmallRetentionMixer(MixerModule):
     def kept(self, k_bhlk: Tensor, positions_bl: Tensor) -> Tensor:
         return self.turned(k_bhlk, positions_bl)
 
-    def forward(self, x_bld, state=None, *, mask_bl=None, positions_bl=None):  # type: ignore[no-untyped-def, override]
-        x_bld, positions_bl = self.enter(x_bld, state, mask_bl, positions_bl)
+    def project(self, context: Context) -> QKV:
+        x_bld, positions_bl = context.x_bld, context.positions_bl
         q, k, v = (split_heads(proj(x_bld), self.heads) for proj in (self.q_proj, self.k_proj, self.v_proj))
-        q, k = self.turned(q, positions_bl) * self.scale(q.shape[3]), self.kept(k, positions_bl)
+        return QKV(self.turned(q, positions_bl) * self.scale(q.shape[3]), self.kept(k, positions_bl), v)
+
+    def attend(self, qkv: QKV, context: Context) -> tuple[Tensor, State]:
+        (q, k, v), x_bld, mask_bl, state = qkv, context.x_bld, context.mask_bl, context.state
         real_b1l = (torch.ones_like(x_bld[..., 0], dtype=torch.bool) if mask_bl is None else mask_bl).unsqueeze(1)
         count_b1l = real_b1l.long().cumsum(-1)
         decay_h1 = x_bld.new_tensor(self.decays()).view(-1, 1)
@@ -79,10 +78,10 @@ class SmallRetentionMixer(MixerModule):
         y = (q @ k.mT * (decay_h1.unsqueeze(-1) ** between * seen)) @ v
         to_end = decay_h1 ** (count_b1l[..., -1:] - count_b1l) * real_b1l
         s_bhkv = (k * to_end.unsqueeze(-1)).mT @ v
-        if isinstance(state, RetentionStream):
+        if isinstance(state, RetentionState):
             y = y + (q * (decay_h1**count_b1l).unsqueeze(-1)) @ state.s_bhkv
             s_bhkv = s_bhkv + (decay_h1 ** count_b1l[..., -1:]).unsqueeze(-1) * state.s_bhkv
-        return self.o_proj(join_heads(y)), RetentionStream(seen_after(x_bld, mask_bl, state), s_bhkv)
+        return y, RetentionState(context.seen_b, s_bhkv)
 
 
 @reference(SmallRetention)

@@ -1,63 +1,57 @@
-"""How tokens exchange information: projections and an op; one file a variant."""
+"""How tokens exchange information: hidden states in, hidden states out; one file a mixer, or a feature map of linear attention.
 
-from formers.mixers.bigbird import BigBird
-from formers.mixers.blockwise_attention import BlockwiseAttention
-from formers.mixers.dense import Dense
-from formers.mixers.etc import Etc
-from formers.mixers.feature_maps import Elu, Exp, FeatureMap, Relu, SquaredRelu, Taylor2
-from formers.mixers.fourier import Fourier
-from formers.mixers.identity import Identity
-from formers.mixers.image_local import ImageLocal
-from formers.mixers.linear import Linear
-from formers.mixers.linformer import Linformer
-from formers.mixers.local_dense import LocalDense
-from formers.mixers.longformer import Longformer
-from formers.mixers.lsh import Lsh
-from formers.mixers.metric import Metric
-from formers.mixers.mixer import Mixer, MixerModule
-from formers.mixers.performer import Performer
-from formers.mixers.pool import Pool
-from formers.mixers.quadratic import Quadratic
-from formers.mixers.random_features import ArcCosine, Favor, RandomFourier
-from formers.mixers.rfa import Rfa
-from formers.mixers.routing import Routing
-from formers.mixers.sliding_dense import SlidingDense
-from formers.mixers.softmax import Softmax
-from formers.mixers.sparse import Sparse
-from formers.mixers.sparse_transformer import SparseTransformer
+A mixer's module turns hidden states x into `y, state = mixer(x, state, mask_bl=…, positions_bl=…)`. Most work per head, in
+three steps that a subclass may override one by one (`qkv.py`):
 
-__all__ = [
-    "ArcCosine",
-    "BigBird",
-    "BlockwiseAttention",
-    "Dense",
-    "Elu",
-    "Etc",
-    "Exp",
-    "Favor",
-    "FeatureMap",
-    "Fourier",
-    "Identity",
-    "ImageLocal",
-    "Linear",
-    "Linformer",
-    "LocalDense",
-    "Longformer",
-    "Lsh",
-    "Metric",
-    "Mixer",
-    "MixerModule",
-    "Performer",
-    "Pool",
-    "Quadratic",
-    "RandomFourier",
-    "Relu",
-    "Rfa",
-    "Routing",
-    "SlidingDense",
-    "Softmax",
-    "Sparse",
-    "SparseTransformer",
-    "SquaredRelu",
-    "Taylor2",
-]
+    project   x → queries, keys and values per head, with the position on queries and keys
+    attend    queries, keys, values and a `Context` → y per head, and the state after the last token
+    finish    y per head → (B, L, D)
+
+Names of tensors end in their axes, one letter each:
+
+    B  rows of the batch           D  model width
+    H  heads                       K  width of a head's queries and keys
+    G  heads of keys and values    V  width of a head's values
+    L  tokens, queries             M  features of linear attention
+    S  keys                        C  clusters or labels
+    R  rounds of hashing           N  windows
+
+This list of the axis' parts, in the order of the catalogue, is all that the catalogue reads: a new part is a new line.
+"""
+
+# isort: skip_file
+from formers.mixers.mixer import Mixer as Mixer
+from formers.mixers.mixer import MixerModule as MixerModule
+from formers.mixers.feature_maps import FeatureMap as FeatureMap
+
+from formers.mixers.softmax import Softmax as Softmax
+from formers.mixers.quadratic import Quadratic as Quadratic
+from formers.mixers.metric import Metric as Metric
+from formers.mixers.dense import Dense as Dense
+from formers.mixers.linear import Linear as Linear
+from formers.mixers.performer import Performer as Performer
+from formers.mixers.rfa import Rfa as Rfa
+from formers.mixers.sparse import Sparse as Sparse
+from formers.mixers.longformer import Longformer as Longformer
+from formers.mixers.bigbird import BigBird as BigBird
+from formers.mixers.etc import Etc as Etc
+from formers.mixers.sparse_transformer import SparseTransformer as SparseTransformer
+from formers.mixers.image_local import ImageLocal as ImageLocal
+from formers.mixers.blockwise_attention import BlockwiseAttention as BlockwiseAttention
+from formers.mixers.local_dense import LocalDense as LocalDense
+from formers.mixers.sliding_dense import SlidingDense as SlidingDense
+from formers.mixers.linformer import Linformer as Linformer
+from formers.mixers.lsh import Lsh as Lsh
+from formers.mixers.routing import Routing as Routing
+from formers.mixers.fourier import Fourier as Fourier
+from formers.mixers.pool import Pool as Pool
+from formers.mixers.identity import Identity as Identity
+
+from formers.mixers.feature_maps import Elu as Elu
+from formers.mixers.feature_maps import Relu as Relu
+from formers.mixers.feature_maps import SquaredRelu as SquaredRelu
+from formers.mixers.feature_maps import Exp as Exp
+from formers.mixers.feature_maps import Taylor2 as Taylor2
+from formers.mixers.random_features import Favor as Favor
+from formers.mixers.random_features import RandomFourier as RandomFourier
+from formers.mixers.random_features import ArcCosine as ArcCosine

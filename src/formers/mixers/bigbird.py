@@ -37,6 +37,7 @@ class BigBird(Mixer):
             raise ValueError(f"{self}: block and first must be at least 1, radius and random at least 0")
 
     def patterns(self, site: Site) -> tuple[Pattern, ...]:
+        """Return the patterns of one layer, which its heads take in turn."""
         pattern = Neighbours(self.block, self.radius) | (Edges(self.block) if self.first is None else Ends(self.first))
         if self.random:
             pattern = pattern | Random(self.random, self.seed, self.block, layer=site.layer)

@@ -26,6 +26,7 @@ class BlockwiseAttention(Mixer):
             raise ValueError(f"{self}: blocks must be at least 1 and shifted at least 0")
 
     def patterns(self, site: Site) -> tuple[Pattern, ...]:
+        """Return the patterns of one layer, which its heads take in turn."""
         shifts = [shift for shift in range(1, self.blocks) for _ in range(self.shifted)][: site.heads - 1]
         shifts = [0] * (site.heads - len(shifts)) + shifts
         return tuple(Blockwise(tuple((b + shift) % self.blocks for b in range(self.blocks))) for shift in shifts)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from torch import Tensor, nn
 
-from formers.mixers.linear import LinearStream
-from formers.mixers.mixer import Mixer, MixerModule, count_tokens, join_heads, seen_after, split_heads
-from formers.ops import dense_attention, linear_attention
+from formers.mixers.context import Context
+from formers.mixers.linear import LinearMixerState
+from formers.mixers.mixer import Mixer, MixerModule
+from formers.mixers.qkv import QKV, HeadMixer, join_heads, split_heads
+from formers.ops import LinearState, dense_attention, linear_attention
 from formers.part import Site, State
-from formers.positions.position import build_at
 
 
 class Dense(Mixer):
@@ -41,46 +42,47 @@ class Dense(Mixer):
         return DenseMixer(site, self)
 
 
-class QueryMixer(MixerModule):
-    """One projection, of the queries; the tokens themselves are keys and values. What every DenseAttention shares."""
+class QueryMixer(HeadMixer):
+    """One projection, of the queries; the tokens themselves are keys and values. The base of every DenseAttention."""
 
     def __init__(self, site: Site, part: Any):
-        super().__init__(site)
         site.split(part.heads)
+        super().__init__(site.with_heads(part.heads))
         self.part = part
         self.std = part.init / math.sqrt(2 * site.layers * site.width)
         self.q_proj = nn.Linear(site.width, site.width, bias=False)
-        self.head_position = build_at("heads", site.with_heads(part.heads))
+
+    def project(self, context: Context) -> QKV:
+        """Return queries and the tokens as keys and values; `attend` scales the queries first and then applies the position."""
+        x_bhlk = split_heads(context.x_bld, self.heads)
+        return QKV(split_heads(self.q_proj(context.x_bld), self.heads), x_bhlk, x_bhlk)
+
+    def finish(self, y_bhlv: Tensor, context: Context) -> Tensor:
+        return join_heads(y_bhlv)
 
     def init_weights(self, std: float) -> None:
         nn.init.normal_(self.q_proj.weight, std=self.std)
 
 
 class DenseMixer(QueryMixer):
-    def forward(
-        self,
-        x_bld: Tensor,
-        state: State | None = None,
-        *,
-        mask_bl: Tensor | None = None,
-        positions_bl: Tensor | None = None,
-    ) -> tuple[Tensor, State | None]:
-        counts_bl = count_tokens(x_bld, mask_bl, state)
-        counts_bl1 = (counts_bl if self.causal else counts_bl[:, -1:]).unsqueeze(-1).to(x_bld.dtype)
-        x_bld, positions_bl = self.enter(x_bld, state, mask_bl, positions_bl)
-        # 1/N in two steps, so that neither the queries nor the sums leave float16's range
-        q_bhlk = split_heads(self.q_proj(x_bld) * counts_bl1 ** (-2 / 3), self.part.heads)
-        y_bhlk, state = self.mix(q_bhlk, split_heads(x_bld, self.part.heads), state, mask_bl, positions_bl)
-        return join_heads(y_bhlk) * counts_bl1 ** (-1 / 3), state
+    states = (LinearMixerState,)
 
-    def mix(
-        self, q: Tensor, x: Tensor, state: State | None, mask_bl: Tensor | None, positions_bl: Tensor
-    ) -> tuple[Tensor, State | None]:
-        sums = state.sums if isinstance(state, LinearStream) else None
+    def attend(self, qkv: QKV, context: Context) -> tuple[Tensor, State | None]:
+        counts_bl, positions_bl = context.counts_bl, context.positions_bl
+        counts_b1l1 = (counts_bl if self.causal else counts_bl[:, -1:])[:, None, :, None].to(context.x_bld.dtype)
+        # 1/N in two steps, so that neither the queries nor the sums leave float16's range
+        q, x = qkv.q * counts_b1l1 ** (-2 / 3), qkv.v
+        sums = context.state.sums if isinstance(context.state, LinearMixerState) else None
+        options = _Options(causal=self.causal, key_mask_bs=context.mask_bl, state=sums)
         if self.head_position is None:
-            order = self.part.order
-            y, sums = dense_attention(q, x, causal=self.causal, key_mask_bs=mask_bl, state=sums, order=order)
-        else:  # a turned key is no longer the value
-            q, k = self.head_position(q, positions_bl), self.head_position(x, positions_bl)
-            y, sums = linear_attention(q, k, x, causal=self.causal, key_mask_bs=mask_bl, state=sums, normalize=False)
-        return y, LinearStream(seen_after(x[:, 0], mask_bl, state), sums) if self.causal else None
+            y, sums = dense_attention(q, x, order=self.part.order, **options)
+        else:  # a key with a position is no longer the value
+            q, k = self.apply_position(q, positions_bl), self.apply_position(x, positions_bl)
+            y, sums = linear_attention(q, k, x, normalize=False, **options)
+        return y * counts_b1l1 ** (-1 / 3), LinearMixerState(context.seen_b, sums) if self.causal else None
+
+
+class _Options(TypedDict):
+    causal: bool
+    key_mask_bs: Tensor | None
+    state: LinearState | None

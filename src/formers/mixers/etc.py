@@ -47,6 +47,7 @@ class Etc(Mixer):
             raise ValueError(f"{self}: clip must be at least 0 and segment at least 1")
 
     def patterns(self, site: Site) -> tuple[Pattern, ...]:
+        """Return the patterns of one layer, which its heads take in turn."""
         return (EtcPattern(self.tokens, self.radius),)
 
     def growth(self) -> float:
@@ -62,7 +63,7 @@ class EtcMixer(SparseMixer):
         self.labels = Labels(part, site)
 
     def pair_bias(self, q_bhlk: Tensor, positions_bl: Tensor) -> PairBias:
-        """The labels' part of the scores, and the position's where there is one."""
+        """Return the labels' part of the scores, and the position's where there is one."""
         position, labels = super().pair_bias(q_bhlk, positions_bl), self.labels
         scores_bhlc = labels(q_bhlk)
 
@@ -76,7 +77,7 @@ class EtcMixer(SparseMixer):
 
 
 class Labels(nn.Module):
-    """The label of each pair of tokens, and what it adds to their score: q·a_ℓ/√K for every label, (B, H, L, labels)."""
+    """Labels of pairs of tokens, and what they add to the score: q·a_ℓ/√K for every label, (B, H, L, labels)."""
 
     def __init__(self, part: Etc, site: Site):
         super().__init__()
@@ -90,7 +91,7 @@ class Labels(nn.Module):
         return q_bhlk @ self.key_hkc.to(q_bhlk.dtype) * q_bhlk.shape[3] ** -0.5
 
     def between(self, q_idx: Tensor, k_idx: Tensor) -> Tensor:
-        """First the distances in the long input, then those in the global one, then global to long, then long to global."""
+        """Return the label of each pair: first distances in the long input, then in the global one, global to long, long to global."""
         part, distances = self.part, 2 * self.part.clip + 1
         near = (k_idx - q_idx).clamp(-part.clip, part.clip) + part.clip
         q_global, k_global = q_idx < part.tokens, k_idx < part.tokens

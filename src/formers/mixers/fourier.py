@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from formers.mixers.context import Context
 from formers.mixers.mixer import Mixer, MixerModule
 from formers.ops import fourier_mix
 from formers.part import Site, State, Unsupported
@@ -30,19 +31,12 @@ class Fourier(Mixer):
 
 
 class FourierMixer(MixerModule):
-    def forward(
-        self,
-        x_bld: Tensor,
-        state: State | None = None,
-        *,
-        mask_bl: Tensor | None = None,
-        positions_bl: Tensor | None = None,
-    ) -> tuple[Tensor, State | None]:
+    def mix(self, context: Context) -> tuple[Tensor, State | None]:
+        mask_bl = context.mask_bl
         if mask_bl is not None and not bool(mask_bl.all()):
             raise Unsupported(
                 "fourier() cannot leave out padding: a Fourier transform mixes every token of a row into every other, but the "
                 f"mask hides {int((~mask_bl).sum())} of {mask_bl.numel()} tokens. Batch sequences of equal length together "
                 "(a sampler grouped by length), or use a mixer that can: softmax(), linear(), dense(), pool()"
             )
-        x_bld, _ = self.enter(x_bld, state, None, positions_bl)
-        return fourier_mix(x_bld), None
+        return fourier_mix(context.x_bld), None

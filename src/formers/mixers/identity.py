@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from formers.mixers.mixer import Mixer, MixerModule, seen_after
+from formers.mixers.context import Context
+from formers.mixers.mixer import Mixer, MixerModule
 from formers.part import Site, State
 
 
@@ -20,21 +21,15 @@ class Identity(Mixer):
         return IdentityMixer(site)
 
 
-class Seen(State):
-    """Only how many tokens came before."""
+class TokenCountState(State):
+    """The number of tokens that came before, and nothing else."""
 
-    def trim(self, count_b: Tensor) -> Seen:
-        return Seen(self.seen_b - count_b.clamp(max=self.seen_b))
+    def trim(self, count_b: Tensor) -> TokenCountState:
+        return TokenCountState(self.seen_b - count_b.clamp(max=self.seen_b))
 
 
 class IdentityMixer(MixerModule):
-    def forward(
-        self,
-        x_bld: Tensor,
-        state: State | None = None,
-        *,
-        mask_bl: Tensor | None = None,
-        positions_bl: Tensor | None = None,
-    ) -> tuple[Tensor, State | None]:
-        x_bld, _ = self.enter(x_bld, state, mask_bl, positions_bl)
-        return x_bld, Seen(seen_after(x_bld, mask_bl, state)) if self.causal else None
+    states = (TokenCountState,)
+
+    def mix(self, context: Context) -> tuple[Tensor, State | None]:
+        return context.x_bld, TokenCountState(context.seen_b) if self.causal else None

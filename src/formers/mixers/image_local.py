@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from formers.mixers.mixer import Mixer, MixerModule
-from formers.mixers.sparse import ABILITIES, SparseMixer
+from formers.mixers.sparse import Sparse, SparseMixer
 from formers.part import Site
 from formers.patterns import Local1D, Local2D, Pattern
 
@@ -14,7 +14,7 @@ class ImageLocal(Mixer):
     Source: Parmar et al. 2018 (Image Transformer), arXiv:1802.05751.
     """
 
-    can = ABILITIES
+    can = Sparse.can
     pattern: Pattern = Local1D(16, 32)
     "`local1d(block, memory_width)` or `local2d(height, width, block, halo)`."
 
@@ -23,6 +23,7 @@ class ImageLocal(Mixer):
             raise ValueError(f"image_local: pattern must be local1d(…) or local2d(…), but {self.pattern} was given")
 
     def patterns(self, site: Site) -> tuple[Pattern, ...]:
+        """Return the patterns of one layer, which its heads take in turn."""
         return (self.pattern,)
 
     def growth(self) -> float:

@@ -1,4 +1,4 @@
-"""The growing cache of exact attention."""
+"""The KV cache of attention over all keys: it grows with the length."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from formers.mixers.mixer import seen_after
+from formers.mixers.context import seen_after
 from formers.part import State
 
 
 @dataclass
-class Room:
-    """Storage with space to spare behind the keys. `used` tells which state may write on without a copy."""
+class CacheStorage:
+    """Storage with space to spare behind the keys. Only the state that ends at `used` may write on without a copy."""
 
     tensor: Tensor
     used: int
@@ -37,14 +37,15 @@ class KeyValueState(State):
     "Which keys are real tokens, (B, S); None = all."
     positions_bs: Tensor | None = None
     "Position of each key, (B or 1, S), where scores depend on it."
-    rooms: tuple[Room | None, Room | None] = field(default=(None, None), repr=False, compare=False)
+    storages: tuple[CacheStorage | None, CacheStorage | None] = field(default=(None, None), repr=False, compare=False)
 
     @property
     def values(self) -> Tensor:
+        """The values: the keys themselves where those are kept once."""
         return self.k_bgsk if self.v_bgsv is None else self.v_bgsv
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Self:
-        return replace(super().map(change), rooms=(None, None))
+        return replace(super().map(change), storages=(None, None))
 
     def reorder(self, rows: Tensor) -> Self:
         if self.positions_bs is None or len(self.positions_bs) > 1:
@@ -53,7 +54,7 @@ class KeyValueState(State):
         return replace(State.reorder(apart, rows), positions_bs=self.positions_bs)
 
     def trim(self, count_b: Tensor) -> Self:
-        """Forgets the last `count_b` real tokens of each row: what all rows forget is cut off, the rest is masked."""
+        """Forget the last `count_b` real tokens of each row: what all rows forget is cut off, the rest is masked."""
         length = self.k_bgsk.shape[2]
         mask_bs = (
             self.mask_bs if self.mask_bs is not None else torch.ones_like(self.k_bgsk[:, 0, :, 0], dtype=torch.bool)
@@ -68,7 +69,7 @@ class KeyValueState(State):
             v_bgsv=None if self.v_bgsv is None else self.v_bgsv[:, :, :keep],
             mask_bs=None if bool(mask_bs[:, :keep].all()) else mask_bs[:, :keep],
             positions_bs=None if self.positions_bs is None else self.positions_bs[:, :keep],
-            rooms=(None, None),
+            storages=(None, None),
         )
 
 
@@ -80,13 +81,13 @@ def append(
     mask_bl: Tensor | None,
     positions_bl: Tensor | None,
 ) -> KeyValueState:
-    """The state after these keys and values: (B, G, L, K), (B, G, L, V). `positions_bl` only where scores need them."""
+    """Return the state after these keys (B, G, L, K) and values (B, G, L, V); `positions_bl` only where scores need them."""
     seen_b = seen_after(k[:, 0], mask_bl, state)
     if state is None:
         return KeyValueState(seen_b, k, v, mask_bl, positions_bl)
     assert isinstance(state, KeyValueState), f"expected a KeyValueState, but {type(state).__name__} was given"
-    all_k, k_room = grow(state.k_bgsk, state.rooms[0], k)
-    all_v, v_room = (None, None) if v is None or state.v_bgsv is None else grow(state.v_bgsv, state.rooms[1], v)
+    all_k, k_storage = grow(state.k_bgsk, state.storages[0], k)
+    all_v, v_storage = (None, None) if v is None or state.v_bgsv is None else grow(state.v_bgsv, state.storages[1], v)
     mask_bs = None
     if mask_bl is not None or state.mask_bs is not None:
         mask_bs = torch.cat([_all_real(state.k_bgsk, state.mask_bs), _all_real(k, mask_bl)], 1)
@@ -94,30 +95,30 @@ def append(
     if positions_bl is not None and state.positions_bs is not None:
         rows = max(len(positions_bl), len(state.positions_bs))
         positions_bs = torch.cat([state.positions_bs.expand(rows, -1), positions_bl.expand(rows, -1)], 1)
-    return KeyValueState(seen_b, all_k, all_v, mask_bs, positions_bs, (k_room, v_room))
+    return KeyValueState(seen_b, all_k, all_v, mask_bs, positions_bs, (k_storage, v_storage))
 
 
 def _all_real(k_bgsk: Tensor, mask_bs: Tensor | None) -> Tensor:
     return k_bgsk.new_ones((k_bgsk.shape[0], k_bgsk.shape[2]), dtype=torch.bool) if mask_bs is None else mask_bs
 
 
-def grow(old: Tensor, room: Room | None, new: Tensor) -> tuple[Tensor, Room | None]:
-    """`old` followed by `new` along the length, in place where `old` ends its room and the room has space."""
+def grow(old: Tensor, storage: CacheStorage | None, new: Tensor) -> tuple[Tensor, CacheStorage | None]:
+    """Return `old` followed by `new` along the length, in place where `old` ends its storage and that has space."""
     start, length = old.shape[2], new.shape[2]
     stop = start + length
-    if room is None or room.used != start or room.tensor.shape[2] < stop:
+    if storage is None or storage.used != start or storage.tensor.shape[2] < stop:
         if torch.compiler.is_compiling() or (torch.is_grad_enabled() and (old.requires_grad or new.requires_grad)):
             return torch.cat([old, new], 2), None
-        room = _new_room(old, max(2 * stop, 32))
+        storage = _new_storage(old, max(2 * stop, 32))
     elif new.requires_grad and torch.is_grad_enabled():
         return torch.cat([old, new], 2), None
-    room.tensor.narrow(2, start, length).copy_(new)
-    room.used = stop
-    return room.tensor.narrow(2, 0, stop), room
+    storage.tensor.narrow(2, start, length).copy_(new)
+    storage.used = stop
+    return storage.tensor.narrow(2, 0, stop), storage
 
 
-def _new_room(old: Tensor, size: int) -> Room:
-    """Storage for `size` tokens that begins with the old ones."""
+def _new_storage(old: Tensor, size: int) -> CacheStorage:
+    """Return storage for `size` tokens that begins with the old ones."""
     tensor = old.new_empty((*old.shape[:2], size, old.shape[3]))
     tensor.narrow(2, 0, old.shape[2]).copy_(old)
-    return Room(tensor, old.shape[2])
+    return CacheStorage(tensor, old.shape[2])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import ClassVar, TypedDict
 
 from torch import Tensor
 
+from formers.mixers.context import Context
 from formers.mixers.feature_maps import Elu, FeatureMap
-from formers.mixers.mixer import Mixer, MixerModule, seen_after
-from formers.mixers.qkv import HeadMixer
+from formers.mixers.mixer import Mixer, MixerModule
+from formers.mixers.qkv import QKV, QkvMixer
 from formers.ops import LinearState, kernel_attention, linear_attention, linear_state
 from formers.part import Site, State, Unsupported
 
@@ -44,15 +45,15 @@ class Linear(Mixer):
 
 
 @dataclass(frozen=True)
-class LinearStream(State):
+class LinearMixerState(State):
     """The sums of linear attention, of a fixed size."""
 
     sums: LinearState
 
 
 @dataclass(frozen=True)
-class LinearStart(State):
-    """A beginning of fewer tokens than features, kept as it is and summed when others follow: less than twice the sums."""
+class LinearPrefixState(State):
+    """A prefix of fewer tokens than features, kept as it is and summed when others follow: less than twice the sums."""
 
     k_bhlk: Tensor
     v_bhlv: Tensor
@@ -66,30 +67,30 @@ class _Options(TypedDict):
     floor: float
 
 
-class LinearMixer(HeadMixer):
+class LinearMixer(QkvMixer):
+    states: ClassVar[tuple[type[State], ...]] = (LinearMixerState, LinearPrefixState)
+
     def __init__(self, site: Site, part: Linear):
         super().__init__(site)
         self.feature = part.feature.build(site.head_width)
         self.kernel, self.features = part.feature.kernel(), part.feature.count(site.head_width)
         self.normalize, self.floor = part.normalize, part.feature.floor()
 
-    def mix(
-        self, q: Tensor, k: Tensor, v: Tensor, state: State | None, mask_bl: Tensor | None, positions_bl: Tensor
-    ) -> tuple[Tensor, State | None]:
-        seen_b = seen_after(k[:, 0], mask_bl, state)
+    def attend(self, qkv: QKV, context: Context) -> tuple[Tensor, State | None]:
+        (q, k, v), mask_bl = qkv, context.mask_bl
         options = _Options(causal=self.causal, key_mask_bs=mask_bl, normalize=self.normalize, floor=self.floor)
-        if self.kernel is not None and state is None and q.shape[2] < self.features:
+        if self.kernel is not None and context.state is None and q.shape[2] < self.features:
             y = kernel_attention(self.kernel(q, k), v, **options)
-            return y, LinearStart(seen_b, k, v, mask_bl) if self.causal else None
+            return y, LinearPrefixState(context.seen_b, k, v, mask_bl) if self.causal else None
         phi_q, phi_k = self.feature(q, query=True), self.feature(k)
         v_wide = v.to(phi_k.dtype)  # features may be float32 where the model is not
-        y, sums = linear_attention(phi_q, phi_k, v_wide, state=self.sums_of(state), **options)
-        return y.to(v.dtype), LinearStream(seen_b, sums) if self.causal else None
+        y, sums = linear_attention(phi_q, phi_k, v_wide, state=self.sums_of(context.state), **options)
+        return y.to(v.dtype), LinearMixerState(context.seen_b, sums) if self.causal else None
 
     def sums_of(self, state: State | None) -> LinearState | None:
-        """What came before as sums."""
-        if isinstance(state, LinearStart):
+        """Return what came before as sums; None at the start."""
+        if isinstance(state, LinearPrefixState):
             phi_k = self.feature(state.k_bhlk)
             v = state.v_bhlv.to(phi_k.dtype)
             return linear_state(phi_k, v, key_mask_bs=state.mask_bl, normalize=self.normalize)
-        return state.sums if isinstance(state, LinearStream) else None
+        return state.sums if isinstance(state, LinearMixerState) else None

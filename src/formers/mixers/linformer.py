@@ -6,9 +6,10 @@ from typing import Literal
 
 from torch import Tensor
 
+from formers.mixers.context import Context
 from formers.mixers.length_projection import LengthProjection
-from formers.mixers.mixer import Mixer, MixerModule, join_heads, split_heads
-from formers.mixers.qkv import HeadMixer
+from formers.mixers.mixer import Mixer, MixerModule
+from formers.mixers.qkv import QKV, QkvMixer, join_heads, split_heads
 from formers.ops import attention, packing, unpad_input
 from formers.part import Site, State
 
@@ -46,7 +47,7 @@ class Linformer(Mixer):
         return LinformerMixer(site, self)
 
 
-class LinformerMixer(HeadMixer):
+class LinformerMixer(QkvMixer):
     def __init__(self, site: Site, part: Linformer):
         super().__init__(site)
         groups = site.heads if part.share == "none" else 1
@@ -56,16 +57,16 @@ class LinformerMixer(HeadMixer):
         if part.share == "layerwise":
             self.share("key_length", among=part)
 
-    def mix(
-        self, q: Tensor, k: Tensor, v: Tensor, state: State | None, mask_bl: Tensor | None, positions_bl: Tensor
-    ) -> tuple[Tensor, State | None]:
-        shorten_k = self.key_length
-        shorten_v = shorten_k if self.value_length is None else self.value_length
-        counts_b = None
-        if mask_bl is not None:
-            pack = packing(mask_bl)
+    def attend(self, qkv: QKV, context: Context) -> tuple[Tensor, State | None]:
+        (q, k, v), counts_b = qkv, None
+        if context.mask_bl is not None:
+            pack = packing(context.mask_bl)
             k, v = (split_heads(unpad_input(join_heads(t), pack), self.heads) for t in (k, v))
             counts_b = pack.length_b
-        seen_bs = shorten_k.filled(counts_b, k.shape[2])
-        k, v = shorten_k(k, counts_b).to(q.dtype), shorten_v(v, counts_b).to(q.dtype)  # autocast sums in float32
-        return attention(q, k, v, key_mask_bs=seen_bs), None
+        value_length = self.key_length if self.value_length is None else self.value_length
+        key_mask_bs = self.key_length.filled(counts_b, k.shape[2])
+        k, v = (
+            self.key_length(k, counts_b).to(q.dtype),
+            value_length(v, counts_b).to(q.dtype),
+        )  # autocast sums in float32
+        return attention(q, k, v, key_mask_bs=key_mask_bs), None

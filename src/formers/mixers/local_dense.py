@@ -5,9 +5,11 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn.functional import pad
 
-from formers.mixers.dense import QueryMixer
-from formers.mixers.mixer import Mixer, MixerModule, join_heads, split_heads
-from formers.ops import dense_attention, packing, pad_input, unpad_input
+from formers.mixers.context import Context
+from formers.mixers.mixer import Mixer, MixerModule
+from formers.mixers.qkv import QKV
+from formers.mixers.windowed_dense import WindowedDenseMixer
+from formers.ops import dense_attention
 from formers.part import Site, State
 
 
@@ -43,43 +45,27 @@ class LocalDense(Mixer):
         return LocalDenseMixer(site, self)
 
 
-class LocalDenseMixer(QueryMixer):
-    def forward(
-        self,
-        x_bld: Tensor,
-        state: State | None = None,
-        *,
-        mask_bl: Tensor | None = None,
-        positions_bl: Tensor | None = None,
-    ) -> tuple[Tensor, State | None]:
-        x_bld, positions_bl = self.enter(x_bld, state, mask_bl, positions_bl)
-        if mask_bl is None:
-            return self.windows(x_bld, positions_bl), None
-        pack = packing(mask_bl)
-        there_bl = positions_bl.expand(len(x_bld), -1).gather(1, pack.source_bl)
-        return pad_input(self.windows(unpad_input(x_bld, pack), there_bl), pack), None
-
-    def windows(self, x_bld: Tensor, positions_bl: Tensor) -> Tensor:
-        """Dense attention within each window. Zeros, which fill up the windows at the ends, add nothing to its sums."""
-        length, width = x_bld.shape[1], self.part.window
-        x_bhlk = split_heads(x_bld, self.part.heads)
+class LocalDenseMixer(WindowedDenseMixer):
+    def attend(self, qkv: QKV, context: Context) -> tuple[Tensor, State | None]:
+        """Attend within each window, the first and the last one filled up with zeros."""
+        positions_bl, width, (rows, length, _) = context.positions_bl, self.part.window, context.x_bld.shape
+        x_bhlk = qkv.v
         # 1/N in two steps, so that neither the queries nor the sums leave float16's range
-        q_bhlk = split_heads(self.q_proj(x_bld) * width ** (-2 / 3), self.part.heads).to(x_bld.dtype)
-        k_bhlk = x_bhlk
-        if self.head_position is not None:
-            q_bhlk, k_bhlk = self.head_position(q_bhlk, positions_bl), self.head_position(x_bhlk, positions_bl)
+        q_bhlk = (qkv.q * width ** (-2 / 3)).to(x_bhlk.dtype)
+        q_bhlk, k_bhlk = self.apply_position(q_bhlk, positions_bl), self.apply_position(x_bhlk, positions_bl)
         before = -self.part.shift % width
         after = -(before + length) % width
-        q, k, x = (cut(t, before, after, width) for t in (q_bhlk, k_bhlk, x_bhlk))
-        y = self.inside(q, k, x).unflatten(0, (len(x_bld), -1)).transpose(1, 2).flatten(2, 3)
-        return join_heads(y[:, :, before : before + length]) * width ** (-1 / 3)
+        q, k, x = (_windows(t, before, after, width) for t in (q_bhlk, k_bhlk, x_bhlk))
+        y_bhlv = self.within(q, k, x).unflatten(0, (rows, -1)).transpose(1, 2).flatten(2, 3)
+        return y_bhlv[:, :, before : before + length] * width ** (-1 / 3), None
 
-    def inside(self, q: Tensor, k: Tensor, x: Tensor) -> Tensor:
+    def within(self, q: Tensor, k: Tensor, x: Tensor) -> Tensor:
+        """Return Q Kᵀ X of every window, by the cheaper product first."""
         if self.head_position is None:
             return dense_attention(q, x)[0]
         return q @ k.mT @ x if q.shape[2] < q.shape[3] else q @ (k.mT @ x)
 
 
-def cut(t_bhlk: Tensor, before: int, after: int, width: int) -> Tensor:
-    """(B, H, L, K) into windows, (B·n, H, width, K), filled up with zeros at both ends."""
+def _windows(t_bhlk: Tensor, before: int, after: int, width: int) -> Tensor:
+    """Return (B, H, L, K) cut into windows, (B·N, H, width, K), with zeros at both ends."""
     return pad(t_bhlk, (0, 0, before, after)).unflatten(2, (-1, width)).transpose(1, 2).flatten(0, 1)

@@ -7,8 +7,10 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from formers.mixers.mixer import Mixer, MixerModule, split_heads
-from formers.mixers.sparse import ABILITIES, SparseMixer
+from formers.mixers.context import Context
+from formers.mixers.mixer import Mixer, MixerModule
+from formers.mixers.qkv import QKV, split_heads
+from formers.mixers.sparse import Sparse, SparseMixer
 from formers.ops import attention
 from formers.part import Site
 from formers.patterns import Global, Pattern, Window
@@ -23,7 +25,7 @@ class Longformer(Mixer):
     Source: Beltagy et al. 2020, arXiv:2004.05150. `attention_window` there counts both sides: 2·window.
     """
 
-    can = ABILITIES
+    can = Sparse.can
     window: tuple[int, ...] = (32,)
     """Tokens to each side (causal: back, its own included): one number, or several for as many groups of layers, the lowest
     first, so [8, 32] for the lower and the upper half. `examples/staged_longformer.py` doubles them phase by phase."""
@@ -41,6 +43,7 @@ class Longformer(Mixer):
             raise ValueError(f"{self}: tokens are counted from 0")
 
     def patterns(self, site: Site) -> tuple[Pattern, ...]:
+        """Return the patterns of one layer, which its heads take in turn."""
         width = self.window[site.layer * len(self.window) // max(site.layers, len(self.window))]
         windows = [Window(width, dilation) for dilation in self.dilation[: site.heads]]
         return tuple(one | Global(self.tokens) if self.tokens else one for one in windows)
@@ -62,29 +65,26 @@ class LongformerMixer(SparseMixer):
             copy.deepcopy, (self.q_proj, self.k_proj, self.v_proj)
         )
 
-    def attend(
-        self, x_bld: Tensor, qkv: tuple[Tensor, Tensor, Tensor], mask_bl: Tensor | None, positions_bl: Tensor
-    ) -> Tensor:
-        """Attention over the pattern, with the rows of the global tokens replaced."""
-        y_bhlv = super().attend(x_bld, qkv, mask_bl, positions_bl)
+    def attend_over_pattern(self, qkv: QKV, context: Context) -> Tensor:
+        """Attend over the pattern, with the outputs of the global tokens replaced."""
+        y_bhlv, x_bld, mask_bl = super().attend_over_pattern(qkv, context), context.x_bld, context.mask_bl
         there = [token for token in self.tokens if token < x_bld.shape[1]]
         if not there:
             return y_bhlv
         index = torch.tensor(there, device=x_bld.device)
-        y_bhgv = self.global_rows(x_bld, index, mask_bl, positions_bl)
+        y_bhgv = self.global_outputs(index, context)
         if mask_bl is not None:  # a row may be shorter than its global tokens are far
             y_bhgv = y_bhgv.where(mask_bl[:, index][:, None, :, None], 0)
         return y_bhlv.index_copy(2, index, y_bhgv.to(y_bhlv.dtype))
 
-    def global_rows(self, x_bld: Tensor, index: Tensor, mask_bl: Tensor | None, positions_bl: Tensor) -> Tensor:
-        """What the global tokens see, (B, H, G, V)."""
+    def global_outputs(self, index: Tensor, context: Context) -> Tensor:
+        """Return what the global tokens see, (B, H, G, V)."""
+        x_bld, mask_bl, positions_bl = context.x_bld, context.mask_bl, context.positions_bl
         q = split_heads(self.q_proj_global(x_bld[:, index]), self.heads)
         if 2 * self.heads * len(index) <= x_bld.shape[2] and self.can_fold():
-            return self.folded_rows(q, x_bld.to(q.dtype), mask_bl)
+            return self.folded_outputs(q, x_bld.to(q.dtype), mask_bl)
         k, v = (split_heads(proj(x_bld), self.heads) for proj in (self.k_proj_global, self.v_proj_global))
-        if self.head_position is not None:
-            q, k = self.head_position(q, positions_bl[:, index]), self.head_position(k, positions_bl)
-
+        q, k = self.apply_position(q, positions_bl[:, index]), self.apply_position(k, positions_bl)
         position = self.score_position
         bias = (
             None if position is None else lambda start, stop: position(positions_bl[:, index[start:stop]], positions_bl)
@@ -92,7 +92,7 @@ class LongformerMixer(SparseMixer):
         return attention(q, k, v, key_mask_bs=mask_bl, bias=bias)
 
     def can_fold(self) -> bool:
-        """Whether the projections of what global tokens see are plain products, which no position, adapter or hook comes between."""
+        """Return whether keys and values for global tokens are plain products, with no position, adapter or hook between."""
         projections = (self.k_proj_global, self.v_proj_global)
         hooks = [
             getattr(one, f"_{when}_hooks") for one in projections for when in ("forward", "forward_pre", "backward")
@@ -100,8 +100,8 @@ class LongformerMixer(SparseMixer):
         plain = all(type(one) is nn.Linear for one in projections) and not any(hooks)
         return plain and self.head_position is None and self.score_position is None
 
-    def folded_rows(self, q_bhgk: Tensor, x_bld: Tensor, mask_bl: Tensor | None) -> Tensor:
-        """The same for few global tokens without projecting the many others: q·(W_k x + b_k) = (W_kᵀq)·x + q·b_k, and
+    def folded_outputs(self, q_bhgk: Tensor, x_bld: Tensor, mask_bl: Tensor | None) -> Tensor:
+        """Return the same for few global tokens without projecting the many others: q·(W_k x + b_k) = (W_kᵀq)·x + q·b_k, and
         Σ p (W_v x + b_v) = W_v Σ p x + b_v. O(HGLD) instead of O(LD²)."""
         projections, scale = (self.k_proj_global, self.v_proj_global), q_bhgk.shape[3] ** -0.5
         w_k, w_v = (one.weight.unflatten(0, (self.heads, -1)) for one in projections)
@@ -112,7 +112,7 @@ class LongformerMixer(SparseMixer):
         return y_bhgv if b_v is None else y_bhgv + b_v
 
     def init_weights(self, std: float) -> None:
-        """The global projections start as the local ones."""
+        """Start the global projections as copies of the local ones."""
         pairs: list[tuple[nn.Linear, nn.Linear]] = [
             (self.q_proj_global, self.q_proj),
             (self.k_proj_global, self.k_proj),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from formers.mixers.mixer import Mixer, MixerModule, join_heads, split_heads
+from formers.mixers.context import Context
+from formers.mixers.mixer import Mixer, MixerModule
+from formers.mixers.qkv import QKV, HeadMixer, split_heads
 from formers.ops import bucketed_attention
 from formers.ops.common.dtypes import accumulation_dtype, without_autocast
 from formers.part import Site, State
-from formers.positions.position import build_at
 
 
 class Lsh(Mixer):
@@ -46,7 +47,7 @@ class Lsh(Mixer):
         return 1.0  # and a factor log L, of the sort
 
     def factors(self, context_length: int) -> list[int]:
-        """Even numbers of buckets whose product is the whole number."""
+        """Return even numbers of buckets whose product is the number of all."""
         if self.buckets is not None:
             return [] if self.buckets == 1 else [self.buckets]
         bits = max((2 * context_length // self.chunk - 1).bit_length(), 0)
@@ -58,47 +59,40 @@ class Lsh(Mixer):
         return LshMixer(site, self)
 
 
-class LshMixer(MixerModule):
+class LshMixer(HeadMixer):
     rotations_rhkc: Tensor
     "R of every round and head: the hash of eval mode, saved."
 
     def __init__(self, site: Site, part: Lsh):
         super().__init__(site)
-        self.part, self.heads, self.factors = part, site.heads, part.factors(site.context_length)
+        self.part, self.factors = part, part.factors(site.context_length)
         self.q_proj = nn.Linear(site.width, site.width, bias=False)
         self.v_proj = nn.Linear(site.width, site.width, bias=False)
         self.o_proj = nn.Linear(site.width, site.width, bias=False)
-        self.head_position = build_at("heads", site)
         columns = sum(self.factors) // 2
         self.register_buffer("rotations_rhkc", torch.empty(part.rounds, site.heads, site.head_width, columns))
         self.init_weights(0.0)
 
-    def forward(
-        self,
-        x_bld: Tensor,
-        state: State | None = None,
-        *,
-        mask_bl: Tensor | None = None,
-        positions_bl: Tensor | None = None,
-    ) -> tuple[Tensor, State | None]:
-        x_bld, positions_bl = self.enter(x_bld, state, mask_bl, positions_bl)
-        q_bhlk, v_bhlv = split_heads(self.q_proj(x_bld), self.heads), split_heads(self.v_proj(x_bld), self.heads)
-        if self.head_position is not None:
-            q_bhlk = self.head_position(q_bhlk, positions_bl)
+    def project(self, context: Context) -> QKV:
+        """Return queries, which are the keys, too, and values."""
+        q_bhlk = self.apply_position(split_heads(self.q_proj(context.x_bld), self.heads), context.positions_bl)
+        return QKV(q_bhlk, q_bhlk, split_heads(self.v_proj(context.x_bld), self.heads))
+
+    def attend(self, qkv: QKV, context: Context) -> tuple[Tensor, State | None]:
         y_bhlv = bucketed_attention(
-            q_bhlk,
+            qkv.q,
             None,
-            v_bhlv,
-            self.hash(q_bhlk.detach()),
+            qkv.v,
+            self.hash(qkv.q.detach()),
             chunk=self.part.chunk,
             causal=self.causal,
-            key_mask_bl=mask_bl,
+            key_mask_bl=context.mask_bl,
             self_last=True,
         )
-        return self.o_proj(join_heads(y_bhlv)), None
+        return y_bhlv, None
 
     def hash(self, x_bhlk: Tensor) -> Tensor:
-        """The bucket of each token in each round, (B, H, R, L)."""
+        """Return the bucket of each token in each round, (B, H, R, L)."""
         rotations = torch.randn_like(self.rotations_rhkc) if self.training else self.rotations_rhkc
         return _hashes(x_bhlk, rotations, self.factors)
 
@@ -108,7 +102,7 @@ class LshMixer(MixerModule):
 
 
 def _hashes(x_bhlk: Tensor, rotations_rhkc: Tensor, factors: list[int]) -> Tensor:
-    """argmax [xR; −xR] for each factor's columns of R, combined to one number, (B, H, R, L)."""
+    """Return argmax [xR; −xR] for each factor's columns of R, combined to one number, (B, H, R, L)."""
     rounds, _, _, columns = rotations_rhkc.shape
     with without_autocast(x_bhlk.device):
         work = accumulation_dtype(x_bhlk.dtype)

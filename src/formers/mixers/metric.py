@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from formers.mixers.kv_cache import append
-from formers.mixers.mixer import Mixer, MixerModule, join_heads, split_heads
-from formers.mixers.softmax import score_bias
-from formers.ops import attention, metric_attention
-from formers.part import Site, State
-from formers.positions.position import build_at
+from formers.mixers.cached_attention import CachedAttention
+from formers.mixers.context import Context
+from formers.mixers.kv_cache import KeyValueState
+from formers.mixers.mixer import Mixer, MixerModule
+from formers.mixers.qkv import QKV, split_heads
+from formers.ops import Bias, attention, metric_attention
+from formers.part import Site
 
 
 class Metric(Mixer):
@@ -40,18 +41,30 @@ class Metric(Mixer):
         return MetricMixer(site, self)
 
 
-class MetricMixer(MixerModule):
+class MetricMixer(CachedAttention):
     def __init__(self, site: Site, part: Metric):
         super().__init__(site)
-        self.heads, self.part, k = site.heads, part, site.head_width
+        self.part, k = part, site.head_width
         self.p_proj = nn.Linear(site.width, site.width, bias=False)
         self.o_proj = nn.Linear(site.width, site.width, bias=False)
         self.triangle_ht = nn.Parameter(torch.zeros(site.heads, k * (k + 1) // 2))
-        self.head_position = build_at("heads", site)
-        self.score_position = build_at("scores", site)
+
+    def project(self, context: Context) -> QKV:
+        p_bhlk = split_heads(self.p_proj(context.x_bld), self.heads)
+        placed_bhlk = self.apply_position(p_bhlk, context.positions_bl)
+        return QKV(placed_bhlk, placed_bhlk, p_bhlk)
+
+    def attend_to(self, cache: KeyValueState, q_bhlk: Tensor, bias: Bias) -> Tensor:
+        m_hkk, k_bhsk = self.metric(), cache.k_bgsk
+        if cache.v_bgsv is None:
+            return metric_attention(
+                q_bhlk, m_hkk, keys_bhsk=k_bhsk, causal=self.causal, key_mask_bs=cache.mask_bs, bias=bias
+            )
+        # a rotated key is no longer the value
+        return attention(q_bhlk @ m_hkk, k_bhsk, cache.v_bgsv, causal=self.causal, key_mask_bs=cache.mask_bs, bias=bias)
 
     def metric(self) -> Tensor:
-        """M of every head, (H, K, K): symmetric, and positive definite when the part says so."""
+        """Return M of every head, (H, K, K): symmetric, and positive definite if the option `positive` is set."""
         h, k = self.heads, self.p_proj.out_features // self.heads
         rows, columns = torch.triu_indices(k, k, device=self.triangle_ht.device)
         upper_hkk = self.triangle_ht.new_zeros(h, k, k).index_put(
@@ -62,31 +75,6 @@ class MetricMixer(MixerModule):
             a_hkk = eye_kk + upper_hkk
             return a_hkk.mT @ a_hkk + self.part.eps * eye_kk
         return eye_kk + upper_hkk + upper_hkk.mT - torch.diag_embed(upper_hkk.diagonal(dim1=1, dim2=2))
-
-    def forward(
-        self,
-        x_bld: Tensor,
-        state: State | None = None,
-        *,
-        mask_bl: Tensor | None = None,
-        positions_bl: Tensor | None = None,
-    ) -> tuple[Tensor, State | None]:
-        x_bld, positions_bl = self.enter(x_bld, state, mask_bl, positions_bl)
-        p_bhlk, m_hkk = split_heads(self.p_proj(x_bld), self.heads), self.metric()
-        turned = p_bhlk if self.head_position is None else self.head_position(p_bhlk, positions_bl)
-        scored = positions_bl if self.score_position is not None else None
-        values = None if self.head_position is None else p_bhlk
-        keys = append(state, turned, values, mask_bl=mask_bl, positions_bl=scored)
-        bias = score_bias(self.score_position, positions_bl, keys)
-        if values is None:
-            y_bhlk = metric_attention(
-                p_bhlk, m_hkk, keys_bhsk=keys.k_bgsk, causal=self.causal, key_mask_bs=keys.mask_bs, bias=bias
-            )
-        else:  # a turned key is no longer the value
-            y_bhlk = attention(
-                turned @ m_hkk, keys.k_bgsk, keys.values, causal=self.causal, key_mask_bs=keys.mask_bs, bias=bias
-            )
-        return self.o_proj(join_heads(y_bhlk)), keys if self.causal else None
 
     def init_weights(self, std: float) -> None:
         nn.init.zeros_(self.triangle_ht)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from difflib import get_close_matches
-from typing import ClassVar, Self, cast
+from typing import Any, ClassVar, Self
 
-import torch
 from torch import Tensor
 
+from formers.mixers.context import Context, count_tokens
 from formers.part import Part, SharingModule, Site, State, Unsupported
 from formers.positions.position import build_at
 
@@ -18,45 +19,41 @@ class Mixer(Part):
 
     instead: ClassVar[dict[str, str]] = {}
     "For an ability that is missing: why, and what to use instead."
+    shorthands: ClassVar[dict[type[Part], Callable[[Any], Any]]] = {}
+    "Other axes whose parts stand for a mixer, and the function that makes it; the mixer's own file registers them."
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The mixer that a text means; a pattern such as `window(128) | global(0)` means `sparse` over it."""
-        from formers.mixers.sparse import Sparse  # a mixer itself
-        from formers.patterns import PATTERNS, Pattern
-
-        first = re.match(r"[~(\s]*(\w*)", text)
-        patterns, mixers = ({kind.name() for kind in kinds} for kinds in (PATTERNS, cls.kinds()))
-        if cls is Mixer and first and first[1] in patterns - mixers:
-            return cast(Self, Sparse(pattern=Pattern.parse(text)))
-        if cls is Mixer and first and not get_close_matches(first[1], mixers, n=1, cutoff=0.5):
-            near = get_close_matches(first[1], patterns, n=1, cutoff=0.5)
-            if near and first[1] not in {kind.__name__ for kind in cls.kinds()}:
-                raise ValueError(f"mixer has no member {first[1]!r}; did you mean the pattern {near[0]!r}?")
+        """Return the mixer that a text means; a part of an axis in `shorthands` means the mixer registered for it."""
+        for axis, mixer_over in cls.shorthands.items() if cls is Mixer else ():
+            if _begins_with(text, axis):
+                return mixer_over(axis.parse(text))
         return super().parse(text)
 
     def build(self, site: Site) -> MixerModule:
-        """The module for this site. Raises `Unsupported` where the part cannot do what the site asks."""
+        """Return the module for this site. Raise `Unsupported` where the part cannot do what the site asks."""
         self.check_site(site)
         module = self.module(site)
-        module.refusal = "" if "streaming" in self.abilities else self.no_state()
+        module.built_by = self
+        if module.causal and "streaming" in self.abilities and not module.states:
+            raise TypeError(f"{self} streams, but {type(module).__name__} declares no type of state; set its `states`")
         return module
 
     def no_state(self) -> str:
-        """What is said where a state is given to, or asked of, a mixer that does not stream."""
+        """Return the error message for a state that is given to, or asked of, a mixer that does not stream."""
         why = self.instead.get("streaming", "")
         return f"{self} has no streaming state{f': {why}' if why else ''}"
 
     def module(self, site: Site) -> MixerModule:
-        """Makes the module; the site has been checked. Every mixer overrides this."""
+        """Return the module; the site has been checked. Every mixer overrides this."""
         raise NotImplementedError
 
     def growth(self) -> float:
-        """The power of the length that the operations of a forward pass grow with: 1 = linear, 2 = every pair."""
+        """Return the power of the length that the operations of a forward pass grow with: 1 = linear, 2 = every pair."""
         raise NotImplementedError(f"{self.name()} does not say how its cost grows with the length; define growth()")
 
     def check_site(self, site: Site) -> None:
-        """Raises `Unsupported` unless the mixer can be causal (or bidirectional) here and take the site's position."""
+        """Raise `Unsupported` unless the mixer can be causal (or bidirectional) here and take the site's position."""
         direction = "causal" if site.causal else "bidirectional"
         self.require(direction, why=self.instead.get(direction, ""))
         place = site.position.acts_on if site.position else "nothing"
@@ -70,19 +67,26 @@ class Mixer(Part):
 
 
 class MixerModule(SharingModule):
-    """A built mixer: `y, state = mixer(x, state)`.
+    """A built mixer: `y, state = mixer(x, state)`. A subclass defines `mix`, and `states` where it streams.
 
     Args of `forward`:
         x_bld: hidden states of the new tokens, (B, L, D).
-        state: what came before, or None at the start. Only streaming mixers take one.
+        state: what came before, or None at the start. Only streaming mixers take one, and only their own.
         mask_bl: True = a real token, False = padding, (B, L); None = all real.
         positions_bl: position of each token, (B, L) or (1, L). None counts the real tokens, on from the state.
+
     Returns:
         y (B, L, D), and the state after the last token (None where the mixer keeps none, as bidirectional ones).
+
+    Raises:
+        Unsupported, for a state where the mixer does not stream; TypeError, for a state of another mixer's type;
+        ValueError, for a state in a bidirectional model.
     """
 
-    refusal: str = ""
-    "Why no state is taken; empty where one is."
+    states: ClassVar[tuple[type[State], ...]] = ()
+    "Types of the states that the mixer returns and goes on from."
+    built_by: Mixer | None = None
+    "The part that built the module."
 
     def __init__(self, site: Site):
         super().__init__()
@@ -97,52 +101,57 @@ class MixerModule(SharingModule):
         mask_bl: Tensor | None = None,
         positions_bl: Tensor | None = None,
     ) -> tuple[Tensor, State | None]:
+        if state is not None:
+            self.check_state(state)
+            if not x_bld.shape[1]:
+                return x_bld, state
+            state = state.outside_inference_mode()
+        return self.mix(self.context(x_bld, state, mask_bl, positions_bl))
+
+    def mix(self, context: Context) -> tuple[Tensor, State | None]:
+        """Return y (B, L, D) and the state after the last token. Every mixer overrides this, or steps of it."""
         raise NotImplementedError
 
-    def enter(
-        self, x_bld: Tensor, state: State | None, mask_bl: Tensor | None, positions_bl: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """What every mixer begins with: silences padding, finds the positions, applies one that acts on the layer."""
-        if state is not None and not self.causal:
+    def check_state(self, state: State) -> None:
+        """Raise unless the module can go on from this state."""
+        if not self.causal:
             raise ValueError("a bidirectional mixer takes no state: tokens still to come would change its outputs")
-        if state is not None and self.refusal:
-            raise Unsupported(self.refusal)
+        if self.built_by is not None and "streaming" not in self.built_by.abilities:
+            raise Unsupported(self.built_by.no_state())
+        if not isinstance(state, self.states):
+            raise TypeError(
+                f"{self.built_by or type(self).__name__} goes on from a {' or '.join(t.__name__ for t in self.states)}, but "
+                f"a {type(state).__name__} was given; pass the state that this mixer returned, or None at the start"
+            )
+
+    def context(
+        self, x_bld: Tensor, state: State | None, mask_bl: Tensor | None, positions_bl: Tensor | None
+    ) -> Context:
+        """Return the tokens with padding zeroed, their positions, and the position that acts on the layer applied."""
         if mask_bl is not None:
             x_bld = x_bld.masked_fill(~mask_bl.unsqueeze(-1), 0)  # whatever padding holds, NaN too, it is gone here
         if positions_bl is None:
             positions_bl = count_tokens(x_bld, mask_bl, state) - 1
         if self.layer_position is not None:
             x_bld = self.layer_position(x_bld, positions_bl)
-        return x_bld, positions_bl
+        return Context(x_bld, positions_bl, mask_bl, state)
 
     def init_weights(self, std: float) -> None:
-        """Sets the parameters that want another start than N(0, std²) for linear weights and 0 for biases."""
+        """Set the parameters that want another start than N(0, std²) for linear weights and 0 for biases."""
 
 
-def count_tokens(x_bld: Tensor, mask_bl: Tensor | None, state: State | None) -> Tensor:
-    """Real tokens up to and including each one, those in the state too: (B or 1, L), int64."""
-    if mask_bl is None:
-        counts_bl = torch.arange(1, x_bld.shape[1] + 1, device=x_bld.device).unsqueeze(0)
-    else:
-        counts_bl = mask_bl.long().cumsum(-1)
-    counts_bl = counts_bl if state is None else counts_bl + state.seen_b.unsqueeze(-1)
-    return counts_bl if mask_bl is None else counts_bl.clamp(min=1)
+def _begins_with(text: str, axis: type[Part]) -> bool:
+    """Return whether a text begins with a part of another axis. Raise ValueError where only a misspelling of one is near."""
+    found = re.match(r"[~(\s]*(\w*)", text)
+    word = found[1] if found else ""
+    others, mixers = ({kind.name() for kind in kinds} for kinds in (axis.kinds(), Mixer.kinds()))
+    if word in others - mixers:
+        return True
+    misspelt = word not in {kind.__name__ for kind in Mixer.kinds()} and not _nearest(word, mixers)
+    if misspelt and (near := _nearest(word, others)):
+        raise ValueError(f"mixer has no member {word!r}; did you mean the {axis.name()} {near[0]!r}?")
+    return False
 
 
-def seen_after(x_bld: Tensor, mask_bl: Tensor | None, state: State | None) -> Tensor:
-    """`State.seen_b` after these tokens, (B,)."""
-    if mask_bl is not None:
-        new_b = mask_bl.long().sum(-1)
-        return new_b if state is None else new_b + state.seen_b
-    batch, length, _ = x_bld.shape
-    return torch.full((batch,), length, device=x_bld.device) if state is None else state.seen_b + length
-
-
-def split_heads(x_bld: Tensor, heads: int) -> Tensor:
-    """(B, L, H·K) → (B, H, L, K)."""
-    return x_bld.unflatten(-1, (heads, -1)).transpose(1, 2)
-
-
-def join_heads(x_bhlk: Tensor) -> Tensor:
-    """(B, H, L, K) → (B, L, H·K)."""
-    return x_bhlk.transpose(1, 2).flatten(2)
+def _nearest(word: str, names: set[str]) -> list[str]:
+    return get_close_matches(word, names, n=1, cutoff=0.5)

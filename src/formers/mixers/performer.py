@@ -31,7 +31,7 @@ class Performer(Mixer):
         self.linear()
 
     def linear(self) -> Linear:
-        """The same mixer, spelt out."""
+        """Return the same mixer, spelt out."""
         return Linear(
             feature=Favor(features=self.features, kind=self.kind, orthogonal=self.orthogonal, redraw=self.redraw)
         )

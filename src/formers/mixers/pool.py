@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from formers.mixers.mixer import Mixer, MixerModule, seen_after
+from formers.mixers.context import Context
+from formers.mixers.mixer import Mixer, MixerModule
 from formers.ops import PoolState, pool_mix
 from formers.part import Site, State
 
@@ -33,26 +34,21 @@ class Pool(Mixer):
 
 
 @dataclass(frozen=True)
-class PoolStream(State):
+class PoolMixerState(State):
     """The last window − 1 tokens."""
 
     last: PoolState
 
 
 class PoolMixer(MixerModule):
+    states = (PoolMixerState,)
+
     def __init__(self, site: Site, window: int):
         super().__init__(site)
         self.window = window
 
-    def forward(
-        self,
-        x_bld: Tensor,
-        state: State | None = None,
-        *,
-        mask_bl: Tensor | None = None,
-        positions_bl: Tensor | None = None,
-    ) -> tuple[Tensor, State | None]:
-        x_bld, _ = self.enter(x_bld, state, mask_bl, positions_bl)
-        last = state.last if isinstance(state, PoolStream) else None
-        y_bld, last = pool_mix(x_bld, window=self.window, causal=self.causal, mask_bl=mask_bl, state=last)
-        return y_bld, PoolStream(seen_after(x_bld, mask_bl, state), last) if self.causal else None
+    def mix(self, context: Context) -> tuple[Tensor, State | None]:
+        last = context.state.last if isinstance(context.state, PoolMixerState) else None
+        mask_bl = context.mask_bl
+        y_bld, last = pool_mix(context.x_bld, window=self.window, causal=self.causal, mask_bl=mask_bl, state=last)
+        return y_bld, PoolMixerState(context.seen_b, last) if self.causal else None

@@ -1,48 +1,91 @@
-"""What mixers with queries, keys and values share."""
+"""Mixers with queries, keys and values per head: three steps, each of which a subclass may override."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from torch import Tensor, nn
 
-from formers.mixers.mixer import MixerModule, join_heads, split_heads
+from formers.mixers.context import Context
+from formers.mixers.mixer import MixerModule
 from formers.part import Site, State
 from formers.positions.position import build_at
 
 
+class QKV(NamedTuple):
+    """Queries, keys and values per head.
+
+    Attributes:
+        q: queries, (B, H, L, K).
+        k: keys, (B, G, L, K).
+        v: values, (B, G, L, V); the same tensor as the keys where those are the values.
+    """
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
+
+
 class HeadMixer(MixerModule):
-    """Projects to queries, keys and values per head, lets `mix` exchange information, and projects back."""
+    """A mixer that works per head: `project`, `attend`, `finish`. The base of those with projections of their own."""
+
+    o_proj: nn.Module
+
+    def __init__(self, site: Site, *, position_heads: int | None = None):
+        """Args: position_heads: how many heads the keys' width is divided into for the position, if not `site.heads`."""
+        super().__init__(site)
+        self.heads = site.heads
+        self.head_position = build_at("heads", site if position_heads is None else site.with_heads(position_heads))
+        self.score_position = build_at("scores", site)
+
+    def mix(self, context: Context) -> tuple[Tensor, State | None]:
+        y_bhlv, state = self.attend(self.project(context), context)
+        return self.finish(y_bhlv, context), state
+
+    def project(self, context: Context) -> QKV:
+        """Return queries, keys and values, with the position that acts on queries and keys applied."""
+        raise NotImplementedError
+
+    def attend(self, qkv: QKV, context: Context) -> tuple[Tensor, State | None]:
+        """Return y (B, H, L, V) and the state after the last token."""
+        raise NotImplementedError
+
+    def finish(self, y_bhlv: Tensor, context: Context) -> Tensor:
+        """Return y (B, L, D) from that of all heads."""
+        return self.o_proj(join_heads(y_bhlv))
+
+    def apply_position(self, x_bhlk: Tensor, positions_bl: Tensor) -> Tensor:
+        """Return queries or keys with the position that acts on them; the same tensor without one."""
+        return x_bhlk if self.head_position is None else self.head_position(x_bhlk, positions_bl)
+
+
+class QkvMixer(HeadMixer):
+    """The usual projections: `q_proj`, `k_proj`, `v_proj`, `o_proj`. A subclass defines `attend`."""
 
     def __init__(self, site: Site, *, kv_heads: int | None = None, bias: bool = False):
+        """Args: kv_heads: heads of keys and values, G; as many as queries have unless given. bias: of the projections."""
         super().__init__(site)
         width, head_width = site.width, site.head_width
-        self.heads, self.kv_heads = site.heads, site.heads if kv_heads is None else kv_heads
+        self.kv_heads = site.heads if kv_heads is None else kv_heads
         if self.kv_heads < 1 or self.heads % self.kv_heads:
             raise ValueError(f"kv_heads must divide the {self.heads} heads, but {self.kv_heads} was given")
         self.q_proj = nn.Linear(width, width, bias=bias)
         self.k_proj = nn.Linear(width, self.kv_heads * head_width, bias=bias)
         self.v_proj = nn.Linear(width, self.kv_heads * head_width, bias=bias)
         self.o_proj = nn.Linear(width, width, bias=bias)
-        self.head_position = build_at("heads", site)
 
-    def forward(
-        self,
-        x_bld: Tensor,
-        state: State | None = None,
-        *,
-        mask_bl: Tensor | None = None,
-        positions_bl: Tensor | None = None,
-    ) -> tuple[Tensor, State | None]:
-        x_bld, positions_bl = self.enter(x_bld, state, mask_bl, positions_bl)
+    def project(self, context: Context) -> QKV:
+        x_bld, positions_bl = context.x_bld, context.positions_bl
         q_bhlk = split_heads(self.q_proj(x_bld), self.heads)
-        k_bglk = split_heads(self.k_proj(x_bld), self.kv_heads)
-        v_bglk = split_heads(self.v_proj(x_bld), self.kv_heads)
-        if self.head_position is not None:
-            q_bhlk, k_bglk = self.head_position(q_bhlk, positions_bl), self.head_position(k_bglk, positions_bl)
-        y_bhlv, state = self.mix(q_bhlk, k_bglk, v_bglk, state, mask_bl, positions_bl)
-        return self.o_proj(join_heads(y_bhlv)), state
+        k_bglk, v_bglk = (split_heads(proj(x_bld), self.kv_heads) for proj in (self.k_proj, self.v_proj))
+        return QKV(self.apply_position(q_bhlk, positions_bl), self.apply_position(k_bglk, positions_bl), v_bglk)
 
-    def mix(
-        self, q: Tensor, k: Tensor, v: Tensor, state: State | None, mask_bl: Tensor | None, positions_bl: Tensor
-    ) -> tuple[Tensor, State | None]:
-        """y (B, H, L, V) from queries (B, H, L, K), keys and values (B, G, L, K or V), and the state after them."""
-        raise NotImplementedError
+
+def split_heads(x_bld: Tensor, heads: int) -> Tensor:
+    """(B, L, H·K) → (B, H, L, K)."""
+    return x_bld.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def join_heads(x_bhlk: Tensor) -> Tensor:
+    """(B, H, L, K) → (B, L, H·K)."""
+    return x_bhlk.transpose(1, 2).flatten(2)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from formers.mixers.kv_cache import append
-from formers.mixers.mixer import Mixer, MixerModule, join_heads, split_heads
-from formers.mixers.softmax import score_bias
-from formers.ops import attention
-from formers.part import Site, State
-from formers.positions.position import build_at
+from formers.mixers.cached_attention import CachedAttention
+from formers.mixers.context import Context
+from formers.mixers.kv_cache import KeyValueState
+from formers.mixers.mixer import Mixer, MixerModule
+from formers.mixers.qkv import QKV, split_heads
+from formers.ops import Bias, attention
+from formers.part import Site
 
 
 class Quadratic(Mixer):
@@ -30,39 +31,23 @@ class Quadratic(Mixer):
         return QuadraticMixer(site)
 
 
-class QuadraticMixer(MixerModule):
+class QuadraticMixer(CachedAttention):
     def __init__(self, site: Site):
-        super().__init__(site)
-        self.heads, width = site.heads, site.width
+        super().__init__(site, position_heads=1)  # keys are the whole width
+        width = site.width
         site.split(site.heads)  # raises when the values do not divide into heads
         self.q_proj = nn.Linear(width, site.heads * width, bias=False)  # U of every head
         self.v_proj = nn.Linear(width, width, bias=False)
         self.o_proj = nn.Linear(width, width, bias=False)
-        self.head_position = build_at("heads", site.with_heads(1))  # keys are the whole width
-        self.score_position = build_at("scores", site)
 
-    def forward(
-        self,
-        x_bld: Tensor,
-        state: State | None = None,
-        *,
-        mask_bl: Tensor | None = None,
-        positions_bl: Tensor | None = None,
-    ) -> tuple[Tensor, State | None]:
-        x_bld, positions_bl = self.enter(x_bld, state, mask_bl, positions_bl)
+    def project(self, context: Context) -> QKV:
+        """Return x U of every head, x itself as the keys of all heads, and values."""
+        x_bld, positions_bl = context.x_bld, context.positions_bl
         q_bhld = split_heads(self.q_proj(x_bld), self.heads)
-        k_b1ld = x_bld.to(q_bhld.dtype).unsqueeze(1)  # under autocast, what no projection has touched is still wide
-        if self.head_position is not None:
-            q_bhld, k_b1ld = self.head_position(q_bhld, positions_bl), self.head_position(k_b1ld, positions_bl)
-        scored = positions_bl if self.score_position is not None else None
+        k_b1ld = x_bld.to(q_bhld.dtype).unsqueeze(1)  # under autocast, no projection has made it narrow
         v_bhlv = split_heads(self.v_proj(x_bld), self.heads)
-        keys = append(state, k_b1ld, v_bhlv, mask_bl=mask_bl, positions_bl=scored)
-        y_bhlv = attention(
-            q_bhld,
-            keys.k_bgsk.expand(-1, self.heads, -1, -1),
-            keys.values,
-            causal=self.causal,
-            key_mask_bs=keys.mask_bs,
-            bias=score_bias(self.score_position, positions_bl, keys),
-        )
-        return self.o_proj(join_heads(y_bhlv)), keys if self.causal else None
+        return QKV(self.apply_position(q_bhld, positions_bl), self.apply_position(k_b1ld, positions_bl), v_bhlv)
+
+    def attend_to(self, cache: KeyValueState, q_bhlk: Tensor, bias: Bias) -> Tensor:
+        k_bhsd = cache.k_bgsk.expand(-1, self.heads, -1, -1)
+        return attention(q_bhlk, k_bhsd, cache.values, causal=self.causal, key_mask_bs=cache.mask_bs, bias=bias)

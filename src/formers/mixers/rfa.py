@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from formers.mixers.context import Context
 from formers.mixers.feature_maps import FeatureMap
-from formers.mixers.linear import Linear, LinearMixer, LinearStream
-from formers.mixers.mixer import Mixer, MixerModule, join_heads, seen_after, split_heads
+from formers.mixers.linear import Linear, LinearMixer, LinearMixerState
+from formers.mixers.mixer import Mixer, MixerModule
+from formers.mixers.qkv import QKV
 from formers.mixers.random_features import ArcCosine, RandomFourier
 from formers.ops import decayed_linear_attention
 from formers.part import Site, State
@@ -48,10 +50,11 @@ class Rfa(Mixer):
 
     @property
     def abilities(self) -> frozenset[str]:
+        """All of `can`, but with a gate causal only, and in order."""
         return self.can - {"bidirectional", "order_blind"} if self.gate else self.can
 
     def linear(self) -> Linear:
-        """The same mixer without its gate, spelt out."""
+        """Return the same mixer without its gate, spelt out."""
         feature: FeatureMap = (
             RandomFourier(features=self.features, sigma=self.sigma, redraw=self.redraw)
             if self.kernel == "gaussian"
@@ -67,34 +70,25 @@ class Rfa(Mixer):
 
 
 class GatedLinearMixer(LinearMixer):
-    """Linear attention whose sums fade as each token says."""
+    """Linear attention whose sums fade by a factor that each token sets."""
+
+    states = (LinearMixerState,)
 
     def __init__(self, site: Site, part: Linear):
         super().__init__(site, part)
         self.gate_proj = nn.Linear(site.width, site.heads)
 
-    def forward(
-        self,
-        x_bld: Tensor,
-        state: State | None = None,
-        *,
-        mask_bl: Tensor | None = None,
-        positions_bl: Tensor | None = None,
-    ) -> tuple[Tensor, State | None]:
-        x_bld, positions_bl = self.enter(x_bld, state, mask_bl, positions_bl)
-        q, k, v = (split_heads(project(x_bld), self.heads) for project in (self.q_proj, self.k_proj, self.v_proj))
-        if self.head_position is not None:
-            q, k = self.head_position(q, positions_bl), self.head_position(k, positions_bl)
-        phi_q, phi_k = self.feature(q, query=True), self.feature(k)
-        gate_bhl = self.gate_proj(x_bld).mT.to(phi_k.dtype)
+    def attend(self, qkv: QKV, context: Context) -> tuple[Tensor, State | None]:
+        phi_q, phi_k = self.feature(qkv.q, query=True), self.feature(qkv.k)
+        gate_bhl = self.gate_proj(context.x_bld).mT.to(phi_k.dtype)
         y, sums = decayed_linear_attention(
             phi_q
             * (1 + gate_bhl.clamp(max=_GATE).exp()).unsqueeze(-1),  # 1/(1 − g): denominators as large as without gate
             phi_k * torch.sigmoid(-gate_bhl).unsqueeze(-1),  # 1 − g
-            v.to(phi_k.dtype),
+            qkv.v.to(phi_k.dtype),
             F.logsigmoid(gate_bhl),
-            key_mask_bl=mask_bl,
-            state=state.sums if isinstance(state, LinearStream) else None,
+            key_mask_bl=context.mask_bl,
+            state=self.sums_of(context.state),
             floor=self.floor,
         )
-        return self.o_proj(join_heads(y.to(v.dtype))), LinearStream(seen_after(x_bld, mask_bl, state), sums)
+        return y.to(qkv.v.dtype), LinearMixerState(context.seen_b, sums)

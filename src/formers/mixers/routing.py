@@ -10,16 +10,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from formers.mixers.centroids import Centroids
-from formers.mixers.mixer import Mixer, MixerModule, join_heads, split_heads
+from formers.mixers.context import Context
+from formers.mixers.mixer import Mixer, MixerModule
+from formers.mixers.qkv import QKV, HeadMixer, split_heads
 from formers.ops import bucketed_attention, clustered_attention
 from formers.part import Site, State, Unsupported
-from formers.positions.position import build_at
 
 
 class Routing(Mixer):
     """Softmax attention among tokens of one cluster in some heads, and among neighbours in the others. O(L^1.5·K).
 
-    Clusters are those of an online k-means over scale-free (layer-normed) vectors. `select` says who is in one:
+    Clusters are those of an online k-means over scale-free (layer-normed) vectors. `select` decides which tokens are in one:
 
     nearest: each token is in its nearest cluster, with keys equal to queries, and sees the last `window` tokens there
     (bidirectional: those of its chunk of `window` and the one before); itself only where it meets no other. A token's cluster
@@ -45,7 +46,7 @@ class Routing(Mixer):
     window: int | None = None
     "Tokens to attend to in a cluster or nearby; context_length/clusters unless given."
     select: Literal["nearest", "balanced"] = "nearest"
-    "Who is in a cluster: see above."
+    "Which tokens are in a cluster: see above."
     leaks: bool = False
     "Accepts that `balanced` shows a causal model something of the future."
     local_heads: int | None = None
@@ -67,6 +68,7 @@ class Routing(Mixer):
 
     @property
     def abilities(self) -> frozenset[str]:
+        """All of `can`, but not causal where a cluster picks by what comes later, unless `leaks` accepts that."""
         return self.can - {"causal"} if self.select == "balanced" and not self.leaks else self.can
 
     def check_site(self, site: Site) -> None:
@@ -86,12 +88,12 @@ class Routing(Mixer):
         return RoutingMixer(site, self)
 
 
-class RoutingMixer(MixerModule):
+class RoutingMixer(HeadMixer):
     def __init__(self, site: Site, part: Routing):
         super().__init__(site)
         clusters = part.clusters if part.clusters is not None else max(round(math.sqrt(site.context_length)), 1)
         self.window = part.window if part.window is not None else -(-site.context_length // clusters)
-        self.balanced, self.heads = part.select == "balanced", site.heads
+        self.balanced = part.select == "balanced"
         self.local = local_heads(part, site)
         width, head_width = site.width, site.head_width
         own_keys = site.heads if self.balanced and not site.causal else self.local
@@ -99,24 +101,19 @@ class RoutingMixer(MixerModule):
         self.k_proj = nn.Linear(width, own_keys * head_width, bias=False) if own_keys else None
         self.v_proj = nn.Linear(width, width, bias=False)
         self.o_proj = nn.Linear(width, width, bias=False)
-        self.head_position = build_at("heads", site)
         self.centroids: Centroids | None = None
         if self.local < site.heads:
             self.centroids = Centroids(site.heads - self.local, clusters, head_width, part.decay)
 
-    def forward(
-        self,
-        x_bld: Tensor,
-        state: State | None = None,
-        *,
-        mask_bl: Tensor | None = None,
-        positions_bl: Tensor | None = None,
-    ) -> tuple[Tensor, State | None]:
-        x_bld, positions_bl = self.enter(x_bld, state, mask_bl, positions_bl)
+    def project(self, context: Context) -> QKV:
+        """Return queries and values of all heads, and keys of those that have their own, the local ones first."""
+        x_bld, positions_bl = context.x_bld, context.positions_bl
         q, v = split_heads(self.q_proj(x_bld), self.heads), split_heads(self.v_proj(x_bld), self.heads)
         k = q[:, :0] if self.k_proj is None else split_heads(self.k_proj(x_bld), self.k_proj.out_features // q.shape[3])
-        if self.head_position is not None:
-            q, k = self.head_position(q, positions_bl), self.head_position(k, positions_bl)
+        return QKV(self.apply_position(q, positions_bl), self.apply_position(k, positions_bl), v)
+
+    def attend(self, qkv: QKV, context: Context) -> tuple[Tensor, State | None]:
+        (q, k, v), mask_bl = qkv, context.mask_bl
         ys = []
         if self.local:
             one_bucket = torch.zeros(q.shape[0], self.local, 1, q.shape[2], dtype=torch.long, device=q.device)
@@ -126,26 +123,27 @@ class RoutingMixer(MixerModule):
             far_q, far_k = scale_free(q[:, self.local :]), scale_free(k[:, self.local :])
             route = self.pick if self.balanced else self.join
             ys.append(route(self.centroids, far_q, far_k if far_k.shape[1] else far_q, v[:, self.local :], mask_bl))
-        return self.o_proj(join_heads(torch.cat(ys, 1))), None
+        return torch.cat(ys, 1), None
 
     def in_buckets(self, q: Tensor, k: Tensor, v: Tensor, bucket_bhrl: Tensor, mask_bl: Tensor | None) -> Tensor:
+        """Attend among the tokens of one bucket."""
         return bucketed_attention(
             q, k, v, bucket_bhrl, chunk=self.window, causal=self.causal, key_mask_bl=mask_bl, self_last=q is k
         )
 
     def join(self, centroids: Centroids, q: Tensor, k: Tensor, v: Tensor, mask_bl: Tensor | None) -> Tensor:
-        """Each token joins the cluster nearest to it."""
+        """Attend in clusters, each token in the one nearest to it."""
         centroids.learn_from(q, mask_bl=mask_bl)
         return self.in_buckets(q, k, v, centroids(q.detach()).argmax(-1).unsqueeze(2), mask_bl)
 
     def pick(self, centroids: Centroids, q: Tensor, k: Tensor, v: Tensor, mask_bl: Tensor | None) -> Tensor:
-        """Each cluster picks the queries and the keys nearest to it."""
+        """Attend in clusters, each with the queries and the keys nearest to it."""
         centroids.learn_from(*((q,) if q is k else (q, k)), mask_bl=mask_bl)
         queries, keys = (self.nearest(centroids(t.detach()), mask_bl) for t in (q, k))
         return clustered_attention(q, k, v, queries, keys, causal=self.causal, key_mask_bl=mask_bl, self_last=q is k)
 
     def nearest(self, similarity_bhlc: Tensor, mask_bl: Tensor | None) -> Tensor:
-        """The positions that each cluster picks, in their order, (B, H, C, w)."""
+        """Return the positions that each cluster picks, in their order, (B, H, C, w)."""
         if mask_bl is not None:
             similarity_bhlc = similarity_bhlc.masked_fill(~mask_bl[:, None, :, None], -torch.inf)
         count = min(self.window, similarity_bhlc.shape[2])
@@ -153,7 +151,7 @@ class RoutingMixer(MixerModule):
 
 
 def local_heads(part: Routing, site: Site) -> int:
-    """How many heads of this layer attend to neighbours."""
+    """Return how many heads of this layer attend to neighbours."""
     local = site.heads // 2 if part.local_heads is None else part.local_heads
     if not 0 <= local <= site.heads:
         raise ValueError(f"routing: local_heads must be 0 to {site.heads}, but {part.local_heads} was given")

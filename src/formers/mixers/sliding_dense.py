@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from formers.mixers.dense import QueryMixer
-from formers.mixers.mixer import Mixer, MixerModule, join_heads, seen_after, split_heads
-from formers.ops import packing, pad_input, unpad_input
+from formers.mixers.context import Context, seen_after
+from formers.mixers.mixer import Mixer, MixerModule
+from formers.mixers.qkv import QKV
+from formers.mixers.windowed_dense import WindowedDenseMixer
 from formers.part import Site, State
 
 
@@ -44,59 +45,41 @@ class SlidingDense(Mixer):
 
 
 @dataclass(frozen=True)
-class SlidingStream(State):
+class SlidingDenseState(State):
     """The last w − 1 tokens of each row, zeros before its first."""
 
     x_bhsk: Tensor
     "As values, (B, H, w − 1, K)."
     k_bhsk: Tensor | None
-    "As keys, where a position turns them; None where they are the values."
+    "As keys, where a position changes them; None where they are the values."
 
 
-class SlidingDenseMixer(QueryMixer):
-    def forward(
-        self,
-        x_bld: Tensor,
-        state: State | None = None,
-        *,
-        mask_bl: Tensor | None = None,
-        positions_bl: Tensor | None = None,
-    ) -> tuple[Tensor, State | None]:
-        x_bld, positions_bl = self.enter(x_bld, state, mask_bl, positions_bl)
-        if mask_bl is None:
-            return self.slide(x_bld, state, positions_bl, None)
-        pack = packing(mask_bl)
-        there_bl = positions_bl.expand(len(x_bld), -1).gather(1, pack.source_bl)
-        y_bld, state = self.slide(unpad_input(x_bld, pack), state, there_bl, mask_bl)
-        return pad_input(y_bld, pack), state
+class SlidingDenseMixer(WindowedDenseMixer):
+    states = (SlidingDenseState,)
 
-    def slide(
-        self, x_bld: Tensor, state: State | None, positions_bl: Tensor, mask_bl: Tensor | None
-    ) -> tuple[Tensor, State]:
-        """Real tokens first in every row, and behind them zeros, which add nothing to any sum."""
-        width = self.part.window
+    def attend(self, qkv: QKV, context: Context) -> tuple[Tensor, State | None]:
+        width, positions_bl = self.part.window, context.positions_bl
         # 1/w in two steps, so that neither the queries nor the sums leave float16's range
-        q, x = (split_heads(t, self.part.heads) for t in (self.q_proj(x_bld) * width ** (-2 / 3), x_bld))
-        k = None
+        q, k, x = qkv.q * width ** (-2 / 3), None, qkv.v
         if self.head_position is not None:
-            q, k = self.head_position(q, positions_bl), self.head_position(x, positions_bl)
-        before = state if isinstance(state, SlidingStream) else None
-        x = _remember(before.x_bhsk if before else None, x, width - 1)
-        k = None if k is None else _remember(before.k_bhsk if before else None, k, width - 1)
-        y = _windowed(q, x if k is None else k, x, width) * width ** (-1 / 3)
-        count_b = x_bld.new_full((len(x_bld),), x_bld.shape[1]).long() if mask_bl is None else mask_bl.sum(1)
-        kept = [None if t is None else _last(t, count_b, width - 1) for t in (x, k)]
-        assert kept[0] is not None
-        return join_heads(y), SlidingStream(seen_after(x_bld, mask_bl, state), kept[0], kept[1])
+            q, k = self.apply_position(q, positions_bl), self.apply_position(x, positions_bl)
+        before = context.state if isinstance(context.state, SlidingDenseState) else None
+        x = _preceded(x, before.x_bhsk if before else None, width - 1)
+        k = None if k is None else _preceded(k, before.k_bhsk if before else None, width - 1)
+        y_bhlv = _windowed(q, x if k is None else k, x, width) * width ** (-1 / 3)
+        count_b = seen_after(context.x_bld, context.mask_bl, None)
+        last_x, last_k = (None if t is None else _last(t, count_b, width - 1) for t in (x, k))
+        assert last_x is not None
+        return y_bhlv, SlidingDenseState(context.seen_b, last_x, last_k)
 
 
-def _remember(before: Tensor | None, now_bhlk: Tensor, count: int) -> Tensor:
-    """The `count` tokens before, or zeros, and then these."""
+def _preceded(now_bhlk: Tensor, before: Tensor | None, count: int) -> Tensor:
+    """Return the tokens with the `count` before them in front, zeros at the start."""
     return pad(now_bhlk, (0, 0, count, 0)) if before is None else torch.cat([before, now_bhlk], 2)
 
 
 def _last(t_bhsk: Tensor, count_b: Tensor, kept: int) -> Tensor:
-    """The last `kept` tokens of each row, which has `count_b` of them behind the first `kept`."""
+    """Return the last `kept` tokens of each row, which has `count_b` of them behind the first `kept`."""
     index_bs = count_b[:, None] + torch.arange(kept, device=t_bhsk.device)
     return t_bhsk.gather(2, index_bs[:, None, :, None].expand(-1, t_bhsk.shape[1], -1, t_bhsk.shape[3]))
 

@@ -1,15 +1,11 @@
-"""Scaled dot-product attention, and what every mixer with softmax scores shares."""
+"""Scaled dot-product attention."""
 
 from __future__ import annotations
 
-from torch import Tensor, nn
-
-from formers.mixers.kv_cache import KeyValueState, append
+from formers.mixers.cached_attention import CachedAttention
 from formers.mixers.mixer import Mixer, MixerModule
-from formers.mixers.qkv import HeadMixer
-from formers.ops import Bias, attention
-from formers.part import Site, State
-from formers.positions.position import build_at
+from formers.mixers.qkv import QkvMixer
+from formers.part import Site
 
 
 class Softmax(Mixer):
@@ -34,23 +30,5 @@ class Softmax(Mixer):
         return SoftmaxMixer(site, kv_heads=self.kv_heads, bias=self.bias)
 
 
-class SoftmaxMixer(HeadMixer):
-    def __init__(self, site: Site, *, kv_heads: int | None, bias: bool):
-        super().__init__(site, kv_heads=kv_heads, bias=bias)
-        self.score_position = build_at("scores", site)
-
-    def mix(
-        self, q: Tensor, k: Tensor, v: Tensor, state: State | None, mask_bl: Tensor | None, positions_bl: Tensor
-    ) -> tuple[Tensor, State | None]:
-        scored = positions_bl if self.score_position is not None else None
-        keys = append(state, k, v, mask_bl=mask_bl, positions_bl=scored)
-        bias = score_bias(self.score_position, positions_bl, keys)
-        y = attention(q, keys.k_bgsk, keys.values, causal=self.causal, key_mask_bs=keys.mask_bs, bias=bias)
-        return y, keys if self.causal else None
-
-
-def score_bias(score_position: nn.Module | None, positions_bl: Tensor, keys: KeyValueState) -> Bias:
-    """The position's bias on the scores as the kernel asks for it, a block of queries at a time; None without one."""
-    if score_position is None:
-        return None
-    return lambda start, stop: score_position(positions_bl[:, start:stop], keys.positions_bs)
+class SoftmaxMixer(CachedAttention, QkvMixer):
+    """Attention over a KV cache with the usual projections."""

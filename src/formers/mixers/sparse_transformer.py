@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from formers.mixers.mixer import Mixer, MixerModule
-from formers.mixers.sparse import ABILITIES, SparseMixer
+from formers.mixers.sparse import Sparse, SparseMixer
 from formers.part import Site
 from formers.patterns import Fixed, Pattern, Strided
 
@@ -19,7 +19,7 @@ class SparseTransformer(Mixer):
     Source: Child et al. 2019, arXiv:1904.10509.
     """
 
-    can = ABILITIES
+    can = Sparse.can
     pattern: Pattern = Strided(16)
     "`strided(l)` or `fixed(l, c)`; its `factor` is chosen here."
     factors: Literal["heads", "layers", "merged"] = "heads"
@@ -32,6 +32,7 @@ class SparseTransformer(Mixer):
             )
 
     def patterns(self, site: Site) -> tuple[Pattern, ...]:
+        """Return the patterns of one layer, which its heads take in turn."""
         assert isinstance(self.pattern, (Strided, Fixed))
         if self.factors == "merged":
             return (self.pattern,)

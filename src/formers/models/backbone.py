@@ -11,7 +11,8 @@ from transformers.cache_utils import Cache
 from transformers.modeling_outputs import BaseModelOutputWithPast
 from transformers.utils.generic import can_return_tuple
 
-from formers.mixers.mixer import MixerModule, count_tokens
+from formers.mixers.context import count_tokens
+from formers.mixers.mixer import MixerModule
 from formers.models.cache import StateCache, check_cache, states_in, store_states
 from formers.models.config import TransformerConfig
 from formers.models.pretrained import FormersModel

@@ -4,7 +4,7 @@ from formers.part.json_form import value_json
 from formers.part.member import default_of
 from formers.part.option_types import alternatives, describe
 from formers.part.part import ABILITIES, Part
-from formers.part.sharing import SharingModule, layers_share, share_across_layers
+from formers.part.sharing import SharingModule, layers_share, share_across_layers, weights_of
 from formers.part.site import Site
 from formers.part.state import State
 from formers.part.text import value_text
@@ -25,4 +25,5 @@ __all__ = [
     "share_across_layers",
     "value_json",
     "value_text",
+    "weights_of",
 ]

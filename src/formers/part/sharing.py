@@ -37,6 +37,11 @@ class SharingModule(nn.Module):
             self.__dict__[name] = getattr(owner, name)  # unregistered: the owner alone trains, moves and saves it
         self.borrows = True
 
+    def weights(self) -> tuple[nn.Parameter, ...]:
+        """Return every parameter that the module uses, the borrowed ones too."""
+        borrowed = [parameter for name in self.shared if self.borrows for parameter in getattr(self, name).parameters()]
+        return (*self.parameters(), *borrowed)
+
 
 def share_across_layers(layers: Iterable[nn.Module]) -> None:
     """Let every sharing module in these layers borrow from the first one that it shares with."""
@@ -50,6 +55,11 @@ def share_across_layers(layers: Iterable[nn.Module]) -> None:
 def layers_share(layers: Iterable[nn.Module]) -> bool:
     """Return whether any layer uses submodules of another one."""
     return any(module.borrows for module in _sharing_modules(layers))
+
+
+def weights_of(module: nn.Module) -> tuple[nn.Parameter, ...]:
+    """Return every parameter that a module uses, those that it borrows too."""
+    return module.weights() if isinstance(module, SharingModule) else tuple(module.parameters())
 
 
 def _sharing_modules(layers: Iterable[nn.Module]) -> list[SharingModule]:

@@ -1,4 +1,4 @@
-"""What a streaming part remembers between calls."""
+"""Streaming states: what a module remembers between calls."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
+import torch
 from torch import Tensor
 
 from formers.part.unsupported import Unsupported
@@ -22,7 +23,7 @@ class State:
     "Real (unmasked) tokens seen so far, per row: the position of the next one."
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Self:
-        """The same state with `change` applied to every tensor."""
+        """Return the same state with `change` applied to every tensor."""
         return replace(self, **{f.name: _map_tensors(getattr(self, f.name), change) for f in fields(self)})
 
     @property
@@ -31,22 +32,29 @@ class State:
         return sum(t.numel() * t.element_size() for f in fields(self) for t in _tensors_in(getattr(self, f.name)))
 
     def reorder(self, rows: Tensor) -> Self:
-        """Picks rows of the batch, as a beam search does: row i of the result is row `rows[i]`."""
+        """Return the state with other rows of the batch, as a beam search picks them: row i of the result is row `rows[i]`."""
         return self.map(lambda t: t.index_select(0, rows.to(t.device)))
 
     def detach(self) -> Self:
-        """The same state, cut off from the graph that made it."""
+        """Return the same state, cut off from the graph that made it."""
         return self.map(Tensor.detach)
 
+    def outside_inference_mode(self) -> Self:
+        """Return the state with ordinary tensors: a copy, if it was made in inference mode and is used outside of it."""
+        if torch.compiler.is_compiling() or torch.is_inference_mode_enabled():
+            return self
+        made_inside = any(t.is_inference() for f in fields(self) for t in _tensors_in(getattr(self, f.name)))
+        return self.map(torch.clone) if made_inside else self
+
     def trim(self, count_b: Tensor) -> Self:
-        """Forgets the last `count_b` tokens of each row. Raises `Unsupported` where they cannot be taken out again."""
+        """Return the state without the last `count_b` tokens of each row. Raise `Unsupported` where they cannot be taken out again."""
         raise Unsupported(
             f"{type(self).__name__} cannot forget tokens: they are summed up; keep a copy of the earlier state"
         )
 
 
 def _tensors_in(value: Any) -> list[Tensor]:
-    """The tensors of a field, in order."""
+    """Return the tensors of a field, in order."""
     if isinstance(value, Tensor):
         return [value]
     return [tensor for item in value for tensor in _tensors_in(item)] if isinstance(value, tuple) else []

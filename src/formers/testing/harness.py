@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from formers.ffn import Ffn, Mlp
 from formers.mixers import FeatureMap, Linear, Mixer, Softmax
-from formers.mixers.mixer import count_tokens
+from formers.mixers.context import count_tokens
 from formers.norms import LayerNorm, Norm
 from formers.part import Part, Site, State
 from formers.positions import Position

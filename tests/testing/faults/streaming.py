@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from formers.mixers import Linear, Softmax
 from formers.mixers import kv_cache as key_value
-from formers.mixers.kv_cache import KeyValueState, Room
+from formers.mixers.kv_cache import CacheStorage, KeyValueState
 from formers.ops import LinearState
 from formers.part import Part, State
 from formers.testing import laws
@@ -44,13 +44,13 @@ def detach_does_not(patch: Patch) -> Part:
 
 @fault(laws.state_is_a_value)
 def branches_share_storage(patch: Patch) -> Part:
-    def grow(old: Tensor, room: Room | None, new: Tensor) -> tuple[Tensor, Room | None]:
+    def grow(old: Tensor, storage: CacheStorage | None, new: Tensor) -> tuple[Tensor, CacheStorage | None]:
         start, stop = old.shape[2], old.shape[2] + new.shape[2]
-        if room is None:
-            room = Room(old.new_empty(*old.shape[:2], 256, old.shape[3]), start)
-            room.tensor[:, :, :start] = old
-        room.tensor[:, :, start:stop] = new  # whoever else writes on from here
-        return room.tensor[:, :, :stop], room
+        if storage is None:
+            storage = CacheStorage(old.new_empty(*old.shape[:2], 256, old.shape[3]), start)
+            storage.tensor[:, :, :start] = old
+        storage.tensor[:, :, start:stop] = new  # whoever else writes on from here
+        return storage.tensor[:, :, :stop], storage
 
     patch.setattr(key_value, "grow", grow)
     return Softmax()

@@ -1,0 +1,69 @@
+"""The context of a mixing step: the new tokens, their positions, and what came before them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from formers.ops import Packing, unpad_input
+from formers.part import State
+
+
+@dataclass(frozen=True)
+class Context:
+    """Everything that a mixing step may ask for beside its queries, keys and values.
+
+    Attributes:
+        x_bld: hidden states of the new tokens, (B, L, D): zeros at padding, the position that acts on the layer applied.
+        positions_bl: position of each token, (B or 1, L).
+        mask_bl: True = a real token, False = padding, (B, L); None = all real.
+        state: what came before, of a type that the mixer declares, or None at the start.
+    """
+
+    x_bld: Tensor
+    positions_bl: Tensor
+    mask_bl: Tensor | None = None
+    state: State | None = None
+
+    @property
+    def counts_bl(self) -> Tensor:
+        """Real tokens up to and including each one, those in the state too: (B or 1, L), int64."""
+        return count_tokens(self.x_bld, self.mask_bl, self.state)
+
+    @property
+    def seen_b(self) -> Tensor:
+        """`State.seen_b` after these tokens, (B,)."""
+        return seen_after(self.x_bld, self.mask_bl, self.state)
+
+    def unpad(self, pack: Packing) -> Context:
+        """Return the same context with the real tokens of each row first, as `unpad_input` moves them, and padding behind."""
+        rows, length, _ = self.x_bld.shape
+        real_bl = torch.arange(length, device=self.x_bld.device) < pack.length_b.unsqueeze(1)
+        positions_bl = self.positions_bl.expand(rows, -1).gather(1, pack.source_bl)
+        return Context(unpad_input(self.x_bld, pack), positions_bl, real_bl, self.state)
+
+    def piece(self, start: int, stop: int, state: State | None) -> Context:
+        """Return the context of the tokens start … stop − 1, with the state after those before them."""
+        mask_bl = None if self.mask_bl is None else self.mask_bl[:, start:stop]
+        return Context(self.x_bld[:, start:stop], self.positions_bl[:, start:stop], mask_bl, state)
+
+
+def count_tokens(x_bld: Tensor, mask_bl: Tensor | None, state: State | None) -> Tensor:
+    """Return the number of real tokens up to and including each one, those in the state too: (B or 1, L), int64."""
+    if mask_bl is None:
+        counts_bl = torch.arange(1, x_bld.shape[1] + 1, device=x_bld.device).unsqueeze(0)
+    else:
+        counts_bl = mask_bl.long().cumsum(-1)
+    counts_bl = counts_bl if state is None else counts_bl + state.seen_b.unsqueeze(-1)
+    return counts_bl if mask_bl is None else counts_bl.clamp(min=1)
+
+
+def seen_after(x_bld: Tensor, mask_bl: Tensor | None, state: State | None) -> Tensor:
+    """Return `State.seen_b` after these tokens, (B,)."""
+    if mask_bl is not None:
+        new_b = mask_bl.long().sum(-1)
+        return new_b if state is None else new_b + state.seen_b
+    batch, length, _ = x_bld.shape
+    return torch.full((batch,), length, device=x_bld.device) if state is None else state.seen_b + length

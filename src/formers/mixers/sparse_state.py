@@ -1,0 +1,78 @@
+"""The streaming state of attention over a pattern: the keys that a later query may see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from formers.part import State
+from formers.patterns import Pattern
+
+
+@dataclass(frozen=True)
+class SparseState(State):
+    """The keys and values that a later query may see."""
+
+    k_bgsk: Tensor
+    "Keys, (B, G, S, K)."
+    v_bgsv: Tensor
+    "Values, (B, G, S, V)."
+    index_bs: Tensor
+    "The token that each belongs to, counted without padding, (B, S); −1 where there is none."
+    positions_bs: Tensor | None = None
+    "Position of each, (B, S), where scores depend on it."
+
+    def followed_by(self, later: SparseState) -> SparseState:
+        """Return the state with the tokens of a later one behind its own."""
+        positions_bs = None
+        if self.positions_bs is not None and later.positions_bs is not None:
+            positions_bs = torch.cat([self.positions_bs, later.positions_bs], 1)
+        k_bgsk, v_bgsv = torch.cat([self.k_bgsk, later.k_bgsk], 2), torch.cat([self.v_bgsv, later.v_bgsv], 2)
+        return SparseState(later.seen_b, k_bgsk, v_bgsv, torch.cat([self.index_bs, later.index_bs], 1), positions_bs)
+
+    def forget(self, patterns: Sequence[Pattern], capacity: int | None) -> SparseState:
+        """Return the state with the keys that later queries see, the latest last, in storage of constant size.
+
+        Everything is kept where the patterns set no limit (`capacity` None).
+        """
+        if capacity is None:
+            return self
+        recalled_bs = _recalled(patterns, self.index_bs, self.seen_b) & (self.index_bs >= 0)
+        index_bs = self.index_bs.masked_fill(~recalled_bs, -1)
+        missing = max(capacity - index_bs.shape[1], 0)
+        index_bs, source_bs = (t.flip(1) for t in pad(index_bs, (missing, 0), value=-1).topk(capacity, 1))
+        source_bs = (source_bs - missing).clamp(min=0)
+        empty_bs, positions_bs = index_bs < 0, self.positions_bs
+        return replace(
+            self,
+            k_bgsk=take_tokens(self.k_bgsk, source_bs, empty_bs),
+            v_bgsv=take_tokens(self.v_bgsv, source_bs, empty_bs),
+            index_bs=index_bs,
+            positions_bs=None if positions_bs is None else positions_bs.gather(1, source_bs).masked_fill(empty_bs, 0),
+        )
+
+
+def capacity_for(patterns: Sequence[Pattern]) -> int | None:
+    """Return how many keys a state must hold at most; None without a limit."""
+    sizes = [one.memory() for one in set(patterns)]
+    return None if None in sizes else sum(size for size in sizes if size is not None)
+
+
+def take_tokens(t_bgsk: Tensor, source_bl: Tensor, empty_bl: Tensor) -> Tensor:
+    """Return the tokens of (B, G, S, K) at `source_bl`, (B, G, L, K); zeros where `empty_bl`."""
+    if not t_bgsk.shape[2]:
+        return t_bgsk.new_zeros(*t_bgsk.shape[:2], source_bl.shape[1], t_bgsk.shape[3])
+    taken = t_bgsk.gather(2, source_bl[:, None, :, None].expand(-1, t_bgsk.shape[1], -1, t_bgsk.shape[3]))
+    return taken.masked_fill(empty_bl[:, None, :, None], 0)
+
+
+def _recalled(patterns: Sequence[Pattern], index_bs: Tensor, next_b: Tensor) -> Tensor:
+    """Return which keys a query from `next_b` on sees in any head, (B, S)."""
+    found_bs = torch.zeros_like(index_bs, dtype=torch.bool)
+    for one in patterns:
+        found_bs = found_bs | one.recalled(index_bs, next_b.unsqueeze(1))
+    return found_bs
