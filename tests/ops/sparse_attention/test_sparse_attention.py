@@ -8,7 +8,6 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from formers.ops import PairBias, attention, sparse_attention
-from formers.ops.sparse_attention import block_lists
 from formers.patterns import Blockwise, Causal, Every, Fixed, Global, Listed, Local2D, Random, Strided, Window
 from formers.testing.tolerance import assert_close_derived
 
@@ -161,29 +160,6 @@ def test_work_grows_with_the_length(pattern):
     assert counts[1] / counts[0] < 4.5
 
 
-def test_layouts_are_kept_and_bounded():
-    first = block_lists(Window(5), 64, 64)
-    assert block_lists(Window(5), 64, 64) is first
-    assert block_lists.cache_info().maxsize is not None
-
-
-def test_long_layouts_need_no_large_mask():
-    lists = block_lists((Window(128) | Global(0)).resolve(length=65536, causal=True), 65536, 65536)
-    assert lists.computed < 2 * lists.pairs
-    assert sum(group.hidden_uls.numel() for group in lists.groups if group.hidden_uls is not None) < 1e6
-
-
-@pytest.mark.parametrize("causal", [False, True])
-def test_flex_attention_agrees(causal):
-    q, k, v = (t.float() for t in drawn(150, 150))
-    mask, tokens = some(2, 150, 0.7), some(2, 150, 0.05, seed=1)
-    for options in ({}, {"key_mask_bs": mask, "global_bs": tokens}):
-        with torch.no_grad():
-            got = sparse_attention(q, k, v, [Window(16) | Global(0), Random(2)], causal=causal, impl="flex", **options)
-        want = sparse_attention(q, k, v, [Window(16) | Global(0), Random(2)], causal=causal, **options)
-        torch.testing.assert_close(got, want)
-
-
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
@@ -201,16 +177,3 @@ def test_flex_attention_agrees(causal):
 def test_what_does_not_fit_is_refused(wrong, message):
     with pytest.raises(ValueError, match=message):
         wrong(*drawn(20, 20))
-
-
-@pytest.mark.parametrize(("pattern", "runs"), [(Window(50), True), (Window(50) | Global(0), False)], ids=str)
-def test_windows_are_known_as_runs(pattern, runs):
-    """Runs are copied as slices; what makes the lists of a window full keeps them runs."""
-    largest = max(
-        block_lists(pattern.resolve(length=640, causal=True), 640, 640).groups, key=lambda group: len(group.k_ns)
-    )
-    assert (largest.k_runs is not None) is runs
-    assert largest.q_runs is not None
-    if runs:
-        first, step = largest.k_runs
-        assert torch.equal(largest.k_ns[3], torch.arange(largest.k_ns.shape[1]) + first + 3 * step)

@@ -1,4 +1,4 @@
-"""Pooling and padding against their naive forms."""
+"""Pooling against its naive form."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import itertools
 import pytest
 import torch
 
-from formers.ops import packing, pad_input, pool_mix, unpad_input
+from formers.ops import pool_mix
 from formers.ops.token_mixing import naive
 from formers.testing.tolerance import assert_close_derived
 
@@ -49,20 +49,6 @@ def test_where_the_padding_is_does_not_matter(randn):
         y, _ = pool_mix(padded, mask_bl=mask)
         torch.testing.assert_close(y[mask], wanted)
         assert not y[~mask].any()
-
-
-@pytest.mark.parametrize("kind", ["left", "right", "interior", "row"])
-def test_compact_and_spread_are_inverse(randn, padding, poison, kind):
-    mask = padding(kind, 3, 9)
-    x = randn(3, 9, 4)
-    pack = packing(mask)
-    together = unpad_input(poison(x, mask, 1), pack)
-    for row in range(3):
-        count = int(pack.length_b[row])
-        assert count == int(mask[row].sum())
-        torch.testing.assert_close(together[row, :count], x[row, mask[row]])
-        assert not together[row, count:].any()
-    torch.testing.assert_close(pad_input(together, pack), x * mask[..., None])
 
 
 def test_wrong_arguments_are_explained(randn):

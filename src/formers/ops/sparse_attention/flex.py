@@ -15,6 +15,8 @@ from formers.ops.sparse_attention.pairs import Pairs
 
 _SMALLEST_WIDTH = 16
 """The narrowest heads that Triton's matrix products take."""
+_KEPT = 64
+"""Patterns and sizes whose block masks are kept."""
 
 
 def unsupported_reasons(inputs: SparseInputs) -> list[str]:
@@ -44,26 +46,47 @@ def sparse_attention(
     scale: float,
 ) -> Tensor:
     """Return `sparse_attention` with the pattern as FlexAttention's `mask_mod`, for inputs that it supports."""
+    grid = (q.shape[1], q.shape[2], k.shape[2])
+    if key_mask_bs is None and global_bs is None:
+        blocks = _kept_block_mask(patterns, grid, causal, str(q.device))
+    else:
+        blocks = _block_mask(patterns, grid, causal, str(q.device), key_mask_bs, global_bs)
+    if key_mask_bs is not None:
+        k, v = (t.where(key_mask_bs[:, None, :, None], 0) for t in (k, v))
+    return _kernel(q.device.type)(q, k, v, block_mask=blocks, scale=scale, enable_gqa=q.shape[1] != k.shape[1])
+
+
+@lru_cache(_KEPT)
+@torch.inference_mode(False)  # a mask first made for inference must serve training later
+def _kept_block_mask(patterns: tuple[Pairs, ...], grid: tuple[int, int, int], causal: bool, device: str) -> Any:
+    """Return the block mask of patterns that every sequence shares; kept, as making one costs O(LS)."""
+    return _block_mask(patterns, grid, causal, device, None, None)
+
+
+def _block_mask(
+    patterns: tuple[Pairs, ...],
+    grid: tuple[int, int, int],
+    causal: bool,
+    device: str,
+    key_mask_bs: Tensor | None,
+    global_bs: Tensor | None,
+) -> Any:
+    """Return FlexAttention's block mask of (heads, queries, keys), one for each sequence where masks are given."""
     from torch.nn.attention.flex_attention import create_block_mask  # here, because it imports the compiler
 
-    (batch, heads, rows, _), keys = q.shape, k.shape[2]
+    heads, rows, keys = grid
     if global_bs is not None and key_mask_bs is not None:
         global_bs = global_bs & key_mask_bs
     known = [one.resolve(length=keys, causal=causal) for one in patterns]
-    seen = _mask_mod(known, keys - rows, causal, key_mask_bs, global_bs)
-    per_sequence = key_mask_bs is not None or global_bs is not None
-    blocks = create_block_mask(
-        seen, batch if per_sequence else None, heads if len(known) > 1 else None, rows, keys, str(q.device)
-    )
-    if key_mask_bs is not None:
-        k, v = (t.where(key_mask_bs[:, None, :, None], 0) for t in (k, v))
-    return _kernel(q.device.type)(q, k, v, block_mask=blocks, scale=scale, enable_gqa=heads != k.shape[1])
+    mask_mod = _mask_mod(known, keys - rows, causal, key_mask_bs, global_bs)
+    batch = next((len(mask) for mask in (key_mask_bs, global_bs) if mask is not None), None)
+    return create_block_mask(mask_mod, batch, heads if len(known) > 1 else None, rows, keys, device)
 
 
 def _mask_mod(
     known: list[Pairs], offset: int, causal: bool, key_mask_bs: Tensor | None, global_bs: Tensor | None
 ) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:
-    """Return FlexAttention's test of a pair, where query 0 is token `offset`."""
+    """Return FlexAttention's test of single pairs, where query 0 is token `offset`."""
 
     def seen(b: Tensor, h: Tensor, q_idx: Tensor, k_idx: Tensor) -> Tensor:
         token = q_idx + offset

@@ -90,6 +90,8 @@ def _check_patterns(pattern: Pairs | Sequence[Pairs], heads: int, length: int | 
     return patterns
 
 
+# "flex" runs on request only. For windows it is many times faster on a GPU once its block mask is kept, but its kernel
+# does not take every pattern's mask (tables, long lists of tokens), and compiles anew for every pattern and size.
 _FORMS: Forms[SparseInputs, Tensor] = Forms(
     "sparse_attention",
     Form("gathered", gathered.sparse_attention),
