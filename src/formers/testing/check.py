@@ -23,6 +23,7 @@ LAWS: dict[Law, frozenset[str]] = {
     laws.gradients_flow_through_states: frozenset({"causal", "streaming"}),
     laws.state_is_a_value: frozenset({"causal", "streaming"}),
     laws.trims_as_promised: frozenset({"causal", "streaming"}),
+    laws.generation_equals_recomputation: frozenset({"causal"}),
     laws.rows_are_independent: frozenset(),
     laws.randomness_is_owned: frozenset(),
     laws.survives_text_and_json: frozenset(),

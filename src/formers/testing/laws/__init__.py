@@ -3,6 +3,7 @@
 from formers.testing.laws.compiled import checkpointed_equals_plain, compiled_equals_eager, traces_whole
 from formers.testing.laws.cost import costs_as_promised
 from formers.testing.laws.future import cannot_see_the_future
+from formers.testing.laws.generation import generation_equals_recomputation
 from formers.testing.laws.half_precision import finite_in_half, runs_under_autocast
 from formers.testing.laws.matters import every_submodule_matters, tokens_are_mixed
 from formers.testing.laws.naive import same_as_naive
@@ -35,6 +36,7 @@ __all__ = [
     "every_parameter_trains",
     "every_submodule_matters",
     "finite_in_half",
+    "generation_equals_recomputation",
     "gradients_flow_through_states",
     "one_pass_equals_pieces",
     "only_differences_count",
