@@ -6,12 +6,11 @@ import torch
 from benchmarks.harness import SEED, Row, compared, publish, timings, verify
 
 from formers import ops
-from formers.ops import plain
-from formers.ops.linear_attention import linear_attention as linear
+from formers.ops.linear_attention import matmul, naive
 
 NOTES = (
     "float32, B=1, H=8, L=S, forward with the final state, as `dense_attention` gives it. A ratio below 1 means that "
-    f"the state is faster; auto takes it from S = {linear.STATE_FROM:g}·K on."
+    f"the state is faster; auto takes it from S = {matmul.STATE_FROM:g}·K on."
 )
 
 
@@ -29,7 +28,7 @@ def main() -> None:
         given = [torch.randn(1, 2, 70, 16), torch.randn(1, 2, 70, 16)]
         verify(
             lambda q, x, order=order: ops.dense_attention(q, x, order=order)[0],
-            lambda q, x: plain.dense_attention(q, x)[0],
+            lambda q, x: naive.dense_attention(q, x)[0],
             given,
         )
     rows = [row for width in (64, 256) for part in (0.25, 0.5, 1, 2, 4) for row in rows_at(width, int(width * part))]

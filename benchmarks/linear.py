@@ -10,8 +10,7 @@ from torch.nn.functional import scaled_dot_product_attention as sdpa
 
 from formers import ops
 from formers.mixers import Linear, Mixer, Softmax, Taylor2
-from formers.ops import plain
-from formers.ops.linear_attention import chunked
+from formers.ops.linear_attention import chunks, naive
 from formers.part import Site
 
 HEADS, WIDTH = 8, 64
@@ -19,7 +18,7 @@ LENGTHS = (512, 2048, 8192)
 NOTES = (
     "float32, B=1, H=8, K=V=64. The products alone: one square product with the floating-point operations of the "
     "forward pass, per head and token 4·K·V between chunks and, when causal, 2·C·(K+V) inside chunks of "
-    f"C={chunked.CHUNK}."
+    f"C={chunks.CHUNK}."
 )
 
 
@@ -48,14 +47,14 @@ def inputs(length: int, *, grad: bool) -> list[Tensor]:
 
 
 def check() -> None:
-    verify(causal, lambda q, k, v: plain.linear_attention(q, k, v, causal=True)[0], inputs(257, grad=False))
-    verify(all_pairs, lambda q, k, v: plain.linear_attention(q, k, v)[0], inputs(257, grad=False))
-    verify(dense, lambda q, k, v: plain.dense_attention(q, k)[0], inputs(257, grad=False))
-    verify(dense_causal, lambda q, k, v: plain.dense_attention(q, k, causal=True)[0], inputs(257, grad=False))
+    verify(causal, lambda q, k, v: naive.linear_attention(q, k, v, causal=True)[0], inputs(257, grad=False))
+    verify(all_pairs, lambda q, k, v: naive.linear_attention(q, k, v)[0], inputs(257, grad=False))
+    verify(dense, lambda q, k, v: naive.dense_attention(q, k)[0], inputs(257, grad=False))
+    verify(dense_causal, lambda q, k, v: naive.dense_attention(q, k, causal=True)[0], inputs(257, grad=False))
 
 
 def flops(length: int, *, inside: bool) -> float:
-    return HEADS * length * (4 * WIDTH * WIDTH + inside * 2 * chunked.CHUNK * 2 * WIDTH)
+    return HEADS * length * (4 * WIDTH * WIDTH + inside * 2 * chunks.CHUNK * 2 * WIDTH)
 
 
 def forward_rows(length: int) -> list[Row]:

@@ -9,7 +9,8 @@ from benchmarks.harness import SEED, Row, compared, publish, timings, verify
 from torch import Tensor
 
 from formers import ops
-from formers.ops import LinearState, plain
+from formers.ops import LinearState
+from formers.ops.linear_attention import naive
 
 NOTES = "float32, B=1, H=8, K=V=64, one token. A hundred steps are timed at once."
 HEADS, WIDTH = 8, 64
@@ -51,7 +52,7 @@ def main() -> None:
         lambda *t: ops.linear_attention(
             *t, causal=True, state=LinearState(state.s_bhmv.to(t[0]), state.z_bhm.to(t[0]))
         )[0],
-        lambda *t: plain.linear_attention(
+        lambda *t: naive.linear_attention(
             *t, causal=True, state=LinearState(state.s_bhmv.to(t[0]), state.z_bhm.to(t[0]))
         )[0],
         given,

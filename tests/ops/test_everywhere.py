@@ -50,6 +50,7 @@ CALLS = {
     "metric_attention": lambda q, k, v: ops.metric_attention(q, k[0, :, :8], causal=True) + 0 * v,
     "linear_attention": lambda q, k, v: ops.linear_attention(q, k, v)[0],
     "linear_attention, causal": lambda q, k, v: ops.linear_attention(q, k, v, causal=True)[0],
+    "linear_attention, decay": lambda q, k, v: ops.linear_attention(q, k, v, causal=True, log_decay_bhl=-q[..., 0])[0],
     "dense_attention": lambda q, k, v: ops.dense_attention(q, k, causal=True)[0] + ops.dense_attention(k, v)[0],
     "fourier_mix": lambda q, k, v: ops.fourier_mix((q + k + v)[0], impl="torch"),
     "fourier_mix, matmul": lambda q, k, v: ops.fourier_mix((q + k + v)[0], impl="matmul"),

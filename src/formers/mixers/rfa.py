@@ -14,7 +14,7 @@ from formers.mixers.linear import Linear, LinearMixer, LinearMixerState
 from formers.mixers.mixer import Mixer, MixerModule
 from formers.mixers.qkv import QKV
 from formers.mixers.random_features import ArcCosine, RandomFourier
-from formers.ops import decayed_linear_attention
+from formers.ops import linear_attention
 from formers.part import Site, State
 
 _GATE = 30.0
@@ -81,14 +81,15 @@ class GatedLinearMixer(LinearMixer):
     def attend(self, qkv: QKV, context: Context) -> tuple[Tensor, State | None]:
         phi_q, phi_k = self.feature(qkv.q, query=True), self.feature(qkv.k)
         gate_bhl = self.gate_proj(context.x_bld).mT.to(phi_k.dtype)
-        y, sums = decayed_linear_attention(
+        y, sums = linear_attention(
             phi_q
             * (1 + gate_bhl.clamp(max=_GATE).exp()).unsqueeze(-1),  # 1/(1 − g): denominators as large as without gate
             phi_k * torch.sigmoid(-gate_bhl).unsqueeze(-1),  # 1 − g
             qkv.v.to(phi_k.dtype),
-            F.logsigmoid(gate_bhl),
-            key_mask_bl=context.mask_bl,
+            causal=True,
+            key_mask_bs=context.mask_bl,
             state=self.sums_of(context.state),
             floor=self.floor,
+            log_decay_bhl=F.logsigmoid(gate_bhl),
         )
         return y.to(qkv.v.dtype), LinearMixerState(context.seen_b, sums)

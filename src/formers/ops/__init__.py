@@ -16,22 +16,19 @@ Letters at the end of a name are the axes of a tensor, q_bhlk for (B, H, L, K):
 Lower-case letters in a name are axes, capitals in a docstring their sizes. Rarer ones are explained where they occur.
 """
 
-from formers.ops import plain
 from formers.ops.attention import Bias, attention, metric_attention
-from formers.ops.bucketed_attention.bucketed_attention import bucketed_attention
-from formers.ops.bucketed_attention.clustered_attention import clustered_attention
+from formers.ops.bucketed_attention import bucketed_attention, clustered_attention
 from formers.ops.common.padding import Packing, packing, pad_input, unpad_input
-from formers.ops.linear_attention.decayed import decayed_linear_attention
-from formers.ops.linear_attention.exp_features import exp_features
-from formers.ops.linear_attention.linear_attention import (
+from formers.ops.linear_attention import (
+    LinearState,
     dense_attention,
+    exp_features,
     kernel_attention,
     linear_attention,
     linear_state,
 )
 from formers.ops.sparse_attention import PairBias, sparse_attention, varlen_attention
 from formers.ops.token_mixing import PoolState, fourier_mix, pool_mix
-from formers.ops.types import LinearState
 
 __all__ = [
     "Bias",
@@ -42,7 +39,6 @@ __all__ = [
     "attention",
     "bucketed_attention",
     "clustered_attention",
-    "decayed_linear_attention",
     "dense_attention",
     "exp_features",
     "fourier_mix",
@@ -52,7 +48,6 @@ __all__ = [
     "metric_attention",
     "packing",
     "pad_input",
-    "plain",
     "pool_mix",
     "sparse_attention",
     "unpad_input",

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from formers.ops import exp_features
-from formers.ops.linear_attention import exp_features as exp_features_module
+from formers.ops.linear_attention import exp_features_tiled
 from formers.testing.tolerance import assert_close_derived
 
 
@@ -28,7 +28,7 @@ def test_with_a_shift(dtype):
 def test_pieces_change_nothing(monkeypatch):
     x, w = given()
     whole = exp_features(x, w)
-    monkeypatch.setattr(exp_features_module, "NUMBERS_AT_ONCE", 100)
+    monkeypatch.setattr(exp_features_tiled, "NUMBERS_AT_ONCE", 100)
     assert_close_derived(exp_features, lambda x, w: exp_features(x, w, impl="naive"), [x, w], names=["x", "w"])
     assert torch.equal(exp_features(x, w).amax(-1), torch.ones(2, 3, 1100, dtype=torch.float64))
     torch.testing.assert_close(exp_features(x, w), whole)

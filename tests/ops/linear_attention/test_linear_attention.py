@@ -8,9 +8,8 @@ import pytest
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from formers.ops import LinearState, dense_attention, kernel_attention, linear_attention, linear_state, plain
-from formers.ops.linear_attention import chunked
-from formers.ops.linear_attention import linear_attention as linear
+from formers.ops import LinearState, dense_attention, kernel_attention, linear_attention, linear_state
+from formers.ops.linear_attention import chunked, matmul, naive
 from formers.testing.tolerance import assert_close_derived
 
 NAMES = ["q", "k", "v", "s", "z"]
@@ -49,7 +48,7 @@ def test_causal_equals_the_plain_form(rand, randn, padding, poison, tokens_at_on
     options = {"causal": True, "normalize": normalize, "key_mask_bs": mask}
     assert_close_derived(
         with_state(linear_attention, **options),
-        with_state(plain.linear_attention, **options),
+        with_state(naive.linear_attention, **options),
         [q, poison(k, mask, 2), poison(v, mask, 2), s, z],
         names=NAMES,
     )
@@ -61,7 +60,7 @@ def test_causal_equals_the_plain_form(rand, randn, padding, poison, tokens_at_on
 def test_a_beginning_equals_the_plain_form(
     rand, randn, padding, poison, monkeypatch, length, scores_to, kind, normalize
 ):
-    monkeypatch.setattr(linear, "SCORES_TO", scores_to)
+    monkeypatch.setattr(matmul, "SCORES_TO", scores_to)
     mask = padding(kind, 2, length)
     q, k, v, _, _ = inputs(rand, randn, length, length)
     options = {"causal": True, "normalize": normalize, "key_mask_bs": mask}
@@ -74,7 +73,7 @@ def test_a_beginning_equals_the_plain_form(
         return call
 
     given = [q, poison(k, mask, 2), poison(v, mask, 2)]
-    assert_close_derived(run(linear_attention), run(plain.linear_attention), given, names=NAMES[:3])
+    assert_close_derived(run(linear_attention), run(naive.linear_attention), given, names=NAMES[:3])
 
 
 @pytest.mark.parametrize("causal", [True, False])
@@ -86,7 +85,7 @@ def test_from_similarities_equals_the_plain_form(rand, randn, padding, poison, k
     options = {"causal": causal, "normalize": normalize, "key_mask_bs": mask}
     assert_close_derived(
         lambda q, k, v: kernel_attention(q @ k.mT, v, **options),
-        lambda q, k, v: plain.linear_attention(q, k, v, **options)[0],
+        lambda q, k, v: naive.linear_attention(q, k, v, **options)[0],
         [q, k, poison(v, mask, 2)],
         names=NAMES[:3],
     )
@@ -94,7 +93,7 @@ def test_from_similarities_equals_the_plain_form(rand, randn, padding, poison, k
     seen = torch.ones_like(bad, dtype=torch.bool) if mask is None else mask[:, None, None].expand_as(bad)
     seen = seen.tril() if causal else seen
     given = kernel_attention((q @ k.mT).where(seen, bad), v, **options)
-    torch.testing.assert_close(given, plain.linear_attention(q, k, v, **options)[0])
+    torch.testing.assert_close(given, naive.linear_attention(q, k, v, **options)[0])
 
 
 def test_a_state_made_of_keys_and_values_is_the_one_after_them(rand, randn, padding, poison):
@@ -115,7 +114,7 @@ def test_all_pairs_equals_the_plain_form(rand, randn, padding, poison, kind, nor
     options = {"normalize": normalize, "key_mask_bs": mask}
     assert_close_derived(
         with_state(linear_attention, **options),
-        with_state(plain.linear_attention, **options),
+        with_state(naive.linear_attention, **options),
         [q, poison(k, mask, 2), poison(v, mask, 2), s, z],
         names=NAMES,
     )
@@ -126,7 +125,7 @@ def test_all_pairs_equals_the_plain_form(rand, randn, padding, poison, kind, nor
 def test_dtypes(rand, randn, dtype, causal):
     assert_close_derived(
         with_state(linear_attention, causal=causal),
-        with_state(plain.linear_attention, causal=causal),
+        with_state(naive.linear_attention, causal=causal),
         inputs(rand, randn, 150, 150),
         names=NAMES,
         dtype=dtype,
@@ -144,7 +143,7 @@ def test_dense_equals_the_plain_form(randn, padding, poison, rows, keys, causal,
         return lambda q, x, s: tuple(op(q, x, state=LinearState(widened(s), None), **options))
 
     given = [randn(2, 3, rows, 6), poison(randn(2, 3, keys, 6, seed=1), mask, 2), randn(2, 3, 6, 6)]
-    assert_close_derived(run(dense_attention), run(plain.dense_attention), given, dtype=dtype)
+    assert_close_derived(run(dense_attention), run(naive.dense_attention), given, dtype=dtype)
 
 
 @pytest.mark.parametrize("cuts", [[1] * 20, [7, 13], [1, 19], [0, 20], [20]])
@@ -198,7 +197,7 @@ def test_zero_denominators_give_zeros_and_no_gradient(rand, randn, impl, causal)
 def test_small_denominators_are_kept_at_the_floor(randn, causal):
     # Denominators of both signs, many of them small: what is computed is compared here, not how it rounds.
     given = [randn(2, 3, 70, 4, seed=seed).requires_grad_() for seed in range(3)]
-    (y, _), (wanted, _) = (op(*given, causal=causal, floor=0.5) for op in (linear_attention, plain.linear_attention))
+    (y, _), (wanted, _) = (op(*given, causal=causal, floor=0.5) for op in (linear_attention, naive.linear_attention))
     torch.testing.assert_close(y, wanted)
     torch.testing.assert_close(torch.autograd.grad(y.sum(), given), torch.autograd.grad(wanted.sum(), given))
 
@@ -246,7 +245,7 @@ def test_only_inputs_are_kept_for_the_backward_pass(rand, randn):
 
 
 def test_auto_takes_the_order_with_less_work(randn):
-    few, many = round(linear.STATE_FROM * 6) - 1, round(linear.STATE_FROM * 6) + 1
+    few, many = round(matmul.STATE_FROM * 6) - 1, round(matmul.STATE_FROM * 6) + 1
     for keys, order in ((few, "scores"), (many, "state")):
         q, x = randn(1, 1, 50, 6), randn(1, 1, keys, 6)
         torch.testing.assert_close(dense_attention(q, x)[0], dense_attention(q, x, order=order)[0], rtol=0, atol=0)

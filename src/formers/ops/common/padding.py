@@ -43,3 +43,8 @@ def pad_input(y_bld: Tensor, pack: Packing) -> Tensor:
     """Return results where their tokens were before `unpad_input`, zeros at padded positions."""
     back = y_bld.gather(1, pack.place_bl[..., None].expand_as(y_bld))
     return back.masked_fill(~pack.mask_bl[..., None], 0)
+
+
+def zero_masked(t_bhsx: Tensor, key_mask_bs: Tensor | None) -> Tensor:
+    """Return heads (B, H, S, ·) with zeros where the mask (B, S) is False, whatever stood there."""
+    return t_bhsx if key_mask_bs is None else t_bhsx.masked_fill(~key_mask_bs[:, None, :, None], 0)

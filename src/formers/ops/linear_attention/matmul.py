@@ -1,0 +1,100 @@
+"""Linear attention by matrix products, in the order that is least work:
+
+    through the scores   (q kᵀ) v    L S (M + V) multiplications: few tokens
+    through the state    q (kᵀ v)    (L + S) M V: all pairs, single steps
+    chunk by chunk       both        L (C (M + V) + 2 M V): causal sequences, see `chunked`
+
+Tokens that are masked are zero in keys and values, and do not decay.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from formers.ops.common.padding import zero_masked
+from formers.ops.linear_attention.chunked import chunked
+from formers.ops.linear_attention.normalizer import guarded_reciprocal
+from formers.ops.linear_attention.state import LinearState, initial_sums, sums
+
+SCORES_TO = 64
+"""The most tokens for which a causal beginning goes through its scores: one chunk, without the products with a state
+that is zero."""
+STATE_FROM = 0.5
+"""Dense attention over all pairs goes through the state once there are this many times as many keys as K; below,
+through the scores. Less than 1, since the state is computed anyway, to be returned. See `benchmarks/dense_order.py`."""
+
+
+def linear_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    causal: bool,
+    key_mask_bs: Tensor | None,
+    state: LinearState | None,
+    normalize: bool,
+    floor: float,
+    log_decay_bhl: Tensor | None,
+) -> tuple[Tensor, LinearState]:
+    """Return y and the state after the last key; the arguments are those of the op of the same name."""
+    k, v = zero_masked(k, key_mask_bs), zero_masked(v, key_mask_bs)
+    if log_decay_bhl is not None and key_mask_bs is not None:
+        log_decay_bhl = log_decay_bhl.masked_fill(~key_mask_bs.unsqueeze(1), 0)
+    length = q.shape[2]
+    if not causal or length <= 1:
+        return through_state(q, k, v, initial_sums(q, v, state, normalize), floor, log_decay_bhl)
+    if state is None and log_decay_bhl is None and length <= SCORES_TO:
+        return through_scores(q, k, v, causal, None, normalize, floor)
+    return chunked(q, k, v, initial_sums(q, v, state, normalize), floor, log_decay_bhl)
+
+
+def dense_attention(
+    q: Tensor, x: Tensor, causal: bool, key_mask_bs: Tensor | None, state: LinearState | None, order: str
+) -> tuple[Tensor, LinearState]:
+    """Return y and the state of the op of the same name, by the order asked for, or by the faster one."""
+    few_keys = x.shape[2] < STATE_FROM * q.shape[3]
+    if not causal and (order == "scores" or (order == "auto" and few_keys)):
+        x = zero_masked(x, key_mask_bs)
+        return through_scores(q, x, x, causal, state, normalize=False, floor=0.0)
+    return linear_attention(q, x, x, causal, key_mask_bs, state, normalize=False, floor=0.0, log_decay_bhl=None)
+
+
+def through_scores(
+    q: Tensor, k: Tensor, v: Tensor, causal: bool, state: LinearState | None, normalize: bool, floor: float
+) -> tuple[Tensor, LinearState]:
+    """Return y = (q kᵀ v + q S₀) / (q kᵀ 1 + q z₀), all scores written out, and the state after."""
+    s, z = sums(k, v, normalize)
+    q_acc = q.to(s.dtype)
+    scores = q_acc @ k.to(s.dtype).mT
+    scores = scores.tril() if causal else scores
+    y = scores @ v.to(s.dtype)
+    if state is not None:
+        y, s = y + q_acc @ state.s_bhmv, s + state.s_bhmv
+    if z is not None:
+        d = scores.sum(-1, keepdim=True)
+        if state is not None and state.z_bhm is not None:
+            d, z = d + q_acc @ state.z_bhm.unsqueeze(-1), z + state.z_bhm
+        y = y * guarded_reciprocal(d, floor)
+    return y.to(q.dtype), LinearState(s, z)
+
+
+def through_state(
+    q: Tensor, k: Tensor, v: Tensor, before: LinearState, floor: float, log_decay_bhl: Tensor | None
+) -> tuple[Tensor, LinearState]:
+    """Return y = q S / q z and the state after, S = g S₀ + kᵀ v, z = g z₀ + kᵀ 1.
+
+    That is attention over all pairs, or one causal step with its decay g. Without tokens the state stays as it is.
+    """
+    added = sums(k, v, before.z_bhm is not None)
+    s, z = before
+    if log_decay_bhl is not None:
+        g_bh1 = log_decay_bhl.to(s.dtype).sum(2, keepdim=True).exp()
+        s, z = s * g_bh1.unsqueeze(-1), None if z is None else z * g_bh1
+    q_acc, s = q.to(s.dtype), s + added.s_bhmv
+    y = q_acc @ s
+    if z is not None and added.z_bhm is not None:
+        z = z + added.z_bhm
+        d = (z.unsqueeze(2) @ q_acc.mT).mT  # several times faster than q z, a product with one column
+        weight = guarded_reciprocal(d, floor)
+        y = y * weight if torch.is_grad_enabled() else y.mul_(weight)
+    return y.to(q.dtype), LinearState(s, z)

@@ -1,0 +1,73 @@
+"""Linear attention from its formulas: any dtype, O(L²) or token by token. The fast forms are tested against these."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from formers.ops.linear_attention.state import LinearState
+
+
+def linear_attention(
+    q_bhlm: Tensor,
+    k_bhsm: Tensor,
+    v_bhsv: Tensor,
+    causal: bool = False,
+    key_mask_bs: Tensor | None = None,
+    state: LinearState | None = None,
+    normalize: bool = True,
+    floor: float = 1e-18,
+    log_decay_bhl: Tensor | None = None,
+) -> tuple[Tensor, LinearState]:
+    """Return y_i = (q_i·S₀ + Σ_j (q_i·k_j) v_j) / (q_i·z₀ + Σ_j q_i·k_j), j ≤ i when causal, and the state after."""
+    work = torch.promote_types(q_bhlm.dtype, torch.float32)
+    q, k, v = q_bhlm.to(work), k_bhsm.to(work), v_bhsv.to(work)
+    if key_mask_bs is not None:
+        k, v = k.where(key_mask_bs[:, None, :, None], 0), v.where(key_mask_bs[:, None, :, None], 0)
+    s_bhmv = k.new_zeros(*k.shape[:2], k.shape[3], v.shape[3]) if state is None else state.s_bhmv
+    z_bhm = k.new_zeros(*k.shape[:2], k.shape[3]) if state is None or state.z_bhm is None else state.z_bhm
+    if log_decay_bhl is not None:
+        log_g = log_decay_bhl.to(work)
+        log_g = log_g if key_mask_bs is None else log_g.where(key_mask_bs[:, None], 0)
+        y, d, s_bhmv, z_bhm = _recurrence(q, k, v, log_g.exp(), s_bhmv, z_bhm)
+    else:
+        w_bhls = (q @ k.mT).tril() if causal else q @ k.mT
+        y, d = w_bhls @ v + q @ s_bhmv, w_bhls.sum(-1, keepdim=True) + q @ z_bhm[..., None]
+        s_bhmv, z_bhm = s_bhmv + k.mT @ v, z_bhm + k.sum(2)
+    if not normalize:
+        return y.to(q_bhlm.dtype), LinearState(s_bhmv, None)
+    d = torch.where(d.abs() < floor, d.sign() * floor, d)
+    y = torch.where(d == 0, 0, y / torch.where(d == 0, 1, d))
+    return y.to(q_bhlm.dtype), LinearState(s_bhmv, z_bhm)
+
+
+def _recurrence(
+    q: Tensor, k: Tensor, v: Tensor, g: Tensor, s: Tensor, z: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return q_i·S_i and q_i·z_i of S_i = g_i S_{i−1} + k_i v_iᵀ and z_i = g_i z_{i−1} + k_i, and the last S and z."""
+    ys, ds = [v[:, :, :0]], [v[:, :, :0, :1]]
+    for i in range(q.shape[2]):
+        g_i, k_i, v_i, q_i = g[:, :, i, None], k[:, :, i], v[:, :, i], q[:, :, i, None]
+        s = g_i[..., None] * s + k_i[..., :, None] * v_i[..., None, :]
+        z = g_i * z + k_i
+        ys.append(q_i @ s)
+        ds.append(q_i @ z[..., None])
+    return torch.cat(ys, 2), torch.cat(ds, 2), s, z
+
+
+def dense_attention(
+    q_bhlk: Tensor,
+    x_bhsk: Tensor,
+    causal: bool = False,
+    key_mask_bs: Tensor | None = None,
+    state: LinearState | None = None,
+    order: str = "auto",
+) -> tuple[Tensor, LinearState]:
+    """Return (q xᵀ) x, over the past only when causal; `order` changes the rounding, so here it changes nothing."""
+    return linear_attention(q_bhlk, x_bhsk, x_bhsk, causal, key_mask_bs, state, normalize=False)
+
+
+def exp_features(x_bhlk: Tensor, w_mk: Tensor, shift_bhl: Tensor | None) -> Tensor:
+    """Return exp(w·x − shift), the shift being each row's largest w·x unless it is given."""
+    p_bhlm = x_bhlk @ w_mk.detach().mT
+    return (p_bhlm - (p_bhlm.detach().amax(-1) if shift_bhl is None else shift_bhl)[..., None]).exp()
