@@ -24,11 +24,11 @@ import formers.lab.store.database
 import formers.lab.train.callback
 import formers.lab.train.training
 from formers.lab import Arm, Store, Study, run
-from formers.lab.store.quiet_libraries import quiet
 from formers.lab.study.budget import Budget
-from formers.lab.train.best_weights import Best
+from formers.lab.train.best_weights import BestWeights
 from formers.lab.train.progress import Silent
 from formers.lab.train.trainer import SafeTrainer
+from formers.machine.quiet_libraries import quiet_libraries
 from formers.tasks import Shakespeare
 
 STEPS, ROUNDS, LIMIT = 300, 3, 1.03
@@ -49,7 +49,7 @@ def watched() -> list[tuple[Any, str, str]]:
     return [
         (Shakespeare, "evaluate", "evaluating"),
         (Shakespeare, "samples", "samples"),
-        (formers.lab.train.callback.Watch, "evaluate", "validation"),
+        (formers.lab.train.callback.TrainingCallback, "evaluate", "validation"),
         (Trainer, "train", "trainer"),
         (Trainer, "get_batch_samples", "making batches"),
         (SafeTrainer, "training_step", "forward and backward"),
@@ -58,14 +58,14 @@ def watched() -> list[tuple[Any, str, str]]:
         (LRScheduler, "step", "learning rate"),
         (torch.nn.Module, "zero_grad", "forgetting gradients"),
         (Trainer, "_save_checkpoint", "checkpoints"),
-        (Best, "offer", "keeping the best weights"),
-        (formers.lab.train.training, "costs", "counting costs"),
+        (BestWeights, "offer", "keeping the best weights"),
+        (formers.lab.train.training, "count_costs", "counting costs"),
         (formers.lab.train.training, "seeded_model", "initial weights"),
-        (formers.lab.train.training, "save", "the model's file"),
+        (formers.lab.train.training, "save_model", "the model's file"),
         (formers.lab.run_study, "Store", "opening the store"),
         (Store, "save", "saving the row"),
-        (formers.lab.run_study, "publish", "report"),
-        (formers.lab.run_study, "planned", "planning"),
+        (formers.lab.run_study, "write_report", "report"),
+        (formers.lab.run_study, "plan_jobs", "planning"),
     ]
 
 
@@ -114,7 +114,7 @@ class Paired(Silent):
 
 def bare(study: Study, arm: Arm) -> float:
     """Seconds of an arm's training loop and nothing else."""
-    budget, task = study.given, study.task
+    budget, task = study.budget, study.task
     torch.manual_seed(SEED)
     model = task.model(study.config(arm)).train()
     batches = made(study)
@@ -138,8 +138,8 @@ def bare(study: Study, arm: Arm) -> float:
 
 def made(study: Study) -> list[dict[str, Tensor]]:
     """All batches of a training."""
-    size = study.given.batch_size
-    data = study.task.build(SEED, study.given.steps * size)
+    size = study.budget.batch_size
+    data = study.task.build(SEED, study.budget.steps * size)
     batches = []
     for first in range(0, len(data), size):
         examples = [data[i] for i in range(first, first + size)]
@@ -168,7 +168,7 @@ def whole(study: Study) -> dict[str, float]:
 
 def one_arm(steps: int) -> Study:
     study = Study(task=Shakespeare(), arms=(Arm("softmax", {"mixer": "softmax"}),))
-    return replace(study, budget=replace(study.given, steps=steps))
+    return replace(study, budget=replace(study.budget, steps=steps))
 
 
 def rows(setting: str, rounds: list[dict[str, float]]) -> list[Row]:
@@ -197,16 +197,16 @@ def tables() -> float:
     """Seconds of making MLflow's tables anew."""
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        formers.lab.store.database.migrate(Path(folder) / "mlflow.db")
+        formers.lab.store.database.create_tables(Path(folder) / "mlflow.db")
         return time.perf_counter() - start
 
 
 def main() -> None:
-    quiet()
+    quiet_libraries()
     whole(one_arm(20))  # imports, caches
     one = rows(f"one arm, {STEPS} steps", [whole(one_arm(STEPS)) for _ in range(ROUNDS)])
     default = Study(task=Shakespeare())
-    setting = f"default study, {len(default.arms)} × {default.given.steps} steps"
+    setting = f"default study, {len(default.arms)} × {default.budget.steps} steps"
     all_arms = rows(setting, [whole(default)])
     first = Row(
         "the first study of a user: MLflow's tables",

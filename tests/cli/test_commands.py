@@ -13,8 +13,9 @@ from typer.testing import Result
 
 import formers.cli.running
 from formers.cli.options import read_seeds
-from formers.lab import Arm, Study, vary
+from formers.lab import Arm, Study, vary, write_study
 from formers.lab.store.records import Results
+from formers.lab.study.command_line import arm_command, study_command
 
 Run = Callable[..., Result]
 TASK = "shakespeare(length=16, path='words.txt')"
@@ -82,13 +83,13 @@ def test_the_command_line_is_yaml_is_python(command: Run, here: Path, ran: list[
             Arm("deep", {"depth": 4, "mixer": "dense"}),
         ),
         base={"width": 32, "heads": 2},
-        budget=Study(task="shakespeare").given.__class__(
+        budget=Study(task="shakespeare").budget.__class__(
             **{**Study(task="shakespeare").task.budget, "steps": 9}  # type: ignore[arg-type]
         ),
         seeds=(0, 1),
         folder=Path("somewhere"),
     )
-    python.to_yaml("study.yaml")
+    write_study(python, "study.yaml")
     assert command("ablate", "study.yaml").exit_code == 0
     assert ran == [python, python]
 
@@ -99,10 +100,10 @@ def test_the_default_study_is_the_tasks(command: Run, ran: list[Study]) -> None:
 
 
 def test_options_change_a_file_too(command: Run, here: Path, ran: list[Study]) -> None:
-    Study(task="sort", folder=Path("there")).to_yaml("study.yaml")
+    write_study(Study(task="sort", folder=Path("there")), "study.yaml")
     assert command("ablate", "study.yaml", "--steps", "7", "--length", "9", "--seeds", "4,").exit_code == 0
     [study] = ran
-    assert (study.given.steps, study.task.length, study.seeds, study.folder) == (7, 9, (4,), Path("there"))
+    assert (study.budget.steps, study.task.length, study.seeds, study.folder) == (7, 9, (4,), Path("there"))
 
 
 def test_the_commands_a_study_names_mean_the_same_study(command: Run, ran: list[Study]) -> None:
@@ -112,8 +113,8 @@ def test_the_commands_a_study_names_mean_the_same_study(command: Run, ran: list[
         base={"width": 32},
         seeds=(3,),
     )
-    assert command(*shlex.split(study.command())[1:]).exit_code == 0
-    assert command(*shlex.split(study.arm_command(study.arms[0], study.given, 3))[1:]).exit_code == 0
+    assert command(*shlex.split(study_command(study))[1:]).exit_code == 0
+    assert command(*shlex.split(arm_command(study, study.arms[0], study.budget, 3))[1:]).exit_code == 0
     whole, one = ran
     assert whole == study
     assert one.config(one.arms[0]).to_dict() == study.config(study.arms[0]).to_dict()

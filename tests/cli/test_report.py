@@ -14,7 +14,7 @@ from typer.testing import Result
 
 import formers.cli.ui
 import formers.lab.study.study
-from formers.lab import Arm, Budget, Store, Study
+from formers.lab import Arm, Budget, Store, Study, write_study
 from formers.lab.report import dump, load
 from formers.lab.report.study_results import study_results
 from formers.lab.store.records import Results, Row
@@ -31,7 +31,7 @@ def study(here: Path) -> Study:
         budget=Budget(steps=4, batch_size=2),
         folder=here / "study",
     )
-    found.to_yaml(here / "study" / "study.yaml")
+    write_study(found, here / "study" / "study.yaml")
     Store(here / "study", "formers/study").save(row(found, "softmax", 2.0))
     return found
 

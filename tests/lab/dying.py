@@ -75,12 +75,12 @@ MOMENTS: dict[str, tuple[Any, str, int]] = {
     "in a step": (SafeTrainer, "training_step", 4),
     "in a step of the second arm": (SafeTrainer, "training_step", 15),
     "between a checkpoint's files": (SafeTrainer, "_save_optimizer_and_scheduler", 2),
-    "before a checkpoint is sealed": (formers.lab.train.checkpoint, "made_with", 3),
-    "before older checkpoints go": (formers.lab.train.checkpoint, "prune", 3),
+    "before a checkpoint is sealed": (formers.lab.train.checkpoint, "_made_with", 3),
+    "before older checkpoints go": (formers.lab.train.checkpoint, "_remove_old", 3),
     "while the best weights are written": (formers.lab.train.best_weights, "flush_to_disk", 2),
     "while the model is saved": (Shakespeare, "save", 1),
     "while a row is saved": (MlflowClient, "log_text", 1),
-    "after a row is saved": (formers.lab.run_study, "forget", 1),
+    "after a row is saved": (formers.lab.run_study, "remove_checkpoints", 1),
     "between arms": (Heard, "begin", 2),
     "while the report is written": (formers.lab.report.html, "render_html", 1),
 }
@@ -148,7 +148,7 @@ def ran(given: Study) -> None:
     heard = Heard()
     rows = run(given, heard).rows
     facts = {"began": heard.began, "notes": heard.notes, "rows": [outcome(row) for row in rows]}
-    (given.place / "facts.json").write_text(json.dumps(facts))
+    (given.folder / "facts.json").write_text(json.dumps(facts))
 
 
 def main() -> None:
@@ -158,8 +158,8 @@ def main() -> None:
 
     def made(name: str, task: type[Shakespeare]) -> Study:
         given = study(text, folder / f"{task.__name__}-{name.replace(' ', '-')}", task)
-        given.place.mkdir(parents=True)
-        shutil.copy(database, given.place / "mlflow.db")
+        given.folder.mkdir(parents=True)
+        shutil.copy(database, given.folder / "mlflow.db")
         return given
 
     for task, moments in ((Shakespeare, sys.argv[4:]), (Finite, ["in a step of the second arm"])):
@@ -172,7 +172,7 @@ def main() -> None:
                 dies_at(*MOMENTS[moment])
                 ran(given)
 
-            report[given.place.name] = {"signal": in_a_process(doomed), "then": in_a_process(partial(ran, given))}
+            report[given.folder.name] = {"signal": in_a_process(doomed), "then": in_a_process(partial(ran, given))}
     print(json.dumps(report))
 
 

@@ -21,7 +21,7 @@ import formers.lab.report.json_file
 import formers.lab.train.checkpoint
 import formers.lab.train.trainer
 from formers.cli.app import app
-from formers.lab import Study, run
+from formers.lab import Study, run, write_study
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 FULL_DATABASE = MlflowException("(sqlite3.OperationalError) database or disk is full [SQL: INSERT INTO runs]")
@@ -52,7 +52,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def weights(study: Study) -> dict[str, bytes]:
-    return {path.parent.name: path.read_bytes() for path in study.place.glob("models/*/model.safetensors")}
+    return {path.parent.name: path.read_bytes() for path in study.folder.glob("models/*/model.safetensors")}
 
 
 @pytest.mark.parametrize(
@@ -77,27 +77,29 @@ def test_a_full_disk_stops_a_study_that_then_goes_on(
     kept: str,
 ) -> None:
     run(replace(small, arms=small.arms[:1]))
-    page = (small.place / "report.html").read_bytes()
-    small.to_yaml(small.place / "study.yaml")
+    page = (small.folder / "report.html").read_bytes()
+    write_study(small, small.folder / "study.yaml")
     with monkeypatch.context() as patch:
         full(patch, owner, name, call, error)
-        code, said = ablate(small.place)
+        code, said = ablate(small.folder)
     assert code == 2, said
     assert f"formers: cannot keep {kept}" in said
     assert "[SQL" not in said
     reason = "database or disk is full" if error is FULL_DATABASE else "No space left on device"
-    assert f"{reason}\nWhat was kept before is still there. Go on with: formers ablate {small.place}/study.yaml" in said
-    assert (small.place / "report.html").read_bytes() == page
-    code, said = ablate(small.place)
+    assert (
+        f"{reason}\nWhat was kept before is still there. Go on with: formers ablate {small.folder}/study.yaml" in said
+    )
+    assert (small.folder / "report.html").read_bytes() == page
+    code, said = ablate(small.folder)
     assert code == 0, said
     assert "softmax: 8 steps" not in said  # kept from before
-    whole = replace(small, folder=small.place.with_name("whole"))
-    whole.place.mkdir()
-    shutil.copy(empty_database, whole.place / "mlflow.db")
+    whole = replace(small, folder=small.folder.with_name("whole"))
+    whole.folder.mkdir()
+    shutil.copy(empty_database, whole.folder / "mlflow.db")
     assert [row.metrics for row in run(small).rows] == [row.metrics for row in run(whole).rows]
     assert weights(small) == weights(whole) != {}
-    assert (small.place / "report.html").read_bytes() != page
-    assert not list(small.place.rglob("*.part"))
+    assert (small.folder / "report.html").read_bytes() != page
+    assert not list(small.folder.rglob("*.part"))
 
 
 def cut(path: Path) -> None:
@@ -123,16 +125,16 @@ def overwrite(path: Path) -> None:
 def test_a_damaged_database_is_named_and_left_alone(
     small: Study, damage: Callable[[Path], object], reason: str
 ) -> None:
-    small.to_yaml(small.place / "study.yaml")
-    damage(small.place / "mlflow.db")
-    before = files(small.place)
-    code, said = ablate(small.place)
+    write_study(small, small.folder / "study.yaml")
+    damage(small.folder / "mlflow.db")
+    before = files(small.folder)
+    code, said = ablate(small.folder)
     assert code == 2, said
-    assert f"cannot keep rows in MLflow at {small.place}/mlflow.db: " in said
+    assert f"cannot keep rows in MLflow at {small.folder}/mlflow.db: " in said
     assert reason in said
     assert "move it away or restore a copy: without it, every arm trains again" in said
     assert "[SQL" not in said
-    after = files(small.place)
+    after = files(small.folder)
     after.pop(".lock")
     assert after == before
 
@@ -153,7 +155,7 @@ def without(name: str) -> Callable[[Path], object]:
 @pytest.mark.parametrize("command", ["ablate", "report"])
 def test_a_row_that_cannot_be_read_is_named_and_left_alone(one_arm: Study, command: str) -> None:
     run(one_arm)
-    [row] = one_arm.place.glob("artifacts/*/artifacts/row.json")
+    [row] = one_arm.folder.glob("artifacts/*/artifacts/row.json")
     whole = row.read_text()
     damages: list[tuple[Callable[[Path], object], str]] = [
         (change(colour="red"), "the row of 'softmax' was written by formers"),
@@ -166,15 +168,15 @@ def test_a_row_that_cannot_be_read_is_named_and_left_alone(one_arm: Study, comma
     ]
     for damage, words in damages:
         damage(row)
-        before = files(one_arm.place)
-        place = one_arm.place / "study.yaml" if command == "ablate" else one_arm.place
+        before = files(one_arm.folder)
+        place = one_arm.folder / "study.yaml" if command == "ablate" else one_arm.folder
         done = CliRunner().invoke(app, [command, str(place)])
         assert done.exit_code == 2, done.output
         assert words in done.output
         assert "Nothing was changed" in done.output
-        assert files(one_arm.place) == before
+        assert files(one_arm.folder) == before
         row.write_text(whole)
-    assert ablate(one_arm.place)[0] == 0
+    assert ablate(one_arm.folder)[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -189,16 +191,16 @@ def test_a_row_that_cannot_be_read_is_named_and_left_alone(one_arm: Study, comma
 )
 def test_a_file_for_a_folder_and_the_reverse(one_arm: Study, name: str, words: str) -> None:
     """Permissions would not stop the owner of a machine; this stops everybody."""
-    one_arm.to_yaml(one_arm.place / "study.yaml")
-    wrong = one_arm.place / name
+    write_study(one_arm, one_arm.folder / "study.yaml")
+    wrong = one_arm.folder / name
     if "." in name:
         wrong.mkdir()
     else:
         wrong.write_text("mine")
-    code, said = ablate(one_arm.place)
+    code, said = ablate(one_arm.folder)
     assert code == 2, said
-    assert f"formers: {words.format(place=one_arm.place)}" in said
+    assert f"formers: {words.format(place=one_arm.folder)}" in said
     assert wrong.is_dir() or wrong.read_text() == "mine"
     wrong.rmdir() if wrong.is_dir() else wrong.unlink()
-    code, said = ablate(one_arm.place)
+    code, said = ablate(one_arm.folder)
     assert code == 0, said

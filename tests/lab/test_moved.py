@@ -32,7 +32,7 @@ class StopsInTheSecond(Silent):
 def broken_off(study: Study) -> Path:
     with pytest.raises(Stopped):
         run(study, StopsInTheSecond())
-    return study.place
+    return study.folder
 
 
 def cli(*words: object) -> str:
@@ -58,8 +58,8 @@ def test_a_moved_study_goes_on_where_it_is(small: Study, empty_database: Path, t
     assert len(list(new.glob("artifacts/*/artifacts/row.json"))) == 2
     assert "8 steps" not in cli("ablate", new / "study.yaml")
     whole = replace(small, folder=tmp_path / "whole")
-    whole.place.mkdir()
-    shutil.copy(empty_database, whole.place / "mlflow.db")
+    whole.folder.mkdir()
+    shutil.copy(empty_database, whole.folder / "mlflow.db")
     wanted = {row.arm: row.metrics for row in run(whole).rows}
     assert {row.arm: row.metrics for row in stored_results(new).rows} == wanted
     new.rename(old)  # and back
@@ -78,7 +78,7 @@ def test_a_copy_leaves_its_original_alone(small: Study, tmp_path: Path) -> None:
 
 def test_a_report_of_a_moved_study_changes_none_of_its_rows(one_arm: Study, tmp_path: Path) -> None:
     run(one_arm)
-    one_arm.place.rename(tmp_path / "moved")
+    one_arm.folder.rename(tmp_path / "moved")
     before = files(tmp_path / "moved")
     cli("report", tmp_path / "moved", "--html", tmp_path / "page.html")
     assert files(tmp_path / "moved") == before

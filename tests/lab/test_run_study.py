@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import signal
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from safetensors.torch import load_file
 from transformers import PreTrainedModel, Trainer
 
 from formers.lab import Arm, Results, Row, Stopped, Store, Study, run
+from formers.lab.store.write_error import WriteError
 from formers.lab.train.progress import Silent
 from formers.lab.train.trainer import SafeTrainer
 from formers.mixers.identity import IdentityMixer
@@ -32,7 +34,7 @@ class StopsAt(Silent):
 
 
 def models(study: Study) -> dict[str, dict[str, torch.Tensor]]:
-    files = sorted(study.place.glob("models/*/model.safetensors"))
+    files = sorted(study.folder.glob("models/*/model.safetensors"))
     return {file.parent.name: load_file(file) for file in files}
 
 
@@ -74,8 +76,8 @@ def test_a_study_leaves_rows_models_and_a_report(small: Study) -> None:
     assert softmax.command.startswith("formers train ")
     assert set(softmax.choices) == {"mixer", "position", "residual", "norm", "ffn"}
     assert results.references["bigram"] > 0
-    assert {path.name for path in small.place.iterdir()} >= {"report.html", "report.json", "study.yaml", "models"}
-    assert not list(small.place.glob("checkpoints/*"))
+    assert {path.name for path in small.folder.iterdir()} >= {"report.html", "report.json", "study.yaml", "models"}
+    assert not list(small.folder.glob("checkpoints/*"))
 
 
 def test_the_same_study_again_trains_nothing(small: Study, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,10 +98,10 @@ def test_a_new_seed_is_a_new_run(one_arm: Study) -> None:
 @pytest.mark.parametrize("step", [3, 5])
 def test_stopped_and_resumed_is_the_same_to_the_bit(small: Study, step: int) -> None:
     whole = run(small)
-    cut = replace(small, folder=small.place.with_name("cut"))
+    cut = replace(small, folder=small.folder.with_name("cut"))
     with pytest.raises(Stopped, match=rf"0 of 2 runs are done; 'softmax' is kept at step {step}. Go on with: .*yaml"):
         run(cut, StopsAt(step))
-    assert Store(cut.place, "formers/cut").rows()[whole.rows[0].fingerprint].status == "stopped"
+    assert Store(cut.folder, "formers/cut").rows()[whole.rows[0].fingerprint].status == "stopped"
     progress = StopsAt(-1)
     again = run(cut, progress)
     assert progress.began == ["softmax", "identity"]
@@ -112,7 +114,7 @@ def test_stopped_and_resumed_is_the_same_to_the_bit(small: Study, step: int) -> 
     assert [values(row) for row in again.rows] == [values(row) for row in whole.rows]
     seconds = [point.seconds for point in again.rows[0].curve]
     assert seconds == sorted(seconds)
-    assert not list(cut.place.glob("checkpoints/*"))
+    assert not list(cut.folder.glob("checkpoints/*"))
 
 
 def test_a_stop_between_arms_keeps_the_finished_ones(small: Study, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,12 +151,12 @@ def test_a_failing_arm_is_a_row(
     assert cause in results.rows[0].cause
     assert "\n" not in results.rows[0].cause
     assert results.rows[0].parameters > 0
-    assert "Traceback" in next(small.place.glob("failures/identity*")).read_text()
+    assert "Traceback" in next(small.folder.glob("failures/identity*")).read_text()
     assert statuses(run(first)) == {"identity": "finished", "softmax": "finished"}  # a failed arm is tried again
 
 
 def test_a_diverging_arm_is_a_row(one_arm: Study) -> None:
-    study = replace(one_arm, budget=replace(one_arm.given, learning_rate=1e30, clip=1e30, warmup=0.0))
+    study = replace(one_arm, budget=replace(one_arm.budget, learning_rate=1e30, clip=1e30, warmup=0.0))
     [row] = run(study).rows
     assert row.status == "diverged"
     assert "nan" in row.cause or "inf" in row.cause
@@ -174,7 +176,7 @@ def test_a_wrong_arm_stops_everything_before_it_starts(small: Study, monkeypatch
     forbid_training(monkeypatch)
     with pytest.raises(ValueError, match="did you mean 'depth'"):
         run(replace(small, arms=(*small.arms, Arm("bad", {"dept": 2}))))
-    assert not (small.place / "study.yaml").exists()
+    assert not (small.folder / "study.yaml").exists()
 
 
 def test_every_arm_sees_the_same_data_in_the_same_order(small: Study, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,7 +204,7 @@ def test_what_a_step_leaves_out_changes_no_bit(one_arm: Study, monkeypatch: pyte
     quick = run(one_arm)
     for name in ("training_step", "floating_point_ops"):
         monkeypatch.setattr(SafeTrainer, name, getattr(Trainer, name))
-    slow = replace(one_arm, folder=one_arm.place.with_name("slow"))
+    slow = replace(one_arm, folder=one_arm.folder.with_name("slow"))
     assert [row.metrics for row in run(slow).rows] == [row.metrics for row in quick.rows]
     expected, found = models(slow), models(one_arm)
     assert expected.keys() == found.keys()
@@ -230,3 +232,33 @@ def test_a_task_that_leaves_the_model_evaluating_trains_with_dropout_all_the_sam
     monkeypatch.setattr(SafeTrainer, "training_step", record)
     run(one_arm)
     assert modes == [True] * 8
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (
+            WriteError("cannot keep x in y"),
+            WriteError,
+            "cannot keep x in y\nWhat was kept before is still there. {command}",
+        ),
+        (KeyboardInterrupt(), Stopped, "stopped at once; what is since the last checkpoint is lost. {command}"),
+        (Stopped("as asked"), Stopped, "as asked"),
+    ],
+)
+def test_what_breaks_a_study_off_says_how_to_go_on(
+    small: Study,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    kind: type[BaseException],
+    words: str,
+) -> None:
+    def fail(*given: object) -> None:
+        raise error
+
+    monkeypatch.setattr("formers.lab.run_study.Store", fail)
+    command = f"Go on with: formers ablate '{tmp_path}/my study/study.yaml'"
+    with pytest.raises(kind) as caught:
+        run(replace(small, folder=tmp_path / "my study"))
+    assert str(caught.value) == words.format(command=command)

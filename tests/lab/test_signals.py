@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from formers.lab import Study, run
+from formers.lab import Study, run, write_study
 
 WAITING = '''
 """Shakespeare whose second evaluation waits while there is a file `wait` beside this one, so that a signal finds it."""
@@ -45,15 +45,15 @@ def waiting(small: Study, small_text: Path, tmp_path: Path) -> Study:
     """The study in `tmp_path/study`: eight steps, evaluated after each second one."""
     (tmp_path / "waiting.py").write_text(WAITING)
     task = f"{tmp_path}/waiting.py:waiting(length=16, path={str(small_text)!r})"
-    study = replace(small, task=task, budget=replace(small.given, evaluations=4))
-    study.to_yaml(study.place / "study.yaml")
+    study = replace(small, task=task, budget=replace(small.budget, evaluations=4))
+    write_study(study, study.folder / "study.yaml")
     return study
 
 
 @contextmanager
 def ablate(study: Study) -> Iterator[subprocess.Popen[str]]:
     """`formers ablate …/study.yaml`; killed where a test fails before it has ended."""
-    words = [sys.executable, "-m", "formers", "ablate", str(study.place / "study.yaml")]
+    words = [sys.executable, "-m", "formers", "ablate", str(study.folder / "study.yaml")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as process:
         try:
@@ -71,7 +71,7 @@ def hear(process: subprocess.Popen[str], words: str) -> None:
 
 
 def weights(study: Study) -> dict[str, bytes]:
-    return {path.parent.name: path.read_bytes() for path in study.place.glob("models/*/model.safetensors")}
+    return {path.parent.name: path.read_bytes() for path in study.folder.glob("models/*/model.safetensors")}
 
 
 def measured(row: dict[str, Any]) -> list[Any]:
@@ -80,7 +80,7 @@ def measured(row: dict[str, Any]) -> list[Any]:
 
 
 def outcomes(study: Study) -> list[Any]:
-    return [measured(row) for row in json.loads((study.place / "report.json").read_text())["rows"]]
+    return [measured(row) for row in json.loads((study.folder / "report.json").read_text())["rows"]]
 
 
 @pytest.mark.parametrize(
@@ -92,14 +92,14 @@ def outcomes(study: Study) -> list[Any]:
     ],
 )
 def test_ended_from_outside_and_started_again(waiting: Study, empty_database: Path, number: int, code: int) -> None:
-    wait = waiting.place.with_name("wait")
+    wait = waiting.folder.with_name("wait")
     wait.touch()
     with ablate(waiting) as first:
         hear(first, "step 2/8")
         with ablate(waiting) as second:
             out, refused = second.communicate(timeout=60)
         assert second.returncode == 2, out
-        assert f"formers: {waiting.place} is in use by process {first.pid} on " in refused
+        assert f"formers: {waiting.folder} is in use by process {first.pid} on " in refused
         first.send_signal(number)
         wait.unlink()
         _, said = first.communicate(timeout=60)
@@ -107,16 +107,16 @@ def test_ended_from_outside_and_started_again(waiting: Study, empty_database: Pa
     if number != signal.SIGKILL:
         assert "stopping after this step, with a checkpoint; Ctrl-C again stops at once" in said
         assert "stopped: 0 of 2 runs are done; 'softmax' is kept at step " in said
-        assert f"Go on with: formers ablate {waiting.place}/study.yaml" in said
-    assert not (waiting.place / "report.html").exists()
+        assert f"Go on with: formers ablate {waiting.folder}/study.yaml" in said
+    assert not (waiting.folder / "report.html").exists()
     with ablate(waiting) as again:
         out, said = again.communicate(timeout=60)
     assert again.returncode == 0, said
     assert "softmax: going on from step " in out
     assert ("softmax: the last attempt died after step " in out) == (number == signal.SIGKILL)
-    whole = replace(waiting, folder=waiting.place.with_name("whole"))
-    whole.place.mkdir()
-    shutil.copy(empty_database, whole.place / "mlflow.db")
+    whole = replace(waiting, folder=waiting.folder.with_name("whole"))
+    whole.folder.mkdir()
+    shutil.copy(empty_database, whole.folder / "mlflow.db")
     run(whole)
     assert weights(waiting) == weights(whole) != {}
     assert outcomes(waiting) == outcomes(whole)

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from formers.lab import Arm, Budget, Study
-from formers.lab.plan.plan import planned
+from formers.lab import Arm, Budget, Study, read_study
+from formers.lab.plan.jobs import plan_jobs
 from formers.lab.run_study import run
 from formers.tasks import parse
 
@@ -45,7 +45,7 @@ def test_a_study_of_it_runs_and_is_resumed_from_its_yaml(file: Path, tmp_path: P
     )  # type: ignore[arg-type]
     rows = run(study).rows
     assert [row.status for row in rows] == ["finished"], [row.cause for row in rows]
-    again = Study.from_yaml(place / "study.yaml")
+    again = read_study(place / "study.yaml")
     assert again.task == study.task
     assert [row.train_seconds for row in run(again).rows] == [row.train_seconds for row in rows]
     assert f"{file}:parity" in rows[0].command
@@ -53,7 +53,7 @@ def test_a_study_of_it_runs_and_is_resumed_from_its_yaml(file: Path, tmp_path: P
 
 def test_an_edited_file_is_another_task(file: Path) -> None:
     def fingerprint() -> str:
-        [job] = planned(Study(task=str(file), arms=(Arm("none", {"mixer": "identity"}),)))  # type: ignore[arg-type]
+        [job] = plan_jobs(Study(task=str(file), arms=(Arm("none", {"mixer": "identity"}),)))  # type: ignore[arg-type]
         return job.fingerprint
 
     before = fingerprint()

@@ -74,9 +74,9 @@ def ablate(
     sizes = options.SizeOptions(width=width, depth=depth, heads=heads)
     budget = {"steps": steps, "batch_size": batch, "learning_rate": learning_rate, "warmup": warmup}
     budget |= {"weight_decay": weight_decay, "clip": clip, "evaluations": evaluations}
-    start = _starting_study(task, length, folder)
+    start = _starting_study(task, length)
     chosen = sizes.choices() | options.read_choices(base or [])
-    changes: dict[str, Any] = {"budget": options.read_budget(start.given, budget), "base": {**start.base, **chosen}}
+    changes: dict[str, Any] = {"budget": options.read_budget(start.budget, budget), "base": {**start.base, **chosen}}
     if arms := _read_arms(vary or [], arm or []):
         changes["arms"] = arms
     if match is not None:
@@ -85,20 +85,20 @@ def ablate(
         changes["shard"] = shard
     if seeds is not None:
         changes["seeds"] = options.read_seeds(seeds)
-    run_and_show(
-        replace(start, **changes, folder=folder or _named(start, task)), options.read_executor(jobs, ray, cores)
-    )
+    changes["folder"] = folder or _named(start, task)
+    run_and_show(replace(start, **changes), options.read_executor(jobs, ray, cores))
 
 
-def _starting_study(task: str, length: int | None, folder: Path | None) -> Study:
+def _starting_study(task: str, length: int | None) -> Study:
     """Return the study that the options change: the one in a file, or the task's default one."""
     from formers.lab.study.study import Study
+    from formers.lab.study.yaml import read_study
 
     if not task.endswith((".yaml", ".yml")):
-        return Study(task=options.read_task(task, length), folder=folder)
+        return Study(task=options.read_task(task, length))
     if not Path(task).is_file():
         raise FileNotFoundError(f"there is no study at {task}")
-    study = Study.from_yaml(task)
+    study = read_study(task)
     return study if length is None else replace(study, task=study.task.swap(length=length))
 
 
@@ -110,9 +110,9 @@ def _named(start: Study, task: str) -> Path | None:
 def _read_arms(vary: list[str], arms: list[str]) -> tuple[Arm, ...]:
     """Return the arms that `--vary` and `--arm` describe, in this order."""
     from formers.lab.study import arm
-    from formers.lab.study.choices import alternatives
+    from formers.lab.study.choices import parse_alternatives
 
-    axes = [alternatives(text) for text in vary]
+    axes = [parse_alternatives(text) for text in vary]
     names = [name for name, _ in axes]
     if twice := {name for name in names if names.count(name) > 1}:
         raise ValueError(f"--vary {twice.pop()} is given twice; write its alternatives in one list")

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from formers.lab.store.quiet_libraries import quiet
 from formers.lab.train.stop import Stopped
+from formers.machine.quiet_libraries import quiet_libraries
 
 
 class _CommandGroup(TyperGroup):
@@ -71,7 +71,7 @@ def shared(
     `formers bench --quick` measures what parts cost on this machine.
     `formers list` names every part, `formers show linear` explains one.
     """
-    quiet()
+    quiet_libraries()
 
 
 def _load_commands() -> None:

@@ -38,11 +38,11 @@ def report(
     from formers.lab.report import dump, terminal_table, to_csv, to_markdown, write_html
     from formers.lab.report.stored_results import stored_results
     from formers.lab.report.study_files import HTML, bench_figures
-    from formers.lab.store.merge import merged
+    from formers.lab.store.merge import merge_studies
     from formers.machine.files import write_atomically
 
     studies = chosen(folders)
-    results = merged({name: stored_results(folder) for name, folder in studies.items()})
+    results = merge_studies({name: stored_results(folder) for name, folder in studies.items()})
     place = html or (next(iter(studies.values())) / HTML if len(studies) == 1 else Path(HTML))
     console = Console()
     (console if console.is_terminal else Console(width=WIDE)).print(terminal_table(results))

@@ -22,9 +22,9 @@ def chosen(folders: list[Path] | None) -> dict[str, Path]:
 
 def _newest() -> Path:
     """Return the folder of the study that was touched last, of those in the usual place."""
-    from formers.lab.study.study import HOME
+    from formers.lab.study.study import STUDIES_FOLDER
 
-    found = [path.parent for path in HOME.glob("*/study.yaml")]
+    found = [path.parent for path in STUDIES_FOLDER.glob("*/study.yaml")]
     if not found:
-        raise FileNotFoundError(f"there is no study in {HOME}/; name a folder, or run `formers ablate` first")
+        raise FileNotFoundError(f"there is no study in {STUDIES_FOLDER}/; name a folder, or run `formers ablate` first")
     return max(found, key=lambda folder: max(path.stat().st_mtime for path in folder.iterdir()))

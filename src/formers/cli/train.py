@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -36,10 +37,10 @@ def train(
     torchrun --nproc-per-node 2 -m formers train shakespeare --shard
         each process holds half of the model; see docs/scaling.md
     """
-    from formers.lab.plan.job import Job
-    from formers.lab.plan.plan import planned
+    from formers.lab.plan.jobs import plan_jobs
     from formers.lab.study.arm import Arm
     from formers.lab.study.study import Study, default_budget
+    from formers.lab.train.job import Job
     from formers.part import Unsupported
 
     sizes = options.SizeOptions(width=width, depth=depth, heads=heads)
@@ -54,12 +55,12 @@ def train(
         budget=options.read_budget(default_budget(made), budget),
         seeds=(seed,),
         shard=bool(shard),
-        folder=folder,
     )
+    study = replace(study, folder=folder) if folder else study
     [config] = study.configs().values()
     if isinstance(config, Unsupported):
         raise config
     run_and_show(study)
-    [job] = planned(study)
+    [job] = plan_jobs(study)
     assert isinstance(job, Job)
     print_path("model", job.model_folder.resolve())

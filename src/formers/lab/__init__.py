@@ -5,23 +5,24 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-_HOMES = {
+_EXPORTS = {
+    "formers.lab.executors.processes": ("Processes",),
+    "formers.lab.executors.ray": ("Cluster",),
+    "formers.lab.run_study": ("run",),
+    "formers.lab.store.records": ("Point", "Results", "Row", "TaskMetric"),
+    "formers.lab.store.store": ("Store",),
     "formers.lab.study.arm": ("Arm", "vary"),
     "formers.lab.study.budget": ("Budget",),
-    "formers.lab.executors.ray": ("Cluster",),
-    "formers.lab.executors.processes": ("Processes",),
-    "formers.lab.store.records": ("TaskMetric", "Point", "Results", "Row"),
-    "formers.lab.store.store": ("Store",),
-    "formers.lab.train.stop": ("Stopped",),
     "formers.lab.study.study": ("Study",),
-    "formers.lab.run_study": ("run",),
+    "formers.lab.study.yaml": ("read_study", "write_study"),
+    "formers.lab.train.stop": ("Stopped",),
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-__all__ = sorted(_HOME_OF)
+_MODULE_OF = {name: module for module, names in _EXPORTS.items() for name in names}
+__all__ = sorted(_MODULE_OF)
 
 
 def __getattr__(name: str) -> Any:
     # Lazy, so that reading a report imports neither torch nor the training loop.
-    if name not in _HOME_OF:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'formers.lab' has no attribute {name!r}; it has {', '.join(__all__)}")
-    return getattr(import_module(_HOME_OF[name]), name)
+    return getattr(import_module(_MODULE_OF[name]), name)

@@ -3,112 +3,131 @@
 from __future__ import annotations
 
 import gc
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 
 from formers.lab.distributed import ranks
-from formers.lab.executors.executor import Executor, InTurn
-from formers.lab.executors.torchrun import Together, follow, lead
-from formers.lab.plan.job import Job
-from formers.lab.plan.plan import planned
+from formers.lab.executors.executor import Executor
+from formers.lab.executors.serial import Serial
+from formers.lab.executors.torchrun import Torchrun, follow_rank0, lead_ranks
+from formers.lab.plan.jobs import plan_jobs
 from formers.lab.report.study_files import write_report
-from formers.lab.store.folder import folder_of, go_on
-from formers.lab.store.quiet_libraries import quiet
 from formers.lab.store.records import Results, Row
 from formers.lab.store.store import Store
-from formers.lab.store.write_error import writing
+from formers.lab.store.write_error import WriteError, reporting_write_errors
+from formers.lab.study.folder import how_to_resume, open_folder
 from formers.lab.study.study import Study
+from formers.lab.train.job import Job
 from formers.lab.train.progress import Progress, Silent
-from formers.lab.train.stop import Stop, Stopped, stopping
-from formers.lab.train.training import forget
+from formers.lab.train.stop import Stop, Stopped, catch_signals
+from formers.lab.train.training import remove_checkpoints
+from formers.machine.quiet_libraries import quiet_libraries
 
-_NOT_SPREAD = (
+_SINGLE_PROCESS = (
     "--shard spreads a model over processes that train it together, but this is a single one; start two of them with "
     "`torchrun --nproc-per-node 2 -m formers …`, without --jobs and --ray, or leave the model whole: --no-shard"
 )
-_KEPT = ("finished", "diverged", "unsupported")  # started again, the others are tried again
+_FINAL = (
+    "finished",
+    "diverged",
+    "unsupported",
+)  # when the study is started again, arms with other rows are tried again
 
 
 def run(study: Study, progress: Progress | None = None, executor: Executor | None = None) -> Results:
-    """Trains what is not trained yet, then writes `report.html` and `report.json` into the study's folder.
+    """Train what is not trained yet, write the report into the study's folder, and return the results.
 
-    Every arm is checked before any trains. An arm that fails, diverges, runs out of memory or cannot exist is a row of its
-    own. Rows that are finished are not trained again; one that was stopped goes on from its checkpoint, exactly.
-    The executor says where arms train: one after the other by default, or `Processes(4)` for four side by side. Under
-    `torchrun` all processes train each arm together; the first one writes, and every one gets the results.
+    Every arm is checked before any trains. An arm that fails, diverges, runs out of memory or cannot exist is a row of
+    its own. Rows that are finished are not trained again; one that was stopped goes on from its checkpoint, exactly.
+    The executor trains the arms: one after the other by default, or `Processes(4)` four side by side. Under `torchrun`
+    all processes train each arm together; rank 0 writes, and every rank returns the results.
 
     Raises:
-        ValueError: for an arm that is wrong (a misspelt option), or `shard` in a single process, before anything trains.
+        ValueError: for an arm that is wrong (a misspelt option), or `shard` in a single process, before anything
+        trains.
         Stopped: on Ctrl-C or SIGTERM, after keeping the checkpoint of the running arm.
-        Busy: where another process works in the study's folder.
+        FolderInUse: where another process works in the study's folder.
         WriteError: where something cannot be written; the same command goes on once it can.
     """
     if study.shard and ranks.world_size() == 1:
-        raise ValueError(_NOT_SPREAD)
-    quiet()
+        raise ValueError(_SINGLE_PROCESS)
+    quiet_libraries()
     gc.freeze()  # a training collects garbage at its start; what was imported before it is none
     if ranks.world_size() == 1:
-        return _run_here(study, progress or Silent(), executor or InTurn())
+        return _run_and_publish(study, progress or Silent(), executor or Serial())
     if executor is not None:
         raise ValueError(
             "under torchrun all processes train one arm together; arms side by side are for a single process"
         )
-    ranks.share(study.given.batch_size)  # raises before anything trains
-    with ranks.joined():
-        return lead(lambda: _run_here(study, progress or Silent(), Together())) if ranks.is_rank0() else follow()
+    ranks.local_batch_size(study.budget.batch_size)  # raises before anything trains
+    with ranks.process_group():
+        if not ranks.is_rank0():
+            return follow_rank0()
+        return lead_ranks(lambda: _run_and_publish(study, progress or Silent(), Torchrun()))
 
 
-def _run_here(study: Study, progress: Progress, executor: Executor) -> Results:
-    """Runs a study as the one process that writes into its folder."""
-    plan = planned(study)
-    with folder_of(study, progress), stopping() as stop:
-        store = Store(study.place, f"formers/{study.place.name}")
+def _run_and_publish(study: Study, progress: Progress, executor: Executor) -> Results:
+    """Run a study as the one process that writes into its folder."""
+    plan = plan_jobs(study)
+    with _telling_how_to_resume(study), open_folder(study, progress.note), catch_signals() as stop:
+        store = Store(study.folder, f"formers/{study.folder.name}")
         rows = _run_all(study, plan, store, progress, stop, executor)
-        with writing("the report", study.place):
+        with reporting_write_errors("the report", study.folder):
             return write_report(study, rows)
+
+
+@contextmanager
+def _telling_how_to_resume(study: Study) -> Iterator[None]:
+    """Add what is kept and how to go on to what breaks the block off: a full disk, an impatient Ctrl-C."""
+    try:
+        yield
+    except WriteError as error:
+        raise WriteError(f"{error}\nWhat was kept before is still there. {how_to_resume(study)}") from error
+    except Stopped:
+        raise
+    except KeyboardInterrupt:
+        raise Stopped(f"stopped at once; what is since the last checkpoint is lost. {how_to_resume(study)}") from None
 
 
 def _run_all(
     study: Study, plan: list[Job | Row], store: Store, progress: Progress, stop: Stop, executor: Executor
 ) -> tuple[Row, ...]:
-    """The row of every job: kept from before, or trained now. Raises `Stopped` when asked to."""
+    """Return the row of every entry of the plan: kept from before, or trained now. Raise Stopped when asked to stop."""
     before = store.rows()
-    store.ready()
-    rows = {i: row for i, job in enumerate(plan) if (row := kept(job, before.get(job.fingerprint))) is not None}
+    store.check_writable()
+    rows = {i: row for i, entry in enumerate(plan) if (row := _kept_row(entry, before.get(entry.fingerprint)))}
     for i, row in rows.items():
-        progress.end(row, name(job := plan[i]))
+        entry = plan[i]
+        progress.end(row, entry.label if isinstance(entry, Job) else entry.arm)
         if row.fingerprint not in before:
             store.save(row)
-        if isinstance(job, Job):
-            forget(job)  # as it was not, if the process died after keeping the row
-    left = [(i, job) for i, job in enumerate(plan) if i not in rows and isinstance(job, Job)]
-    with closing(executor.rows([job for _, job in left], progress, stop)) as arriving:
+        if isinstance(entry, Job):
+            remove_checkpoints(entry)  # they are still there where the process died after keeping the row
+    left = [(i, entry) for i, entry in enumerate(plan) if i not in rows and isinstance(entry, Job)]
+    with closing(executor.run_jobs([job for _, job in left], progress, stop)) as arriving:
         for k, row in arriving:
             i, job = left[k]
             rows[i] = row
             progress.end(row, job.label)
             store.save(row)
-            if row.status in _KEPT:
-                forget(job)
+            if row.status in _FINAL:
+                remove_checkpoints(job)
     done = [rows[i] for i in sorted(rows)]
     if len(done) < len(plan) or any(row.status == "stopped" for row in done):
-        raise Stopped(_how_to_go_on(study, done, len(plan)))
+        raise Stopped(_stopped_message(study, done, len(plan)))
     return tuple(done)
 
 
-def kept(job: Job | Row, known: Row | None) -> Row | None:
-    """The row that needs no training: the one from before, under the arm's present name, or that of an arm that cannot exist."""
-    if known and known.status in _KEPT:
-        return replace(known, arm=job.arm if isinstance(job, Row) else job.arm.name)
-    return job if isinstance(job, Row) else None
+def _kept_row(entry: Job | Row, before: Row | None) -> Row | None:
+    """Return a row that needs no training: one from before, under the arm's present name, or of an unsupported arm."""
+    if before and before.status in _FINAL:
+        return replace(before, arm=entry.arm if isinstance(entry, Row) else entry.arm.name)
+    return entry if isinstance(entry, Row) else None
 
 
-def name(job: Job | Row) -> str:
-    return job.arm if isinstance(job, Row) else job.label
-
-
-def _how_to_go_on(study: Study, rows: list[Row], total: int) -> str:
-    """What is kept of a stopped study, and the command that goes on with it."""
-    done = sum(row.status in _KEPT for row in rows)
+def _stopped_message(study: Study, rows: list[Row], total: int) -> str:
+    """Return what is kept of a stopped study, and the command that goes on with it."""
+    done = sum(row.status in _FINAL for row in rows)
     held = ", ".join(f"{row.arm!r} is kept at step {row.steps}" for row in rows if row.status == "stopped")
-    return f"stopped: {done} of {total} runs are done{'; ' if held else ''}{held}. {go_on(study)}"
+    return f"stopped: {done} of {total} runs are done{'; ' if held else ''}{held}. {how_to_resume(study)}"

@@ -1,4 +1,4 @@
-"""Where a row was made: versions, device, threads, commit."""
+"""The environment that a number was measured in: versions, device, threads, commit."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import torch
 
 
 def environment() -> dict[str, str]:
-    """Everything about the machine that a number may depend on, as text."""
-    facts = {name: installed(name) for name in ("formers", "torch", "transformers")}
+    """Return everything about the machine and its software that a number may depend on, as text."""
+    facts = {name: installed_version(name) for name in ("formers", "torch", "transformers")}
     facts |= {
         "python": platform.python_version(),
         "device": _device_name(),
@@ -24,8 +24,8 @@ def environment() -> dict[str, str]:
     return facts | ({"commit": commit} if commit else {})
 
 
-def installed(package: str) -> str:
-    """The installed version of a package, or `not installed`."""
+def installed_version(package: str) -> str:
+    """Return the installed version of a package, or `not installed`."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -33,14 +33,15 @@ def installed(package: str) -> str:
 
 
 def _device_name() -> str:
-    """The GPU's name, or the processor's."""
+    """Return the GPU's name, or the processor's."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    return f"cpu ({processor()})"
+    return f"cpu ({processor_name()})"
 
 
 @lru_cache(maxsize=1)
-def processor() -> str:
+def processor_name() -> str:
+    """Return the processor's model name, or its architecture where the system does not tell."""
     info = Path("/proc/cpuinfo")
     if info.is_file():
         for line in info.read_text(errors="replace").splitlines():
@@ -51,16 +52,16 @@ def processor() -> str:
 
 @lru_cache(maxsize=1)
 def git_commit() -> str:
-    """The commit this library was run from, with `+` after it when files differ from it; empty outside git."""
+    """Return the commit this library was run from, with `+` after it when files differ from it; empty outside git."""
     here = Path(__file__).parent
     try:
-        git(here, "ls-files", "--error-unmatch", __file__)  # installed inside someone's repository is not part of it
-        head = git(here, "rev-parse", "--short=12", "HEAD")
-        return head + ("+" if git(here, "status", "--porcelain", "--untracked-files=no") else "")
+        _git(here, "ls-files", "--error-unmatch", __file__)  # installed inside someone's repository is not part of it
+        head = _git(here, "rev-parse", "--short=12", "HEAD")
+        return head + ("+" if _git(here, "status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.SubprocessError):
         return ""
 
 
-def git(folder: Path, *words: str) -> str:
+def _git(folder: Path, *words: str) -> str:
     done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, timeout=10, check=True)
     return done.stdout.strip()

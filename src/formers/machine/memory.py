@@ -1,4 +1,4 @@
-"""How much memory an arm took at its peak, and whether it ran out of it."""
+"""Peak memory, and errors that mean there was too little of it."""
 
 from __future__ import annotations
 
@@ -6,35 +6,35 @@ from pathlib import Path
 
 import torch
 
-_RAN_OUT = ("can't allocate memory", "not enough memory", "out of memory")
-"""What the messages of torch's allocators say."""
-RESET, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+_MESSAGES = ("can't allocate memory", "not enough memory", "out of memory")
+"""Words in the errors of torch's allocators."""
+_RESET, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
 
-def start_peak() -> bool:
-    """Forgets earlier peaks. Returns whether it could: only Linux, and GPUs, keep a peak that can be reset."""
+def reset_peak() -> bool:
+    """Forget earlier peaks, and return whether that was possible: only Linux and GPUs keep one that can be reset."""
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
         return True
     try:
-        RESET.write_text("5")
+        _RESET.write_text("5")
     except OSError:
         return False
     return True
 
 
 def peak_bytes() -> int | None:
-    """Bytes at the peak since `start_peak`: of the GPU where there is one, else of the whole process (None off Linux)."""
+    """Return the peak since `reset_peak` in bytes, of the GPU where there is one, else of the process (None off Linux)."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
-    if not STATUS.is_file():
+    if not _STATUS.is_file():
         return None
-    lines = [line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM:")]
+    lines = [line for line in _STATUS.read_text().splitlines() if line.startswith("VmHWM:")]
     return int(lines[0].split()[1]) * 1024 if lines else None
 
 
-def memory_ran_out(error: Exception) -> bool:
-    """Whether an error says that there was not enough memory."""
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether an error means that there was not enough memory."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in _RAN_OUT)
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _MESSAGES)

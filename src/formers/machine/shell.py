@@ -13,6 +13,7 @@ _SINGLE_QUOTED = re.compile(r"""((?<=[=(\[])|(?<=, ))'([^'"\\]*)'""")
 def command_line(words: Sequence[str]) -> str:
     """Return the words as one line that a shell splits into them.
 
-    Strings among the options of a part get double quotes, so that the shell's own need no escapes: `'glue(task="rte")'`.
+    Strings among the options of a part get double quotes, so that the shell's own need no escapes:
+    `'glue(task="rte")'`.
     """
     return shlex.join([_SINGLE_QUOTED.sub(r'"\2"', word) for word in words])

@@ -28,7 +28,7 @@ from formers.ffn import Ffn
 from formers.lab import Arm, Budget, Study, run
 from formers.lab.distributed import ranks
 from formers.lab.distributed.fsdp import shard
-from formers.lab.train.callback import Watch
+from formers.lab.train.callback import TrainingCallback
 from formers.mixers import Mixer
 from formers.models import CausalLM, MaskedLM, TransformerConfig
 from formers.norms import Norm
@@ -76,11 +76,16 @@ class Weighed:
         self.arms: dict[str, Any] = {}
 
     def on_train_end(
-        self, watch: Watch, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
+        self,
+        callback: TrainingCallback,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **given: Any,
     ) -> None:
         weights = [*given["model"].parameters()]
         moments = [t for kept in given["optimizer"].state.values() for t in kept.values() if t.dim()]
-        self.arms[watch.job.arm.name] = {
+        self.arms[callback.job.arm.name] = {
             "whole": sum(w.nbytes for w in weights),
             "weights": held(weights),
             "moments": held(moments),
@@ -95,12 +100,12 @@ def held(tensors: list[Tensor]) -> int:
 
 def ran(given: Study) -> None:
     heard, weighed = Heard(), Weighed()
-    Watch.on_train_end = lambda self, *values, **named: weighed.on_train_end(self, *values, **named)
+    TrainingCallback.on_train_end = lambda self, *values, **named: weighed.on_train_end(self, *values, **named)
     rows = run(given, heard).rows
-    (given.place / f"process-{ranks.rank()}.json").write_text(json.dumps(weighed.arms))
+    (given.folder / f"process-{ranks.rank()}.json").write_text(json.dumps(weighed.arms))
     if ranks.is_rank0():
         facts = {"notes": heard.notes, "rows": [outcome(row) | {"validation": row.validation} for row in rows]}
-        (given.place / "facts.json").write_text(json.dumps(facts))
+        (given.folder / "facts.json").write_text(json.dumps(facts))
 
 
 def dies(given: Study, moment: str, rank: int) -> None:
@@ -134,7 +139,7 @@ def in_two_processes(work: Callable[[], None]) -> list[int]:
 def same_buffers() -> None:
     """A buffer that differs between processes is the first one's after a pass in training, and stays as it is in
     evaluation."""
-    with ranks.joined():
+    with ranks.process_group():
         model = CausalLM(TransformerConfig(vocab_size=8, width=8, depth=1, heads=2, mixer="performer(features=4)"))
         shard(model)
         [buffer] = [b for name, b in model.named_buffers() if name.endswith("w_mk")]
@@ -151,7 +156,7 @@ def parts() -> None:
     axes = {"mixer": Mixer, "position": Position, "residual": Residual, "norm": Norm, "ffn": Ffn}
     choices: list[dict[str, Any]] = [{name: part()} for name, axis in axes.items() for part in members(axis)]
     choices += [{"mixer": "linformer(share='layerwise')"}, {"mixer": "performer(redraw=1)", "residual": "reversible"}]
-    with ranks.joined():
+    with ranks.process_group():
         for swaps in choices:
             for head in (CausalLM, MaskedLM):
                 agree(swaps, head)
@@ -188,8 +193,8 @@ def studies(text: str, database: Path, folder: Path) -> dict[str, Any]:
 
     def made(name: str, arms: list[str], dropout: float, sharded: bool = True) -> Study:
         given = study(text, folder / name, arms, dropout, sharded)
-        given.place.mkdir(parents=True)
-        shutil.copy(database, given.place / "mlflow.db")
+        given.folder.mkdir(parents=True)
+        shutil.copy(database, given.folder / "mlflow.db")
         return given
 
     in_a_process(partial(ran, made("alone", [*ARMS], 0.0, sharded=False)))

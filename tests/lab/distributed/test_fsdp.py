@@ -15,12 +15,11 @@ import pytest
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from formers.lab import Study
-from formers.lab.distributed import ranks
+from formers.lab import Study, read_study, write_study
 from formers.lab.executors.processes import Processes
-from formers.lab.plan.job import Job
-from formers.lab.plan.plan import planned
+from formers.lab.plan.jobs import plan_jobs
 from formers.lab.run_study import run
+from formers.lab.train.job import Job
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="gloo between processes is tested on Linux")
 
@@ -101,8 +100,8 @@ def test_buffers_are_those_of_the_first_process(ran: Ran) -> None:
 
 
 def test_a_saved_model_is_whole(ran: Ran) -> None:
-    study = Study.from_yaml(ran.folder / "spread" / "study.yaml")
-    for job, row in zip(planned(study), ran.facts("spread")["rows"], strict=True):
+    study = read_study(ran.folder / "spread" / "study.yaml")
+    for job, row in zip(plan_jobs(study), ran.facts("spread")["rows"], strict=True):
         assert isinstance(job, Job)
         model = AutoModelForCausalLM.from_pretrained(job.model_folder)
         assert model.config.architectures == ["CausalLM"]
@@ -166,17 +165,9 @@ def test_equal_time_is_not_for_models_that_are_spread(one_arm: Study) -> None:
 
 def test_a_study_keeps_that_its_models_are_spread(one_arm: Study, tmp_path: Path) -> None:
     spread = replace(one_arm, shard=True)
-    spread.to_yaml(tmp_path / "spread.yaml")
-    assert Study.from_yaml(tmp_path / "spread.yaml") == spread
+    write_study(spread, tmp_path / "spread.yaml")
+    assert read_study(tmp_path / "spread.yaml") == spread
     assert spread.content_hash == one_arm.content_hash
     (tmp_path / "wrong.yaml").write_text("task: sort\nshard: 2\n")
     with pytest.raises(ValueError, match="shard is true or false, not 2"):
-        Study.from_yaml(tmp_path / "wrong.yaml")
-
-
-def test_the_command_that_starts_as_many_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert ranks.launcher() == ["formers"]
-    monkeypatch.setenv("WORLD_SIZE", "8")
-    assert ranks.launcher() == ["torchrun", "--nproc-per-node", "8", "-m", "formers"]
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
-    assert ranks.launcher() == ["torchrun", "--nnodes", "2", "--nproc-per-node", "4", "-m", "formers"]
+        read_study(tmp_path / "wrong.yaml")

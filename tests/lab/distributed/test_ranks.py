@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from formers.lab import Study
 from formers.lab.distributed import ranks
-from formers.lab.executors.torchrun import Together
+from formers.lab.executors.torchrun import Torchrun
 from formers.lab.run_study import run
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="gloo between processes is tested on Linux")
@@ -104,7 +104,7 @@ def test_a_batch_that_does_not_divide_is_refused(one_arm: Study, monkeypatch: py
     monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.raises(ValueError, match=r"batches of 2 do not divide over 3 processes.*--batch"):
         run(one_arm)
-    assert ranks.share(6) == 2
+    assert ranks.local_batch_size(6) == 2
 
 
 def test_arms_side_by_side_are_refused_where_processes_train_together(
@@ -112,15 +112,15 @@ def test_arms_side_by_side_are_refused_where_processes_train_together(
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ValueError, match="under torchrun"):
-        run(one_arm, executor=Together())
+        run(one_arm, executor=Torchrun())
 
 
 def test_one_process_agrees_with_itself() -> None:
     assert ranks.broadcast_from_rank0("value") == "value"
-    assert ranks.anyone(True)
-    assert not ranks.anyone(False)
+    assert ranks.any_rank(True)
+    assert not ranks.any_rank(False)
     assert ranks.is_rank0()
     with pytest.raises(ArithmeticError), ranks.fail_together():
         raise ArithmeticError
-    with ranks.joined():
+    with ranks.process_group():
         assert not torch.distributed.is_initialized()

@@ -9,15 +9,13 @@ import torch
 from safetensors.torch import load_file
 
 from formers.lab import Arm, Processes, Stopped, Store, Study, run
-from formers.lab.executors.processes import ending, given_environment
-from formers.lab.executors.remote_progress import Sender, tell
 from formers.lab.train.progress import Silent
 
 SLOW = {"steps": 3000, "evaluations": 1}  # still running when it is stopped or killed
 
 
 def models(study: Study) -> dict[str, dict[str, torch.Tensor]]:
-    return {file.parent.name: load_file(file) for file in study.place.glob("models/*/model.safetensors")}
+    return {file.parent.name: load_file(file) for file in study.folder.glob("models/*/model.safetensors")}
 
 
 class Listens(Silent):
@@ -46,7 +44,7 @@ def children() -> dict[int, str]:
 
 
 def test_side_by_side_is_in_turn_to_the_bit(small: Study) -> None:
-    apart = replace(small, folder=small.place.with_name("apart"))
+    apart = replace(small, folder=small.folder.with_name("apart"))
     progress = Listens()
     found, expected = run(apart, progress, Processes(2)), run(small)
     assert [row.metrics for row in found.rows] == [row.metrics for row in expected.rows]
@@ -58,12 +56,12 @@ def test_side_by_side_is_in_turn_to_the_bit(small: Study) -> None:
     assert all(row.environment["threads"] == "1" for row in found.rows)
     assert progress.told[:2] == [("begin", "softmax"), ("begin", "identity")]  # at once
     assert {("measured", "softmax"), ("measured", "identity")} <= set(progress.told)
-    assert set(Store(apart.place, "formers/apart").rows()) == {row.fingerprint for row in found.rows}
+    assert set(Store(apart.folder, "formers/apart").rows()) == {row.fingerprint for row in found.rows}
 
 
 @pytest.mark.slow
 def test_a_killed_worker_is_a_row_and_the_others_go_on(small: Study) -> None:
-    study = replace(small, arms=(*small.arms, Arm("pool", {"mixer": "pool"})), budget=replace(small.given, steps=400))
+    study = replace(small, arms=(*small.arms, Arm("pool", {"mixer": "pool"})), budget=replace(small.budget, steps=400))
 
     def kill(label: str) -> None:
         if label == "softmax":
@@ -80,7 +78,7 @@ def test_a_killed_worker_is_a_row_and_the_others_go_on(small: Study) -> None:
 
 
 def test_a_stop_reaches_every_worker(small: Study) -> None:
-    study = replace(small, budget=replace(small.given, **SLOW))
+    study = replace(small, budget=replace(small.budget, **SLOW))
     begun = set[str]()
 
     def press(label: str) -> None:
@@ -92,29 +90,8 @@ def test_a_stop_reaches_every_worker(small: Study) -> None:
     progress = Listens(press)
     with pytest.raises(Stopped, match=r"0 of 2 .*'softmax' is kept at step \d+, 'identity' is kept at step \d+"):
         run(study, progress, Processes(2))
-    assert len(list(study.place.glob("checkpoints/*/checkpoint-*"))) == 2
+    assert len(list(study.folder.glob("checkpoints/*/checkpoint-*"))) == 2
     assert not children()
-
-
-def test_an_environment_is_given_and_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    with given_environment({"OMP_NUM_THREADS": "2", "CUDA_VISIBLE_DEVICES": "1"}):
-        assert (os.environ["OMP_NUM_THREADS"], os.environ["CUDA_VISIBLE_DEVICES"]) == ("2", "1")
-    assert os.environ["OMP_NUM_THREADS"] == "7"
-    assert "CUDA_VISIBLE_DEVICES" not in os.environ
-
-
-def test_workers_take_gpus_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    from formers.lab.executors.processes import device
-
-    assert device(0) == {} or torch.cuda.is_available()
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert [device(seat)["CUDA_VISIBLE_DEVICES"] for seat in range(3)] == ["0", "1", "0"]
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,GPU-7")
-    assert [device(seat)["CUDA_VISIBLE_DEVICES"] for seat in range(3)] == ["5", "GPU-7", "5"]
 
 
 def test_threads_are_shared_out() -> None:
@@ -124,20 +101,3 @@ def test_threads_are_shared_out() -> None:
         assert [Processes(count).threads for count in (1, 2, 4, 9)] == [6, 3, 1, 1]
     finally:
         torch.set_num_threads(before)
-
-
-def test_what_is_sent_is_told() -> None:
-    there = Listens()
-    here = Sender(lambda message: tell(there, message))
-    here.begin("a", 3)
-    for step in range(1000):
-        here.step("a", step)
-    here.measured("a", 3, {"loss": 1.0})
-    assert there.told[0] == ("begin", "a")
-    assert there.told[-1] == ("measured", "a")
-    assert 3 <= len(there.told) < 1000  # most steps are kept to itself
-
-
-@pytest.mark.parametrize(("code", "words"), [(1, "exit code 1"), (-9, "memory runs out"), (-11, "SIGSEGV")])
-def test_how_a_process_ended(code: int, words: str) -> None:
-    assert words in ending(code)

@@ -34,7 +34,7 @@ class Listens(Silent):
 
 
 def models(study: Study) -> dict[str, dict[str, torch.Tensor]]:
-    return {file.parent.name: load_file(file) for file in study.place.glob("models/*/model.safetensors")}
+    return {file.parent.name: load_file(file) for file in study.folder.glob("models/*/model.safetensors")}
 
 
 @pytest.fixture
@@ -48,11 +48,11 @@ def two_cores() -> object:
 
 @pytest.mark.slow
 def test_arms_on_a_cluster_survive_a_killed_worker_and_a_stop(small: Study, two_cores: object) -> None:
-    small = replace(small, budget=replace(small.given, steps=200))
-    there, progress = replace(small, folder=small.place.with_name("there")), Listens(stop=True)
+    small = replace(small, budget=replace(small.budget, steps=200))
+    there, progress = replace(small, folder=small.folder.with_name("there")), Listens(stop=True)
     with pytest.raises(Stopped, match=r"0 of 2 .*is kept at step"):
         run(there, progress, Cluster("auto"))
-    progress = Kills(there.place)
+    progress = Kills(there.folder)
     found, expected = run(there, progress, Cluster("auto")), run(small)
     assert progress.killed  # and yet:
     assert [row.status for row in found.rows] == ["finished", "finished"]
@@ -68,13 +68,13 @@ def test_arms_on_a_cluster_survive_a_killed_worker_and_a_stop(small: Study, two_
 @pytest.mark.slow
 def test_a_full_disk_on_a_worker_stops_the_study(small: Study, two_cores: object) -> None:
     """Another process writes there, so it is a real failure: a file is in the place of the folder of checkpoints."""
-    (small.place / "checkpoints").write_text("mine")
+    (small.folder / "checkpoints").write_text("mine")
     with pytest.raises(
         WriteError, match=r"cannot keep how far the training is in .*\nWhat was kept before is still there"
     ):
         run(small, executor=Cluster("auto"))
-    assert Store(small.place, "formers/study").rows() == {}
-    (small.place / "checkpoints").unlink()
+    assert Store(small.folder, "formers/study").rows() == {}
+    (small.folder / "checkpoints").unlink()
     assert [row.status for row in run(small, executor=Cluster("auto")).rows] == ["finished", "finished"]
 
 
@@ -95,7 +95,7 @@ def worker() -> int:
     """The process of a Ray task of this test."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            if b"ray::work" in (folder / "cmdline").read_bytes() and descends(int(folder.name)):
+            if b"ray::_train_on_cluster" in (folder / "cmdline").read_bytes() and descends(int(folder.name)):
                 return int(folder.name)
         except OSError:
             continue  # it ended meanwhile

@@ -12,7 +12,7 @@ import pytest
 
 import formers.lab.store.database
 from formers.lab import Store
-from formers.lab.store.database import cache, make_database, put, taken
+from formers.lab.store.database import cache_path, copy_from_cache, copy_to_cache, make_database
 
 
 @pytest.fixture
@@ -20,11 +20,11 @@ def made(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """What MLflow has made tables in; in place of its second of work, a copy of what it made before."""
     calls: list[Path] = []
 
-    def migrate(part: Path) -> None:
+    def create_tables(part: Path) -> None:
         calls.append(part)
         shutil.copy(empty_database, part)
 
-    monkeypatch.setattr(formers.lab.store.database, "migrate", migrate)
+    monkeypatch.setattr(formers.lab.store.database, "create_tables", create_tables)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return calls
@@ -35,20 +35,20 @@ def test_tables_are_made_once(made: list[Path], tmp_path: Path) -> None:
         make_database(tmp_path / f"{name}.db")
     assert len(made) == 1
     assert len({(tmp_path / f"{name}.db").read_bytes() for name in ("a", "b", "c")}) == 1
-    assert sorted(path.name for path in cache().parent.iterdir()) == [cache().name]
+    assert sorted(path.name for path in cache_path().parent.iterdir()) == [cache_path().name]
 
 
 def test_no_trace_of_where_they_were_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     make_database(tmp_path / "first.db")  # by MLflow itself
-    with sqlite3.connect(cache()) as database:
+    with sqlite3.connect(cache_path()) as database:
         assert database.execute("SELECT count(*) FROM experiments").fetchone() == (0,)
         assert database.execute("SELECT count(*) FROM alembic_version").fetchone() == (1,)
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     store = Store(tmp_path / "study", "test")
-    assert store.client.get_experiment("0").artifact_location.startswith(str(tmp_path / "elsewhere"))
+    assert store.experiment.client.get_experiment("0").artifact_location.startswith(str(tmp_path / "elsewhere"))
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_cache_that_cannot_be_used_costs_time_only(
     made: list[Path], tmp_path: Path, damage: Callable[[Path], object]
 ) -> None:
     make_database(tmp_path / "whole.db")
-    damage(cache())
+    damage(cache_path())
     make_database(tmp_path / "found.db")
     assert len(made) == 2
     assert (tmp_path / "found.db").read_bytes() == (tmp_path / "whole.db").read_bytes()
@@ -81,10 +81,10 @@ def test_a_user_without_a_home_has_none(made: list[Path], tmp_path: Path, monkey
 
 
 def test_who_reads_while_others_write_finds_it_whole(empty_database: Path, made: list[Path], tmp_path: Path) -> None:
-    put(empty_database, cache())
+    copy_to_cache(empty_database, cache_path())
     with ThreadPoolExecutor(4) as pool:
-        written = [pool.submit(put, empty_database, cache()) for _ in range(20)]
-        found = [pool.submit(taken, cache(), tmp_path / f"{i}.db") for i in range(20)]
+        written = [pool.submit(copy_to_cache, empty_database, cache_path()) for _ in range(20)]
+        found = [pool.submit(copy_from_cache, cache_path(), tmp_path / f"{i}.db") for i in range(20)]
         assert all(item.result() for item in found)
         assert [item.result() for item in written] == [None] * 20
-    assert [path.name for path in cache().parent.iterdir()] == [cache().name]
+    assert [path.name for path in cache_path().parent.iterdir()] == [cache_path().name]

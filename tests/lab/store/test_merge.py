@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from formers.lab.store.merge import merged
+from formers.lab.store.merge import merge_studies
 from formers.lab.store.records import Results, Row, TaskMetric
 
 LOSS = TaskMetric(name="loss", label="loss")
@@ -29,11 +29,11 @@ def names(results: Results) -> list[tuple[str, int, str]]:
 
 def test_one_study_stays_as_it_is() -> None:
     alone = study(row("a"))
-    assert merged({"one": alone}) is alone
+    assert merge_studies({"one": alone}) is alone
 
 
 def test_the_same_arm_with_other_seeds_is_one_arm_and_a_run_in_both_comes_once() -> None:
-    both = merged({"x": study(row("a", 0), row("a", 1)), "y": study(row("a", 1), row("a", 2), row("b"))})
+    both = merge_studies({"x": study(row("a", 0), row("a", 1)), "y": study(row("a", 1), row("a", 2), row("b"))})
     assert names(both) == [("a", 0, "x"), ("a", 1, "x"), ("a", 2, "y"), ("b", 0, "y")]
     assert both.matched == "steps"
     assert both.budget == "10 steps"
@@ -41,12 +41,12 @@ def test_the_same_arm_with_other_seeds_is_one_arm_and_a_run_in_both_comes_once()
 
 @pytest.mark.parametrize("second", [study(row("a", width=16)), study(row("a"), budget="20 steps")])
 def test_arms_that_only_share_a_name_are_named_apart(second: Results) -> None:
-    both = merged({"x": study(row("a")), "y": second})
+    both = merge_studies({"x": study(row("a")), "y": second})
     assert names(both) == [("a (x)", 0, "x"), ("a (y)", 0, "y")]
 
 
 def test_different_budgets_match_nothing_and_are_all_told() -> None:
-    both = merged({"x": study(row("a")), "y": study(row("b"), budget="20 steps")})
+    both = merge_studies({"x": study(row("a")), "y": study(row("b"), budget="20 steps")})
     assert both.matched == "nothing"
     assert both.budget == "x: 10 steps; y: 20 steps"
     assert both.command == "formers ablate sort\nformers ablate sort"
@@ -62,9 +62,9 @@ def test_different_budgets_match_nothing_and_are_all_told() -> None:
 )
 def test_studies_that_cannot_be_compared_are_refused(change: dict[str, object], words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        merged({"x": study(row("a")), "y": study(row("a"), **change)})
+        merge_studies({"x": study(row("a")), "y": study(row("a"), **change)})
 
 
 def test_different_data_are_refused() -> None:
     with pytest.raises(ValueError, match="same data"):
-        merged({"x": study(replace(row("a"), data_hash="1")), "y": study(replace(row("a"), data_hash="2"))})
+        merge_studies({"x": study(replace(row("a"), data_hash="1")), "y": study(replace(row("a"), data_hash="2"))})

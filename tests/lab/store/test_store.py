@@ -51,9 +51,12 @@ def test_the_newest_row_of_a_run_counts(folder: Path) -> None:
 def test_a_run_is_readable_in_mlflow(folder: Path) -> None:
     store = Store(folder, "test")
     store.save(ROW)
-    [run] = store.client.search_runs([store.experiment])
+    [run] = store.experiment.client.search_runs([store.experiment.experiment_id])
     assert run.data.params == {"mixer": "linear()", "position": "learned()", "seed": "3"}
-    assert [(m.step, m.value) for m in store.client.get_metric_history(run.info.run_id, "loss")] == [(1, 2.5), (2, 1.5)]
+    assert [(m.step, m.value) for m in store.experiment.client.get_metric_history(run.info.run_id, "loss")] == [
+        (1, 2.5),
+        (2, 1.5),
+    ]
     assert run.info.status == "FINISHED"
     assert run.data.tags["formers.command"] == ROW.command
 
@@ -70,7 +73,7 @@ def test_the_tracking_uri_is_respected(folder: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_run_that_was_never_ended_is_not_a_row(folder: Path) -> None:
     store = Store(folder, "test")
-    store.client.create_run(store.experiment, tags={"formers.fingerprint": "half"})
+    store.experiment.client.create_run(store.experiment.experiment_id, tags={"formers.fingerprint": "half"})
     assert store.rows() == {}
 
 

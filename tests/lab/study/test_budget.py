@@ -27,5 +27,5 @@ def test_types() -> None:
     assert isinstance(Budget(clip=1).clip, float)
 
 
-def test_words() -> None:
-    assert Budget(steps=5, batch_size=2).words(16) == "5 steps × 2 × 16 tokens, learning rate 0.001"
+def test_a_budget_in_words() -> None:
+    assert Budget(steps=5, batch_size=2).describe(16) == "5 steps × 2 × 16 tokens, learning rate 0.001"

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from formers.lab.study.choices import alternatives, choices_text, parse_choices, split, value_text
+from formers.lab.study.choices import choice_text, choices_text, parse_alternatives, parse_choices, split_top_level
 from formers.mixers import Dense, Linear, Relu, Softmax
 from formers.positions import NoPosition
 
 
 def test_split_only_cuts_at_the_top() -> None:
-    assert split("softmax,linear(feature=relu, normalize=False), [a, b],'x,y'") == [
+    assert split_top_level("softmax,linear(feature=relu, normalize=False), [a, b],'x,y'") == [
         "softmax",
         "linear(feature=relu, normalize=False)",
         "[a, b]",
@@ -19,7 +19,7 @@ def test_split_only_cuts_at_the_top() -> None:
 @pytest.mark.parametrize("text", ["a,,b", "a,", "f(a", "'a", "a)"])
 def test_split_refuses_what_is_unfinished(text: str) -> None:
     with pytest.raises(ValueError, match="cannot read"):
-        split(text)
+        split_top_level(text)
 
 
 def test_choices_become_parts_and_numbers() -> None:
@@ -34,7 +34,7 @@ def test_a_mixer_may_be_a_cycle() -> None:
 def test_text_reads_back() -> None:
     choices = {"mixer": (Softmax(), Linear(feature=Relu())), "depth": 3, "dropout": 0.5}
     assert parse_choices(choices_text(choices)) == choices
-    assert value_text(Softmax()) == "softmax"
+    assert choice_text(Softmax()) == "softmax"
 
 
 def test_mistakes_name_the_nearest() -> None:
@@ -49,4 +49,4 @@ def test_mistakes_name_the_nearest() -> None:
 
 
 def test_alternatives() -> None:
-    assert alternatives("mixer=softmax,dense(heads=2)") == ("mixer", ["softmax", "dense(heads=2)"])
+    assert parse_alternatives("mixer=softmax,dense(heads=2)") == ("mixer", ["softmax", "dense(heads=2)"])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from formers.lab.train.best_weights import Best
+from formers.lab.train.best_weights import BestWeights
 from formers.models import CausalLM, TransformerConfig
 from formers.tasks import TaskMetric
 
@@ -22,10 +22,10 @@ def model(value: float) -> CausalLM:
 
 
 def chosen(folder: Path, metric: TaskMetric, offers: list[tuple[int, float]]) -> int:
-    best, found = Best(folder, metric), model(-1.0)
+    best, found = BestWeights(folder, metric), model(-1.0)
     for step, value in offers:
         best.offer(model(float(step)), step, value)
-    step = Best(folder, metric).restore(found)
+    step = BestWeights(folder, metric).restore(found)
     assert all((weight == step).all() for weight in found.parameters())
     return step
 
@@ -48,4 +48,4 @@ def test_the_best_weights_are_kept(
 
 def test_nothing_kept(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no evaluation"):
-        Best(tmp_path, LOSS).restore(model(0.0))
+        BestWeights(tmp_path, LOSS).restore(model(0.0))

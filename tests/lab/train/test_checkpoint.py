@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from formers.lab.train import checkpoint
-from formers.lab.train.checkpoint import MANIFEST, Foreign, newest, seal
+from formers.lab.train.checkpoint import MANIFEST, ForeignCheckpoint, newest_checkpoint, seal_checkpoint
 
 
 def written(folder: Path, step: int) -> Path:
@@ -21,16 +21,16 @@ def written(folder: Path, step: int) -> Path:
 
 def sealed(folder: Path, step: int, job: str = "mine") -> Path:
     path = written(folder, step)
-    seal(path, job)
+    seal_checkpoint(path, job)
     return path
 
 
 def test_the_newest_sealed_one_is_found(tmp_path: Path) -> None:
-    assert newest(tmp_path / "none", "mine") == checkpoint.Found(None)
+    assert newest_checkpoint(tmp_path / "none", "mine") == checkpoint.ResumePoint(None)
     sealed(tmp_path, 9)
     sealed(tmp_path, 10)
     written(tmp_path, 11)
-    found = newest(tmp_path, "mine")
+    found = newest_checkpoint(tmp_path, "mine")
     assert found.path == tmp_path / "checkpoint-10"
     assert found.step == 10
     assert found.notes == ("the checkpoint of step 11 cannot be used: it was broken off while it was written",)
@@ -68,19 +68,19 @@ def turn_a_bit(path: Path) -> None:
 def test_a_damaged_one_is_passed_over_and_named(tmp_path: Path, damage: Callable[[Path], None], reason: str) -> None:
     sealed(tmp_path, 3)
     damage(sealed(tmp_path, 6))
-    found = newest(tmp_path, "mine")
+    found = newest_checkpoint(tmp_path, "mine")
     assert found.path == tmp_path / "checkpoint-3"
     assert found.notes == (f"the checkpoint of step 6 cannot be used: {reason}",)
 
 
 def test_a_foreign_one_is_left_alone(tmp_path: Path) -> None:
     path = sealed(tmp_path, 3, "yours")
-    with pytest.raises(Foreign, match="move it away"):
-        newest(tmp_path, "mine")
+    with pytest.raises(ForeignCheckpoint, match="move it away"):
+        newest_checkpoint(tmp_path, "mine")
     facts = json.loads((path / MANIFEST).read_text())
     (path / MANIFEST).write_text(json.dumps({**facts, "job": "mine", "format": 99}))
-    with pytest.raises(Foreign, match="this version"):
-        newest(tmp_path, "mine")
+    with pytest.raises(ForeignCheckpoint, match="this version"):
+        newest_checkpoint(tmp_path, "mine")
     assert path.is_dir()
 
 
@@ -88,6 +88,6 @@ def test_other_versions_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     sealed(tmp_path, 3)
     facts = checkpoint.environment()
     monkeypatch.setattr(checkpoint, "environment", lambda: {**facts, "torch": "99"})
-    [note] = newest(tmp_path, "mine").notes
+    [note] = newest_checkpoint(tmp_path, "mine").notes
     assert f"torch {facts['torch']} → 99" in note
     assert "threads" not in note

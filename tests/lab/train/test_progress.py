@@ -35,13 +35,13 @@ def test_bars_show_every_arm() -> None:
         bars.begin("second", 10)
         bars.begin("third", 10)
         second = bars.running["second"]
-        assert second.left() == ""
+        assert second.time_left() == ""
         bars.step("second", 4)
         bars.step("second", 6)
         bars.step("third", 1)
         bars.measured("second", 6, {"loss": 1.5})
-        assert second.left().endswith("left")
-        assert bars.running["third"].now == 1
+        assert second.time_left().endswith("left")
+        assert bars.running["third"].done == 1
         assert bars.table().row_count == 3
         bars.live.refresh()
     assert "third" in out.getvalue()

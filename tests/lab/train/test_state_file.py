@@ -1,14 +1,11 @@
 from __future__ import annotations
 
-import random
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from formers.lab.train.state_file import load_state, save_state
-from formers.lab.train.trainer import random_states, set_random_states
 
 
 def test_a_tree_comes_back_as_it_was(tmp_path: Path) -> None:
@@ -37,14 +34,3 @@ def test_a_tree_without_tensors(tmp_path: Path) -> None:
 def test_what_has_no_text_form_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="a complex cannot be kept"):
         save_state(tmp_path / "x.safetensors", {"root": 1j})
-
-
-def test_random_states_come_back_through_a_file(tmp_path: Path) -> None:
-    def draw() -> tuple[float, float, float, float]:
-        return random.random(), random.gauss(0, 1), float(np.random.standard_normal()), torch.rand(()).item()
-
-    draw()  # both normal draws leave a second value behind, which is part of the state
-    save_state(tmp_path / "x.safetensors", random_states())
-    expected = [draw() for _ in range(3)]
-    set_random_states(load_state(tmp_path / "x.safetensors"))
-    assert [draw() for _ in range(3)] == expected

@@ -4,11 +4,11 @@ import signal
 
 import pytest
 
-from formers.lab.train.stop import Stop, stopping
+from formers.lab.train.stop import Stop, catch_signals
 
 
 def test_a_signal_asks_and_a_second_one_insists() -> None:
-    with stopping() as stop:
+    with catch_signals() as stop:
         assert not stop.requested
         signal.raise_signal(signal.SIGTERM)
         assert stop.requested
@@ -18,7 +18,7 @@ def test_a_signal_asks_and_a_second_one_insists() -> None:
 
 def test_handlers_are_put_back() -> None:
     before = signal.getsignal(signal.SIGINT)
-    with stopping():
+    with catch_signals():
         assert signal.getsignal(signal.SIGINT) is not before
     assert signal.getsignal(signal.SIGINT) is before
 

@@ -8,7 +8,7 @@ from formers.bench.measuring.timing import Call, Turns
 from formers.bench.phases import Phase
 from formers.bench.results import Measurement, Status
 from formers.bench.sizes import Sizes
-from formers.machine.memory import memory_ran_out
+from formers.machine.memory import is_out_of_memory
 from formers.part import Unsupported
 
 _YARDSTICK = "yardstick"
@@ -81,7 +81,7 @@ def _status(error: Exception) -> Status:
     """Return the status that an error means."""
     if isinstance(error, Unsupported):
         return "unsupported"
-    return "out_of_memory" if memory_ran_out(error) else "failed"
+    return "out_of_memory" if is_out_of_memory(error) else "failed"
 
 
 def _cause(error: Exception) -> str:

@@ -21,7 +21,7 @@ from formers.bench.plan import MIN_ROUNDS, BenchPlan
 from formers.bench.progress import BenchProgress, SilentBenchProgress
 from formers.bench.results import BenchResults, Measurement, Status
 from formers.bench.subjects.subject import Subject
-from formers.machine.environment import environment, processor
+from formers.machine.environment import environment, processor_name
 
 
 def run_bench(plan: BenchPlan, progress: BenchProgress | None = None) -> BenchResults:
@@ -166,4 +166,4 @@ class _BenchRun:
 
 def _device_name(device: str) -> str:
     """Return the name of the device that the candidates ran on."""
-    return torch.cuda.get_device_name(device) if device.startswith("cuda") else f"cpu ({processor()})"
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else f"cpu ({processor_name()})"

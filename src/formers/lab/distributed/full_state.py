@@ -1,6 +1,7 @@
-"""Weights and optimizer states as a whole, wherever their parts are: gathered for the first rank, and given out by it.
+"""Whole weights and optimizer states of a model that may be sharded: gathered on rank 0, and given out by it.
 
-All ranks have to ask at the same point. Where each holds everything (one process, DDP) nothing travels but what is given out.
+All ranks have to call these functions at the same point. Where each rank holds everything (one process, DDP), gathering
+moves nothing.
 """
 
 from __future__ import annotations
@@ -20,39 +21,43 @@ from torch.optim import Optimizer
 
 from formers.lab.distributed import ranks
 
-_GATHERED = StateDictOptions(full_state_dict=True, cpu_offload=True)
+_GATHER = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
 
-def weights_of(model: nn.Module) -> dict[str, Tensor]:
-    """Every weight by its name, tied ones once, on the CPU; on the first rank only, the others get nothing."""
-    state: dict[str, Any] = get_model_state_dict(model, options=_GATHERED)
-    return {name: state[name].contiguous() for name in _names(model) if name in state}
+def full_weights(model: nn.Module) -> dict[str, Tensor]:
+    """Return every weight by its name, tied ones once, on the CPU; on rank 0 only, others return an empty dict."""
+    state: dict[str, Any] = get_model_state_dict(model, options=_GATHER)
+    return {name: state[name].contiguous() for name in _weight_names(model) if name in state}
 
 
-def put_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Gives the first rank's weights to the model, on every rank. Raises `ValueError` where they are not those of the model."""
-    wrong = ranks.broadcast_from_rank0(sorted(set(_names(model)) ^ set(weights)))
+def load_full_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Load rank 0's weights into the model, on every rank; what other ranks pass is not used.
+
+    Raises:
+        ValueError: where they are not the weights of this model.
+    """
+    wrong = ranks.broadcast_from_rank0(sorted(set(_weight_names(model)) ^ set(weights)))
     if wrong:
         raise ValueError(f"these weights are not of this model: {', '.join(wrong)} are in one of them only")
-    given: dict[str, Any] = {**weights}  # torch adds to it what is missing: the second names of tied weights
-    set_model_state_dict(model, given, options=_given_out(strict=False))
+    state: dict[str, Any] = {**weights}  # torch adds to it what is missing: the second names of tied weights
+    set_model_state_dict(model, state, options=_scatter(strict=False))
 
 
-def optimizer_state_of(model: nn.Module, optimizer: Optimizer) -> dict[str, Any]:
-    """The state of an optimizer by the names of the weights; on the first rank only."""
-    return get_optimizer_state_dict(model, optimizer, options=_GATHERED)
+def full_optimizer_state(model: nn.Module, optimizer: Optimizer) -> dict[str, Any]:
+    """Return the state of an optimizer by the names of the weights; on rank 0 only."""
+    return get_optimizer_state_dict(model, optimizer, options=_GATHER)
 
 
-def put_optimizer_state(model: nn.Module, optimizer: Optimizer, state: dict[str, Any]) -> None:
-    """Gives the first rank's state to the optimizer, on every rank."""
-    set_optimizer_state_dict(model, optimizer, state, options=_given_out())
+def load_full_optimizer_state(model: nn.Module, optimizer: Optimizer, state: dict[str, Any]) -> None:
+    """Load rank 0's state into the optimizer, on every rank."""
+    set_optimizer_state_dict(model, optimizer, state, options=_scatter())
 
 
-def _names(model: nn.Module) -> list[str]:
-    """The names under which a model keeps its weights: of tied ones the first."""
+def _weight_names(model: nn.Module) -> list[str]:
+    """Return the names under which a model keeps its weights: of tied ones the first."""
     kept = model.state_dict().keys()
     return [name for name, _ in chain(model.named_parameters(), model.named_buffers()) if name in kept]
 
 
-def _given_out(strict: bool = True) -> StateDictOptions:
+def _scatter(strict: bool = True) -> StateDictOptions:
     return StateDictOptions(full_state_dict=True, broadcast_from_rank0=ranks.world_size() > 1, strict=strict)

@@ -1,4 +1,4 @@
-"""Progress that is told elsewhere: in another process, or on another machine."""
+"""Progress of a training in another process, or on another machine: sent as messages, and shown here."""
 
 from __future__ import annotations
 
@@ -10,38 +10,36 @@ from formers.lab.store.records import Row
 from formers.lab.train.progress import Progress
 
 Message = tuple[Literal["begin", "step", "measured", "end", "note"], tuple[Any, ...]]
-"The name of a method of `Progress`, and what it is called with."
+"""The name of a method of `Progress`, and its arguments."""
 
-_PAUSE = (
-    0.1  # seconds between two messages about steps: nobody reads faster, and a small model takes thousands a second
-)
+_SECONDS_BETWEEN_STEPS = 0.1  # nobody reads faster, and a small model takes thousands of steps a second
 
 
-class Sender:
-    """Sends on what it is told. `send` gets every message but most of the steps."""
+class RemoteProgress:
+    """A `Progress` that hands everything it is told, but most of the steps, to `send`."""
 
     def __init__(self, send: Callable[[Message], None]) -> None:
-        self.send, self.sent = send, 0.0
+        self._send, self._last_step = send, 0.0
 
     def begin(self, label: str, steps: int) -> None:
-        self.send(("begin", (label, steps)))
+        self._send(("begin", (label, steps)))
 
     def step(self, label: str, done: int) -> None:
-        if time.monotonic() - self.sent >= _PAUSE:
-            self.sent = time.monotonic()
-            self.send(("step", (label, done)))
+        if time.monotonic() - self._last_step >= _SECONDS_BETWEEN_STEPS:
+            self._last_step = time.monotonic()
+            self._send(("step", (label, done)))
 
     def measured(self, label: str, done: int, values: dict[str, float]) -> None:
-        self.send(("measured", (label, done, values)))
+        self._send(("measured", (label, done, values)))
 
     def end(self, row: Row, label: str) -> None:
-        self.send(("end", (row, label)))
+        self._send(("end", (row, label)))
 
     def note(self, text: str) -> None:
-        self.send(("note", (text,)))
+        self._send(("note", (text,)))
 
 
-def tell(progress: Progress, message: Message) -> None:
-    """Says what a sender has sent."""
-    name, given = message
-    getattr(progress, name)(*given)
+def deliver(message: Message, progress: Progress) -> None:
+    """Tell a progress of this process what a `RemoteProgress` was told."""
+    method, arguments = message
+    getattr(progress, method)(*arguments)

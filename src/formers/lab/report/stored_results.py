@@ -12,6 +12,7 @@ from formers.lab.report.study_results import study_results
 from formers.lab.store.records import Results, Row
 from formers.lab.store.store import Store
 from formers.lab.study.study import Study
+from formers.lab.study.yaml import read_study
 
 YAML, DATABASE = "study.yaml", "mlflow.db"
 
@@ -29,7 +30,7 @@ def stored_results(folder: Path) -> Results:
     published = load(folder / JSON) if (folder / JSON).is_file() else None
     before = {(row.arm, row.seed): row for row in published.rows} if published else {}
     if (folder / YAML).is_file() and (os.environ.get("MLFLOW_TRACKING_URI") or (folder / DATABASE).is_file()):
-        study = replace(Study.from_yaml(folder / YAML), folder=folder)
+        study = replace(read_study(folder / YAML), folder=folder)
         if rows := _rows(study, before):
             return study_results(study, rows)
     if published is None:
@@ -41,7 +42,7 @@ def stored_results(folder: Path) -> Results:
 
 def _rows(study: Study, before: dict[tuple[str, int], Row]) -> tuple[Row, ...]:
     """Return the rows of a study in the order of its arms: from its store, and those `before` that are not there."""
-    store = Store(study.place, f"formers/{study.place.resolve().name}")
+    store = Store(study.folder, f"formers/{study.folder.resolve().name}")
     known = before | {(row.arm, row.seed): row for row in store.rows().values()}
     wanted = [(arm.name, seed) for seed in study.seeds for arm in study.arms]
     return tuple(known[key] for key in wanted if key in known)

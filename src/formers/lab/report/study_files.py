@@ -20,8 +20,8 @@ HTML, JSON = "report.html", "report.json"
 def write_report(study: Study, rows: tuple[Row, ...]) -> Results:
     """Write the report's files into the study's folder, the data first, and return the results in them."""
     results = study_results(study, rows)
-    dump(results, study.place / JSON)
-    write_html(results, study.place / HTML, bench_figures(study.place))
+    dump(results, study.folder / JSON)
+    write_html(results, study.folder / HTML, bench_figures(study.folder))
     return results
 
 
@@ -38,4 +38,4 @@ def bench_figures(folder: Path) -> tuple[ScalingFigure, ...]:
 
 def report_path(study: Study) -> Path:
     """Return the path of the report of a study."""
-    return study.place / HTML
+    return study.folder / HTML

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from formers.lab.store.records import Results, Row
+from formers.lab.study.command_line import study_command
 from formers.lab.study.study import Study
 
 
@@ -15,7 +16,7 @@ def study_results(study: Study, rows: tuple[Row, ...]) -> Results:
         metric=task.metric,
         rows=rows,
         references=task.references(),
-        budget=study.given.words(task.length),
+        budget=study.budget.describe(task.length),
         matched=study.match,
-        command=study.command(),
+        command=study_command(study),
     )

@@ -12,73 +12,77 @@ from pathlib import Path
 from formers.machine.files import flush_to_disk
 
 
-def address(path: Path) -> str:
-    """A database file as MLflow wants it named."""
+def sqlite_uri(path: Path) -> str:
+    """Return a database file's address for MLflow."""
     return f"sqlite:///{path.resolve()}"
 
 
-def problem(path: Path) -> str | None:
-    """What is wrong with a database and best seen without opening it: MLflow tries a folder for minutes, and SQLite takes an
-    empty file for a new database, with every row gone."""
+def database_problem(path: Path) -> str | None:
+    """Return why a database cannot be used, where that shows without opening it; None where nothing shows.
+
+    MLflow tries to open a folder for minutes, and SQLite takes an empty file for a new database, with every row gone.
+    """
     if not path.is_file():
         return "it is not a file"
     return None if path.stat().st_size else "it is empty"
 
 
 def make_database(path: Path) -> None:
-    """Puts MLflow's tables, without a row, at `path`: whole, or not at all.
+    """Write MLflow's tables, without a row, to `path`: whole, or not at all.
 
-    MLflow makes them in a second, by going through the history of its schema. They are kept in the user's cache; where that
-    is missing, damaged or cannot be written, they are made again, and nothing else is different.
+    MLflow makes them in a second, by going through the history of its schema. They are kept in the user's cache; where
+    that is missing, damaged or cannot be written, they are made again, and nothing else is different.
     """
-    part, cached = path.with_name(f".{path.name}.part"), cache()
+    part, cached = path.with_name(f".{path.name}.part"), cache_path()
     part.unlink(missing_ok=True)
-    if not taken(cached, part):
-        migrate(part)
+    if not copy_from_cache(cached, part):
+        create_tables(part)
         with suppress(OSError):  # the next study takes a second more
-            put(part, cached)
+            copy_to_cache(part, cached)
     os.replace(part, path)
 
 
-def cache() -> Path:
-    """Where empty tables are kept: `formers/` in `$XDG_CACHE_HOME`, which is `~/.cache` where it is not set."""
+def cache_path() -> Path:
+    """Return where empty tables are kept: in `$XDG_CACHE_HOME/formers`, or `~/.cache/formers` where it is not set."""
     from mlflow.version import VERSION
 
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return Path(home) / "formers" / f"mlflow-{VERSION}.db"
 
 
-def taken(cached: Path, part: Path) -> bool:
-    """Whether there was a whole database in the cache; `part` is a copy of it then."""
+def copy_from_cache(cached: Path, part: Path) -> bool:
+    """Copy the database in the cache to `part`, and return whether there was a whole one; else leave nothing there."""
     try:
         shutil.copyfile(cached, part)
         with closing(sqlite3.connect(part)) as database:
-            [whole] = database.execute("PRAGMA quick_check").fetchone()
-            return whole == "ok" and bool(database.execute("SELECT version_num FROM alembic_version").fetchone())
+            [check] = database.execute("PRAGMA quick_check").fetchone()
+            if check == "ok" and database.execute("SELECT version_num FROM alembic_version").fetchone():
+                return True
     except (OSError, sqlite3.Error):
-        part.unlink(missing_ok=True)
-        return False
+        pass
+    part.unlink(missing_ok=True)
+    return False
 
 
-def migrate(part: Path) -> None:
-    """Lets MLflow make its tables. The experiment that it adds goes again: it points to the present working directory."""
-    from mlflow.tracking import MlflowClient
-
-    MlflowClient(tracking_uri=address(part)).search_experiments(max_results=1)
-    with closing(sqlite3.connect(part)) as database, database:
-        database.execute("DELETE FROM experiments")
-
-
-def put(part: Path, cached: Path) -> None:
-    """Keeps a copy in the cache, whole at every moment, whoever else does the same. Raises `OSError` where it cannot."""
+def copy_to_cache(part: Path, cached: Path) -> None:
+    """Copy a database into the cache, which is whole at every moment, whoever else does so. Raise OSError on failure."""
     if not cached.is_absolute():
         raise FileNotFoundError(f"{cached}: a user without a home has no cache")
     cached.parent.mkdir(parents=True, exist_ok=True)
-    number, name = tempfile.mkstemp(dir=cached.parent, prefix=f".{cached.name}.")
-    os.close(number)
+    descriptor, name = tempfile.mkstemp(dir=cached.parent, prefix=f".{cached.name}.")
+    os.close(descriptor)
     try:
         shutil.copyfile(part, name)
         flush_to_disk(Path(name))
         os.replace(name, cached)
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+def create_tables(part: Path) -> None:
+    """Let MLflow make its tables. Remove the experiment that it adds: it points to the present working directory."""
+    from mlflow.tracking import MlflowClient
+
+    MlflowClient(tracking_uri=sqlite_uri(part)).search_experiments(max_results=1)
+    with closing(sqlite3.connect(part)) as database, database:
+        database.execute("DELETE FROM experiments")

@@ -10,24 +10,24 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from formers.lab.store.write_error import WriteError, reason
+from formers.lab.store.write_error import WriteError, one_line
 
 _FILE = ".lock"
 
 
-class Busy(OSError):
+class FolderInUse(OSError):
     """Another process works in the same folder."""
 
 
 @contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Holds the folder's lock while the block runs. The folder is made if there is none.
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock while the block runs. The folder is made if there is none.
 
-    The operating system keeps the lock and lets go of it when the process ends, however it ends; the file alone means
-    nothing. Several processes that work together on one study (workers, ranks) have one of them hold it for all.
+    The operating system keeps the lock and releases it when the process ends, however it ends; the file alone means
+    nothing. Of several processes that work together on one study (workers, ranks), one holds it for all.
 
     Raises:
-        Busy: where another process holds it, with the number of that process.
+        FolderInUse: where another process holds it, with the number of that process.
         NotADirectoryError: where a file is in the place of the folder.
         WriteError: where the lock's file cannot be made.
     """
@@ -39,11 +39,11 @@ def alone_in(folder: Path) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout:
-        raise Busy(
+        raise FolderInUse(
             f"{folder} is in use by {_holder(path)}; wait for it, or choose another folder with --folder"
         ) from None
     except OSError as error:
-        raise WriteError(f"cannot keep a lock in {folder}: {reason(error)}") from error
+        raise WriteError(f"cannot keep a lock in {folder}: {one_line(error)}") from error
     try:
         path.write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
         yield
@@ -52,7 +52,7 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 
 def _holder(path: Path) -> str:
-    """Who holds the lock, as that process said."""
+    """Return the process that holds the lock, as it wrote itself down."""
     try:
         return path.read_text(encoding="utf-8").strip() or "another process"
     except OSError:  # Windows does not let others read a locked file

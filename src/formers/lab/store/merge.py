@@ -8,38 +8,39 @@ from dataclasses import replace
 from formers.lab.store.records import Results, Row
 
 _STUDY = "study"
-"What `Row.environment` calls the study that a row comes from."
+"""The entry of `Row.environment` that names the study which a row comes from."""
 
 
-def merged(studies: Mapping[str, Results]) -> Results:
-    """One `Results` of all rows, for studies by name; the first arm of the first study is the base.
+def merge_studies(studies: Mapping[str, Results]) -> Results:
+    """Return one `Results` with the rows of all studies, given by name; the first arm of the first study is the base.
 
-    An arm that several studies have with the same configuration and budget is one arm, with the seeds of all of them. Where
-    just the name is the same, the study's name comes after it. Every row says in its environment which study it is from.
+    An arm that several studies have with the same configuration and budget is one arm, with the seeds of all of them.
+    Where just the name is the same, the study's name comes after it. Every row has the name of its study in its
+    environment.
 
     Raises:
         ValueError: for studies of different tasks, metrics or data.
     """
     if len(studies) == 1:
         return next(iter(studies.values()))
-    _check(studies)
+    _check_comparable(studies)
     first = next(iter(studies.values()))
     budgets = {name: results.budget for name, results in studies.items()}
     matched = {results.matched for results in studies.values()}
-    same = len(set(budgets.values())) == 1
+    same_budget = len(set(budgets.values())) == 1
     return replace(
         first,
         description=f"{first.description} From {len(studies)} studies: {', '.join(studies)}.",
-        rows=rows(studies),
+        rows=_merge_rows(studies),
         references={name: value for results in studies.values() for name, value in results.references.items()},
-        budget=first.budget if same else "; ".join(f"{name}: {budget}" for name, budget in budgets.items()),
-        matched=first.matched if same and len(matched) == 1 else "nothing",
+        budget=first.budget if same_budget else "; ".join(f"{name}: {budget}" for name, budget in budgets.items()),
+        matched=first.matched if same_budget and len(matched) == 1 else "nothing",
         command="\n".join(results.command for results in studies.values() if results.command),
     )
 
 
-def _check(studies: Mapping[str, Results]) -> None:
-    """Raises `ValueError` where numbers of different studies cannot be compared."""
+def _check_comparable(studies: Mapping[str, Results]) -> None:
+    """Raise ValueError where numbers of different studies cannot be compared."""
     facts = {
         "metric": {name: results.metric.name for name, results in studies.items()},
         "task": {name: results.title for name, results in studies.items()},
@@ -47,9 +48,9 @@ def _check(studies: Mapping[str, Results]) -> None:
     }
     for what, values in facts.items():
         if len(set(values.values())) > 1:
-            told = "; ".join(f"{name}: {value}" for name, value in values.items())
+            listed = "; ".join(f"{name}: {value}" for name, value in values.items())
             raise ValueError(
-                f"studies can be merged if they have the same {what}, but these have different ones: {told}"
+                f"studies can be merged if they have the same {what}, but these have different ones: {listed}"
             )
     data = {name: {row.data_hash for row in results.rows if row.data_hash} for name, results in studies.items()}
     if len(set().union(*data.values())) > 1:
@@ -58,18 +59,24 @@ def _check(studies: Mapping[str, Results]) -> None:
         )
 
 
-def rows(studies: Mapping[str, Results]) -> tuple[Row, ...]:
-    """The rows of all studies, arms named apart where they are not the same; a run that two studies have comes once."""
-    kinds: dict[str, list[object]] = {}
-    for results in studies.values():
-        for row in results.rows:
-            known = kinds.setdefault(row.arm, [])
-            if (kind := (row.config, results.budget)) not in known:
-                known.append(kind)
-    found: dict[tuple[str, int], Row] = {}
+def _merge_rows(studies: Mapping[str, Results]) -> tuple[Row, ...]:
+    """Return the rows of all studies, arms that only share a name named apart; a run that two studies have is one."""
+    variants = _variants(studies)
+    merged: dict[tuple[str, int], Row] = {}
     for study, results in studies.items():
         for row in results.rows:
-            arm = row.arm if len(kinds[row.arm]) == 1 else f"{row.arm} ({study})"
+            arm = row.arm if len(variants[row.arm]) == 1 else f"{row.arm} ({study})"
             named = replace(row, arm=arm, environment={**row.environment, _STUDY: study})
-            found.setdefault((arm, row.seed), named)
-    return tuple(found.values())
+            merged.setdefault((arm, row.seed), named)
+    return tuple(merged.values())
+
+
+def _variants(studies: Mapping[str, Results]) -> dict[str, list[object]]:
+    """Return arm name → the different configurations and budgets that studies train under it."""
+    variants: dict[str, list[object]] = {}
+    for results in studies.values():
+        for row in results.rows:
+            known = variants.setdefault(row.arm, [])
+            if (variant := (row.config, results.budget)) not in known:
+                known.append(variant)
+    return variants

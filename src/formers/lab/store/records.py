@@ -1,4 +1,4 @@
-"""What one trained arm leaves behind, and what a report is made of."""
+"""The records of trained arms: rows, the points of their curves, and the results of a whole study."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One arm trained with one seed: what was run, what came out, what it cost, and how to run it again."""
+    """One arm trained with one seed: its configuration, its results, its costs, and the command that repeats it."""
 
     arm: str
     "The arm's label: the choices in which it differs from the base, in text form."
     seed: int
     status: Status
     cause: str = ""
-    "Why it did not finish, in one line; empty when it did."
+    "The reason why it did not finish, in one line; empty when it did."
     choices: dict[str, str] = field(default_factory=dict)
     "Axis → part in text form, for every axis (`mixer`, `position`, `residual`, `norm`, `ffn`)."
     config: dict[str, Any] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class Row:
     curve: tuple[Point, ...] = ()
     "Training loss and validation metrics on the way."
     samples: tuple[str, ...] = ()
-    "What the trained model wrote, if the task asks for samples."
+    "Texts that the trained model wrote, if the task asks for samples."
     steps: int = 0
     parameters: int = 0
     flops_per_token: float | None = None
@@ -65,7 +65,7 @@ class Row:
     "Versions, device, threads, commit."
     data_hash: str = ""
     command: str = ""
-    "The command that repeats this row."
+    "The command line that repeats this row."
     fingerprint: str = ""
     "sha256 of the task, configuration, budget, seed and data: equal rows are the same experiment."
 
@@ -78,19 +78,19 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """Everything a report shows about one study."""
+    """Everything that a report shows about one study."""
 
     title: str
     description: str
-    "What the task is, in a sentence or two."
+    "The task in a sentence or two."
     metric: TaskMetric
     "The metric that ranks the arms."
     rows: tuple[Row, ...]
     references: dict[str, float] = field(default_factory=dict)
     "Named lines to compare with, in the ranking metric: for instance `bigram`."
     budget: str = ""
-    "What every arm was given, in words: `400 steps × 16 × 128 tokens`."
+    "The budget of every arm, in words: `400 steps × 16 × 128 tokens`."
     matched: str = "steps"
-    "What was made equal between arms."
+    "The quantity that was made equal between arms."
     command: str = ""
-    "The command that runs the whole study again."
+    "The command line that runs the whole study again."

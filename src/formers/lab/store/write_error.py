@@ -1,4 +1,4 @@
-"""Failing to write: not a fact about an arm, but a reason to stop before anything is lost."""
+"""Failures to write: no fact about an arm, but a reason to stop before anything is lost."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from safetensors import SafetensorError
 
 
 class WriteError(OSError):
-    """Something of a study could not be written: a full disk, a folder without permission. What was there is untouched."""
+    """Something could not be written: a full disk, a folder without permission. What was there is untouched."""
 
 
 @contextmanager
-def writing(what: str, place: Path | str) -> Iterator[None]:
-    """Turns a failure to write, inside the block, into `WriteError` with what was to be kept and where."""
+def reporting_write_errors(what: str, place: Path | str) -> Iterator[None]:
+    """Turn a failure to write, inside the block, into a WriteError that names what was to be kept and where."""
     try:
         yield
     except WriteError:
         raise
     except (OSError, SafetensorError) as error:
-        raise WriteError(f"cannot keep {what} in {place}: {reason(error)}") from error
+        raise WriteError(f"cannot keep {what} in {place}: {one_line(error)}") from error
 
 
-def reason(error: BaseException) -> str:
-    """An error in a line, without its number; with the file, where it names one."""
+def one_line(error: BaseException) -> str:
+    """Return an error in one line, without its number; with the file, where it names one."""
     text = str(error)
     if isinstance(error, OSError) and error.strerror:
         file = error.filename2 or error.filename

@@ -7,13 +7,21 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, Self
 
-from formers.lab.study.choices import choice, choices_text, parse_choices, value_text
+from formers.lab.study.choices import choice_text, choices_text, parse_choice, parse_choices
 from formers.part import Part
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One alternative in a study: a name, and the choices swapped into the base (parts or their text, and numbers)."""
+    """One alternative in a study.
+
+    Attributes:
+        name: the arm's name in tables, rows and file names.
+        swaps: axis or size → the choice that replaces the base's: a part, its text form, or a number.
+
+    Raises:
+        ValueError: for an empty name or a part that does not exist, naming the nearest one.
+    """
 
     name: str
     swaps: Mapping[str, Any] = field(default_factory=dict)
@@ -21,13 +29,13 @@ class Arm:
     def __post_init__(self) -> None:
         if not self.name.strip():
             raise ValueError("an arm needs a name")
-        object.__setattr__(self, "swaps", {name: choice(name, value) for name, value in self.swaps.items()})
+        object.__setattr__(self, "swaps", {name: parse_choice(name, value) for name, value in self.swaps.items()})
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The arm that `name: mixer=dense, residual=danet` means; without `name:` the choices are the name."""
-        name, mark, choices = text.partition(": ")
-        return cls(name.strip(), parse_choices(choices)) if mark else cls(text.strip(), parse_choices(text))
+        """Return the arm that `name: mixer=dense, residual=danet` means; without `name:` the choices are the name."""
+        name, colon, choices = text.partition(": ")
+        return cls(name.strip(), parse_choices(choices)) if colon else cls(text.strip(), parse_choices(text))
 
     @property
     def text(self) -> str:
@@ -36,20 +44,26 @@ class Arm:
 
 
 def vary(**axes: Sequence[Any]) -> tuple[Arm, ...]:
-    """One arm for each combination of the alternatives: `vary(mixer=["softmax", Linear()], depth=[2, 4])` is four arms."""
+    """Return one arm for each combination of the alternatives.
+
+    `vary(mixer=["softmax", Linear()], depth=[2, 4])` is four arms, named after what they choose.
+
+    Raises:
+        ValueError: where the alternatives of an axis are not a list, or an empty one.
+    """
     for name, values in axes.items():
         if isinstance(values, (str, Part)) or not values:
             raise ValueError(f"vary: {name} needs a list of alternatives, not {values!r}")
     combinations = [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
-    return tuple(Arm(_label(swaps), swaps) for swaps in combinations)
+    return tuple(Arm(_arm_name(swaps), swaps) for swaps in combinations)
 
 
-def _label(swaps: Mapping[str, Any]) -> str:
-    """A name for an arm: parts speak for themselves, numbers need their axis."""
-    return ", ".join(_label_of(name, choice(name, value)) for name, value in swaps.items())
+def _arm_name(swaps: Mapping[str, Any]) -> str:
+    """Return a name for an arm: its parts by themselves, its numbers with what they are a number of."""
+    return ", ".join(_name_of_choice(name, parse_choice(name, value)) for name, value in swaps.items())
 
 
-def _label_of(name: str, value: Any) -> str:
+def _name_of_choice(name: str, value: Any) -> str:
     parts = value if isinstance(value, tuple) else (value,)
-    spoken = all(isinstance(part, Part) for part in parts)
-    return value_text(value) if spoken else f"{name}={value_text(value)}"
+    only_parts = all(isinstance(part, Part) for part in parts)
+    return choice_text(value) if only_parts else f"{name}={choice_text(value)}"

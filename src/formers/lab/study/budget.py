@@ -1,4 +1,4 @@
-"""The budget: what every arm of a study is given, the same for all."""
+"""The budget: what each arm of a study may spend, the same for all."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ from dataclasses import dataclass, fields
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """What one arm is trained with: AdamW, linear warm-up, then a cosine down to zero.
+    """How one arm is trained: with AdamW, a linear warm-up, then a cosine down to zero.
 
     Attributes:
         steps: optimiser steps.
         batch_size: examples in a step; where several processes train together, each takes its share of them.
-        learning_rate: at its highest, after the warm-up.
+        learning_rate: the highest one, after the warm-up.
         warmup: share of the steps in which the learning rate rises.
         weight_decay: of matrices; biases and norms are not decayed.
         clip: the largest norm of the gradient; longer ones are shortened to it.
         evaluations: how often an arm is evaluated, evenly along its steps; the last time is at the end.
+
+    Raises:
+        TypeError: for a value that is not a number, or not a whole one where that is needed.
+        ValueError: for amounts that cannot be trained with.
     """
 
     steps: int = 300
@@ -36,10 +40,9 @@ class Budget:
             if kind(value) != value:
                 raise TypeError(f"budget: {field.name} must be a whole number, but {value!r} was given")
             object.__setattr__(self, field.name, kind(value))
-        self.check()
+        self._check_amounts()
 
-    def check(self) -> None:
-        """Raises `ValueError` for amounts that cannot be trained with."""
+    def _check_amounts(self) -> None:
         for name in ("steps", "batch_size", "evaluations", "learning_rate", "clip"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"budget: {name} must be positive, but {getattr(self, name)} was given")
@@ -48,8 +51,8 @@ class Budget:
         if self.weight_decay < 0:
             raise ValueError(f"budget: weight_decay cannot be negative, but {self.weight_decay} was given")
 
-    def words(self, length: int) -> str:
-        """The budget in words: `300 steps × 16 × 128 tokens, learning rate 0.001`."""
+    def describe(self, length: int) -> str:
+        """Return the budget in words, with examples of `length` tokens: `300 steps × 16 × 128 tokens, learning rate 0.001`."""
         return f"{self.steps} steps × {self.batch_size} × {length} tokens, learning rate {self.learning_rate:g}"
 
     @property

@@ -11,7 +11,7 @@
     budget: {steps: 200, batch_size: 16, learning_rate: 0.002}
     match: parameters                   # or steps (the default), flops, time
     seeds: 3                            # how many (0, 1, 2), or a list of them
-    shard: true                         # spread each model over the processes that torchrun starts
+    shard: true                         # shard each model over the processes that torchrun starts
     folder: studies/mine                # `.` is the folder that this file is in, wherever it is moved
 
 What is left out is as in the task's default study. An unknown key raises, naming the nearest known one.
@@ -32,100 +32,108 @@ from formers.lab.study.study import Study, default_budget
 from formers.part import check_names
 from formers.tasks import parse as parse_task
 
-_HERE = Path(".")
+_FOLDER_OF_FILE = Path(".")
 _KEYS = ["task", "vary", "arms", "base", "budget", "match", "seeds", "shard", "folder"]
 
 
-def read(path: Path) -> Study:
-    """The study in a file. Raises `ValueError` with the file's name for anything that cannot be read."""
+def read_study(path: Path | str) -> Study:
+    """Return the study in a YAML file, whose schema is described at the top of this module.
+
+    Raises:
+        ValueError: with the file's name, for anything in it that cannot be read.
+    """
+    path = Path(path)
     try:
-        found = study(yaml.safe_load(path.read_text(encoding="utf-8")))
+        study = _parse_study(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError, yaml.YAMLError) as error:
         raise ValueError(f"{path}: {error}") from error
-    return replace(found, folder=path.parent) if found.folder == _HERE else found
+    return replace(study, folder=path.parent) if study.folder == _FOLDER_OF_FILE else study
 
 
-def study(data: Any) -> Study:
-    """The study that parsed YAML describes."""
+def write_study(study: Study, path: Path | str) -> None:
+    """Write a file that `read_study` makes an equal study of. One in the study's own folder names it `.`."""
+    path = Path(path)
+    in_own_folder = path.parent.resolve() == study.folder.resolve()
+    folder = {"folder": str(_FOLDER_OF_FILE if in_own_folder else study.folder)}
+    data = study.to_dict() | ({"shard": True} if study.shard else {}) | folder
+    path.write_text(yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120), encoding="utf-8")
+
+
+def _parse_study(data: Any) -> Study:
+    """Return the study that parsed YAML describes."""
     if not isinstance(data, dict) or not isinstance(data.get("task"), str):
         raise ValueError("a study is a mapping with at least `task: name`")
     check_names("a study", data, _KEYS)
     task = parse_task(data["task"])
-    options = {name: number(value) for name, value in _mapping(data, "budget").items()}
-    check_names("budget", options, [f.name for f in fields(Budget)])
+    budget = {name: _parse_number(value) for name, value in _mapping_at(data, "budget").items()}
+    check_names("budget", budget, [field.name for field in fields(Budget)])
+    folder = {"folder": Path(data["folder"])} if data.get("folder") else {}
     return Study(
         task=task,
-        arms=_read_arms(data),
-        base=_read_choices(data.get("base") or {}),
-        budget=replace(default_budget(task), **options),
+        arms=_parse_arms(data),
+        base=_parse_choices(data.get("base") or {}),
+        budget=replace(default_budget(task), **budget),
         match=data.get("match", "steps"),
-        seeds=_read_seeds(data.get("seeds", 1)),
-        shard=_read_flag(data, "shard"),
-        folder=Path(data["folder"]) if data.get("folder") else None,
+        seeds=_parse_seeds(data.get("seeds", 1)),
+        shard=_flag_at(data, "shard"),
+        **folder,
     )
 
 
-def _read_arms(data: dict[str, Any]) -> tuple[Arm, ...]:
-    varied = _mapping(data, "vary")
+def _parse_arms(data: dict[str, Any]) -> tuple[Arm, ...]:
+    """Return the arms under `vary`, then those under `arms`."""
+    varied = _mapping_at(data, "vary")
     arms = data.get("arms") or {}
     if isinstance(arms, list):
-        explicit = tuple(_read_arm(item) for item in arms)
+        listed = tuple(_parse_arm(item) for item in arms)
     elif isinstance(arms, dict):
-        explicit = tuple(Arm(name, _read_choices(choices)) for name, choices in arms.items())
+        listed = tuple(Arm(name, _parse_choices(choices)) for name, choices in arms.items())
     else:
         raise ValueError(f"arms must be a mapping of names to choices, not {arms!r}")
-    return (vary(**varied) if varied else ()) + explicit
+    return (vary(**varied) if varied else ()) + listed
 
 
-def _read_arm(given: Any) -> Arm:
-    """An arm written as text, or as YAML reads an unquoted `- name: choices`."""
-    if isinstance(given, dict) and len(given) == 1:
-        [(name, choices)] = given.items()
-        return Arm(name, _read_choices(choices))
-    if isinstance(given, str):
-        return Arm.parse(given)
-    raise ValueError(f"an arm is `name: choices`, not {given!r}")
+def _parse_arm(item: Any) -> Arm:
+    """Return an arm written as text, or as YAML reads an unquoted `- name: choices`."""
+    if isinstance(item, dict) and len(item) == 1:
+        [(name, choices)] = item.items()
+        return Arm(name, _parse_choices(choices))
+    if isinstance(item, str):
+        return Arm.parse(item)
+    raise ValueError(f"an arm is `name: choices`, not {item!r}")
 
 
-def _read_choices(given: Any) -> dict[str, Any]:
-    """Choices written as a mapping or as text."""
-    if isinstance(given, str):
-        return parse_choices(given) if given.strip() else {}
-    if isinstance(given, dict):
-        return given
-    raise ValueError(f"choices are a mapping or a text such as `mixer=dense, depth=2`, not {given!r}")
+def _parse_choices(choices: Any) -> dict[str, Any]:
+    """Return choices written as a mapping or as text."""
+    if isinstance(choices, str):
+        return parse_choices(choices) if choices.strip() else {}
+    if isinstance(choices, dict):
+        return choices
+    raise ValueError(f"choices are a mapping or a text such as `mixer=dense, depth=2`, not {choices!r}")
 
 
-def _read_seeds(given: Any) -> tuple[int, ...]:
-    """How many seeds, or which."""
-    return tuple(range(given)) if isinstance(given, int) else tuple(given)
+def _parse_seeds(seeds: Any) -> tuple[int, ...]:
+    """Return the first seeds, where just their number is given; else those that are listed."""
+    return tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
 
 
-def _read_flag(data: dict[str, Any], key: str) -> bool:
+def _parse_number(value: Any) -> Any:
+    """Return a number that YAML took for text, as it does with 1e-3; anything else as it is."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value  # the budget raises, with the name of the amount
+
+
+def _flag_at(data: dict[str, Any], key: str) -> bool:
     value = data.get(key, False)
     if not isinstance(value, bool):
         raise ValueError(f"{key} is true or false, not {value!r}")
     return value
 
 
-def number(value: Any) -> Any:
-    """A number that YAML took for text, as it does with 1e-3."""
-    try:
-        return float(value) if isinstance(value, str) else value
-    except ValueError:
-        return value  # the budget says what is wrong with it
-
-
-def _mapping(data: dict[str, Any], key: str) -> dict[str, Any]:
+def _mapping_at(data: dict[str, Any], key: str) -> dict[str, Any]:
     value = data.get(key) or {}
     if not isinstance(value, dict):
         raise ValueError(f"{key} must be a mapping, not {value!r}")
     return value
-
-
-def write(given: Study, path: Path) -> None:
-    """Writes a file that `read` makes an equal study of."""
-    here = path.parent.resolve() == given.place.resolve()
-    folder = {"folder": str(_HERE if here else given.place)}
-    data = given.plain() | ({"shard": True} if given.shard else {}) | folder
-    path.write_text(yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120), encoding="utf-8")

@@ -1,0 +1,1 @@
+"""The training of one job: from its last checkpoint to a row, whatever happens."""

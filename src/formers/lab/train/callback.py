@@ -1,4 +1,4 @@
-"""What a training is watched for: its curve, its time, divergence, and a wish to stop."""
+"""The trainer's callback: it evaluates, measures time, checks that numbers are finite, and stops when asked to."""
 
 from __future__ import annotations
 
@@ -10,61 +10,69 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from formers.lab.distributed import ranks
-from formers.lab.plan.job import Job
 from formers.lab.store.records import Point
-from formers.lab.train.best_weights import Best
-from formers.lab.train.crash_counter import Attempt
+from formers.lab.train.best_weights import BestWeights
+from formers.lab.train.crash_counter import TrainingAttempt
+from formers.lab.train.job import Job
 from formers.lab.train.progress import Progress
 from formers.lab.train.stop import Stop
 
 
 class Diverged(ArithmeticError):
-    """The loss or a metric is no longer a number."""
+    """The loss or a metric is no longer a finite number."""
 
 
-class Watch(TrainerCallback):
+class TrainingCallback(TrainerCallback):
     """Evaluates along the way, and adds what it measures to the trainer's own log, which its checkpoints keep.
 
     The clock runs from the start to the end of each step: making batches, evaluating and saving are not training time.
     """
 
-    def __init__(self, job: Job, progress: Progress, stop: Stop, attempt: Attempt) -> None:
+    def __init__(self, job: Job, progress: Progress, stop: Stop, attempt: TrainingAttempt) -> None:
         self.job, self.progress, self.stop, self.attempt = job, progress, stop, attempt
-        self.due = job.budget.evaluation_steps
-        self.best = Best(job.checkpoints, job.study.task.metric)
-        self.seconds = self.since = 0.0
+        self.evaluation_steps = job.budget.evaluation_steps
+        self.best_weights = BestWeights(job.checkpoint_folder, job.study.task.metric)
+        self.train_seconds = self.step_start = 0.0
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
     ) -> None:
+        """Give each rank a random state of its own, and go on with the clock of a resumed training."""
         if ranks.rank():  # each rank drops out other features; a resumed one goes on with the state in its checkpoint
             torch.manual_seed(args.seed + ranks.rank())
-        self.seconds = max((entry.get("seconds", 0.0) for entry in state.log_history), default=0.0)
+        self.train_seconds = max((entry.get("seconds", 0.0) for entry in state.log_history), default=0.0)
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
     ) -> None:
-        self.since = time.perf_counter()
+        """Start the clock."""
+        self.step_start = time.perf_counter()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any) -> None:
-        evaluate = state.global_step in self.due
+        """Stop the clock, evaluate where it is due, and end the training with a checkpoint where a stop is requested."""
+        evaluate = state.global_step in self.evaluation_steps
         if evaluate and args.device.type == "cuda":
             torch.cuda.synchronize()  # steps still in flight are training time
-        self.seconds += time.perf_counter() - self.since
+        self.train_seconds += time.perf_counter() - self.step_start
         if evaluate:
             self.evaluate(given["model"], state)
         self.progress.step(self.job.label, state.global_step)
-        if ranks.anyone(self.stop.requested):
+        if ranks.any_rank(self.stop.requested):
             control.should_save = control.should_training_stop = True
         if control.should_save:  # the clock goes into the checkpoint
-            state.log_history.append({"step": state.global_step, "seconds": self.seconds})
+            state.log_history.append({"step": state.global_step, "seconds": self.train_seconds})
 
     def evaluate(self, model: Any, state: TrainerState) -> None:
+        """Measure the validation metrics, log them, and keep the weights if they are the best so far.
+
+        Raises:
+            Diverged: where a metric is not finite.
+        """
         values = ranks.broadcast_from_rank0(self.job.study.task.evaluate(model, "validation").metrics)
-        model.train()  # as it was, whatever a task of one's own leaves
+        model.train()  # as it was, in whatever mode a user's own task leaves it
         check_finite(values, state.global_step)
-        state.log_history.append({"step": state.global_step, "seconds": self.seconds, "values": values})
-        self.best.offer(model, state.global_step, values[self.best.metric.name])
+        state.log_history.append({"step": state.global_step, "seconds": self.train_seconds, "values": values})
+        self.best_weights.offer(model, state.global_step, values[self.best_weights.metric.name])
         self.progress.measured(self.job.label, state.global_step, values)
 
     def on_log(
@@ -75,23 +83,29 @@ class Watch(TrainerCallback):
         logs: dict[str, float] | None = None,
         **given: Any,
     ) -> None:
+        """Add the clock to the trainer's log of the loss, and record how far the training is.
+
+        Raises:
+            Diverged: where the loss is not finite.
+        """
         if logs is None or "loss" not in logs:
             return  # the trainer's summary at the end
-        self.attempt.reached(state.global_step)
+        self.attempt.record_step(state.global_step)
         values = {"train_loss": logs["loss"]}
-        state.log_history[-1] |= {"seconds": self.seconds, "values": values}
+        state.log_history[-1] |= {"seconds": self.train_seconds, "values": values}
         check_finite(values, state.global_step)
         self.progress.measured(self.job.label, state.global_step, values)
 
 
 def check_finite(values: dict[str, float], step: int) -> None:
+    """Raise Diverged where a value, measured after `step` steps, is not a finite number."""
     for name, value in values.items():
         if not math.isfinite(value):
             raise Diverged(f"{name} is {value} after {step} steps; try a lower learning rate or a longer warmup")
 
 
-def curve(log: list[dict[str, Any]]) -> tuple[Point, ...]:
-    """The points in a trainer's log: everything measured after the same step is one point."""
+def curve_points(log: list[dict[str, Any]]) -> tuple[Point, ...]:
+    """Return the points in a trainer's log: everything measured after the same step is one point."""
     points: dict[int, Point] = {}
     for entry in log:
         if "values" in entry:

@@ -1,4 +1,4 @@
-"""Checkpoints that are known to be whole: a list of their files, sizes and hashes is written last."""
+"""Checkpoints that are known to be whole: a manifest of their files, sizes and hashes is written last."""
 
 from __future__ import annotations
 
@@ -14,78 +14,87 @@ from formers.lab.distributed import ranks
 from formers.machine.environment import environment
 from formers.machine.files import flush_to_disk
 
-MANIFEST, FORMAT = "complete.json", 2
-_KEPT = 2  # the newest, and the one before it in case the newest turns out to be damaged
+MANIFEST = "complete.json"
+_FORMAT = 2
+_KEEP = 2  # the newest, and the one before it in case the newest turns out to be damaged
 _DECIDING = ("formers", "torch", "transformers", "commit", "device", "threads", "processes")
-"""What may change the last bits of a result."""
+"""Facts of the environment that may change the last bits of a result."""
 
 
-class Foreign(ValueError):
+class ForeignCheckpoint(ValueError):
     """A checkpoint that this training did not make, or that this version cannot read."""
 
 
 @dataclass(frozen=True)
-class Found:
-    """Where a training goes on, and what there is to say about it."""
+class ResumePoint:
+    """The checkpoint that a training goes on from; without one it starts at the beginning.
+
+    Attributes:
+        path: the folder of the checkpoint.
+        notes: what the user is told about it, and about those that cannot be used.
+    """
 
     path: Path | None
     notes: tuple[str, ...] = ()
 
     @property
     def step(self) -> int:
+        """The step after which the checkpoint was written; 0 without one."""
         return _step_of(self.path) if self.path else 0
 
 
-def seal(path: Path, job: str, sharded: bool = False) -> None:
-    """Writes the manifest of a checkpoint whose files are all there, then removes what is older than the one before it.
+def seal_checkpoint(path: Path, fingerprint: str, sharded: bool = False) -> None:
+    """Write the manifest of a checkpoint whose files are all there, then remove what is older than the one before it.
 
-    `job` is the fingerprint of what is trained; `sharded` tells whether the model is spread over the ranks.
+    `fingerprint` is that of the job which is trained; `sharded` tells whether its model is sharded over the ranks.
     """
     files = {}
     for file in _contents(path):
         flush_to_disk(file)
         files[str(file.relative_to(path))] = {"bytes": file.stat().st_size, "sha256": _sha256(file)}
-    facts = {"format": FORMAT, "job": job, "made_with": made_with(sharded), "files": files}
+    facts = {"format": _FORMAT, "job": fingerprint, "made_with": _made_with(sharded), "files": files}
     part = path / f"{MANIFEST}.part"
     part.write_text(json.dumps(facts, indent=1), encoding="utf-8")
     flush_to_disk(part)
     os.replace(part, path / MANIFEST)
     flush_to_disk(path)
-    prune(path.parent, _step_of(path))
+    _remove_old(path.parent, _step_of(path))
 
 
-def prune(folder: Path, step: int) -> None:
-    """Leaves the newest sealed checkpoints up to `step`, and none that was broken off."""
-    sealed = [path for path in checkpoints(folder) if _step_of(path) <= step and (path / MANIFEST).is_file()]
-    for path in set(checkpoints(folder)) - set(sealed[-_KEPT:]):
+def newest_checkpoint(folder: Path, fingerprint: str, sharded: bool = False) -> ResumePoint:
+    """Return the newest checkpoint that is whole. Change nothing.
+
+    Raises:
+        ForeignCheckpoint: for a checkpoint of another job, or in a format of another version.
+    """
+    notes: list[str] = []
+    for path in reversed(_checkpoints(folder)):
+        problem = _problem(path, fingerprint)
+        if problem is None:
+            return ResumePoint(path, (*notes, *_environment_notes(path, sharded)))
+        notes.append(f"the checkpoint of step {_step_of(path)} cannot be used: {problem}")
+    return ResumePoint(None, tuple(notes))
+
+
+def _remove_old(folder: Path, step: int) -> None:
+    """Remove all but the newest sealed checkpoints up to `step`, and every one that was broken off."""
+    sealed = [path for path in _checkpoints(folder) if _step_of(path) <= step and (path / MANIFEST).is_file()]
+    for path in set(_checkpoints(folder)) - set(sealed[-_KEEP:]):
         shutil.rmtree(path)
 
 
-def newest(folder: Path, job: str, sharded: bool = False) -> Found:
-    """The newest checkpoint that is whole. Reads only.
-
-    Raises:
-        Foreign: for a checkpoint of another job, or in a form of another version.
-    """
-    notes: list[str] = []
-    for path in reversed(checkpoints(folder)):
-        if (wrong := _problem(path, job)) is None:
-            return Found(path, (*notes, *_changed(path, sharded)))
-        notes.append(f"the checkpoint of step {_step_of(path)} cannot be used: {wrong}")
-    return Found(None, tuple(notes))
-
-
-def _problem(path: Path, job: str) -> str | None:
-    """Why a checkpoint cannot be used; None for one that is whole."""
+def _problem(path: Path, fingerprint: str) -> str | None:
+    """Return why a checkpoint cannot be used; None for one that is whole."""
     if not (path / MANIFEST).is_file():
         return "it was broken off while it was written"
     try:
-        facts = _manifest(path)
+        facts = _read_manifest(path)
     except ValueError:
         return f"its {MANIFEST} cannot be read"
-    if facts.get("format") != FORMAT or facts.get("job") != job:
-        raise Foreign(
-            f"{path} is not a checkpoint that this version of formers made for this training; move it away to train anew"
+    if facts.get("format") != _FORMAT or facts.get("job") != fingerprint:
+        raise ForeignCheckpoint(
+            f"{path} is not a checkpoint that this version of formers made for this training; move it away to train "
+            "anew"
         )
     for name, expected in facts["files"].items():
         file = path / name
@@ -98,9 +107,9 @@ def _problem(path: Path, job: str) -> str | None:
     return None
 
 
-def _changed(path: Path, sharded: bool) -> tuple[str, ...]:
-    """A note where a checkpoint was made with other versions, or on another machine."""
-    before, now = _manifest(path).get("made_with", {}), made_with(sharded)
+def _environment_notes(path: Path, sharded: bool) -> tuple[str, ...]:
+    """Return a note where a checkpoint was made with other versions, or on another machine."""
+    before, now = _read_manifest(path).get("made_with", {}), _made_with(sharded)
     names = [name for name in _DECIDING if before.get(name) != now.get(name)]
     if not names:
         return ()
@@ -108,21 +117,22 @@ def _changed(path: Path, sharded: bool) -> tuple[str, ...]:
     return (f"since its checkpoint was made, this changed: {differences}; the result may differ from a run in one go",)
 
 
-def made_with(sharded: bool) -> dict[str, str]:
-    facts = environment() | {"processes": ranks.described(sharded)}
+def _made_with(sharded: bool) -> dict[str, str]:
+    """Return the facts of this environment that may change the last bits of a result."""
+    facts = environment() | {"processes": ranks.describe_ranks(sharded)}
     return {name: facts[name] for name in _DECIDING if name in facts}
 
 
-def _manifest(path: Path) -> dict[str, Any]:
-    """What a manifest says. Raises `ValueError` where it is not one."""
+def _read_manifest(path: Path) -> dict[str, Any]:
+    """Return the content of a checkpoint's manifest. Raise ValueError where it is not one."""
     facts = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     if not isinstance(facts, dict):
         raise ValueError(f"{path / MANIFEST} is not a manifest")
     return facts
 
 
-def checkpoints(folder: Path) -> list[Path]:
-    """Every checkpoint in a folder, whole or not, the newest last."""
+def _checkpoints(folder: Path) -> list[Path]:
+    """Return every checkpoint in a folder, whole or not, the newest last."""
     found = [path for path in folder.glob("checkpoint-*") if path.name.rpartition("-")[2].isdecimal()]
     return sorted(found, key=_step_of)
 

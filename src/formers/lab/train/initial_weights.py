@@ -1,4 +1,4 @@
-"""Equal starts: what two arms have in common begins with the same numbers."""
+"""Initial weights: what two arms have in common begins with the same numbers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def seeded_model(task: Task, config: TransformerConfig, seed: int) -> PreTrainedModel:
-    """A new model whose every module draws its weights from a stream of its own, named by the seed and the module.
+    """Return a new model whose every module draws its weights from a stream of its own, given by seed and module name.
 
     So a swapped part does not shift the random numbers of the parts after it: parameters with the same name, shape and
     distribution start equal in every arm with the same seed. The global random state is left as it was.
@@ -24,12 +24,12 @@ def seeded_model(task: Task, config: TransformerConfig, seed: int) -> PreTrained
         torch.manual_seed(seed)
         model = task.model(config)
         for name, module in reversed([*model.named_modules()]):  # a part's own rule comes after its layers' usual one
-            torch.manual_seed(_stream(seed, name))
+            torch.manual_seed(_module_seed(seed, name))
             model._init_weights(module)
     model.tie_weights()
     return model
 
 
-def _stream(seed: int, name: str) -> int:
-    """A 63-bit seed for the weights of one module."""
+def _module_seed(seed: int, name: str) -> int:
+    """Return a 63-bit seed for the weights of one module."""
     return int.from_bytes(hashlib.sha256(f"weights/{seed}/{name}".encode()).digest()[:8], "big") >> 1

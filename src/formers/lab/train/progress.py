@@ -1,4 +1,4 @@
-"""Telling how a study goes: a live table in a terminal, plain lines elsewhere."""
+"""The progress of a study on the screen: a live table in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -16,17 +16,26 @@ _BAR = 24
 
 
 class Progress(Protocol):
-    """Told what happens in a study. Several arms may be running at once; their labels tell them apart."""
+    """A listener that is told what happens in a study. Several arms may run at once; their labels tell them apart."""
 
-    def begin(self, label: str, steps: int) -> None: ...
-    def step(self, label: str, done: int) -> None: ...
-    def measured(self, label: str, done: int, values: dict[str, float]) -> None: ...
-    def end(self, row: Row, label: str) -> None: ...
-    def note(self, text: str) -> None: ...
+    def begin(self, label: str, steps: int) -> None:
+        """Report that an arm begins to train, for `steps` steps."""
+
+    def step(self, label: str, done: int) -> None:
+        """Report that an arm has taken `done` of its steps."""
+
+    def measured(self, label: str, done: int, values: dict[str, float]) -> None:
+        """Report what was measured after `done` steps: metric name → value."""
+
+    def end(self, row: Row, label: str) -> None:
+        """Report that an arm has ended with a row."""
+
+    def note(self, text: str) -> None:
+        """Report anything else that the user should know."""
 
 
 class Silent:
-    """Tells nothing."""
+    """A listener that shows nothing."""
 
     def begin(self, label: str, steps: int) -> None: ...
     def step(self, label: str, done: int) -> None: ...
@@ -37,37 +46,44 @@ class Silent:
 
 @dataclass
 class _Running:
-    """How far one arm is."""
+    """The progress of one arm.
+
+    Attributes:
+        steps: all that it will take.
+        values: the latest of each metric.
+        done: the steps that it has taken.
+        first: the first step that was reported: a resumed arm does not start at 0.
+        first_time: when that was, in seconds.
+    """
 
     steps: int
     values: dict[str, float] = field(default_factory=dict)
-    now: int = 0
+    done: int = 0
     first: int | None = None
-    "The first step that was heard of: a resumed arm does not start at 0."
-    since: float = 0.0
+    first_time: float = 0.0
 
     def step(self, done: int) -> None:
         if self.first is None:
-            self.first, self.since = done, time.perf_counter()
-        self.now = done
+            self.first, self.first_time = done, time.perf_counter()
+        self.done = done
 
-    def left(self) -> str:
-        """Minutes and seconds to the end, at the pace so far."""
-        if self.first is None or self.now <= self.first:
+    def time_left(self) -> str:
+        """Return minutes and seconds to the end, at the speed so far; nothing where that is not known."""
+        if self.first is None or self.done <= self.first:
             return ""
-        seconds = (time.perf_counter() - self.since) / (self.now - self.first) * (self.steps - self.now)
+        seconds = (time.perf_counter() - self.first_time) / (self.done - self.first) * (self.steps - self.done)
         return f"{int(seconds) // 60}:{int(seconds) % 60:02d} left"
 
 
 class Lines:
-    """One line when an arm begins, at each of its evaluations, and when it ends."""
+    """Prints one line when an arm begins, at each of its evaluations, and when it ends."""
 
     def __init__(self, console: Console) -> None:
         self.console, self.running = console, dict[str, _Running]()
 
     def begin(self, label: str, steps: int) -> None:
         self.running[label] = _Running(steps)
-        self.say(f"{label}: {steps} steps")
+        self._print(f"{label}: {steps} steps")
 
     def step(self, label: str, done: int) -> None: ...
 
@@ -75,21 +91,21 @@ class Lines:
         arm = self.running[label]
         arm.values |= values
         if set(values) - {"train_loss"}:
-            self.say(f"{label}: step {done}/{arm.steps}, {_numbers(arm.values)}")
+            self._print(f"{label}: step {done}/{arm.steps}, {_numbers(arm.values)}")
 
     def end(self, row: Row, label: str) -> None:
         self.running.pop(label, None)
-        self.say(f"{label}: {_outcome(row)}")
+        self._print(f"{label}: {_outcome(row)}")
 
     def note(self, text: str) -> None:
-        self.say(text)
+        self._print(text)
 
-    def say(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 class Bars:
-    """A live table: for each arm a bar, its latest numbers and the time left. Use as a context manager."""
+    """A live table with a bar, the latest numbers and the time left of each arm. Use it as a context manager."""
 
     def __init__(self, console: Console) -> None:
         self.done: list[tuple[str, str, str]] = []
@@ -120,12 +136,13 @@ class Bars:
         self.live.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def table(self) -> Table:
+        """Return the table as it is now."""
         table = Table.grid(padding=(0, 2))
         for row in self.done:
             table.add_row(*row)
         for label, arm in [*self.running.items()]:  # drawn in a thread of its own
-            filled = _BAR * arm.now // max(1, arm.steps)
-            table.add_row(label, "█" * filled + "░" * (_BAR - filled), _numbers(arm.values), arm.left())
+            filled = _BAR * arm.done // max(1, arm.steps)
+            table.add_row(label, "█" * filled + "░" * (_BAR - filled), _numbers(arm.values), arm.time_left())
         return table
 
 
@@ -134,7 +151,7 @@ def _numbers(values: dict[str, float]) -> str:
 
 
 def _outcome(row: Row) -> str:
-    """How an arm ended, in a line."""
+    """Return how an arm ended, in one line."""
     if row.status != "finished":
         return f"{row.status.replace('_', ' ')}: {row.cause}"
     return f"{_numbers(row.metrics)}, {row.train_seconds:.0f} s of training"

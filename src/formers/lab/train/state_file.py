@@ -1,4 +1,4 @@
-"""A tree of plain values and tensors as one safetensors file: what an optimizer, a schedule or a random state is made of."""
+"""Trees of plain values and tensors as safetensors files: the state of an optimizer, a schedule, or random sources."""
 
 from __future__ import annotations
 
@@ -15,42 +15,42 @@ _TREE = "tree"
 
 
 def save_state(path: Path, tree: Any) -> None:
-    """Writes None, numbers, texts, tensors, and lists, tuples and dicts of them. Raises `TypeError` for anything else."""
+    """Write None, numbers, strings, tensors, and lists, tuples and dicts of them. Raise TypeError for anything else."""
     tensors: dict[str, Tensor] = {}
-    text = json.dumps(_packed(tree, tensors))
+    text = json.dumps(_encode(tree, tensors))
     save_file(tensors or {"none": torch.zeros(0)}, str(path), metadata={_TREE: text})
 
 
 def load_state(path: Path) -> Any:
-    """What `save_state` wrote, to the bit, with its tensors on the CPU. Nothing in the file can run."""
+    """Return what `save_state` wrote, to the bit, with its tensors on the CPU. No code in the file can run."""
     with safe_open(str(path), framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return _unpacked(json.loads(file.metadata()[_TREE]), tensors)
+        return _decode(json.loads(file.metadata()[_TREE]), tensors)
 
 
-def _packed(value: Any, tensors: dict[str, Tensor]) -> Any:
-    """The value as JSON; its tensors are put aside under their numbers."""
+def _encode(value: Any, tensors: dict[str, Tensor]) -> Any:
+    """Return the value as JSON; its tensors are added to `tensors` under their numbers."""
     if isinstance(value, Tensor):
         name = str(len(tensors))
         tensors[name] = value.detach().contiguous()
         return {"tensor": name}
     if isinstance(value, dict):
-        return {"dict": [[key, _packed(item, tensors)] for key, item in value.items()]}
+        return {"dict": [[key, _encode(item, tensors)] for key, item in value.items()]}
     if isinstance(value, (list, tuple)):
-        return {type(value).__name__: [_packed(item, tensors) for item in value]}
+        return {type(value).__name__: [_encode(item, tensors) for item in value]}
     if value is None or type(value) in (bool, int, float, str):
         return value
     raise TypeError(f"a {type(value).__name__} cannot be kept: {value!r}")
 
 
-def _unpacked(data: Any, tensors: dict[str, Tensor]) -> Any:
-    """The value that `_packed` made JSON of."""
+def _decode(data: Any, tensors: dict[str, Tensor]) -> Any:
+    """Return the value that `_encode` made JSON of."""
     if not isinstance(data, dict):
         return data
     [(kind, content)] = data.items()
     if kind == "tensor":
         return tensors[content]
     if kind == "dict":
-        return {key: _unpacked(item, tensors) for key, item in content}
-    items = [_unpacked(item, tensors) for item in content]
+        return {key: _decode(item, tensors) for key, item in content}
+    items = [_decode(item, tensors) for item in content]
     return tuple(items) if kind == "tuple" else items

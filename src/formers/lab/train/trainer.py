@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from safetensors.torch import load_file
 from torch import Tensor
 from transformers import Trainer
 
 from formers.lab.distributed import ranks
-from formers.lab.distributed.full_state import optimizer_state_of, put_optimizer_state, put_weights, weights_of
-from formers.lab.store.write_error import WriteError, writing
+from formers.lab.distributed.full_state import (
+    full_optimizer_state,
+    full_weights,
+    load_full_optimizer_state,
+    load_full_weights,
+)
+from formers.lab.store.write_error import WriteError, reporting_write_errors
+from formers.lab.train.random_state import random_states, set_random_states
 from formers.lab.train.state_file import load_state, save_state
 
 _OPTIMIZER = "optimizer.safetensors"
@@ -25,15 +28,18 @@ _OPTIMIZER = "optimizer.safetensors"
 class SafeTrainer(Trainer):
     """Keeps what the trainer would pickle as safetensors and JSON, and calls `seal` once a checkpoint is on the disk.
 
-    A checkpoint is the same whether the model is whole in each process or spread over them: the first one writes and reads
+    A checkpoint is the same whether the model is whole in each process or sharded over them: rank 0 writes and reads
     weights and optimizer, whole, and every process its own random states.
     """
 
     seal: Callable[[Path], None]
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
-        """The loss of a batch; its gradients are left in the model. The model is in training mode already, and to set it
-        again, as the trainer does, is to walk through all of its modules in each step."""
+        """Return the loss of a batch, and leave its gradients in the model.
+
+        The trainer's own step sets the model to training mode, which walks through all of its modules; it is in it
+        already.
+        """
         inputs = self._prepare_inputs(inputs)
         with self.compute_loss_context_manager():
             loss = self.compute_loss(model, inputs).mean()  # of several devices, where one process has them
@@ -41,13 +47,13 @@ class SafeTrainer(Trainer):
         return loss.detach()
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
-        """None: the model counts its operations itself, once, and exactly."""
+        """Return 0: the model counts its operations itself, once, and exactly."""
         return 0
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         path = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
         try:
-            with writing("a checkpoint", path):
+            with reporting_write_errors("a checkpoint", path):
                 super()._save_checkpoint(model, trial)
                 self.accelerator.wait_for_everyone()  # every process has added its random state
                 if ranks.is_rank0():
@@ -57,16 +63,16 @@ class SafeTrainer(Trainer):
             raise
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        weights = weights_of(self.model)
+        weights = full_weights(self.model)
         if ranks.is_rank0():
             self.model.save_pretrained(output_dir or self.args.output_dir, state_dict=weights)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         files = sorted(Path(resume_from_checkpoint).glob("model*.safetensors")) if ranks.is_rank0() else []
-        put_weights(self.model, {name: value for file in files for name, value in load_file(file).items()})
+        load_full_weights(self.model, {name: value for file in files for name, value in load_file(file).items()})
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        state = optimizer_state_of(self.model, self.optimizer.optimizer)  # the one that accelerate's holds
+        state = full_optimizer_state(self.model, self.optimizer.optimizer)  # the one that accelerate's holds
         if ranks.is_rank0():
             save_state(Path(output_dir) / _OPTIMIZER, {"optimizer": state, "schedule": self.lr_scheduler.state_dict()})
 
@@ -74,19 +80,19 @@ class SafeTrainer(Trainer):
         if checkpoint is None:
             return
         state = load_state(Path(checkpoint) / _OPTIMIZER) if ranks.is_rank0() else {"optimizer": {}, "schedule": None}
-        put_optimizer_state(self.model, self.optimizer.optimizer, state["optimizer"])
+        load_full_optimizer_state(self.model, self.optimizer.optimizer, state["optimizer"])
         self.lr_scheduler.load_state_dict(ranks.broadcast_from_rank0(state["schedule"]))
 
     def _save_rng_state(self, output_dir: str) -> None:
-        """Keeps the random states of this process, and the training loss since the last log entry."""
+        """Keep the random states of this process, and the training loss since the last log entry."""
         Path(output_dir).mkdir(parents=True, exist_ok=True)
         running = {"loss": self._tr_loss, "since": self._globalstep_last_logged}
-        save_state(self.process_file(output_dir), {"random": random_states(), "running": running})
+        save_state(self._process_file(output_dir), {"random": random_states(), "running": running})
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
         if checkpoint is None:
             return
-        file = self.process_file(checkpoint)
+        file = self._process_file(checkpoint)
         if not file.is_file():
             raise FileNotFoundError(f"{file} is missing: go on with as many processes as the training began with")
         state = load_state(file)
@@ -94,26 +100,5 @@ class SafeTrainer(Trainer):
         self._tr_loss = state["running"]["loss"].to(self.args.device)
         self._globalstep_last_logged = state["running"]["since"]
 
-    def process_file(self, folder: str) -> Path:
+    def _process_file(self, folder: str) -> Path:
         return Path(folder) / f"process-{self.args.process_index}.safetensors"
-
-
-def random_states() -> dict[str, Any]:
-    """The state of every random source that a training draws from."""
-    name, keys, *rest = np.random.get_state(legacy=True)
-    states = {
-        "python": random.getstate(),
-        "numpy": [str(name), np.asarray(keys).tolist(), *rest],
-        "torch": torch.get_rng_state(),
-    }
-    return states | ({"cuda": torch.cuda.get_rng_state_all()} if torch.cuda.is_available() else {})
-
-
-def set_random_states(states: dict[str, Any]) -> None:
-    """Puts back what `random_states` took."""
-    random.setstate(states["python"])
-    name, keys, *rest = states["numpy"]
-    np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))
-    torch.set_rng_state(states["torch"])
-    if torch.cuda.is_available() and "cuda" in states:
-        torch.cuda.set_rng_state_all(states["cuda"])

@@ -1,4 +1,4 @@
-"""A job: one arm, to be trained with one seed."""
+"""Jobs: one arm, to be trained with one seed."""
 
 from __future__ import annotations
 
@@ -12,21 +12,27 @@ from typing import TYPE_CHECKING, Any
 from formers.lab.store.records import Row
 from formers.lab.study.arm import Arm
 from formers.lab.study.budget import Budget
-from formers.lab.study.choices import choices_text
+from formers.lab.study.command_line import arm_command
 from formers.lab.study.study import Study
-from formers.machine.environment import environment
-from formers.part import Unsupported, value_text
-from formers.tasks.task import digest
 
 if TYPE_CHECKING:
     from formers.models import TransformerConfig
 
 _INCIDENTAL = ("transformers_version", "_name_or_path", "architectures", "dtype", "model_type")
+"""Entries of a configuration that change nothing in a training."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One arm of a study with one seed, its configuration and its budget: those of the study, but for what was matched."""
+    """One arm of a study with one seed.
+
+    Attributes:
+        study: the study that the job is part of.
+        arm: the arm, with the sizes that make it comparable.
+        config: the arm's whole configuration.
+        budget: the study's budget, with the steps that make the arm comparable.
+        seed: of the initial weights, of dropout, and of the data's order.
+    """
 
     study: Study
     arm: Arm
@@ -40,8 +46,8 @@ class Job:
         return self.arm.name if len(self.study.seeds) == 1 else f"{self.arm.name} · seed {self.seed}"
 
     @property
-    def plain_config(self) -> dict[str, Any]:
-        """The configuration as JSON, every value given."""
+    def config_json(self) -> dict[str, Any]:
+        """The configuration as JSON, with every value."""
         return json.loads(self.config.to_json_string(use_diff=False))
 
     @property
@@ -50,7 +56,7 @@ class Job:
         facts = {
             "task": str(self.study.task),
             "data": self.study.task.data_hash + self.study.task.code_hash,
-            "config": {name: value for name, value in self.plain_config.items() if name not in _INCIDENTAL},
+            "config": {name: value for name, value in self.config_json.items() if name not in _INCIDENTAL},
             "budget": asdict(self.budget),
             "seed": self.seed,
         }
@@ -63,40 +69,24 @@ class Job:
         return f"{readable or 'arm'}-seed{self.seed}-{self.fingerprint[:6]}"
 
     @property
-    def checkpoints(self) -> Path:
-        """Where an unfinished training is kept."""
-        return self.study.place / "checkpoints" / self.slug
+    def checkpoint_folder(self) -> Path:
+        """The folder in which an unfinished training is kept."""
+        return self.study.folder / "checkpoints" / self.slug
 
     @property
     def model_folder(self) -> Path:
-        """Where the trained model goes."""
-        return self.study.place / "models" / self.slug
+        """The folder of the trained model."""
+        return self.study.folder / "models" / self.slug
 
-    def row(self) -> Row:
-        """The row of this job before anything has happened."""
+    def empty_row(self) -> Row:
+        """Return the row of this job before anything has been measured."""
         return Row(
             arm=self.arm.name,
             seed=self.seed,
             status="stopped",
             choices=self.config.choices(),
-            config=self.plain_config,
+            config=self.config_json,
             data_hash=self.study.task.data_hash,
-            command=self.study.arm_command(self.arm, self.budget, self.seed),
+            command=arm_command(self.study, self.arm, self.budget, self.seed),
             fingerprint=self.fingerprint,
         )
-
-
-def impossible(study: Study, arm: Arm, seed: int, reason: Unsupported) -> Row:
-    """The row of an arm that cannot exist."""
-    swaps = {**study.base, **arm.swaps}
-    return Row(
-        arm=arm.name,
-        seed=seed,
-        status="unsupported",
-        cause=" ".join(str(reason).split()),
-        choices=study.task.base().choices() | {name: value_text(value) for name, value in swaps.items()},
-        environment=environment(),
-        data_hash=study.task.data_hash,
-        command=study.arm_command(arm, study.given, seed),
-        fingerprint=digest([study.task, study.given, choices_text(swaps), seed, reason]),
-    )

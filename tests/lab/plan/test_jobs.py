@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from formers.lab import Arm, Study, run
-from formers.lab.plan import step_time as pace_module
-from formers.lab.plan.job import Job
-from formers.lab.plan.matching import cost
-from formers.lab.plan.plan import planned
+from formers.lab import Arm, Study, read_study, run
+from formers.lab.plan import step_time
+from formers.lab.plan.jobs import plan_jobs
+from formers.lab.plan.matching import cost_of
 from formers.lab.store.records import Row
+from formers.lab.train.job import Job
 from formers.part import Unsupported
 
 ARMS = (
@@ -34,20 +34,20 @@ def study(what: str, *arms: str, folder: Path | None = None) -> Study:
 
 
 def jobs(given: Study) -> dict[str, Job]:
-    return {job.arm.name: job for job in planned(given) if isinstance(job, Job)}
+    return {job.arm.name: job for job in plan_jobs(given) if isinstance(job, Job)}
 
 
 def test_steps_change_nothing() -> None:
     given = study("steps")
-    assert all(job.arm in given.arms and job.budget == given.given for job in jobs(given).values())
-    assert [job.seed for job in planned(given)] == [0] * len(ARMS) + [1] * len(ARMS)
+    assert all(job.arm in given.arms and job.budget == given.budget for job in jobs(given).values())
+    assert [job.seed for job in plan_jobs(given)] == [0] * len(ARMS) + [1] * len(ARMS)
 
 
 @pytest.mark.parametrize("what", ["parameters", "flops"])
 def test_costs_are_matched(what: str) -> None:
     given = study(what)
     found = jobs(given)
-    costs = {name: cost(given.task, job.config, what) for name, job in found.items()}  # type: ignore[arg-type]
+    costs = {name: cost_of(given.task, job.config, what) for name, job in found.items()}  # type: ignore[arg-type]
     target = costs["softmax"]
     assert {name: value for name, value in costs.items() if abs(value / target - 1) > 0.01} == {}
     assert found["softmax"].arm == given.arms[0]
@@ -60,14 +60,14 @@ def test_costs_are_matched(what: str) -> None:
 def test_the_command_of_a_matched_arm_repeats_it() -> None:
     given = study("parameters")
     job = jobs(given)["dense"]
-    assert f"ffn={job.config.ffn!r}".replace("'", '"') in shlex.split(job.row().command)
+    assert f"ffn={job.config.ffn!r}".replace("'", '"') in shlex.split(job.empty_row().command)
 
 
 def test_where_the_feed_forward_is_not_enough_the_depth_changes() -> None:
     given = study("parameters", "big: depth=8", "small: depth=2, width=64", "thin: width=48")
     found = jobs(given)
-    assert cost(given.task, found["thin"].config, "parameters") == pytest.approx(
-        cost(given.task, found["big"].config, "parameters"), rel=0.01
+    assert cost_of(given.task, found["thin"].config, "parameters") == pytest.approx(
+        cost_of(given.task, found["big"].config, "parameters"), rel=0.01
     )
     # an arm that fixed its depth gets as near as it can, and the report says how near
     assert found["small"].config.depth == 2
@@ -76,10 +76,10 @@ def test_where_the_feed_forward_is_not_enough_the_depth_changes() -> None:
 
 def test_arms_that_cannot_exist_stay_rows() -> None:
     given = study("flops", "fourier: mixer=fourier", "softmax: mixer=softmax", "linear: mixer=linear")
-    plan = planned(given)
+    plan = plan_jobs(given)
     assert [type(item) for item in plan] == [Row, Job, Job] * 2
     assert isinstance(given.configs()["fourier"], Unsupported)
-    softmax, linear = (cost(given.task, plan[i].config, "flops") for i in (1, 2))  # type: ignore[union-attr]
+    softmax, linear = (cost_of(given.task, plan[i].config, "flops") for i in (1, 2))  # type: ignore[union-attr]
     assert linear == pytest.approx(softmax, rel=0.01)
 
 
@@ -89,11 +89,11 @@ def test_equal_time_is_fewer_steps_for_slow_arms(tmp_path: Path, monkeypatch: py
         return 2.0
 
     asked: list[object] = []
-    monkeypatch.setattr(pace_module, "measured", slowness)
+    monkeypatch.setattr(step_time, "measure_relative_step_time", slowness)
     given = study("time", "softmax: mixer=softmax", "linear: mixer=linear", folder=tmp_path)
     found = jobs(given)
-    assert found["softmax"].budget.steps == given.given.steps
-    assert found["linear"].budget.steps == given.given.steps / 2
+    assert found["softmax"].budget.steps == given.budget.steps
+    assert found["linear"].budget.steps == given.budget.steps / 2
     assert len(asked) == 1, "one measurement for all seeds"
     assert jobs(given) == found
     assert len(asked) == 1, "a study that is started again keeps its measurement"
@@ -104,22 +104,22 @@ def test_pace_is_taken_within_rounds(one_arm: Study, monkeypatch: pytest.MonkeyP
     """A machine that gets slower all the time changes nothing, nor does one interruption."""
     taken = list[float]()
 
-    def seconds(steps: pace_module.Steps) -> float:
-        taken.append(steps.model.config.depth * 1.01 ** len(taken) * (50 if len(taken) == 11 else 1))
+    def seconds(timer: step_time.StepTimer) -> float:
+        taken.append(timer.model.config.depth * 1.01 ** len(taken) * (50 if len(taken) == 11 else 1))
         return taken[-1]
 
-    monkeypatch.setattr(pace_module.Steps, "seconds", seconds)
+    monkeypatch.setattr(step_time.StepTimer, "time_step", seconds)
     config = one_arm.config(one_arm.arms[0])
-    assert pace_module.measured(one_arm, config.swap(depth=3), config) == pytest.approx(3, rel=0.02)
+    assert step_time.measure_relative_step_time(one_arm, config.swap(depth=3), config) == pytest.approx(3, rel=0.02)
 
 
 def test_pace_is_measured_by_training_steps(one_arm: Study) -> None:
     config = one_arm.config(one_arm.arms[0])
-    steps = pace_module.Steps(one_arm, config)
-    before = [weight.clone() for weight in steps.model.parameters()]
-    assert steps.seconds() > 0
-    assert all(weight.equal(old) for weight, old in zip(steps.model.parameters(), before, strict=True))
-    assert pace_module.measured(one_arm, config.swap(depth=3), config) > 0
+    timer = step_time.StepTimer(one_arm, config)
+    before = [weight.clone() for weight in timer.model.parameters()]
+    assert timer.time_step() > 0
+    assert all(weight.equal(old) for weight, old in zip(timer.model.parameters(), before, strict=True))
+    assert step_time.measure_relative_step_time(one_arm, config.swap(depth=3), config) > 0
 
 
 def test_a_matched_study_runs(small: Study) -> None:
@@ -130,7 +130,7 @@ def test_a_matched_study_runs(small: Study) -> None:
     assert identity.parameters == pytest.approx(softmax.parameters, rel=0.02)
     assert "expand" in identity.choices["ffn"]
     assert "--match parameters" in results.command
-    assert Study.from_yaml(small.place / "study.yaml").match == "parameters"
+    assert read_study(small.folder / "study.yaml").match == "parameters"
 
 
 def test_an_unknown_match() -> None:

@@ -11,8 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from formers.cli.app import app
-from formers.lab import Study
-from formers.lab.executors.ray_address import PATIENCE, check_reach
+from formers.lab import Study, write_study
+from formers.lab.executors.ray_connection import TIMEOUT, check_address
 
 
 @pytest.fixture
@@ -43,18 +43,18 @@ def test_where_somebody_answers_nothing_is_said(
     listening: int, nothing_recorded: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for address in (f"127.0.0.1:{listening}", f"ray://127.0.0.1:{listening}", "local", "auto"):
-        check_reach(address)
+        check_address(address)
     nothing_recorded.write_text(f"127.0.0.1:{listening}")
-    check_reach("auto")
+    check_address("auto")
     monkeypatch.setenv("RAY_ADDRESS", f"ray://localhost:{listening}")
-    check_reach("auto")
+    check_address("auto")
 
 
 @pytest.mark.parametrize("form", ["127.0.0.1:{}", "ray://127.0.0.1:{}", "localhost:{}"])
 def test_a_closed_port_is_named(closed: int, form: str) -> None:
     address = form.format(closed)
     with pytest.raises(ValueError) as refused:
-        check_reach(address)
+        check_address(address)
     said = str(refused.value)
     assert said.startswith(f"--ray {address}: no Ray cluster answers at ")
     assert "(Connection refused)" in said
@@ -65,22 +65,22 @@ def test_a_closed_port_is_named(closed: int, form: str) -> None:
 def test_what_auto_stands_for_is_named(closed: int, nothing_recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nothing_recorded.write_text(f"127.0.0.1:{closed}\n")
     with pytest.raises(ValueError, match=rf"--ray auto: .* 127.0.0.1:{closed}, which {nothing_recorded} names"):
-        check_reach("auto")
+        check_address("auto")
     monkeypatch.setenv("RAY_ADDRESS", "somewhere")
     with pytest.raises(ValueError, match="--ray auto: 'somewhere' is no address of a Ray cluster; expected host:port"):
-        check_reach("auto")
+        check_address("auto")
 
 
 @pytest.mark.parametrize("address", ["nonsense", "127.0.0.1", "127.0.0.1:port", "http://127.0.0.1:80", ":6379", ""])
 def test_what_is_no_address_is_named(address: str) -> None:
     with pytest.raises(ValueError, match="is no address of a Ray cluster; expected host:port"):
-        check_reach(address)
+        check_address(address)
 
 
 def ablate(study: Study, address: str) -> str:
     """What `formers ablate --ray` says before it gives up."""
-    study.to_yaml(study.place / "study.yaml")
-    done = CliRunner().invoke(app, ["ablate", str(study.place / "study.yaml"), "--ray", address])
+    write_study(study, study.folder / "study.yaml")
+    done = CliRunner().invoke(app, ["ablate", str(study.folder / "study.yaml"), "--ray", address])
     assert done.exit_code == 2, done.output
     return done.output
 
@@ -91,7 +91,7 @@ def test_the_command_says_so_at_once(one_arm: Study, closed: int) -> None:
     assert ablate(one_arm, f"127.0.0.1:{closed}").startswith(
         f"formers: --ray 127.0.0.1:{closed}: no Ray cluster answers"
     )
-    assert time.monotonic() - start < 6 * PATIENCE  # importing Ray takes its time, too
+    assert time.monotonic() - start < 6 * TIMEOUT  # importing Ray takes its time, too
 
 
 def test_no_cluster_on_this_machine_is_said(one_arm: Study, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Keeping the libraries underneath from talking over the study, and from calling home."""
+"""Libraries that are kept from printing over a study, and from sending telemetry."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import os
 import warnings
 
-_SETTINGS = {
+_ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -18,9 +18,12 @@ _SETTINGS = {
 _LOUD = ("mlflow", "alembic", "transformers", "accelerate", "git", "torch.distributed")
 
 
-def quiet() -> None:
-    """Call before MLflow or Hugging Face is imported. What a user has set in the environment stays."""
-    for name, value in _SETTINGS.items():
+def quiet_libraries() -> None:
+    """Turn off telemetry, progress bars and warnings of MLflow, Hugging Face and others.
+
+    Call it before they are imported. What a user has set in the environment stays.
+    """
+    for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     for name in _LOUD:
         logging.getLogger(name).setLevel(logging.ERROR)

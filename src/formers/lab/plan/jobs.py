@@ -1,0 +1,76 @@
+"""The jobs of a study: one for every arm and seed, once the arms are made comparable."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from formers.lab.plan.matching import cost_of, match_arm
+from formers.lab.plan.step_time import relative_step_time
+from formers.lab.store.records import Row
+from formers.lab.study.arm import Arm
+from formers.lab.study.choices import choices_text
+from formers.lab.study.command_line import arm_command
+from formers.lab.study.study import Study
+from formers.lab.train.job import Job
+from formers.machine.environment import environment
+from formers.part import Unsupported, value_text
+from formers.tasks.task import digest
+
+if TYPE_CHECKING:
+    from formers.models import TransformerConfig
+
+
+def plan_jobs(study: Study) -> list[Job | Row]:
+    """Return a job for each arm and seed, or its row where the arm cannot exist. The first seed of every arm is first.
+
+    Raises:
+        ValueError: for an arm that is wrong (a misspelt option).
+    """
+    configs = study.configs()
+    base = next((config for config in configs.values() if not isinstance(config, Unsupported)), None)
+    entries = [_first_job(study, arm, configs[arm.name], base) for arm in study.arms]
+    return [_with_seed(study, entry, seed) for seed in study.seeds for entry in entries]
+
+
+def _first_job(
+    study: Study, arm: Arm, config: TransformerConfig | Unsupported, base: TransformerConfig | None
+) -> Job | tuple[Arm, Unsupported]:
+    """Return the job of an arm with the first seed; or the arm, and why it cannot exist."""
+    if isinstance(config, Unsupported) or base is None:
+        assert isinstance(config, Unsupported)
+        return arm, config
+    job = Job(study=study, arm=arm, config=config, budget=study.budget, seed=study.seeds[0])
+    return job if config is base else _matched_job(job, base)
+
+
+def _matched_job(job: Job, base: TransformerConfig) -> Job:
+    """Return the job with its sizes, or its steps, changed to what the study matches."""
+    study = job.study
+    if study.match in ("parameters", "flops"):
+        arm = match_arm(study.task, job.config, job.arm, cost_of(study.task, base, study.match), study.match)
+        return replace(job, arm=arm, config=study.config(arm))
+    if study.match == "time":
+        steps = max(1, round(study.budget.steps / relative_step_time(study, job.config, base)))
+        return replace(job, budget=replace(study.budget, steps=steps))
+    return job
+
+
+def _with_seed(study: Study, entry: Job | tuple[Arm, Unsupported], seed: int) -> Job | Row:
+    return replace(entry, seed=seed) if isinstance(entry, Job) else _unsupported_row(study, entry[0], seed, entry[1])
+
+
+def _unsupported_row(study: Study, arm: Arm, seed: int, reason: Unsupported) -> Row:
+    """Return the row of an arm that cannot exist."""
+    choices = {**study.base, **arm.swaps}
+    return Row(
+        arm=arm.name,
+        seed=seed,
+        status="unsupported",
+        cause=" ".join(str(reason).split()),
+        choices=study.task.base().choices() | {name: value_text(value) for name, value in choices.items()},
+        environment=environment(),
+        data_hash=study.task.data_hash,
+        command=arm_command(study, arm, study.budget, seed),
+        fingerprint=digest([study.task, study.budget, choices_text(choices), seed, reason]),
+    )

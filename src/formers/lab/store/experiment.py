@@ -1,0 +1,118 @@
+"""The MLflow experiment that holds the runs of a study, in the study's own database or on a server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from formers.lab.store.database import database_problem, make_database, sqlite_uri
+from formers.lab.store.write_error import one_line, reporting_write_errors
+from formers.machine.quiet_libraries import quiet_libraries
+
+_DATABASE = "mlflow.db"
+_WITHOUT_IT = (
+    "without it, every arm trains again; its rows are also in artifacts/*/artifacts/row.json and in report.json"
+)
+_PAGE = 1000
+
+
+class Experiment:
+    """The runs of one study in MLflow: in a SQLite file in the study's folder, or at `MLFLOW_TRACKING_URI`.
+
+    Attributes:
+        client: MLflow's client.
+        place: the tracking URI, or the path of the study's own database.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        """Open the experiment `name`, and make the database in `folder` where there is none.
+
+        Raises:
+            ValueError: when MLflow cannot use what is in the folder, or what `MLFLOW_TRACKING_URI` names.
+            WriteError: when the folder cannot be written.
+        """
+        quiet_libraries()
+        from mlflow.tracking import MlflowClient  # takes a second; only a study needs it
+
+        quiet_libraries()  # importing MLflow sets its own log level
+        uri = os.environ.get("MLFLOW_TRACKING_URI")
+        self._folder, self._name, self._is_own = folder.resolve(), name, not uri
+        self.place = uri or str(folder / _DATABASE)
+        # A server decides itself where artifacts go; a file in the folder must not put them into the working directory.
+        self._artifacts = None if uri and not uri.startswith("sqlite:") else (self._folder / "artifacts").as_uri()
+        with self._reporting_mlflow_errors():
+            if self._is_own:
+                self._check_own_database(folder / _DATABASE)
+            self.client = MlflowClient(tracking_uri=uri or sqlite_uri(folder / _DATABASE))
+
+    @cached_property
+    def experiment_id(self) -> str:
+        """Where new runs go; made where there is none yet. Raise ValueError where MLflow cannot keep any.
+
+        MLflow keeps an experiment's artifacts where it was made. A folder that was moved gets another experiment, so
+        that nothing is written to its old place.
+        """
+        with self._reporting_mlflow_errors():
+            known = self._experiments()
+            for found in known:
+                if not self._is_own or found.artifact_location == self._artifacts:
+                    return str(found.experiment_id)
+            is_taken = any(found.name == self._name for found in known)
+            name = f"{self._name} at {self._folder}" if is_taken else self._name
+            return self.client.create_experiment(name, self._artifacts)
+
+    def runs(self) -> list[Any]:
+        """Return every run of the study, the oldest first. Raise ValueError where MLflow cannot read them."""
+        runs: list[Any] = []
+        token = None
+        with self._reporting_mlflow_errors():
+            ids = [found.experiment_id for found in self._experiments()]
+            while ids:
+                page = self.client.search_runs(
+                    ids, max_results=_PAGE, order_by=["attributes.start_time ASC"], page_token=token
+                )
+                runs += page
+                token = page.token
+                if not token:
+                    break
+        return runs
+
+    def _experiments(self) -> list[Any]:
+        """Return the experiments that may hold runs of the study: all in its own database, elsewhere that of its name."""
+        if self._is_own:
+            return list(self.client.search_experiments())
+        found = self.client.get_experiment_by_name(self._name)
+        return [found] if found else []
+
+    def _check_own_database(self, database: Path) -> None:
+        """Make the study's own database where there is none. Raise ValueError for one that cannot be used."""
+        with reporting_write_errors("rows", database.parent):
+            if not database.exists():
+                database.parent.mkdir(parents=True, exist_ok=True)
+                make_database(database)
+        if problem := database_problem(database):
+            raise ValueError(self._unusable(problem))
+
+    @contextmanager
+    def _reporting_mlflow_errors(self) -> Iterator[None]:
+        """Turn an error of MLflow, inside the block, into a ValueError that names the place and what to do."""
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            yield
+        except (MlflowException, SQLAlchemyError) as error:
+            raise ValueError(self._unusable(mlflow_error_text(error))) from error
+
+    def _unusable(self, cause: str) -> str:
+        hint = f". It is left as it is; if it is damaged, move it away or restore a copy: {_WITHOUT_IT}"
+        return f"cannot keep rows in MLflow at {self.place}: {cause}{hint if self.place.endswith(_DATABASE) else ''}"
+
+
+def mlflow_error_text(error: Exception) -> str:
+    """Return an error of MLflow in one line, without SQLAlchemy's query and link."""
+    return one_line(error).partition(" [SQL:")[0].partition(" (Background")[0]

@@ -1,0 +1,67 @@
+"""Studies, and single arms of them, as command lines that run them again."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from dataclasses import fields
+from pathlib import Path
+
+from formers.lab.distributed.ranks import world_size
+from formers.lab.study.arm import Arm
+from formers.lab.study.budget import Budget
+from formers.lab.study.choices import choices_text
+from formers.lab.study.study import Study
+from formers.machine.shell import command_line
+
+
+def study_command(study: Study) -> str:
+    """Return the command line that runs a study again, with `formers ablate`."""
+    arms = [word for arm in study.arms for word in ("--arm", arm.text)]
+    base = ["--base", choices_text(study.base)] if study.base else []
+    match = ["--match", study.match] if study.match != "steps" else []
+    options = [*arms, *base, *match, *_budget_options(study.budget), *_shard_option(study)]
+    return command_line([*launch_command(), "ablate", _task_text(study), *options, "--seeds", _seeds_text(study.seeds)])
+
+
+def arm_command(study: Study, arm: Arm, budget: Budget, seed: int) -> str:
+    """Return the command line that trains one arm with one budget and seed again, with `formers train`."""
+    choices = [choices_text({name: value}) for name, value in {**study.base, **arm.swaps}.items()]
+    options = [*_budget_options(budget), "--seed", str(seed), *_shard_option(study)]
+    return command_line([*launch_command(), "train", _task_text(study), *choices, *options])
+
+
+def file_command(path: Path) -> str:
+    """Return the command line that runs the study in a YAML file."""
+    return shlex.join([*launch_command(), "ablate", str(path)])
+
+
+def launch_command() -> list[str]:
+    """Return the words that start this program in as many processes as now: `formers`, or `torchrun … -m formers`."""
+    ranks = world_size()
+    if ranks == 1:
+        return ["formers"]
+    per_node = int(os.environ.get("LOCAL_WORLD_SIZE", ranks))
+    nodes = ["--nnodes", str(ranks // per_node)] if ranks > per_node else []
+    return ["torchrun", *nodes, "--nproc-per-node", str(per_node), "-m", "formers"]
+
+
+def _task_text(study: Study) -> str:
+    return str(study.task).removesuffix("()")
+
+
+def _shard_option(study: Study) -> list[str]:
+    return ["--shard"] if study.shard else []
+
+
+def _budget_options(budget: Budget) -> list[str]:
+    return [
+        word
+        for field in fields(budget)
+        for word in (f"--{field.name.replace('_', '-')}", str(getattr(budget, field.name)))
+    ]
+
+
+def _seeds_text(seeds: tuple[int, ...]) -> str:
+    """Return how many seeds there are, where they are the first ones; else the list, told apart by its last comma."""
+    return str(len(seeds)) if seeds == tuple(range(len(seeds))) else ",".join(map(str, seeds)) + ","

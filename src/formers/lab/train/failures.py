@@ -1,0 +1,41 @@
+"""Errors of a training as what a row says about them: a status and a cause in one line."""
+
+from __future__ import annotations
+
+import traceback
+
+from formers.lab.store.records import Status
+from formers.lab.store.write_error import reporting_write_errors
+from formers.lab.train.callback import Diverged
+from formers.lab.train.checkpoint import ForeignCheckpoint
+from formers.lab.train.crash_counter import RepeatedCrash
+from formers.lab.train.job import Job
+from formers.machine.memory import is_out_of_memory
+from formers.part import Unsupported
+
+_SELF_EXPLAINING = (Unsupported, Diverged, RepeatedCrash, ForeignCheckpoint)
+
+
+def status_of(error: Exception) -> Status:
+    """Return the status of a row whose training ended with an error."""
+    if isinstance(error, Unsupported):
+        return "unsupported"
+    if isinstance(error, Diverged):
+        return "diverged"
+    return "out_of_memory" if is_out_of_memory(error) else "failed"
+
+
+def cause_of(error: Exception) -> str:
+    """Return an error in one line, with its type where its message alone does not explain it."""
+    first_line = (str(error).strip().splitlines() or [""])[0]
+    if isinstance(error, _SELF_EXPLAINING):
+        return first_line
+    return f"{type(error).__name__}: {first_line}".removesuffix(": ")
+
+
+def save_traceback(job: Job, error: Exception) -> None:
+    """Write the traceback of a failed job into the study's folder. Raise WriteError where that is not possible."""
+    folder = job.study.folder / "failures"
+    with reporting_write_errors("a traceback", folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{job.slug}.txt").write_text("".join(traceback.format_exception(error)), encoding="utf-8")

@@ -1,0 +1,65 @@
+"""The trainer of a job: its budget as the trainer's arguments, and data in a fixed order."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import PrinterCallback, TrainingArguments
+from transformers.utils.logging import disable_progress_bar
+
+from formers.lab.distributed import ranks
+from formers.lab.train.callback import TrainingCallback
+from formers.lab.train.checkpoint import seal_checkpoint
+from formers.lab.train.job import Job
+from formers.lab.train.trainer import SafeTrainer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+_LOSS_POINTS = 50  # points of training loss on a curve
+_CHECKPOINTS = 4  # checkpoints along a training; what is lost by a power cut is a quarter of an arm
+
+
+def make_trainer(job: Job, model: PreTrainedModel, callback: TrainingCallback) -> SafeTrainer:
+    """Return Hugging Face's trainer for a job, with the data in order and no reports of its own."""
+    disable_progress_bar()  # one for each checkpoint that is written
+    data = job.study.task.build(job.seed, job.budget.steps * job.budget.batch_size)
+    trainer = SafeTrainer(model=model, args=_training_arguments(job), train_dataset=data, callbacks=[callback])
+    trainer.seal = partial(seal_checkpoint, fingerprint=job.fingerprint, sharded=job.study.shard)
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def _training_arguments(job: Job) -> TrainingArguments:
+    budget = job.budget
+    return TrainingArguments(
+        output_dir=str(job.checkpoint_folder),
+        max_steps=budget.steps,
+        per_device_train_batch_size=ranks.local_batch_size(budget.batch_size),
+        learning_rate=budget.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=round(budget.warmup * budget.steps),
+        weight_decay=budget.weight_decay,
+        max_grad_norm=budget.clip,
+        seed=job.seed,
+        train_sampling_strategy="sequential",  # the dataset itself is in random order, the same for every arm
+        logging_steps=max(1, budget.steps // _LOSS_POINTS),
+        logging_nan_inf_filter=False,  # it would report a diverged loss as the last good one
+        save_steps=max(1, budget.steps // _CHECKPOINTS),
+        report_to=[],
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        **_ranks_arguments(),
+    )
+
+
+def _ranks_arguments() -> dict[str, Any]:
+    """Return the arguments for several ranks that train together. Rank r of R takes the r-th R-th of each batch."""
+    if ranks.world_size() == 1:
+        return {}
+    on_cpu = not torch.cuda.is_available()
+    backend = {"use_cpu": True, "ddp_backend": "gloo"} if on_cpu else {"ddp_backend": "nccl"}
+    return backend | {"ddp_find_unused_parameters": False}  # every part trains all of its parameters: a law

@@ -1,0 +1,79 @@
+"""Studies as YAML are the studies of Python."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from formers.lab import Arm, Study, read_study, vary, write_study
+from formers.mixers import Linear, Softmax
+
+YAML = """
+task: shakespeare(length=32)
+vary:
+  mixer: [softmax, linear(feature=relu)]
+arms:
+  dense: mixer=dense, residual=danet, norm=max_norm
+  deep: {depth: 8}
+base: {position: learned, width: 32}
+budget: {steps: 20, learning_rate: 1e-3}
+seeds: 2
+folder: somewhere
+"""
+
+
+def python_study() -> Study:
+    return Study(
+        task="shakespeare(length=32)",
+        arms=(
+            *vary(mixer=["softmax", "linear(feature=relu)"]),
+            Arm.parse("dense: mixer=dense, residual=danet, norm=max_norm"),
+            Arm("deep", {"depth": 8}),
+        ),
+        base={"position": "learned", "width": 32},
+        budget=replace(Study(task="shakespeare").budget, steps=20, learning_rate=1e-3),
+        seeds=(0, 1),
+        folder=Path("somewhere"),
+    )
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "study.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_yaml_is_python(tmp_path: Path) -> None:
+    assert read_study(written(tmp_path, YAML)) == python_study()
+
+
+def test_a_written_study_reads_back_equal(tmp_path: Path) -> None:
+    write_study(python_study(), tmp_path / "again.yaml")
+    assert read_study(tmp_path / "again.yaml") == python_study()
+
+
+def test_arms_may_be_a_list(tmp_path: Path) -> None:
+    text = "task: sort\narms:\n  - 'a: mixer=softmax'\n  - b: mixer=linear\n"
+    study = read_study(written(tmp_path, text))
+    assert study.arms == (Arm("a", {"mixer": Softmax()}), Arm("b", {"mixer": Linear()}))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("task: shakespeare\nvarry: {}", "did you mean 'vary'"),
+        ("task: shakespear", "did you mean 'shakespeare'"),
+        ("task: sort\nbudget: {step: 3}", "did you mean 'steps'"),
+        ("task: sort\nbudget: {steps: many}", "steps must be a number"),
+        ("task: sort\narms: {a: mixer=sofmax}", "did you mean 'softmax'"),
+        ("task: sort\narms: 3", "arms must be"),
+        ("vary: {}", "task: name"),
+        ("task: [", "study.yaml"),
+    ],
+)
+def test_yaml_mistakes_name_the_file_and_the_nearest(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        read_study(written(tmp_path, text))
+    assert "study.yaml" in str(caught.value)
