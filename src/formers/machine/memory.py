@@ -24,7 +24,7 @@ def reset_peak() -> bool:
 
 
 def peak_bytes() -> int | None:
-    """Return the peak since `reset_peak` in bytes, of the GPU where there is one, else of the process (None off Linux)."""
+    """Return the peak in bytes since `reset_peak`, of the GPU if there is one, else of the process (None off Linux)."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     if not _STATUS.is_file():

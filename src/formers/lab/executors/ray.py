@@ -122,7 +122,8 @@ def _row_of(ray: Any, reference: Any, job: Job) -> Row | None:
         if isinstance(cause := getattr(error, "cause", None), WriteError):
             raise WriteError(str(cause)) from error
         first_line = str(error).strip().splitlines()[0]
-        cause = f"lost by the cluster, {_RETRIES + 1} times: {type(error).__name__}: {first_line}; its last checkpoint is kept"
+        reason = f"{type(error).__name__}: {first_line}"
+        cause = f"lost by the cluster, {_RETRIES + 1} times: {reason}; its last checkpoint is kept"
         return replace(job.empty_row(), status="failed", cause=cause, environment=environment())
 
 

@@ -35,7 +35,7 @@ def cost_of(task: Task, config: TransformerConfig, match: Match) -> float:
 def match_arm(task: Task, config: TransformerConfig, arm: Arm, target: float, match: Match) -> Arm:
     """Return the arm with a feed-forward that brings its cost as near to `target` as it can be.
 
-    Where the feed-forward is not enough, the depth changes too. It stays if the arm chooses it itself; otherwise it stays as near as possible to what it was.
+    Where the feed-forward is not enough, the depth changes too, as little as possible; but not if the arm chooses it.
     """
     if cost_of(task, config, match) == target:
         return arm

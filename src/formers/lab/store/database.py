@@ -65,7 +65,7 @@ def copy_from_cache(cached: Path, part: Path) -> bool:
 
 
 def copy_to_cache(part: Path, cached: Path) -> None:
-    """Copy a database into the cache, which is whole at every moment, whoever else does so. Raise OSError on failure."""
+    """Copy a database into the cache; it is whole at every moment, whoever else does so. Raise OSError if it fails."""
     if not cached.is_absolute():
         raise FileNotFoundError(f"{cached}: a user without a home has no cache")
     cached.parent.mkdir(parents=True, exist_ok=True)

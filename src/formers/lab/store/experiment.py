@@ -51,7 +51,7 @@ class Experiment:
 
     @cached_property
     def experiment_id(self) -> str:
-        """Where new runs go; made where there is none yet. Raise ValueError where MLflow cannot keep any.
+        """The id of the experiment that new runs go to; made where there is none. Raise ValueError where MLflow fails.
 
         MLflow keeps an experiment's artifacts where it was made. A folder that was moved gets another experiment, so
         that nothing is written to its old place.
@@ -82,7 +82,7 @@ class Experiment:
         return runs
 
     def _experiments(self) -> list[Any]:
-        """Return the experiments that may hold runs of the study: all in its own database, elsewhere that of its name."""
+        """Return the experiments that may hold runs: all in the study's own database, elsewhere that of its name."""
         if self._is_own:
             return list(self.client.search_experiments())
         found = self.client.get_experiment_by_name(self._name)

@@ -85,9 +85,9 @@ class Store:
         except (MlflowException, OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
             place = own.as_uri() if own.is_file() else f"{run.info.artifact_uri}/{_ROW}"
             raise ValueError(
-                f"the row of {run.info.run_name!r} cannot be read from {place}: {mlflow_error_text(error)}. If the file "
-                "is damaged or gone, restore a copy, leave only report.json in the folder, or keep the study in another "
-                "folder with --folder. Nothing was changed"
+                f"the row of {run.info.run_name!r} cannot be read from {place}: {mlflow_error_text(error)}. If the "
+                "file is damaged or gone, restore a copy, leave only report.json in the folder, or keep the study in "
+                "another folder with --folder. Nothing was changed"
             ) from error
 
 

@@ -52,7 +52,7 @@ class Budget:
             raise ValueError(f"budget: weight_decay cannot be negative, but {self.weight_decay} was given")
 
     def describe(self, length: int) -> str:
-        """Return the budget in words, with examples of `length` tokens: `300 steps × 16 × 128 tokens, learning rate 0.001`."""
+        """Return the budget in words, as in `300 steps × 16 × 128 tokens, learning rate 0.001` for a length of 128."""
         return f"{self.steps} steps × {self.batch_size} × {length} tokens, learning rate {self.learning_rate:g}"
 
     @property

@@ -124,7 +124,7 @@ class Study:
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the study as text and numbers, in the schema of `formers.lab.study.yaml`, without folder and `shard`."""
+        """Return the study as text and numbers, in the schema of its YAML files, without its folder and `shard`."""
         return {
             "task": str(self.task),
             "base": choices_text(self.base),

@@ -49,7 +49,7 @@ class TrainingCallback(TrainerCallback):
         self.step_start = time.perf_counter()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any) -> None:
-        """Stop the clock, evaluate where it is due, and end the training with a checkpoint where a stop is requested."""
+        """Stop the clock, evaluate where it is due, and end the training with a checkpoint if a stop is requested."""
         evaluate = state.global_step in self.evaluation_steps
         if evaluate and args.device.type == "cuda":
             torch.cuda.synchronize()  # steps still in flight are training time
