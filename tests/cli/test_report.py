@@ -92,7 +92,7 @@ def test_the_newest_study_is_meant_and_opened(
 ) -> None:
     opened: list[str] = []
     monkeypatch.setattr(typer, "launch", opened.append)
-    monkeypatch.setattr(formers.lab.study.study, "HOME", here)
+    monkeypatch.setattr(formers.lab.study.study, "STUDIES_FOLDER", here)
     (here / "old").mkdir()
     (here / "old" / "study.yaml").touch()
     os.utime(here / "old" / "study.yaml", (0, 0))
