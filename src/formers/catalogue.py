@@ -1,106 +1,37 @@
-"""Every part there is, by axis. What is not listed here does not exist for the command line, the laws or the docs."""
+"""Every part there is, by axis. What is not listed in its axis' package does not exist for commands, laws or docs."""
 
 from __future__ import annotations
 
-from formers.ffn import Ffn, Glu, Mlp
-from formers.mixers import (
-    ArcCosine,
-    BigBird,
-    BlockwiseAttention,
-    Dense,
-    Elu,
-    Etc,
-    Exp,
-    Favor,
-    FeatureMap,
-    Fourier,
-    Identity,
-    ImageLocal,
-    Linear,
-    Linformer,
-    LocalDense,
-    Longformer,
-    Lsh,
-    Metric,
-    Mixer,
-    Performer,
-    Pool,
-    Quadratic,
-    RandomFourier,
-    Relu,
-    Rfa,
-    Routing,
-    SlidingDense,
-    Softmax,
-    Sparse,
-    SparseTransformer,
-    SquaredRelu,
-    Taylor2,
-)
-from formers.norms import LayerNorm, MaxNorm, Norm, RmsNorm
-from formers.part import Part
-from formers.positions import Alibi, Cosine, Learned, NoPosition, Position, Rotary, Sinusoidal
-from formers.residuals import Danet, PostNorm, PreNorm, Residual, Reversible
+from types import ModuleType
+
+from formers import ffn, mixers, norms, positions, residuals
+from formers.part import Part, members_in
 
 AXES: dict[str, type[Part]] = {
-    "mixer": Mixer,
-    "position": Position,
-    "residual": Residual,
-    "norm": Norm,
-    "ffn": Ffn,
-    "feature": FeatureMap,
+    "mixer": mixers.Mixer,
+    "position": positions.Position,
+    "residual": residuals.Residual,
+    "norm": norms.Norm,
+    "ffn": ffn.Ffn,
+    "feature": mixers.FeatureMap,
 }
 """The choices a model is made of, and `feature`, a choice within linear attention."""
 
-CATALOGUE: tuple[type[Part], ...] = (
-    Softmax,
-    Quadratic,
-    Metric,
-    Dense,
-    Linear,
-    Performer,
-    Rfa,
-    Sparse,
-    Longformer,
-    BigBird,
-    Etc,
-    SparseTransformer,
-    ImageLocal,
-    BlockwiseAttention,
-    LocalDense,
-    SlidingDense,
-    Linformer,
-    Lsh,
-    Routing,
-    Fourier,
-    Pool,
-    Identity,
-    NoPosition,
-    Sinusoidal,
-    Learned,
-    Rotary,
-    Alibi,
-    Cosine,
-    PreNorm,
-    PostNorm,
-    Danet,
-    Reversible,
-    LayerNorm,
-    RmsNorm,
-    MaxNorm,
-    Mlp,
-    Glu,
-    Elu,
-    Relu,
-    SquaredRelu,
-    Exp,
-    Taylor2,
-    Favor,
-    RandomFourier,
-    ArcCosine,
-)
+_LISTS: dict[type[Part], ModuleType] = {
+    mixers.Mixer: mixers,
+    positions.Position: positions,
+    residuals.Residual: residuals,
+    norms.Norm: norms,
+    ffn.Ffn: ffn,
+    mixers.FeatureMap: mixers,
+}
+"""Axis → the module that lists its parts."""
 
 
 def members(axis: type[Part]) -> tuple[type[Part], ...]:
-    """The catalogue's parts on one axis."""
-    return tuple(part for part in CATALOGUE if issubclass(part, axis))
+    """Return the parts of one axis, in the order in which its module lists them."""
+    return members_in(vars(_LISTS[axis]), axis)
+
+
+CATALOGUE: tuple[type[Part], ...] = tuple(kind for axis in AXES.values() for kind in members(axis))
+"""Every part, axis by axis."""

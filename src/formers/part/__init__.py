@@ -1,7 +1,7 @@
 """Parts (`Part`), where they are built (`Site`), what their modules remember (`State`) and share (`SharingModule`)."""
 
 from formers.part.json_form import value_json
-from formers.part.member import default_of
+from formers.part.member import default_of, members_in
 from formers.part.option_types import alternatives, describe
 from formers.part.part import ABILITIES, Part
 from formers.part.sharing import SharingModule, layers_share, share_across_layers, weights_of
@@ -22,6 +22,7 @@ __all__ = [
     "default_of",
     "describe",
     "layers_share",
+    "members_in",
     "share_across_layers",
     "value_json",
     "value_text",

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import MISSING, fields
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 from formers.part.unsupported import check_names
 
 
 class Member:
-    """What the text form, the JSON form and the checks of option types need to know of a part's class."""
+    """The name, the options and the siblings of a part's class: the base that text form, JSON form and option types work on."""
 
     axis: ClassVar[type[Any]]
     "The axis a part belongs to: the direct subclass of `Part` it descends from."
@@ -34,6 +35,15 @@ class Member:
     def is_axis(cls) -> bool:
         """Return whether the class is an axis, which has members, and not a member itself."""
         return cls.__dict__.get("axis") is cls and bool(cls.kinds())
+
+
+Axis = TypeVar("Axis", bound=Member)
+
+
+def members_in(namespace: Mapping[str, object], axis: type[Axis]) -> tuple[type[Axis], ...]:
+    """Return the members of an axis that a module's namespace lists, in its order, without the axis itself."""
+    kinds = [value for value in namespace.values() if isinstance(value, type) and issubclass(value, axis)]
+    return tuple(kind for kind in dict.fromkeys(kinds) if kind is not axis)
 
 
 def find(axis: type[Member], name: str) -> type[Any]:

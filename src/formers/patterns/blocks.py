@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -13,7 +13,6 @@ from formers.patterns.pattern import Pattern
 class Listed(Pattern):
     """For every block of queries, a list of the blocks of keys that it sees. Blocks beyond the list see nothing."""
 
-    seen: ClassVar[Tensor]
     block: int = 16
     "Tokens in a block."
     rows: tuple[tuple[int, ...], ...] = ((0,), (0, 1))
@@ -22,7 +21,11 @@ class Listed(Pattern):
     def check(self) -> None:
         if self.block < 1 or not self.rows or any(b < 0 for row in self.rows for b in row):
             raise ValueError(f"{self}: block must be at least 1, and rows must list blocks from 0 on")
-        object.__setattr__(self, "seen", _table(self.rows))  # made once, not in every mask
+
+    @cached_property  # made once, not in every mask
+    def seen(self) -> Tensor:
+        """Which blocks see which, (blocks + 1, blocks + 1) bool; the last row and column are for those beyond."""
+        return _table(self.rows)
 
     def mask(self, q_idx: Tensor, k_idx: Tensor) -> Tensor:
         seen = self.seen.to(q_idx.device)

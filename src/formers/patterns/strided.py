@@ -10,10 +10,40 @@ from torch import Tensor
 from formers.ops.sparse_attention import Fold, every_nth
 from formers.patterns.bands import Residues, Span
 from formers.patterns.chunks import Chunk
-from formers.patterns.pattern import Either, Pattern
+from formers.patterns.combined import Either
+from formers.patterns.pattern import Pattern
 
 
-class Strided(Pattern):
+class _Factorised(Pattern):
+    """A pattern that is another name for a combination of simpler ones."""
+
+    def parts(self) -> Pattern:
+        """Return the same pattern from simpler ones."""
+        raise NotImplementedError
+
+    def resolve(self, *, length: int, causal: bool) -> Pattern:
+        return self.parts().resolve(length=length, causal=causal)
+
+    def causal_form(self) -> Pattern:
+        return self.parts().causal_form()
+
+    def mask(self, q_idx: Tensor, k_idx: Tensor) -> Tensor:
+        return self.parts().mask(q_idx, k_idx)
+
+    def bounds(self, q_lo: Tensor, q_hi: Tensor, k_lo: Tensor, k_hi: Tensor) -> tuple[Tensor, Tensor]:
+        return self.parts().bounds(q_lo, q_hi, k_lo, k_hi)
+
+    def recalled(self, k_idx: Tensor, next_idx: Tensor) -> Tensor:
+        return self.parts().recalled(k_idx, next_idx)
+
+    def memory(self) -> int | None:
+        return self.parts().memory()
+
+    def growth(self) -> float:
+        return self.parts().growth()
+
+
+class Strided(_Factorised):
     """The last `stride` tokens (local), every stride-th token (columns), or both in one (merged).
 
     A¹: |i − j| ≤ l; A²: (i − j) mod l = 0; causal: also j ≤ i. The paper takes l close to √L and uses A¹ and A² in
@@ -35,27 +65,6 @@ class Strided(Pattern):
         local, columns = Span(self.stride, self.stride), Columns(self.stride)
         return {"merged": Either(local, columns), "local": local, "columns": columns}[self.factor]
 
-    def resolve(self, *, length: int, causal: bool) -> Pattern:
-        return self.parts().resolve(length=length, causal=causal)
-
-    def causal_form(self) -> Pattern:
-        return self.parts().causal_form()
-
-    def mask(self, q_idx: Tensor, k_idx: Tensor) -> Tensor:
-        return self.parts().mask(q_idx, k_idx)
-
-    def bounds(self, q_lo: Tensor, q_hi: Tensor, k_lo: Tensor, k_hi: Tensor) -> tuple[Tensor, Tensor]:
-        return self.parts().bounds(q_lo, q_hi, k_lo, k_hi)
-
-    def recalled(self, k_idx: Tensor, next_idx: Tensor) -> Tensor:
-        return self.parts().recalled(k_idx, next_idx)
-
-    def memory(self) -> int | None:
-        return self.parts().memory()
-
-    def growth(self) -> float:
-        return self.parts().growth()
-
 
 class Columns(Pattern):
     """(i − j) mod stride = 0."""
@@ -76,7 +85,7 @@ class Columns(Pattern):
         return Fold(("every", self.stride), order_c, Residues(len(order_c) // self.stride))
 
 
-class Fixed(Pattern):
+class Fixed(_Factorised):
     """The tokens of the query's block (local), the last `summary` tokens of every block (columns), or both (merged).
 
     A¹: ⌊j/l⌋ = ⌊i/l⌋; A²: j mod l ≥ l − c; causal: also j ≤ i. Different heads may take different parts of the last c.
@@ -98,27 +107,6 @@ class Fixed(Pattern):
         """Return the same pattern from simpler ones."""
         local, columns = Chunk(self.block), Summaries(self.block, self.summary)
         return {"merged": Either(local, columns), "local": local, "columns": columns}[self.factor]
-
-    def resolve(self, *, length: int, causal: bool) -> Pattern:
-        return self.parts().resolve(length=length, causal=causal)
-
-    def causal_form(self) -> Pattern:
-        return self.parts().causal_form()
-
-    def mask(self, q_idx: Tensor, k_idx: Tensor) -> Tensor:
-        return self.parts().mask(q_idx, k_idx)
-
-    def bounds(self, q_lo: Tensor, q_hi: Tensor, k_lo: Tensor, k_hi: Tensor) -> tuple[Tensor, Tensor]:
-        return self.parts().bounds(q_lo, q_hi, k_lo, k_hi)
-
-    def recalled(self, k_idx: Tensor, next_idx: Tensor) -> Tensor:
-        return self.parts().recalled(k_idx, next_idx)
-
-    def memory(self) -> int | None:
-        return self.parts().memory()
-
-    def growth(self) -> float:
-        return self.parts().growth()
 
 
 class Summaries(Pattern):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import nn
 
 from formers.part import Part, Site
 from formers.part.site import Place
@@ -26,32 +26,15 @@ class Position(Part):
     "Whether positions beyond `context_length` are defined."
 
     def build(self, site: Site) -> nn.Module:
+        """Return the module, with the signature that belongs to `acts_on`."""
         raise NotImplementedError
 
     def embedding_width(self, site: Site) -> int:
-        """Width of the token embedding that the position is combined with: D unless the position is concatenated."""
+        """Return the width of the token embedding that the position is combined with: D unless the position is concatenated."""
         return site.width
 
 
-class NoPosition(Position):
-    """No position: the model sees a set (or, when causal, only how much came before)."""
-
-    @classmethod
-    def name(cls) -> str:
-        return "none"
-
-    def build(self, site: Site) -> nn.Module:
-        return Unchanged()
-
-
-class Unchanged(nn.Module):
-    """Returns what it is given."""
-
-    def forward(self, x: Tensor, positions_bl: Tensor) -> Tensor:
-        return x
-
-
 def build_at(place: Place, site: Site) -> nn.Module | None:
-    """The site's position module if it acts on this place, else None."""
+    """Return the module of the site's position if it acts on this place, else None."""
     position = site.position
     return position.build(site) if position is not None and position.acts_on == place else None

@@ -1,9 +1,13 @@
-"""How the sub-layers of a layer are wired; one file a variant."""
+"""How the sub-layers of a layer are wired; one file a wiring.
 
-from formers.residuals.danet import Danet
-from formers.residuals.post_norm import PostNorm
-from formers.residuals.pre_norm import PreNorm
-from formers.residuals.residual import Block, Residual
-from formers.residuals.reversible import Reversible
+This list of the axis' parts, in the order of the catalogue, is all that the catalogue reads: a new part is a new line.
+"""
 
-__all__ = ["Block", "Danet", "PostNorm", "PreNorm", "Residual", "Reversible"]
+# isort: skip_file
+from formers.residuals.residual import Block as Block
+from formers.residuals.residual import Residual as Residual
+
+from formers.residuals.pre_norm import PreNorm as PreNorm
+from formers.residuals.post_norm import PostNorm as PostNorm
+from formers.residuals.danet import Danet as Danet
+from formers.residuals.reversible import Reversible as Reversible

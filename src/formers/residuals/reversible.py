@@ -19,9 +19,9 @@ FFN_TOKENS = 512
 
 
 class Reversible(Residual):
-    """Two streams, y₁ = x₁ + mixer(norm(x₂)), y₂ = x₂ + ffn(norm(y₁)), which can be taken back: x₂ = y₂ − ffn(norm(y₁)), x₁ = y₁ − mixer(norm(x₂)).
+    """Two streams, y₁ = x₁ + mixer(norm(x₂)), y₂ = x₂ + ffn(norm(y₁)), from which the inputs can be computed again.
 
-    In training a model keeps only the last layer's streams, whatever its depth, and makes those below again in the backward
+    x₂ = y₂ − ffn(norm(y₁)), x₁ = y₁ − mixer(norm(x₂)). In training a model keeps only the last layer's streams, whatever its depth, and makes those below again in the backward
     pass, with the same random choices, at the price of a second forward pass. Both streams start as the embedded input; the
     result is their mean. Takes any mixer. Under `torch.compile`, and where states or hidden states are asked for, layers
     run one by one and keep what they need.
