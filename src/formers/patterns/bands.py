@@ -70,23 +70,23 @@ class Window(Pattern):
         if self.width < 1 or self.dilation < 1:
             raise ValueError(f"{self}: width and dilation must be at least 1")
 
-    def span(self) -> Span:
+    def _span(self) -> Span:
         return Span(self.width, self.width, self.dilation)
 
     def mask(self, q_idx: Tensor, k_idx: Tensor) -> Tensor:
-        return self.span().mask(q_idx, k_idx)
+        return self._span().mask(q_idx, k_idx)
 
     def bounds(self, q_lo: Tensor, q_hi: Tensor, k_lo: Tensor, k_hi: Tensor) -> tuple[Tensor, Tensor]:
-        return self.span().bounds(q_lo, q_hi, k_lo, k_hi)
+        return self._span().bounds(q_lo, q_hi, k_lo, k_hi)
 
     def resolve(self, *, length: int, causal: bool) -> Pattern:
-        return self.causal_form() if causal else self.span()
+        return self.causal_form() if causal else self._span()
 
     def causal_form(self) -> Pattern:
         return Span(self.width - 1, 0, self.dilation)
 
     def folded(self, length: int) -> Fold | None:
-        return self.span().folded(length)
+        return self._span().folded(length)
 
     def recalled(self, k_idx: Tensor, next_idx: Tensor) -> Tensor:
         return self.causal_form().recalled(k_idx, next_idx)

@@ -154,16 +154,16 @@ class Ends(Pattern):
             raise ValueError(f"{self}: first and last must be at least 0")
 
     def mask(self, q_idx: Tensor, k_idx: Tensor) -> Tensor:
-        return self.named(q_idx) | self.named(k_idx)
+        return self._named(q_idx) | self._named(k_idx)
 
-    def named(self, idx: Tensor) -> Tensor:
+    def _named(self, idx: Tensor) -> Tensor:
         return idx < self.first if self.last is None else (idx < self.first) | (idx >= self.last)
 
     def bounds(self, q_lo: Tensor, q_hi: Tensor, k_lo: Tensor, k_hi: Tensor) -> tuple[Tensor, Tensor]:
-        some = self.named(q_lo) | self.named(q_hi) | self.named(k_lo) | self.named(k_hi)
-        return some, self.all_named(q_lo, q_hi) | self.all_named(k_lo, k_hi)
+        some = self._named(q_lo) | self._named(q_hi) | self._named(k_lo) | self._named(k_hi)
+        return some, self._all_named(q_lo, q_hi) | self._all_named(k_lo, k_hi)
 
-    def all_named(self, lo: Tensor, hi: Tensor) -> Tensor:
+    def _all_named(self, lo: Tensor, hi: Tensor) -> Tensor:
         return (
             hi < self.first if self.last is None else (hi < self.first) | (lo >= self.last) | (self.last <= self.first)
         )
@@ -206,14 +206,14 @@ class Random(Pattern):
 
     def resolve(self, *, length: int, causal: bool) -> Pattern:
         count = max(-(-length // self.block), 1)
-        rows = tuple(self.drawn(i + 1 if causal else count, i) for i in range(count))
+        rows = tuple(self._drawn(i + 1 if causal else count, i) for i in range(count))
         drawn = Listed(self.block, rows)
         return drawn.causal_form() if causal else drawn
 
     def sized(self, length: int) -> Pattern:
         return self.resolve(length=length, causal=False)
 
-    def drawn(self, count: int, row: int) -> tuple[int, ...]:
+    def _drawn(self, count: int, row: int) -> tuple[int, ...]:
         """Return the key blocks, out of `count`, of one query block."""
         generator = torch.Generator().manual_seed(((self.seed * 4099 + self.layer) * 65537 + count) * 65537 + row)
         return tuple(sorted(torch.randperm(count, generator=generator)[: self.blocks].tolist()))

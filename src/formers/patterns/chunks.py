@@ -23,14 +23,14 @@ class Chunk(Pattern):
         if self.width < 1 or not 0 <= self.shift < self.width:
             raise ValueError(f"{self}: width must be at least 1 and shift at least 0 and below width")
 
-    def cell(self, idx: Tensor) -> Tensor:
+    def _cell(self, idx: Tensor) -> Tensor:
         return (idx - self.shift).div(self.width, rounding_mode="floor")
 
     def mask(self, q_idx: Tensor, k_idx: Tensor) -> Tensor:
-        return self.cell(q_idx) == self.cell(k_idx)
+        return self._cell(q_idx) == self._cell(k_idx)
 
     def bounds(self, q_lo: Tensor, q_hi: Tensor, k_lo: Tensor, k_hi: Tensor) -> tuple[Tensor, Tensor]:
-        return same_cell(*(self.cell(idx) for idx in (q_lo, q_hi, k_lo, k_hi)))
+        return same_cell(*(self._cell(idx) for idx in (q_lo, q_hi, k_lo, k_hi)))
 
     def recalled(self, k_idx: Tensor, next_idx: Tensor) -> Tensor:
         return self.mask(next_idx, k_idx)

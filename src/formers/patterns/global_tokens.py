@@ -18,43 +18,43 @@ class Global(Pattern):
     "Which tokens, counted from 0; one or a list."
 
     def check(self) -> None:
-        if not self.tokens() or min(self.tokens()) < 0:
+        if not self._tokens() or min(self._tokens()) < 0:
             raise ValueError(f"{self}: index must name at least one token, counted from 0")
 
-    def tokens(self) -> tuple[int, ...]:
+    def _tokens(self) -> tuple[int, ...]:
         return tuple(sorted({self.index} if isinstance(self.index, int) else set(self.index)))
 
     def fits(self, length: int) -> None:
-        if self.tokens()[-1] >= length:
-            raise ValueError(f"{self}: there is no token {self.tokens()[-1]} among {length}, counted from 0")
+        if self._tokens()[-1] >= length:
+            raise ValueError(f"{self}: there is no token {self._tokens()[-1]} among {length}, counted from 0")
 
     def mask(self, q_idx: Tensor, k_idx: Tensor) -> Tensor:
-        return self.named(q_idx) | self.named(k_idx)
+        return self._named(q_idx) | self._named(k_idx)
 
-    def named(self, idx: Tensor) -> Tensor:
-        found = idx == self.tokens()[0]
-        if len(self.tokens()) < 8:
-            for token in self.tokens()[1:]:
+    def _named(self, idx: Tensor) -> Tensor:
+        found = idx == self._tokens()[0]
+        if len(self._tokens()) < 8:
+            for token in self._tokens()[1:]:
                 found = found | (idx == token)
             return found
-        return torch.isin(idx, torch.tensor(self.tokens(), device=idx.device))
+        return torch.isin(idx, torch.tensor(self._tokens(), device=idx.device))
 
     def bounds(self, q_lo: Tensor, q_hi: Tensor, k_lo: Tensor, k_hi: Tensor) -> tuple[Tensor, Tensor]:
-        q_some, q_every = self.within(q_lo, q_hi)
-        k_some, k_every = self.within(k_lo, k_hi)
+        q_some, q_every = self._within(q_lo, q_hi)
+        k_some, k_every = self._within(k_lo, k_hi)
         return q_some | k_some, q_every | k_every
 
-    def within(self, lo: Tensor, hi: Tensor) -> tuple[Tensor, Tensor]:
+    def _within(self, lo: Tensor, hi: Tensor) -> tuple[Tensor, Tensor]:
         """Return whether some, and all, of the tokens lo … hi are global."""
-        tokens = torch.tensor(self.tokens())
+        tokens = torch.tensor(self._tokens())
         count = torch.searchsorted(tokens, hi.contiguous(), right=True) - torch.searchsorted(tokens, lo.contiguous())
         return count > 0, count == hi - lo + 1
 
     def recalled(self, k_idx: Tensor, next_idx: Tensor) -> Tensor:
-        return self.named(k_idx) | (next_idx <= self.tokens()[-1])
+        return self._named(k_idx) | (next_idx <= self._tokens()[-1])
 
     def memory(self) -> int:
-        return self.tokens()[-1] + 1
+        return self._tokens()[-1] + 1
 
     def growth(self) -> float:
         return 1.0

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from formers.ops import attention, metric_attention
+from formers.ops import attention
 from formers.ops.attention import naive, query_blocks
 from formers.testing.tolerance import assert_close_derived
 
@@ -136,32 +136,7 @@ def test_no_keys(randn, rows):
     assert not attention(*inputs(randn, rows, 0), impl="naive").any()
 
 
-def test_metric_equals_the_naive_form(randn, padding, poison):
-    mask = padding("interior", 3, 21)
-    m = randn(4, 6, 6)
-    given = [randn(3, 4, 13, 6), m + m.mT, poison(randn(3, 4, 21, 6, seed=1), mask, 2)]
-    options = {"causal": True, "key_mask_bs": mask}
-    assert_close_derived(
-        lambda p, m, keys: metric_attention(p, m, keys_bhsk=keys, **options),
-        lambda p, m, keys: naive.metric_attention(p, m, keys_bhsk=keys, **options),
-        given,
-    )
-
-
-def test_metric_equals_its_triangular_form(randn):
-    m = randn(2, 5, 5)
-    p, m = randn(3, 2, 7, 5), (m + m.mT)
-
-    def triangular(p, m):
-        return (naive.metric_scores_triangular(p, m) * p.shape[-1] ** -0.5).softmax(-1) @ p
-
-    # Both read a symmetric M, but the triangle reads one half of it: compare gradients of a symmetric parameter.
-    assert_close_derived(
-        lambda p, m: metric_attention(p, (m + m.mT) / 2), lambda p, m: triangular(p, (m + m.mT) / 2), [p, m]
-    )
-
-
-def test_checkpointed_is_plain(randn):
+def test_checkpointed_equals_direct(randn):
     q, k, v = (t.requires_grad_() for t in inputs(randn, 20, 20))
 
     def run(q, k, v):

@@ -1,0 +1,1 @@
+"""The parts that kernels share: checks, dispatch, dtypes, padding, row indices, workspaces."""

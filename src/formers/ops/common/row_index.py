@@ -33,7 +33,7 @@ class RowIndex:
     heads: Sequence[int]
     tokens_nx: Tensor
     runs: tuple[int, int] | None
-    _flat: dict[RowStrides, Tensor] = field(default_factory=dict)
+    _flat: dict[RowStrides, Tensor] = field(default_factory=dict, init=False, repr=False)
 
     def flat(self, strides: RowStrides) -> Tensor:
         """Return the numbers of these rows in a tensor with such strides, flat; made once for each strides."""

@@ -20,7 +20,7 @@ _SCORES_AT_ONCE = 1 << 19
 
 @dataclass(frozen=True, eq=False)
 class GatherPlan:
-    """What is computed.
+    """A call of gathered attention, apart from its tensors.
 
     Attributes:
         lists: block lists, and the heads that have them.
