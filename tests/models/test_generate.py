@@ -1,24 +1,37 @@
-"""Generation through Hugging Face's `generate()`, on every streaming mixer's own state."""
+"""Generation through Hugging Face's `generate()`, on every mixer's own state, and without one."""
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
 import torch
+from transformers import DynamicCache
 
 from formers import CausalLM, Unsupported
 from formers.catalogue import members
-from formers.mixers import Linear, Mixer, Softmax
+from formers.mixers import Linear, Mixer, Routing, Softmax
+from formers.models import StateCache
 from formers.positions import Alibi, Cosine, Learned, NoPosition, Rotary, Sinusoidal
 from formers.testing import assert_same
 
-STREAMING = [kind() for kind in members(Mixer) if {"causal", "streaming"} <= kind.can]
+STREAMING = [kind() for kind in members(Mixer) if {"causal", "streaming"} <= kind().abilities]
 POSITIONS = [Rotary(), Alibi(), Learned(), Sinusoidal(), Cosine()]
 MODELS = [{"mixer": mixer, "position": NoPosition()} for mixer in STREAMING]
 MODELS += [{"mixer": Softmax(), "position": position} for position in POSITIONS]
 MODELS += [{"mixer": (Softmax(kv_heads=1), Linear()), "position": Rotary()}]
 EVERY_MODEL = pytest.mark.parametrize("choices", MODELS, ids=lambda c: f"{c['mixer']}-{c['position']}")
+KINDS = [
+    "softmax()",
+    "linear()",
+    "routing(window=4)",
+    "lsh()",
+    "bigbird()",
+    ("softmax()", "lsh()"),
+    ("linear()", "routing()"),
+]
+EVERY_KIND_OF_MODEL = pytest.mark.parametrize("choices", [{"mixer": mixer} for mixer in KINDS], ids=str)
 NEW = 9
 
 
@@ -85,57 +98,85 @@ def test_assisted_generation_where_a_state_can_be_trimmed(causal_lm: Any, ids: t
             generate(model, ids[:1], assistant_model=draft)
 
 
-@pytest.mark.parametrize("mixer", [m for m in STREAMING if "trim" in m.abilities], ids=str)
-def test_a_cropped_stream_goes_on_as_if_nothing_had_been(causal_lm: Any, ids: torch.Tensor, mixer: Mixer) -> None:
+@pytest.mark.parametrize("mixer", STREAMING, ids=str)
+def test_assisting_where_a_state_can_be_trimmed(causal_lm: Any, ids: torch.Tensor, mixer: Mixer) -> None:
+    model, draft = causal_lm(position=NoPosition()), causal_lm(mixer=mixer, depth=1, position=NoPosition())
+    if "trim" in mixer.abilities:
+        assert torch.equal(generate(model, ids[:1], assistant_model=draft), generate(model, ids[:1]))
+    else:
+        with pytest.raises(Unsupported, match="assisted generation takes tokens back"):
+            generate(model, ids[:1], assistant_model=draft)
+
+
+@EVERY_KIND_OF_MODEL
+def test_generation_without_states_reads_everything_again(causal_lm: Any, ids: torch.Tensor, choices: Any) -> None:
+    model = causal_lm(**choices)
+    by_hand = ids
+    for _ in range(NEW):
+        by_hand = torch.cat([by_hand, model(by_hand, use_cache=False).logits[:, -1:].argmax(-1)], 1)
+    for options in ({}, {"use_cache": True}, {"use_cache": False}, {"past_key_values": None}, {"guidance_scale": 1.0}):
+        assert torch.equal(generate(model, ids, **options), by_hand), options
+    for options in ({"num_beams": 3}, {"do_sample": True, "top_k": 0}, {"guidance_scale": 1.5}):
+        got, want = (generate(model, ids, use_cache=use_cache, **options) for use_cache in (True, False))
+        assert torch.equal(got, want), options
+
+
+@EVERY_KIND_OF_MODEL
+def test_generation_goes_on_from_a_cache(causal_lm: Any, ids: torch.Tensor, choices: Any) -> None:
+    model = causal_lm(**choices)
+    first = generate(model, ids, max_new_tokens=4, return_dict_in_generate=True)
+    if not model.streaming:
+        assert first.get("past_key_values") is None
+        with pytest.raises(Unsupported, match=r"no streaming state.*call without past_key_values"):
+            generate(model, ids, past_key_values=DynamicCache())
+        return
+    whole, cache = generate(model, ids), first.past_key_values
+    seen = cache.get_seq_length()
+    twin = copy.deepcopy(cache)
+    assert torch.equal(generate(model, first.sequences, past_key_values=cache, max_new_tokens=NEW - 4), whole)
+    new_only = {"attention_mask": torch.ones_like(first.sequences), "past_key_values": twin, "max_new_tokens": NEW - 4}
+    assert torch.equal(generate(model, first.sequences[:, seen:], **new_only), whole[:, seen:])
+    with pytest.raises(ValueError, match=r"has seen \d+ tokens already, and the sequence has 13"):
+        generate(model, ids, past_key_values=cache)
+
+
+@pytest.mark.parametrize("mixer", STREAMING, ids=str)
+def test_a_dynamic_cache_of_the_users_is_filled_and_goes_on(causal_lm: Any, ids: torch.Tensor, mixer: Mixer) -> None:
     model = causal_lm(mixer=mixer, position=NoPosition())
-    for crop in (9, -4):
-        stream = model(ids, use_cache=True).past_key_values
-        stream.crop(crop)
-        assert stream.get_seq_length() == 9
-        again = model(ids[:, 9:], past_key_values=stream).logits
-        assert_same(again, model(ids).logits[:, 9:], "logits")
+    for cache in (DynamicCache(), DynamicCache(config=model.config), StateCache()):
+        first = generate(model, ids, past_key_values=cache, max_new_tokens=4)
+        assert cache.get_seq_length() == 13 + 3
+        assert torch.equal(generate(model, first, past_key_values=cache, max_new_tokens=NEW - 4), generate(model, ids))
 
 
-def test_cropping_nothing_and_too_much(causal_lm: Any, ids: torch.Tensor) -> None:
-    model = causal_lm()
-    stream = model(ids, use_cache=True).past_key_values
-    for nothing in (0, 13, 20):
-        stream.crop(nothing)
-        assert stream.get_seq_length() == 13
-        assert stream.seen_b.tolist() == [13] * 3
-    sums = causal_lm(mixer=Linear()).eval()(ids, use_cache=True).past_key_values
-    assert stream.is_croppable
-    assert not sums.is_croppable
-    with pytest.raises(Unsupported, match="cannot take tokens back"):
-        sums.crop(-1)
-
-
-def test_streams_count_tokens_and_bytes(causal_lm: Any, ids: torch.Tensor) -> None:
-    model = causal_lm()
-    stream = model(ids, use_cache=True).past_key_values
-    assert stream.get_seq_length() == 13
-    assert stream.seen_b.tolist() == [13] * 3
-    assert stream.nbytes == 2 * (2 * 3 * 13 * 24 * 8 + 3 * 8)  # layers · (keys and values + tokens seen)
-
-
-def test_a_mask_with_the_past_in_front(causal_lm: Any, ids: torch.Tensor) -> None:
-    model = causal_lm(mixer=Softmax(), position=Rotary())
+@pytest.mark.parametrize("mixer", STREAMING, ids=str)
+def test_prompts_in_chunks_and_as_embeddings(causal_lm: Any, ids: torch.Tensor, mixer: Mixer) -> None:
+    model = causal_lm(mixer=mixer, position=NoPosition())
     mask = torch.ones_like(ids)
-    mask[0, :4] = 0
-    want = model(ids, attention_mask=mask).logits
-    stream = model(ids[:, :8], attention_mask=mask[:, :8], use_cache=True).past_key_values
-    got = model(ids[:, 8:], attention_mask=mask, past_key_values=stream).logits
-    assert_same(got, want[:, 8:], "logits")
+    mask[0, :5] = 0
+    want = generate(model, ids, attention_mask=mask)
+    assert torch.equal(generate(model, ids, attention_mask=mask, prefill_chunk_size=4), want)
+    embeddings = model.get_input_embeddings()(ids)
+    assert torch.equal(generate(model, ids, attention_mask=mask, inputs_embeds=embeddings), want)
 
 
-def test_no_cache_in_training_or_where_there_is_none(causal_lm: Any, ids: torch.Tensor) -> None:
-    model = causal_lm()
-    assert model(ids).past_key_values is not None
-    assert model(ids, use_cache=False).past_key_values is None
-    assert model.train()(ids).past_key_values is None
-
-
-@pytest.mark.parametrize("shape", [(3, 12), (2, 13), (3, 13, 1)])
-def test_masks_that_do_not_fit_are_refused(causal_lm: Any, ids: torch.Tensor, shape: Any) -> None:
-    with pytest.raises(ValueError, match="attention_mask has shape"):
-        causal_lm()(ids, attention_mask=torch.ones(shape))
+def test_what_cannot_be_generated_is_refused(causal_lm: Any, ids: torch.Tensor) -> None:
+    model, stateless = causal_lm(), causal_lm(mixer=Routing(window=4))
+    for implementation in ("static", "offloaded", "quantized"):
+        with pytest.raises(Unsupported, match=f"cache_implementation='{implementation}' is for keys and values"):
+            generate(model, ids, cache_implementation=implementation)
+    with pytest.raises(Unsupported, match="continuous batching"):
+        model.generate_batch(ids.tolist())
+    with pytest.raises(Unsupported, match="assistant_early_exit"):
+        generate(model, ids[:1], assistant_early_exit=1)
+    with pytest.raises(ValueError, match="past_key_values were given with use_cache=False"):
+        generate(model, ids, past_key_values=StateCache(), use_cache=False)
+    with pytest.raises(Unsupported, match="only a streaming model can generate from inputs_embeds"):
+        generate(stateless, ids, inputs_embeds=stateless.get_input_embeddings()(ids))
+    with pytest.raises(ValueError, match="prefill chunking without a cache"):
+        generate(stateless, ids, prefill_chunk_size=4)
+    for options in ({"assistant_model": model}, {"prompt_lookup_num_tokens": 2}):
+        with pytest.raises(Unsupported, match="assisted generation takes tokens back"):
+            generate(stateless, ids[:1], **options)
+    with pytest.raises(Unsupported, match="assisted generation takes tokens back"):
+        generate(model, ids[:1], assistant_model=stateless)

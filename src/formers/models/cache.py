@@ -184,7 +184,9 @@ def check_cache(cache: Any) -> None:
     if isinstance(cache, StateCache):
         return
     if type(cache) is not DynamicCache or cache.offloading:
-        what = "an offloading DynamicCache" if type(cache) is DynamicCache else f"a {type(cache).__name__}"
+        what = (
+            "an offloading DynamicCache" if type(cache) is DynamicCache else f"a cache of type {type(cache).__name__}"
+        )
         raise Unsupported(f"{what} was given, but each mixer keeps a state of its own; {instead}")
     if cache.get_seq_length() and not all(isinstance(layer, StateLayer) for layer in cache.layers):
         raise Unsupported(
