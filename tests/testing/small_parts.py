@@ -1,4 +1,4 @@
-"""Two small parts of published kinds, each with a reference, to plant faults in: a mixer with a state, a learned position."""
+"""Two small parts of published kinds with references, to plant faults in: a mixer with a state, a learned position."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from formers.testing.references import (
 
 
 class SmallRetention(Mixer):
-    """y_i = Σ_{j ≤ i} γ_h^{i−j} (q_i·k_j/√K) v_j, γ_h = 1 − 2^{−5−h}, h = 0 … H − 1; queries and keys turned by the position.
+    """y_i = Σ_{j ≤ i} γ_h^{i−j} (q_i·k_j/√K) v_j, γ_h = 1 − 2^{−5−h}, h = 0 … H − 1; a position turns queries and keys.
 
     Source: Sun et al. 2023 (RetNet), arXiv:2307.08621, without its norm and gate.
     """
@@ -100,7 +100,7 @@ def small_retention(part: SmallRetention, site: Site, weights: Weights, x_bld: T
 
 
 class BucketedBias(Position):
-    """A learned bias per head and bucket of the distance: exact buckets up to half of them, then logarithmic ones up to `reach`.
+    """A learned bias per head and bucket of the distance: half of the buckets exact, the others logarithmic.
 
     Source: Raffel et al. 2019 (T5), arXiv:1910.10683.
     """

@@ -10,14 +10,33 @@ from typing import Any
 
 import pytest
 from small_parts import BucketedBias, SmallRetention, small_retention
-from torch import Tensor
+from torch import Tensor, nn
 
+from formers.catalogue import CATALOGUE
 from formers.mixers.identity import Identity, IdentityMixer
 from formers.part import Part
-from formers.testing import broken_laws, check, laws_of, reference, references
-from formers.testing.laws import same_as_reference
+from formers.testing import broken_laws, build, check, has_reference, laws_of, reference, references
+from formers.testing.laws import same_as_reference, whole_part
 
 FILES = sorted(Path(references.__file__).parent.glob("*.py"))
+
+
+@pytest.mark.parametrize("kind", CATALOGUE, ids=lambda kind: kind.name())
+def test_every_part_has_a_reference(kind: type[Part]) -> None:
+    assert has_reference(kind())
+    assert same_as_reference in laws_of(kind())
+
+
+@pytest.mark.parametrize("kind", CATALOGUE, ids=lambda kind: kind.name())
+def test_a_little_more_is_seen_in_every_part(kind: type[Part], monkeypatch: pytest.MonkeyPatch) -> None:
+    def spoilt(part: Part, **options: Any) -> nn.Module:
+        module = build(part, **options)
+        module.register_forward_hook(lambda module, given, result: (result[0] * 1.0001, result[1]))
+        return module
+
+    monkeypatch.setattr(whole_part, "build", spoilt)
+    with pytest.raises(AssertionError, match="compared with the reference"):
+        same_as_reference(kind())
 
 
 def imports(path: Path) -> Iterator[tuple[str, str]]:
@@ -41,7 +60,7 @@ def test_references_share_no_code_with_the_library(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_references_ask_nothing_of_a_part_but_its_options(path: Path) -> None:
-    """No method of a part or a pattern is called, but for what `random` patterns have drawn, which nothing else knows."""
+    """No method of a part or pattern is called, but for what random patterns drew, and how wide an embedding is."""
     allowed = {"drawn", "embedding_width"}
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):

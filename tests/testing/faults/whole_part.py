@@ -1,4 +1,4 @@
-"""Faults around the op: scales, decays, buckets, positions and states, which only a reference of the whole part shows."""
+"""Faults around the op: scales, decays, buckets, positions, states, which a reference of the whole part shows."""
 
 from __future__ import annotations
 

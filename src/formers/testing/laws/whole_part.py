@@ -17,17 +17,19 @@ from formers.testing.harness import LENGTH, SITE, abilities, build, directions, 
 from formers.testing.references import Hosted, hosted
 
 _VANISHING = 1e-9
-"""A gradient this much smaller than the largest is zero in exact arithmetic, as that of a bias on the keys of a softmax: all
-of it is rounding, which is judged by what it is the rounding of."""
+"""A gradient this much smaller than the largest is zero in exact arithmetic, as that of a bias on the keys of a softmax.
+All of it is rounding, which is judged by what it is the rounding of."""
 _WITH_POSITION = LENGTH * torch.finfo(torch.float32).eps
-"""What may differ where a position acts: angles and slopes are float32 for every dtype, and the position multiplies them."""
+"""Relative rounding where a position acts: angles and slopes are float32 in every dtype, and the position multiplies
+them."""
 
 
 def same_as_reference(part: Part, site: Site = SITE) -> None:
-    """Outputs and all gradients of the whole part are those of its reference, whatever the padding and however it is cut.
+    """Outputs and all gradients of the whole part are those of its reference, with any padding and however it is cut.
 
-    At two sizes: causal and bidirectional; without padding, and with padding on the left, on the right and inside; in one
-    pass, and in chunks that a state connects. A mixer also, at the second size, with a position of each kind that it takes.
+    At two sizes: causal and bidirectional; without padding, and with padding on the left, on the right and inside; in
+    one pass, and in chunks that a state connects. A mixer also, at the second size, with each kind of position that it
+    takes.
     """
     larger = replace(site, width=6 * site.width, heads=2 * site.heads)
     for causal in directions(part):
@@ -86,14 +88,14 @@ class _Comparison:
             self.same(self.in_chunks(x_bld, mask_bl)[real], y_bld[real], f"{what}, in chunks: output")
 
     def same(self, got: Tensor, want: Tensor, what: str, largest: float = 0.0) -> None:
-        """Compare up to rounding of the largest value; of the largest of all gradients where this one vanishes beside it."""
+        """Compare up to rounding of the largest value; of all gradients' largest where this one vanishes beside it."""
         size = float(want.abs().max())
         allowed = self.unit * (size if size > _VANISHING * largest else largest)
         assert_same(got, want, f"{what}, compared with the reference,", allowed)
 
     @torch.no_grad()
     def in_chunks(self, x_bld: Tensor, mask_bl: Tensor | None) -> Tensor:
-        """Return the outputs for 1, 7, 1, and all other tokens, each chunk going on from the state of the one before."""
+        """Return the outputs for 1, 7, 1, and all other tokens; each chunk goes on from the state of the one before."""
         state, ys, start = None, [], 0
         for size in (1, 7, 1, x_bld.shape[1] - 9):
             chunk = slice(start, start + size)
@@ -139,7 +141,7 @@ class _Expected(nn.Module):
 
 
 def _padding(batch: int, length: int) -> Tensor:
-    """Return a mask with padding on the left of one row, on the right of the next, inside and at the end of the third, in turn."""
+    """Return a mask with padding on the left of a row, on the right of the next, inside and at the end of the third."""
     mask_bl = torch.ones(batch, length, dtype=torch.bool)
     mask_bl[0::3, : length // 5] = False
     mask_bl[1::3, -(length // 6) :] = False

@@ -1,7 +1,7 @@
 """References: an independent float64 form of each whole part, written from its formula.
 
-The law `same_as_reference` compares a part with its reference: projections, scale, position, state and all. Each part of this
-library has one here, one file a family. Yours has one as soon as it is registered:
+The law `same_as_reference` compares a part with its reference: projections, scale, position, state and all. Each part
+of this library has one here, one file a family. Yours has one as soon as it is registered:
 
     @reference(MyMixer)
     def my_mixer(part, site, weights, x_bld, positions_bl):
@@ -15,21 +15,26 @@ Arguments, by axis; everything is float64, and there is no padding (the law take
     position on scores               (part, site, weights, q_positions_bl, k_positions_bs) → bias_bhls
     norm, ffn                        (part, site, weights, x) → y
     feature                          (part, site, weights, q_bhlk, k_bhsk) → φ(q)·φ(k), (B, H, L, S)
-    residual                         (part, site, layer, x_bld) → y_bld, `layer` with mixer, ffn, mixer_norm, ffn_norm as functions
+    residual                         (part, site, layer, x_bld) → y_bld; `layer` has the functions of `Sublayers`
+    pattern                          (part, i, j, length, causal, layer) → whether query i sees key j
 
-`weights` is the state dict of the part's module; `positions_bl` the position of each token. `site.position` is applied with
-`on_layer`, `on_heads` and `on_scores`. A reference shares no code with the library: of a part it reads the options.
+`weights` is the state dict of the part's module; `positions_bl` the position of each token. `site.position` is applied
+with `on_layer`, `on_heads` and `on_scores`. A reference shares no code with the library: of a part it reads the options.
 """
 
 from formers.testing.references import (
     attention,
+    buckets,
     dense,
     features,
     ffn,
     linear,
+    linformer,
     norms,
+    patterns,
     positions,
     residuals,
+    sparse,
     token_mixing,
 )
 from formers.testing.references.algebra import Weights, attend, everything, heads_of, project, side_by_side, under
@@ -45,6 +50,7 @@ __all__ = [
     "Weights",
     "attend",
     "attention",
+    "buckets",
     "dense",
     "everything",
     "features",
@@ -53,16 +59,19 @@ __all__ = [
     "heads_of",
     "hosted",
     "linear",
+    "linformer",
     "norms",
     "on_heads",
     "on_layer",
     "on_scores",
+    "patterns",
     "positions",
     "project",
     "reference",
     "reference_of",
     "residuals",
     "side_by_side",
+    "sparse",
     "token_mixing",
     "under",
     "with_reference",

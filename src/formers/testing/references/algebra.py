@@ -1,4 +1,4 @@
-"""What several references are written with: projections, heads, and a softmax over chosen pairs, each in its plainest form."""
+"""Algebra that several references share: projections, heads, and a softmax over chosen pairs, in their plainest form."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def softmax(part: Softmax, site: Site, weights: Weights, x_bld: Tensor, position
 
 @reference(Quadratic)
 def quadratic(part: Quadratic, site: Site, weights: Weights, x_bld: Tensor, positions_bl: Tensor) -> Tensor:
-    """softmax(x_i U_h x_jᵀ/√D + bias) v_j: U_h are the rows of head h in q_proj, and a position turns the whole width."""
+    """softmax(x_i U_h x_jᵀ/√D + bias) v_j: U_h are the rows of head h in q_proj; a position turns the whole width."""
     x_bld, one = on_layer(site, weights, x_bld, positions_bl), site.with_heads(1)
     q = on_heads(one, weights, heads_of(project(weights, "q_proj", x_bld), site.heads), positions_bl)
     k = on_heads(one, weights, x_bld[:, None], positions_bl)[:, 0]

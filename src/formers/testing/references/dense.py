@@ -44,7 +44,7 @@ def _summed(
     positions_bl: Tensor,
     seen: Tensor,
 ) -> Tensor:
-    """Return Σ_j (x_i W_Q·x_j) x_j per head over the pairs seen; a position turns what is multiplied, and not the values."""
+    """Return Σ_j (x_i W_Q·x_j) x_j per head over the pairs seen; a position turns the factors, and not the values."""
     x_bld, own = on_layer(site, weights, x_bld, positions_bl), site.with_heads(part.heads)
     x = heads_of(x_bld, part.heads)
     q = on_heads(own, weights, heads_of(project(weights, "q_proj", x_bld), part.heads), positions_bl)

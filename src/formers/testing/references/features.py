@@ -1,6 +1,6 @@
 """References of feature maps, each as the similarity of all queries and keys that it stands for.
 
-A similarity may be off by a factor per query where the feature map says that it needs a normaliser, which divides it out.
+Where a feature map needs a normaliser, similarities may be off by a factor per query, which that divides out.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from formers.testing.references.registry import reference
 
 
 def least_denominator(part: Part) -> float:
-    """Return the size below which a sum of similarities counts as that size: what one key alone has in the exact kernel."""
+    """Return the size that smaller sums of similarities count as: what one key alone has in the exact kernel."""
     return math.exp(-2 / part.sigma**2) if isinstance(part, RandomFourier) else 0.0
 
 
@@ -61,9 +61,9 @@ def taylor2(part: Taylor2, site: Site, weights: Weights, q_bhlk: Tensor, k_bhsk:
 def favor(part: Favor, site: Site, weights: Weights, q_bhlk: Tensor, k_bhsk: Tensor) -> Tensor:
     """φ(q)·φ(k) with x = input·K^{−1/4} and the saved directions w.
 
-    positive: φ(x) = exp(w·x − |x|²/2)/√M; hyperbolic: the same with w and −w; trigonometric: exp(|x|²/2)·(sin w·x, cos w·x)
-    over √(M/2); relu: max(w·x, 0)/√M + 0.001. Exponents are lowered as published, by the largest of each query and by the
-    largest over all keys, which the normaliser divides out.
+    positive: φ(x) = exp(w·x − |x|²/2)/√M; hyperbolic: the same with w and −w; trigonometric: (sin w·x, cos w·x) times
+    exp(|x|²/2)/√(M/2); relu: max(w·x, 0)/√M + 0.001. Exponents are lowered as published, by the largest of each query
+    and by the largest over all keys, which the normaliser divides out.
     """
     w = weights["directions.w_mk"]
     q, k = (x / q_bhlk.shape[3] ** 0.25 for x in (q_bhlk, k_bhsk))

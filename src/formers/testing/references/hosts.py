@@ -1,4 +1,4 @@
-"""The reference of what a part is tried in: `formers.testing.harness` builds a norm, for one, into a layer around attention."""
+"""References of what a part is tried in: the laws build a norm, for one, into a layer around attention."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from formers.testing.references.registry import reference, reference_of
 
 @reference(Linear)
 def linear(part: Linear, site: Site, weights: Weights, x_bld: Tensor, positions_bl: Tensor) -> Tensor:
-    """y_i = Σ_j s_ij v_j / Σ_j s_ij, s_ij = φ(q_i)·φ(k_j), over j ≤ i when causal; without the division if not normalised."""
+    """y_i = Σ_j s_ij v_j / Σ_j s_ij, s_ij = φ(q_i)·φ(k_j), over j ≤ i when causal; not divided if not normalised."""
     x_bld = on_layer(site, weights, x_bld, positions_bl)
     s_bhls, v = _similarities(part.feature, site, weights, x_bld, positions_bl)
     s_bhls = torch.where(everything(x_bld.shape[1], site.causal), s_bhls, 0.0)
@@ -42,8 +42,8 @@ def rfa(part: Rfa, site: Site, weights: Weights, x_bld: Tensor, positions_bl: Te
 def _gated(feature: FeatureMap, site: Site, weights: Weights, x_bld: Tensor, positions_bl: Tensor) -> Tensor:
     """S_i = g_i S_{i−1} + (1 − g_i) φ(k_i) v_iᵀ, z_i = g_i z_{i−1} + (1 − g_i) φ(k_i), y_i = φ(q_i)·S_i / φ(q_i)·z_i.
 
-    g_i = σ(w·x_i + b) per head. Written out, φ(q_i)·S_i = Σ_{j ≤ i} φ(q_i)·φ(k_j) (1 − g_j) g_{j+1} … g_i v_j. Denominators are
-    compared with the least one after division by 1 − g_i, as if the token's own key counted whole.
+    g_i = σ(w·x_i + b) per head. Written out, φ(q_i)·S_i = Σ_{j ≤ i} φ(q_i)·φ(k_j) (1 − g_j) g_{j+1} … g_i v_j.
+    Denominators are compared with the least one after division by 1 − g_i, as if the token's own key counted whole.
     """
     x_bld = on_layer(site, weights, x_bld, positions_bl)
     s_bhls, v = _similarities(feature, site, weights, x_bld, positions_bl)
@@ -68,7 +68,7 @@ def _similarities(
 
 
 def _divided(sums: Tensor, total: Tensor | None, least: float) -> Tensor:
-    """Return sums/total, zeros where the total is zero; a total smaller than `least` counts as `least` with its sign."""
+    """Return sums/total, zeros where the total is zero; one smaller than `least` counts as `least` with its sign."""
     if total is None:
         return sums
     total = torch.where(total.abs() < least, total.sign() * least, total)

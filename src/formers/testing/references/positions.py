@@ -46,7 +46,7 @@ def no_position(part: NoPosition, site: Site, weights: Weights, x: Tensor, posit
 
 @reference(Sinusoidal)
 def sinusoidal(part: Sinusoidal, site: Site, weights: Weights, x_bld: Tensor, positions_bl: Tensor) -> Tensor:
-    """PE(i, 2m) = sin(i/base^{2m/P}), PE(i, 2m+1) = cos(i/base^{2m/P}), added, or behind an embedding of width D − P."""
+    """PE(i, 2m) = sin(i/base^{2m/P}), PE(i, 2m+1) = cos(i/base^{2m/P}), added to x, or behind x of width D − P."""
     adds = part.how == "add"
     width = site.width if adds else site.width // 2 if part.width is None else part.width
     encoding = torch.zeros(*positions_bl.shape, width, dtype=torch.float64)
@@ -91,7 +91,7 @@ def alibi(part: Alibi, site: Site, weights: Weights, q_positions_bl: Tensor, k_p
 
 @reference(Rotary)
 def rotary(part: Rotary, site: Site, weights: Weights, x_bhlk: Tensor, positions_bl: Tensor) -> Tensor:
-    """(a, b) → (a cos iθ_m − b sin iθ_m, a sin iθ_m + b cos iθ_m) for every pair m of the first `fraction` of the features."""
+    """(a, b) → (a cos iθ_m − b sin iθ_m, a sin iθ_m + b cos iθ_m) for every pair m of the first part of the features."""
     pairs = int(x_bhlk.shape[3] * part.fraction) // 2
     grown = 0.1 * math.log(part.factor) + 1 if part.scaling == "yarn" else 1.0
     columns = list(x_bhlk.unbind(-1))
@@ -118,7 +118,7 @@ def _turn(part: Rotary, site: Site, m: int, pairs: int) -> float:
 
 
 def _yarn_ramp(part: Rotary, site: Site, m: int, pairs: int) -> float:
-    """Return the share of a pair that is slowed: 0 for those with 32 turns or more in the trained length, 1 from 1 turn down.
+    """Return how much of a pair is slowed: nothing of one with 32 turns in the trained length, all of one with 1 turn.
 
     As in the published code, a line in m between whole numbers of pairs.
     """

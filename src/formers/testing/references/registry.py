@@ -32,7 +32,7 @@ def has_reference(part: Part) -> bool:
 
 
 def reference_of(part: Part) -> Reference:
-    """Return the part's reference, or that of the nearest part it is derived from. Raise LookupError where there is none."""
+    """Return the part's reference, or that of the nearest part it is derived from. Raise LookupError without one."""
     for kind in type(part).__mro__:
         if kind in _REFERENCES:
             return _REFERENCES[kind]
