@@ -17,8 +17,8 @@ from formers.testing.harness import LENGTH, SITE, abilities, build, directions, 
 from formers.testing.references import Hosted, hosted
 
 _VANISHING = 1e-9
-"""A gradient this much smaller than the largest is zero in exact arithmetic, as that of a bias on the keys of a softmax.
-All of it is rounding, which is judged by what it is the rounding of."""
+"""A gradient this much smaller than the largest is zero in exact arithmetic, as that of a bias on a softmax's keys. All
+of it is rounding, which is judged by what it is the rounding of."""
 _WITH_POSITION = LENGTH * torch.finfo(torch.float32).eps
 """Relative rounding where a position acts: angles and slopes are float32 in every dtype, and the position multiplies
 them."""

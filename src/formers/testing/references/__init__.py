@@ -19,7 +19,7 @@ Arguments, by axis; everything is float64, and there is no padding (the law take
     pattern                          (part, i, j, length, causal, layer) → whether query i sees key j
 
 `weights` is the state dict of the part's module; `positions_bl` the position of each token. `site.position` is applied
-with `on_layer`, `on_heads` and `on_scores`. A reference shares no code with the library: of a part it reads the options.
+with `on_layer`, `on_heads` and `on_scores`. A reference shares no code with the library; it reads a part's options.
 """
 
 from formers.testing.references import (

@@ -1,4 +1,4 @@
-"""Algebra that several references share: projections, heads, and a softmax over chosen pairs, in their plainest form."""
+"""Algebra that several references share: projections, heads, and a softmax over chosen pairs, in their plain form."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from formers.testing.references.registry import reference
 
 @reference(Lsh)
 def lsh(part: Lsh, site: Site, weights: Weights, x_bld: Tensor, positions_bl: Tensor) -> Tensor:
-    """softmax(q_i·k_j/√K) v_j, k_j = q_j/|q_j|, over the tokens that i meets in any round; itself where it meets no other."""
+    """softmax(q_i·k_j/√K) v_j, k_j = q_j/|q_j|, over the tokens that i meets in any round, itself if no other."""
     x_bld = on_layer(site, weights, x_bld, positions_bl)
     q, v = (heads_of(project(weights, f"{name}_proj", x_bld), site.heads) for name in "qv")
     q = on_heads(site, weights, q, positions_bl)
@@ -129,7 +129,7 @@ def _within_nearest(mu_hck: Tensor, q: Tensor, v: Tensor, window: int, causal: b
 
 
 def _within_picked(mu_hck: Tensor, q: Tensor, k: Tensor | None, v: Tensor, window: int, causal: bool) -> Tensor:
-    """Return attention of the queries nearest to each centroid to the keys nearest to it; means over a query's clusters."""
+    """Return attention of the queries nearest to each centroid to the keys nearest to it; a mean over clusters."""
     length, keys = q.shape[2], q if k is None else k
     total, count = torch.zeros_like(v), torch.zeros(*v.shape[:3], 1, dtype=v.dtype)
     past = torch.ones(length, length, dtype=torch.bool)

@@ -1,7 +1,7 @@
 """References of patterns: whether query i sees key j, pair by pair, from the published definitions.
 
-Each is `(part, i, j, length, causal, layer)` → bool for i and j counted from 0 among `length` tokens. What causality leaves
-out, j > i, is left out of all of them in `pairs`.
+Each is `(part, i, j, length, causal, layer)` → bool for i and j counted from 0 among `length` tokens. What causality
+leaves out, j > i, is left out of all of them in `pairs`.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def local1d(part: Local1D, i: int, j: int, length: int, causal: bool, layer: int
 
 @reference(Local2D)
 def local2d(part: Local2D, i: int, j: int, length: int, causal: bool, layer: int) -> bool:
-    """In raster order: j in the rectangle of i, or within `halo` above it, left and right of it, down to its last row."""
+    """In raster order: j in the rectangle of i, or within `halo` above, left and right of it, down to its last row."""
     (row_i, column_i), (row_j, column_j) = divmod(i, part.width), divmod(j, part.width)
     top, left = row_i - row_i % part.block, column_i - column_i % part.block
     inside_rows = top - part.halo <= row_j < top + part.block

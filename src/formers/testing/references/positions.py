@@ -91,7 +91,7 @@ def alibi(part: Alibi, site: Site, weights: Weights, q_positions_bl: Tensor, k_p
 
 @reference(Rotary)
 def rotary(part: Rotary, site: Site, weights: Weights, x_bhlk: Tensor, positions_bl: Tensor) -> Tensor:
-    """(a, b) → (a cos iθ_m − b sin iθ_m, a sin iθ_m + b cos iθ_m) for every pair m of the first part of the features."""
+    """(a, b) → (a cos iθ_m − b sin iθ_m, a sin iθ_m + b cos iθ_m) for every pair m of the features turned."""
     pairs = int(x_bhlk.shape[3] * part.fraction) // 2
     grown = 0.1 * math.log(part.factor) + 1 if part.scaling == "yarn" else 1.0
     columns = list(x_bhlk.unbind(-1))

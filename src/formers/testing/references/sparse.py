@@ -73,7 +73,7 @@ def image_local(part: ImageLocal, site: Site, weights: Weights, x_bld: Tensor, p
 def blockwise_attention(
     part: BlockwiseAttention, site: Site, weights: Weights, x_bld: Tensor, positions_bl: Tensor
 ) -> Tensor:
-    """The last heads take the cyclic permutations by 1 … n − 1, `shifted` heads each, as far as all but one go; others none."""
+    """The last heads, all but one at most, take the cyclic permutations by 1 … n − 1, `shifted` heads each."""
     n = part.blocks
     shifts = [1 + turn // part.shifted for turn in range((n - 1) * part.shifted)][: site.heads - 1]
     turns = [0] * (site.heads - len(shifts)) + shifts
@@ -83,7 +83,7 @@ def blockwise_attention(
 
 @reference(BigBird)
 def bigbird(part: BigBird, site: Site, weights: Weights, x_bld: Tensor, positions_bl: Tensor) -> Tensor:
-    """Blocks at most `radius` apart, the first and last block (or the first tokens) with everything, and random blocks."""
+    """Blocks at most `radius` apart, the first and last block (or first tokens) with everything, and random blocks."""
     anchored = Edges(part.block) if part.first is None else Ends(part.first)
     pattern = Either(Neighbours(part.block, part.radius), anchored)
     if part.random:
@@ -123,7 +123,7 @@ def etc(part: Etc, site: Site, weights: Weights, x_bld: Tensor, positions_bl: Te
 
 
 def _label(part: Etc, i: int, j: int) -> int:
-    """Return the label of a pair: clipped distances within the long input, within the global one, then across, both ways."""
+    """Return the label of a pair: clipped distances in the long input, in the global one, then across, both ways."""
     distances = 2 * part.clip + 1
     across = 1 if part.segment is None else 2
     if (i < part.tokens) == (j < part.tokens):
