@@ -73,7 +73,7 @@ class DenseMixer(QueryMixer):
         # 1/N in two steps, so that neither the queries nor the sums leave float16's range
         q, x = qkv.q * counts_b1l1 ** (-2 / 3), qkv.v
         sums = context.state.sums if isinstance(context.state, LinearMixerState) else None
-        options = _Options(causal=self.causal, key_mask_bs=context.mask_bl, state=sums)
+        options = _SumOptions(causal=self.causal, key_mask_bs=context.mask_bl, state=sums)
         if self.head_position is None:
             y, sums = dense_attention(q, x, order=self.part.order, **options)
         else:  # a key with a position is no longer the value
@@ -82,7 +82,7 @@ class DenseMixer(QueryMixer):
         return y * counts_b1l1 ** (-1 / 3), LinearMixerState(context.seen_b, sums) if self.causal else None
 
 
-class _Options(TypedDict):
+class _SumOptions(TypedDict):
     causal: bool
     key_mask_bs: Tensor | None
     state: LinearState | None

@@ -60,7 +60,7 @@ class LinearPrefixState(State):
     mask_bl: Tensor | None
 
 
-class _Options(TypedDict):
+class _LinearOptions(TypedDict):
     causal: bool
     key_mask_bs: Tensor | None
     normalize: bool
@@ -78,7 +78,7 @@ class LinearMixer(QkvMixer):
 
     def attend(self, qkv: QKV, context: Context) -> tuple[Tensor, State | None]:
         (q, k, v), mask_bl = qkv, context.mask_bl
-        options = _Options(causal=self.causal, key_mask_bs=mask_bl, normalize=self.normalize, floor=self.floor)
+        options = _LinearOptions(causal=self.causal, key_mask_bs=mask_bl, normalize=self.normalize, floor=self.floor)
         if self.kernel is not None and context.state is None and q.shape[2] < self.features:
             y = kernel_attention(self.kernel(q, k), v, **options)
             return y, LinearPrefixState(context.seen_b, k, v, mask_bl) if self.causal else None

@@ -19,6 +19,7 @@ from formers.testing.laws.randomness import randomness_is_owned
 from formers.testing.laws.ranks import every_parameter_trains, two_ranks_equal_one, two_ranks_equal_one_for
 from formers.testing.laws.rows import rows_are_independent
 from formers.testing.laws.saving import saves_whole
+from formers.testing.laws.states import empty_chunks_change_nothing, foreign_states_raise, states_leave_inference_mode
 from formers.testing.laws.streaming import (
     gradients_flow_through_states,
     one_pass_equals_pieces,
@@ -32,10 +33,12 @@ __all__ = [
     "checkpointed_equals_plain",
     "compiled_equals_eager",
     "costs_as_promised",
+    "empty_chunks_change_nothing",
     "every_option_counts",
     "every_parameter_trains",
     "every_submodule_matters",
     "finite_in_half",
+    "foreign_states_raise",
     "generation_equals_recomputation",
     "gradients_flow_through_states",
     "one_pass_equals_pieces",
@@ -50,6 +53,7 @@ __all__ = [
     "same_as_reference",
     "saves_whole",
     "state_is_a_value",
+    "states_leave_inference_mode",
     "survives_text_and_json",
     "takes_positions_it_declares",
     "tokens_are_mixed",
