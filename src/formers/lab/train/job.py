@@ -47,8 +47,9 @@ class Job:
 
     @property
     def config_json(self) -> dict[str, Any]:
-        """The configuration as JSON, with every value."""
-        return json.loads(self.config.to_json_string(use_diff=False))
+        """The configuration as JSON, with every value once: without the names that Hugging Face has for sizes."""
+        data = json.loads(self.config.to_json_string(use_diff=False))
+        return {name: value for name, value in data.items() if name not in self.config.attribute_map}
 
     @property
     def fingerprint(self) -> str:
