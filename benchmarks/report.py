@@ -19,6 +19,7 @@ Measure again with `python -m benchmarks.<name>`, then `python -m benchmarks.rep
 
 
 def section(path: Path) -> str:
+    """Return the section of one file of results."""
     content = json.loads(path.read_text())
     rows = [Row(**row) for row in content["rows"]]
     targets = [row for row in rows if row.met is not None]
@@ -28,6 +29,7 @@ def section(path: Path) -> str:
 
 
 def main() -> None:
+    """Write the page."""
     PAGE.parent.mkdir(exist_ok=True)
     PAGE.write_text("\n".join([HEADER, *(section(path) for path in sorted(RESULTS.glob("*.json")))]))
     print(f"wrote {PAGE}")

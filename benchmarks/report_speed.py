@@ -1,4 +1,4 @@
-"""The report of a thousand runs: how long it takes to make, and how large it is."""
+"""Time and size of the report of a thousand runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ METRIC = lab.TaskMetric(name="loss", label="loss", unit="nats/token")
 
 
 def run(arm: int, seed: int) -> lab.Row:
-    """One finished run."""
+    """Return one finished run."""
     random = Random(1000 * arm + seed)
     final = 1.5 + 0.001 * arm + random.gauss(0, 0.01)
     points = tuple(
@@ -54,6 +54,7 @@ def run(arm: int, seed: int) -> lab.Row:
 
 
 def rows_of(arms: int, seeds: int) -> list[Row]:
+    """Return the time to make a report of so many runs, and its size."""
     rows = tuple(run(arm, seed) for arm in range(arms) for seed in range(seeds))
     results = lab.Results(title="speed", description="A thousand runs.", metric=METRIC, rows=rows)
     with tempfile.TemporaryDirectory() as folder:
@@ -69,6 +70,7 @@ def rows_of(arms: int, seeds: int) -> list[Row]:
 
 
 def main() -> None:
+    """Measure both shapes of a thousand runs."""
     publish("report_speed", "The report of a thousand runs", NOTES, [*rows_of(50, 20), *rows_of(1000, 1)])
 
 

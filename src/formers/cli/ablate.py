@@ -71,22 +71,12 @@ def ablate(
 
     Stop with Ctrl-C; the same command goes on where it stopped, and what is finished is not trained again.
     """
-    sizes = options.SizeOptions(width=width, depth=depth, heads=heads)
     budget = {"steps": steps, "batch_size": batch, "learning_rate": learning_rate, "warmup": warmup}
     budget |= {"weight_decay": weight_decay, "clip": clip, "evaluations": evaluations}
-    start = _starting_study(task, length)
-    chosen = sizes.choices() | options.read_choices(base or [])
-    changes: dict[str, Any] = {"budget": options.read_budget(start.budget, budget), "base": {**start.base, **chosen}}
-    if arms := _read_arms(vary or [], arm or []):
-        changes["arms"] = arms
-    if match is not None:
-        changes["match"] = match
-    if shard is not None:
-        changes["shard"] = shard
-    if seeds is not None:
-        changes["seeds"] = options.read_seeds(seeds)
-    changes["folder"] = folder or _named(start, task)
-    run_and_show(replace(start, **changes), options.read_executor(jobs, ray, cores))
+    choices = options.given({"width": width, "depth": depth, "heads": heads}) | options.read_choices(base or [])
+    changes = {"arms": _read_arms(vary or [], arm or []) or None, "match": match, "shard": shard, "folder": folder}
+    study = _changed(task, length, changes, seeds, choices, budget)
+    run_and_show(study, options.read_executor(jobs, ray, cores))
 
 
 def _starting_study(task: str, length: int | None) -> Study:
@@ -100,6 +90,24 @@ def _starting_study(task: str, length: int | None) -> Study:
         raise FileNotFoundError(f"there is no study at {task}")
     study = read_study(task)
     return study if length is None else replace(study, task=study.task.swap(length=length))
+
+
+def _changed(
+    task: str,
+    length: int | None,
+    changes: dict[str, Any],
+    seeds: str | None,
+    choices: dict[str, Any],
+    budget: dict[str, Any],
+) -> Study:
+    """Return the starting study with what was given changed: fields, seeds, choices for every arm, and the budget."""
+    start = _starting_study(task, length)
+    changed = {"folder": _named(start, task)} | options.given(changes)
+    if seeds is not None:
+        changed["seeds"] = options.read_seeds(seeds)
+    changed["base"] = {**start.base, **choices}
+    changed["budget"] = options.read_budget(start.budget, budget)
+    return replace(start, **changed)
 
 
 def _named(start: Study, task: str) -> Path | None:

@@ -1,13 +1,14 @@
-"""`formers bench`: what parts cost on this machine."""
+"""`formers bench`: time and memory of parts on this machine."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING
 
 import typer
 
+from formers.cli import bench_options as options
 from formers.cli.running import WIDE, print_path
 
 if TYPE_CHECKING:
@@ -18,42 +19,22 @@ _HOME = Path("benches")
 
 
 def bench(
-    subjects: Annotated[
-        list[str] | None,
-        typer.Argument(
-            help="Mixers in their text form; `sdpa`, torch's bare kernel; or installed peers such as "
-            "pip:local-attention. A useful selection without any.",
-            show_default=False,
-        ),
-    ] = None,
-    length: Annotated[str | None, typer.Option(help="Tokens: 512, or 512,2048, or 512..8192 (doubling).")] = None,
-    width: Annotated[str | None, typer.Option(help="Model width, likewise; 256 by default.")] = None,
-    heads: Annotated[str | None, typer.Option(help="Attention heads; 4 by default.")] = None,
-    batch: Annotated[str | None, typer.Option(help="Sequences at once; 1 by default.")] = None,
-    phases: Annotated[
-        str | None, typer.Option(help="Some of forward, training (forward + backward), prefill, step; all by default.")
-    ] = None,
-    bidirectional: Annotated[
-        bool, typer.Option("--bidirectional", help="Every token sees every other, instead of its past only.")
-    ] = False,
-    against: Annotated[
-        str, typer.Option(help="What ratios and crossovers refer to; it is added where it is not named.")
-    ] = "softmax",
-    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:1.")] = "cpu",
-    threads: Annotated[int | None, typer.Option(min=1, help="Of the processor; torch's choice by default.")] = None,
-    rounds: Annotated[int | None, typer.Option(help="How often everything is timed; 9, quick 6.")] = None,
-    seconds: Annotated[
-        float | None, typer.Option(help="Begin no further round after so many, but make at least three.")
-    ] = None,
-    patience: Annotated[
-        float, typer.Option(help="Seconds that one call may take; what takes longer is left out.")
-    ] = 20.0,
-    seed: Annotated[int, typer.Option(help="Of the order, the inputs and the weights.")] = 0,
-    quick: Annotated[bool, typer.Option("--quick", help="Short lengths, few rounds: less than a minute.")] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Folder for bench.json, bench.csv and bench.html; by default benches/<date and time>."),
-    ] = None,
+    subjects: options.Subjects = None,
+    length: options.Length = None,
+    width: options.Width = None,
+    heads: options.Heads = None,
+    batch: options.Batch = None,
+    phases: options.Phases = None,
+    bidirectional: options.Bidirectional = False,
+    against: options.Against = "softmax",
+    device: options.Device = "cpu",
+    threads: options.Threads = None,
+    rounds: options.Rounds = None,
+    seconds: options.Seconds = None,
+    patience: options.Patience = 20.0,
+    seed: options.Seed = 0,
+    quick: options.Quick = False,
+    out: options.Out = None,
 ) -> None:
     """Measure what parts cost here: time, memory, operations, how they grow, and where one overtakes another.
 
@@ -73,56 +54,16 @@ def bench(
     formers.testing is not timed: its row says which law. Candidates take turns in random order, and ratios are taken
     within a round. Ctrl-C keeps what is measured.
     """
-    plan = _read_plan(
-        subjects or [],
-        {"length": length, "width": width, "heads": heads, "batch": batch},
-        phases=phases,
-        causal=not bidirectional,
-        quick=quick,
-        options={
-            "device": device,
-            "threads": threads,
-            "patience": patience,
-            "seed": seed,
-            "reference": against,
-            "rounds": rounds,
-            "seconds": seconds,
-        },
-    )
-    found = measure(plan)
-    show(found, out or _HOME / datetime.now(UTC).strftime("%Y-%m-%d-%H%M%S"))
-    if found.stopped:
+    sizes = {"length": length, "width": width, "heads": heads, "batch": batch}
+    changes = {"device": device, "threads": threads, "patience": patience, "seed": seed, "reference": against}
+    changes |= {"rounds": rounds, "seconds": seconds}
+    plan = options.read_plan(subjects or [], sizes, phases, causal=not bidirectional, quick=quick, changes=changes)
+    results = measure(plan)
+    show(results, out or _HOME / datetime.now(UTC).strftime("%Y-%m-%d-%H%M%S"))
+    if results.stopped:
         raise typer.Exit(130)
-    if not found.measured:
+    if not results.measured:
         raise typer.Exit(1)
-
-
-def _read_plan(
-    subjects: list[str],
-    sizes: dict[str, str | None],
-    *,
-    phases: str | None,
-    causal: bool,
-    quick: bool,
-    options: dict[str, Any],
-) -> BenchPlan:
-    """Return the plan that the options mean; None leaves the default, or the quick one."""
-    from formers.bench import plan
-    from formers.bench.sizes import Sweep, read_sizes
-    from formers.bench.subjects.parse import parse_subjects
-
-    given = {name: read_sizes(name, text) for name, text in sizes.items() if text is not None}
-    if "length" not in given and any(len(values) > 1 for values in given.values()):
-        given["length"] = (plan.FIXED_LENGTH,)
-    chosen = {name: value for name, value in options.items() if value is not None}
-    if phases is not None:
-        chosen["phases"] = tuple(word.strip() for word in phases.split(","))
-    if quick:
-        given = {"length": plan.QUICK_LENGTHS} | given
-        brief = {"phases": plan.QUICK_PHASES, "rounds": plan.QUICK_ROUNDS, "seconds": plan.QUICK_SECONDS}
-        chosen = brief | chosen
-    named = parse_subjects(subjects) or plan.default_subjects(causal, quick)
-    return plan.BenchPlan(subjects=named, sweep=Sweep(**given), causal=causal, **chosen)
 
 
 def measure(plan: BenchPlan) -> BenchResults:
@@ -139,8 +80,8 @@ def measure(plan: BenchPlan) -> BenchResults:
         return run_bench(plan, bar)
 
 
-def show(found: BenchResults, folder: Path) -> None:
-    """Print a bench, and write its files."""
+def show(results: BenchResults, folder: Path) -> None:
+    """Print the results of a benchmark, and write its files."""
     from rich.console import Console
 
     from formers.bench.output_files import write_files
@@ -149,7 +90,7 @@ def show(found: BenchResults, folder: Path) -> None:
 
     console = Console()
     console = console if console.is_terminal else Console(width=WIDE)
-    for piece in terminal(summarize(found)):
+    for piece in terminal(summarize(results)):
         console.print(piece)
-    for path in write_files(found, folder):
+    for path in write_files(results, folder):
         print_path(path.suffix[1:], path.resolve())

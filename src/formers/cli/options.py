@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -50,18 +50,9 @@ Shard = Annotated[
 Cores = Annotated[int, typer.Option(help="With --ray: cores that each arm is given.")]
 
 
-@dataclass(frozen=True, kw_only=True)
-class SizeOptions:
-    """The sizes that have options of their own; None leaves the task's."""
-
-    width: int | None
-    depth: int | None
-    heads: int | None
-
-    def choices(self) -> dict[str, int]:
-        """Return the sizes that were given."""
-        given = {"width": self.width, "depth": self.depth, "heads": self.heads}
-        return {name: value for name, value in given.items() if value is not None}
+def given(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that were given: those that are not None."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def read_task(text: str, length: int | None) -> Task:
@@ -72,9 +63,9 @@ def read_task(text: str, length: int | None) -> Task:
     return task if length is None else task.swap(length=length)
 
 
-def read_budget(given: Budget, changes: dict[str, Any]) -> Budget:
-    """Return a budget with the given options changed."""
-    return replace(given, **{name: value for name, value in changes.items() if value is not None})
+def read_budget(budget: Budget, changes: dict[str, Any]) -> Budget:
+    """Return a budget with the options changed that were given."""
+    return replace(budget, **given(changes))
 
 
 def read_choices(texts: list[str]) -> dict[str, Any]:

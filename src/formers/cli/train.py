@@ -43,7 +43,7 @@ def train(
     from formers.lab.train.job import Job
     from formers.part import Unsupported
 
-    sizes = options.SizeOptions(width=width, depth=depth, heads=heads)
+    sizes = options.given({"width": width, "depth": depth, "heads": heads})
     swaps = options.read_choices(choices or [])
     budget = {"steps": steps, "batch_size": batch, "learning_rate": learning_rate, "warmup": warmup}
     budget |= {"weight_decay": weight_decay, "clip": clip, "evaluations": evaluations}
@@ -51,7 +51,7 @@ def train(
     study = Study(
         task=made,
         arms=(Arm(", ".join(choices or []) or "base", swaps),),
-        base=sizes.choices(),
+        base=sizes,
         budget=options.read_budget(default_budget(made), budget),
         seeds=(seed,),
         shard=bool(shard),
