@@ -48,8 +48,7 @@ def _extra_lines() -> list[str]:
 
 def _form_lines() -> list[str]:
     """Return a line for each op: its forms on a CPU and on CUDA in the order of `auto`, and those on request only."""
-    import formers.ops  # noqa: F401 (whose ops register their forms)
-    from formers.ops.common.dispatch import forms_table
+    from formers.ops import forms_table
 
     by_op: dict[str, list[Any]] = {}
     for entry in forms_table():

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch import distributed as dist
 from torch.nn import functional as F
 
-from formers.ops.common.dtypes import accumulation_dtype, without_autocast
+from formers.ops import accumulation_dtype, without_autocast
 
 
 class Centroids(nn.Module):

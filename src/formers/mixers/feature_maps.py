@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from formers.ops.common.dtypes import accumulation_dtype, without_autocast
+from formers.ops import accumulation_dtype, without_autocast
 from formers.part import Part
 
 

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from formers.mixers.context import Context
 from formers.mixers.mixer import Mixer, MixerModule
 from formers.mixers.qkv import QKV, HeadMixer, split_heads
-from formers.ops import bucketed_attention
-from formers.ops.common.dtypes import accumulation_dtype, without_autocast
+from formers.ops import accumulation_dtype, bucketed_attention, without_autocast
 from formers.part import Site, State
 
 

@@ -11,8 +11,7 @@ from torch.nn import functional as F
 
 from formers.mixers.feature_maps import FeatureMap
 from formers.mixers.random_projections import RandomProjections
-from formers.ops import exp_features
-from formers.ops.common.dtypes import without_autocast
+from formers.ops import exp_features, without_autocast
 
 _REACH = 60.0
 """The largest exponent: M·L features of e⁶⁰ still sum up in float32."""

@@ -18,6 +18,8 @@ Lower-case letters in a name are axes, capitals in a docstring their sizes. Rare
 
 from formers.ops.attention import Bias, attention, metric_attention
 from formers.ops.bucketed_attention import bucketed_attention, clustered_attention
+from formers.ops.common.dispatch import forms_table
+from formers.ops.common.dtypes import accumulation_dtype, without_autocast
 from formers.ops.common.padding import Packing, packing, pad_input, unpad_input
 from formers.ops.linear_attention import (
     LinearState,
@@ -36,11 +38,13 @@ __all__ = [
     "Packing",
     "PairBias",
     "PoolState",
+    "accumulation_dtype",
     "attention",
     "bucketed_attention",
     "clustered_attention",
     "dense_attention",
     "exp_features",
+    "forms_table",
     "fourier_mix",
     "kernel_attention",
     "linear_attention",
@@ -52,4 +56,5 @@ __all__ = [
     "sparse_attention",
     "unpad_input",
     "varlen_attention",
+    "without_autocast",
 ]
