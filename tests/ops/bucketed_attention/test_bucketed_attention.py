@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from formers.ops import attention, bucketed_attention
-from formers.ops.bucketed_attention import tiled
+from formers.ops.bucketed_attention import tiled, tiles
 from formers.testing.tolerance import assert_close_derived
 
 
@@ -31,7 +31,7 @@ def test_equals_the_definition(dtype, causal, self_last, rounds, length, padded)
 
 
 def test_pieces_change_nothing(monkeypatch):
-    monkeypatch.setattr(tiled, "SCORES_AT_ONCE", 300)
+    monkeypatch.setattr(tiles, "SCORES_AT_ONCE", 300)
     test_equals_the_definition(torch.float32, True, True, 3, 75, True)
     test_equals_the_definition(torch.float32, False, False, 3, 75, True)
 

@@ -134,13 +134,3 @@ def forms_table() -> list[FormEntry]:
         for name in forms.forms
     ]
     return sorted(entries, key=lambda entry: (entry.op, entry.order.get("cpu", len(entries))))
-
-
-def pick(op: str, impl: str, forms: Mapping[str, Callable[..., Result]]) -> Callable[..., Result]:
-    """Return the form named `impl`; for "auto" the first of `forms`. Raise ValueError for an unknown name."""
-    name = next(iter(forms)) if impl == "auto" else impl
-    if name not in forms:
-        raise ValueError(f"{op} has no impl {impl!r}; available: 'auto', {', '.join(map(repr, forms))}")
-    if impl == "auto" and not torch.compiler.is_compiling():  # a log call would break the graph
-        _log.debug("%s: auto chose impl %r", op, name)
-    return forms[name]
