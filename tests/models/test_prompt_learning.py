@@ -1,4 +1,4 @@
-"""PEFT's learned prompts: sizes are found, generation equals recomputation, and injected keys and values are refused."""
+"""PEFT's learned prompts: sizes are found, generation equals recomputation, injected keys and values are refused."""
 
 from __future__ import annotations
 

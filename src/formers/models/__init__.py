@@ -1,4 +1,4 @@
-"""One backbone and its heads, as Hugging Face classes: `AutoModel*.from_pretrained` finds them once this is imported."""
+"""One backbone and its heads, as Hugging Face classes that `AutoModel*.from_pretrained` finds once this is imported."""
 
 from transformers import (
     AutoConfig,

@@ -41,7 +41,7 @@ class Transformer(FormersModel):
         self.post_init()
 
     def separate_layers(self) -> list[Block]:
-        """Return the layers if each runs as a module of its own and needs no weights but its own while it does; else none."""
+        """Return the layers, if each runs as a module of its own with no weights but its own; else an empty list."""
         layers = [layer for layer in self.layers if isinstance(layer, Block)]
         separate = self.config.residual.calls_layers and not layers_share(layers)
         return layers if separate else []
@@ -81,7 +81,7 @@ class Transformer(FormersModel):
             output_attentions: weights are never formed, so True raises `Unsupported`.
             return_dict: False returns a tuple without what is None; None = as the configuration says.
 
-        Raise Unsupported for a cache, given or asked for, where the model does not stream, and for one of keys and values.
+        Raise Unsupported for a cache, given or asked for, if the model does not stream, and for one of keys and values.
         """
         if output_attentions:
             raise Unsupported(
@@ -141,7 +141,7 @@ class Transformer(FormersModel):
         return StateCache() if wanted and self.streaming else None
 
     def check_past(self, past: Cache) -> None:
-        """Raise Unsupported unless the model streams and can keep its states in this cache; TypeError for what is none."""
+        """Raise Unsupported unless the model streams and its states fit into this cache; TypeError for no cache."""
         check_cache(past)
         self._check_streaming("without past_key_values")
 
@@ -162,15 +162,15 @@ def _build_layer(config: TransformerConfig, layer: int) -> Block:
 
 
 def _real_tokens(attention_mask: Tensor | None, x_bld: Tensor, seen: int) -> Tensor | None:
-    """Return the mask of the new tokens as booleans, (B, L); None if it hides nothing. Raise ValueError for other shapes."""
+    """Return the mask of the new tokens as booleans, (B, L); None if all are real. Raise ValueError for a misfit."""
     if attention_mask is None:
         return None
     batch, length, _ = x_bld.shape
     if tuple(attention_mask.shape) not in ((batch, length), (batch, seen + length)):
         past = f", or with the {seen} tokens of the past in front ({batch}, {seen + length})" if seen else ""
         raise ValueError(
-            f"attention_mask has shape {tuple(attention_mask.shape)}; expected (batch, length) = ({batch}, {length}){past}, "
-            "1 for a real token and 0 for padding"
+            f"attention_mask has shape {tuple(attention_mask.shape)}; expected (batch, length) = ({batch}, {length})"
+            f"{past}, 1 for a real token and 0 for padding"
         )
     mask = attention_mask[:, attention_mask.shape[1] - length :].bool()
     readable = not torch.compiler.is_compiling() and not mask.is_meta

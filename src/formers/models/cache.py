@@ -22,7 +22,7 @@ class StateLayer(CacheLayerMixin):  # type: ignore[misc]
         state: the mixer's state; None before the first token.
         length: tokens seen so far, padding included.
         mask_bl: True = a real token, of all tokens seen so far, (B, length); None = all real.
-        is_croppable: whether the states of all layers can forget tokens. If one cannot, none does, so that they stay in step.
+        is_croppable: whether the states of all layers can forget tokens. If one cannot, none does: they stay in step.
     """
 
     is_compileable = False
@@ -103,11 +103,11 @@ class StateLayer(CacheLayerMixin):  # type: ignore[misc]
         self.mask_bl = None if self.mask_bl is None else self.mask_bl[:, :-drop]
         self.length -= drop
 
-    def lazy_initialization(self, *args: Any) -> None:
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         """Raise Unsupported: see `update`."""
-        self.update()
+        self.update(key_states, value_states)
 
-    def update(self, *args: Any) -> tuple[Tensor, Tensor]:
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """Raise Unsupported: each mixer has a state of its own, not keys and values to append to."""
         raise Unsupported(
             "keys and values were given to a cache that holds each mixer's own state; they cannot be injected. "
@@ -130,8 +130,8 @@ class StateCache(Cache):  # type: ignore[misc]
         model(ids, past_key_values=cache)            # or: cache = model(ids, use_cache=True).past_key_values
         model(more_ids, past_key_values=cache)
 
-    What Hugging Face asks of a cache (`reorder_cache`, `crop`, `batch_repeat_interleave`, `batch_select_indices`, `reset`, …)
-    does what it says, or raises Unsupported, as `crop` does where a state cannot forget. Keys and values are refused.
+    The methods of Hugging Face's contract (`reorder_cache`, `batch_repeat_interleave`, `reset`, …) work, or raise
+    Unsupported, as `crop` does where a state cannot forget, and as those for keys and values always do.
     """
 
     def __init__(self) -> None:
@@ -156,7 +156,7 @@ class StateCache(Cache):  # type: ignore[misc]
 
     @property
     def is_croppable(self) -> bool:
-        """True if `crop` works, so if every layer's state can forget tokens; False before the first one, when it is unknown."""
+        """True if `crop` works: every layer's state can forget tokens. False before the first token."""
         return bool(self.layers) and super().is_croppable
 
     @property

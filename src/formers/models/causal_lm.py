@@ -35,8 +35,8 @@ class CausalLM(ModelWithLMHead, StateGenerationMixin, GenerationMixin):  # Huggi
     ) -> CausalLMOutputWithPast:
         """Return logits of the next token, (B, L, vocabulary), and the mean cross-entropy in nats if there are labels.
 
-        `labels` are the input ids themselves: they are shifted here, and −100 marks what does not count. `logits_to_keep`
-        limits the logits to the last ones. The rest as in `Transformer.forward`.
+        `labels` are the input ids themselves: they are shifted here, and −100 marks what does not count.
+        `logits_to_keep` limits the logits to the last ones. The rest as in `Transformer.forward`.
         """
         out = self.model(
             input_ids,

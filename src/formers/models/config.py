@@ -15,19 +15,13 @@ from formers.positions import Position, Rotary
 from formers.residuals import PreNorm, Residual
 
 AXIS_OF = {"mixer": Mixer, "position": Position, "residual": Residual, "norm": Norm, "ffn": Ffn}
+"""Options that hold a part → the axis that it must be on."""
 
 _HUB_NAMES = {
-    *(
-        "transformers_version",
-        "architectures",
-        "model_type",
-        "auto_map",
-        "name_or_path",
-        "_name_or_path",
-        "torch_dtype",
-    ),
-    *("dtype", "num_labels", "id2label", "label2id", "attn_implementation", "experts_implementation", "return_dict"),
-    *("output_attentions", "output_hidden_states", "is_encoder_decoder", "problem_type", "chunk_size_feed_forward"),
+    *("transformers_version", "architectures", "model_type", "auto_map", "name_or_path", "_name_or_path"),
+    *("torch_dtype", "dtype", "num_labels", "id2label", "label2id", "problem_type", "is_encoder_decoder"),
+    *("attn_implementation", "experts_implementation", "chunk_size_feed_forward"),
+    *("return_dict", "output_attentions", "output_hidden_states"),
 }
 """Names that Hugging Face writes into every config.json, beside ours."""
 
@@ -46,9 +40,10 @@ class TransformerConfig(PreTrainedConfig):
         tie_word_embeddings: whether the output projection is the embedding.
         initializer_range: standard deviation of initial weights.
         pad_token_id, bos_token_id, eos_token_id: special tokens, where there are any.
+        use_cache: whether a streaming model in eval mode returns its states unless told otherwise.
 
-    Raises:
-        TypeError, for an unknown name, with the nearest right one.
+    Raise TypeError for an unknown name, with the nearest right one, and for a value of another type; ValueError for a
+    part that does not exist, and for a size that is not a positive whole number.
     """
 
     model_type = "formers"
@@ -120,7 +115,7 @@ class TransformerConfig(PreTrainedConfig):
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything: parts as JSON, and sizes under Hugging Face's names, too, by which PEFT and others find them."""
+        """Return everything: parts as JSON, and sizes also under Hugging Face's names, by which PEFT finds them."""
         parts = {axis: value_json(getattr(self, axis)) for axis in AXIS_OF}
         return super().to_dict() | parts | {theirs: getattr(self, ours) for theirs, ours in self.attribute_map.items()}
 
@@ -129,11 +124,12 @@ class TransformerConfig(PreTrainedConfig):
         return {name: value for name, value in super().to_diff_dict().items() if name not in self.attribute_map}
 
     def _without_second_names(self, kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Return the arguments without sizes under Hugging Face's names. Raise TypeError where one says something else."""
+        """Return the arguments without sizes under Hugging Face's names. Raise TypeError if one contradicts ours."""
         for theirs, ours in self.attribute_map.items():
             if theirs in kwargs and kwargs[theirs] != getattr(self, ours):
                 raise TypeError(
-                    f"{theirs}={kwargs[theirs]} was given, but {ours}={getattr(self, ours)}: they are one; give {ours} alone"
+                    f"{theirs}={kwargs[theirs]} was given, but {ours}={getattr(self, ours)}: they are one; "
+                    f"give {ours} alone"
                 )
         return {name: value for name, value in kwargs.items() if name not in self.attribute_map}
 
@@ -141,7 +137,7 @@ class TransformerConfig(PreTrainedConfig):
 def _as_part(axis: str, value: Any) -> Any:
     """Return a part of the axis from itself, text or JSON.
 
-    For mixers, a list of those becomes a tuple, and a pattern becomes `sparse` over it. Raise TypeError for anything else.
+    For mixers, a list of those becomes a tuple, and a pattern becomes `sparse` over it. Raise TypeError for all else.
     """
     kind: type[Part] = AXIS_OF[axis]
     if isinstance(value, str):

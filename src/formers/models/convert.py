@@ -1,4 +1,4 @@
-"""A model with another mixer from a trained one: what has a counterpart is copied, and a report says what has none."""
+"""Models of another mixer from trained ones: weights with a counterpart are copied, and a report lists the rest."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from formers.models.pretrained import FormersModel
 from formers.part import Unsupported
 
 _SAME = ("vocab_size", "width", "depth", "heads", "residual", "norm", "ffn", "tie_word_embeddings", "num_labels")
-"""What both configurations must agree on, so that the copied weights mean the same."""
-_TABLE = "input_position.table.weight"
-"""Where learned positions are, within the backbone."""
+"""Choices that both configurations must agree on, so that the copied weights mean the same."""
+_POSITION_TABLE = "input_position.table.weight"
+"""The name of learned positions within the backbone."""
 _GLOBAL = "_global."
-"""What a global token's own projections have in their names, beside those of the local ones."""
+"""The part of a name by which the projections of global tokens differ from those of all others."""
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """A converted model, and where each of its weights and buffers comes from.
+    """A converted model, and the origin of each of its weights and buffers.
 
     Attributes:
         model: the new model, of the old one's class, dtype, device and mode.
-        copied: what was taken over as it is.
-        derived: what was made from an old weight, and how.
-        fresh: what has no counterpart and starts as in a new model.
-        left: weights and buffers of the old model that were of no use.
+        copied: names of tensors taken over as they are.
+        derived: names of tensors made from an old one → how.
+        fresh: names of tensors without a counterpart, which start as in a new model.
+        left: names of tensors of the old model that were of no use.
     """
 
     model: Any
@@ -47,14 +47,15 @@ class Conversion:
 
 
 def convert_weights(model: FormersModel, config: TransformerConfig) -> Conversion:
-    """A model of `config` that starts from the weights of `model`: dense attention into longformer, bigbird, sparse, …
+    """Return a model of `config` that starts from the weights of `model`: dense attention into longformer, bigbird, …
 
-    Weights of the same name and shape are copied. A global token's projections start as copies of the local ones. Learned
-    positions are extended by repeating the table from its start, as Longformer and BigBird do. Anything else is as in a
-    new model. Where the new mixer still sees every pair, so with a window that covers the sequence, nothing changes.
+    Weights of the same name and shape are copied. A global token's projections start as copies of the local ones.
+    Learned positions are extended by repeating the table from its start, as Longformer and BigBird do. Anything else is
+    as in a new model. Where the new mixer still sees every pair, so with a window that covers the sequence, nothing
+    changes.
 
-    Raises `ValueError` where sizes, wiring, norm, feed-forward, kind of position or direction differ, or a weight of the same
-    name has another shape; `Unsupported` where a layer's mixer has no weight in common with the old one.
+    Raise ValueError if sizes, wiring, norm, feed-forward, kind of position or direction differ, or if a weight of the
+    same name has another shape; Unsupported if a layer's mixer has no weight in common with the old one.
     Source: Beltagy et al. 2020 (Longformer), arXiv:2004.05150, section 5.
     """
     _check_configs(model.config, config)
@@ -71,25 +72,24 @@ def convert_weights(model: FormersModel, config: TransformerConfig) -> Conversio
         if source == name and taken is old[source]:
             copied.append(name)
         else:
-            derived[name] = (
-                f"from {source}" if source != name else f"{len(old[name])} positions repeated to {len(tensor)}"
-            )
+            repeated = f"{len(old[source])} positions repeated to {len(tensor)}"
+            derived[name] = repeated if source == name else f"from {source}"
     fresh = tuple(name for name in new if name not in derived and name not in copied)
     _check_mixers(model.config, target.config, new, fresh)
     return Conversion(target, tuple(copied), derived, fresh, tuple(name for name in old if name not in used))
 
 
 def _source_of(name: str, old: dict[str, Tensor]) -> str | None:
-    """The old weight that a new one is made from; None where there is none."""
+    """Return the name of the old weight that a new one is made from; None if there is none."""
     local = name.replace(_GLOBAL, ".")
     return name if name in old else local if local in old else None
 
 
 def _fitted(name: str, old: Tensor, new: Tensor) -> Tensor:
-    """The old tensor in the new one's shape. Only a table of positions may change its own."""
+    """Return the old tensor in the new one's shape, a table of positions repeated. Raise ValueError for a misfit."""
     if old.shape == new.shape:
         return old
-    if name.endswith(_TABLE) and old.shape[1:] == new.shape[1:]:
+    if name.endswith(_POSITION_TABLE) and old.shape[1:] == new.shape[1:]:
         return old[torch.arange(len(new), device=old.device) % len(old)]
     raise ValueError(
         f"{name} has shape {tuple(old.shape)} in the given model, but {tuple(new.shape)} is needed; "
@@ -98,33 +98,35 @@ def _fitted(name: str, old: Tensor, new: Tensor) -> Tensor:
 
 
 def _with_direction(model: FormersModel, config: TransformerConfig) -> TransformerConfig:
-    """The configuration for the direction that the given model has."""
+    """Return the configuration for the direction that the given model has."""
     return config if config.causal is not None else config.swap(causal=model.config.causal)
 
 
 def _check_configs(old: TransformerConfig, new: TransformerConfig) -> None:
+    """Raise ValueError where the configurations differ in more than the mixer and the context length."""
     for name in _SAME:
         if getattr(old, name) != getattr(new, name):
             raise ValueError(
-                f"the given model has {name}={getattr(old, name)}, but the new configuration {name}={getattr(new, name)}; "
-                "start from model.config.swap(mixer=…), which keeps the rest"
+                f"the given model has {name}={getattr(old, name)}, but the new configuration "
+                f"{name}={getattr(new, name)}; start from model.config.swap(mixer=…), which keeps the rest"
             )
     if new.causal is not None and bool(new.causal) != bool(old.causal):
         raise ValueError(f"the given model has causal={old.causal}, but the new configuration causal={new.causal}")
     if type(old.position) is not type(new.position):
         raise ValueError(
-            f"the given model has position {old.position}, and {new.position} is of another kind: the weights would not know it"
+            f"the given model has position {old.position}, and {new.position} is of another kind: "
+            "the weights would not know it"
         )
 
 
 def _check_mixers(
     before: TransformerConfig, config: TransformerConfig, new: dict[str, Tensor], fresh: tuple[str, ...]
 ) -> None:
-    """Raises where nothing of a layer's new mixer comes from the given model."""
+    """Raise Unsupported if nothing of a layer's new mixer comes from the given model."""
     for layer in range(config.depth):
         own = {name for name in new if f"layers.{layer}.mixer." in name}
         if config.mixer_at(layer) != before.mixer_at(layer) and not own - set(fresh):
             raise Unsupported(
-                f"{config.mixer_at(layer)} has no weight in common with the given model's mixer; train it from the start, or "
-                "take one with q_proj, k_proj, v_proj and o_proj, such as longformer(), bigbird() or sparse()"
+                f"{config.mixer_at(layer)} has no weight in common with the given model's mixer; train it from the "
+                "start, or take one with q_proj, k_proj, v_proj and o_proj, such as longformer(), bigbird() or sparse()"
             )

@@ -32,7 +32,7 @@ FFTS = {
     torch.ops.aten._fft_c2c: _complex_fft_flops,
     torch.ops.aten._fft_c2r: _real_fft_flops,
 }
-"""Fourier transforms → their operations, for `FlopCounterMode(custom_mapping=FFTS)`, which counts products by itself."""
+"""Fourier transforms → their operations, for `FlopCounterMode(custom_mapping=FFTS)`; it counts products by itself."""
 
 
 def on_meta(model: _Model) -> _Model:
@@ -46,8 +46,8 @@ def on_meta(model: _Model) -> _Model:
 def flops_per_token(model: PreTrainedModel, length: int) -> float:
     """Return the floating-point operations of a forward pass over `length` tokens, per token; a product counts 2·m·n·k.
 
-    Matrix products and Fourier transforms are counted, element-wise work is not. Exact attention is counted over all pairs
-    even when causal, as is the custom.
+    Matrix products and Fourier transforms are counted, element-wise work is not. Exact attention is counted over all
+    pairs even when causal, as is the custom.
     """
     with FlopCounterMode(display=False, custom_mapping=FFTS) as counter:
         on_meta(model)(input_ids=_ids_on_meta(length))
@@ -63,7 +63,7 @@ def state_bytes_per_token(model: PreTrainedModel, length: int) -> float | None:
 
 
 def state_bytes(model: PreTrainedModel, length: int) -> int | None:
-    """Return the bytes of one sequence's streaming state after `length` tokens; None for a model that does not stream."""
+    """Return the bytes of one sequence's streaming state after `length` tokens; None if the model does not stream."""
     if not model.streaming:
         return None
     cache = on_meta(model).base_model(input_ids=_ids_on_meta(length), use_cache=True).past_key_values

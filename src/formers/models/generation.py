@@ -15,13 +15,13 @@ from formers.part import Unsupported
 
 
 class StateGenerationMixin(GenerationMixin):  # type: ignore[misc]
-    """What `generate()` needs to know of a causal language model: whatever the way of generating, it equals recomputation.
+    """The side of a causal language model that `generate()` sees: whatever the way, it equals recomputation.
 
-    A streaming model goes on from its states, in a `StateCache`. One that does not stream reads the whole sequence again for
-    every new token, also with `use_cache=True`, and so needs the operations of a forward pass over it each time.
+    A streaming model goes on from its states, in a `StateCache`. One that does not stream reads the whole sequence
+    again for every new token, also with `use_cache=True`: each costs a forward pass over everything before it.
 
-    Raise Unsupported at once for a way of generating that the model cannot follow: assisted generation, on either side,
-    where a layer's state cannot forget tokens; embeddings as a prompt without states; caches of other kinds.
+    `generate()` raises Unsupported at once for what the model cannot follow: assisted generation, on either side, where
+    a layer's state cannot forget tokens; embeddings as a prompt without states; continuous batching; other caches.
     """
 
     config: TransformerConfig
@@ -40,8 +40,8 @@ class StateGenerationMixin(GenerationMixin):  # type: ignore[misc]
             self._check_past(past, generation_config, model_kwargs.get("attention_mask"))
         if generation_config.cache_implementation not in (None, "dynamic"):
             raise Unsupported(
-                f"cache_implementation={generation_config.cache_implementation!r} is for keys and values, but each mixer "
-                "keeps a state of its own; leave it out"
+                f"cache_implementation={generation_config.cache_implementation!r} is for keys and values, but each "
+                "mixer keeps a state of its own; leave it out"
             )
         super()._prepare_cache_for_generation(generation_config, model_kwargs, generation_mode, *sizes)
         self._check_assistance(generation_config, generation_mode)
@@ -65,8 +65,8 @@ class StateGenerationMixin(GenerationMixin):  # type: ignore[misc]
         length = getattr(generation_config, "_mask_length", None) if attention_mask is None else attention_mask.shape[1]
         if length is not None and length <= (seen := past.get_seq_length()):
             raise ValueError(
-                f"past_key_values has seen {seen} tokens already, and the sequence has {length}; give the whole sequence "
-                "with at least one new token, or the new tokens with the attention_mask of the whole sequence"
+                f"past_key_values has seen {seen} tokens already, and the sequence has {length}; give the whole "
+                "sequence with at least one new token, or the new tokens with the attention_mask of the whole sequence"
             )
 
     def _check_assistance(self, generation_config: Any, generation_mode: Any) -> None:

@@ -23,8 +23,8 @@ class ModelWithLMHead(ModelWithHead):
         width = self.model.embed_tokens.embedding_dim
         if self.config.tie_word_embeddings and width != config.width:
             raise ValueError(
-                f"the embedding is {width} wide and the model {config.width}, because {config.position} is concatenated; "
-                "set tie_word_embeddings=False"
+                f"the embedding is {width} wide and the model {config.width}, because {config.position} is "
+                "concatenated; set tie_word_embeddings=False"
             )
         self.lm_head = nn.Linear(config.width, config.vocab_size, bias=False)
         self.post_init()

@@ -51,7 +51,7 @@ class ModelWithHead(FormersModel):
         output_hidden_states: bool | None,
         output_attentions: bool | None,
     ) -> BaseModelOutputWithPast:
-        """Return the backbone's hidden states of whole sequences, without a cache. Arguments as in `Transformer.forward`."""
+        """Return the backbone's hidden states of whole sequences. Arguments as in `Transformer.forward`."""
         return self.model(
             input_ids,
             attention_mask,

@@ -10,7 +10,7 @@ from formers.models.config import TransformerConfig
 
 
 class FormersModel(PreTrainedModel):
-    """A `PreTrainedModel` of a `TransformerConfig`: saved and loaded by Hugging Face, and able to count its own costs."""
+    """A `PreTrainedModel` of a `TransformerConfig`, which Hugging Face saves and loads, and which counts its costs."""
 
     config_class = TransformerConfig
     base_model_prefix = "model"
@@ -33,11 +33,11 @@ class FormersModel(PreTrainedModel):
             own(std)
 
     def flops_per_token(self, length: int) -> float:
-        """Return the floating-point operations of a forward pass over `length` tokens, per token (products and transforms)."""
+        """Return the floating-point operations per token of a forward pass over `length` tokens."""
         return costs.flops_per_token(self, length)
 
     def state_bytes(self, length: int) -> int | None:
-        """Return the bytes of one sequence's streaming state after `length` tokens; None for a model that does not stream."""
+        """Return the bytes of one sequence's state after `length` tokens; None if the model does not stream."""
         return costs.state_bytes(self, length)
 
     def state_bytes_per_token(self, length: int) -> float | None:

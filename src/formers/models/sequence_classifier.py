@@ -13,7 +13,10 @@ from formers.models.model_with_head import ModelWithHead
 
 
 class SequenceClassifier(ModelWithHead):
-    """A class, or with one label a number, for the whole sequence: from the mean over its real tokens (the last, if causal)."""
+    """A class for the whole sequence, or with one label a number.
+
+    It is read from the mean over the real tokens, or if the model is causal, from the last of them.
+    """
 
     def __init__(self, config: TransformerConfig):
         super().__init__(config)

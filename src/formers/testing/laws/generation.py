@@ -137,6 +137,7 @@ def _same(got: _Generated, want: _Generated, what: str) -> None:
     assert got.ids.shape == want.ids.shape, f"{what}: {tuple(got.ids.shape)} tokens instead of {tuple(want.ids.shape)}"
     for row, at in (got.ids != want.ids).nonzero().tolist():
         raise AssertionError(
-            f"{what}: token {at} of row {row} is {int(got.ids[row, at])}, but recomputation gives {int(want.ids[row, at])}"
+            f"{what}: token {at} of row {row} is {int(got.ids[row, at])}, "
+            f"but recomputation gives {int(want.ids[row, at])}"
         )
     assert_same(got.logits_bnv, want.logits_bnv, f"{what}: logits", _LOGITS_APART)
