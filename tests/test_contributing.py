@@ -1,34 +1,60 @@
-"""The worked example of CONTRIBUTING.md is a real part: it keeps the laws, as it stands on the page."""
+"""The worked examples of CONTRIBUTING.md are real parts: they keep the laws, as they stand on the page."""
 
+from __future__ import annotations
+
+import importlib
 import re
 import sys
-import types
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from formers.testing import check
-
 PAGE = Path(__file__).parent.parent / "CONTRIBUTING.md"
+EXAMPLES: dict[str, str] = dict(re.findall(r"<!-- example: (\S+) -->\n```python\n(.*?)```", PAGE.read_text(), re.S))
+TESTS = re.findall(r"^def (test_\w+)", EXAMPLES["test_examples.py"], re.M)
 
 
-@pytest.fixture
-def example(tmp_path, monkeypatch):
-    code = re.search(r"<!-- example:.*?-->\n```python\n(.*?)```", PAGE.read_text(), re.S).group(1)
-    file = tmp_path / "shift_example.py"
-    file.write_text(code)
-    module = types.ModuleType("shift_example")
-    module.__file__ = str(file)
-    monkeypatch.setitem(sys.modules, "shift_example", module)
-    exec(compile(code, str(file), "exec"), module.__dict__)
-    return module
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModuleType]:
+    """The files of the page, written as they are and imported by their names."""
+    folder = tmp_path_factory.mktemp("examples")
+    for name, code in EXAMPLES.items():
+        (folder / name).write_text(code)
+    sys.path.insert(0, str(folder))
+    try:
+        return {name: importlib.import_module(name.removesuffix(".py")) for name in EXAMPLES}
+    finally:
+        sys.path.remove(str(folder))
 
 
-def test_worked_example_keeps_the_laws(example):
-    check(example.Shift())
-    check(example.Shift(share=0.25))
+@pytest.mark.parametrize("test", TESTS)
+def test_the_page(examples: dict[str, ModuleType], test: str) -> None:
+    getattr(examples["test_examples.py"], test)()
 
 
-def test_worked_example_has_documented_options(example):
-    assert example.Shift.option_docs()["share"]
-    assert repr(example.Shift(share=0.25)) == "shift(share=0.25)"
+def test_options_are_documented(examples: dict[str, ModuleType]) -> None:
+    retention, t5_bias = examples["retention.py"].Retention, examples["t5_bias.py"].T5Bias
+    assert all(retention.option_docs().values())
+    assert all(t5_bias.option_docs().values())
+    assert repr(retention(reach=4)) == "retention(reach=4.0)"
+
+
+def test_a_shared_table_is_saved_once(examples: dict[str, ModuleType], tmp_path: Path) -> None:
+    import torch
+
+    from formers.models import MaskedLM, TransformerConfig
+
+    config = TransformerConfig(
+        vocab_size=11, width=24, heads=3, depth=3, position=examples["t5_bias.py"].T5Bias(), mixer=["softmax", "sparse"]
+    )
+    model, ids = MaskedLM(config).eval(), torch.arange(22).view(2, 11) % 11
+    model.save_pretrained(tmp_path)
+    again = MaskedLM.from_pretrained(tmp_path).eval()
+    assert [name for name in model.state_dict() if "table" in name] == [
+        "model.layers.0.mixer.score_position.table.weight"
+    ]
+    assert torch.equal(again(ids).logits, model(ids).logits)
+    model(ids).logits.sum().backward()
+    assert model.model.layers[0].mixer.score_position.table.weight.grad is not None
+    assert model.model.separate_layers() == []
