@@ -27,8 +27,10 @@ SPREADS = (0.1, 0.3, 1.0)
 
 
 def tokens(length: int, spread: float, centres: int = CENTRES) -> tuple[Tensor, Tensor]:
-    """Shared queries, 10·√K long, around random centres, and values: with keys of length 1, scores are 10 times a
-    cosine."""
+    """Return shared queries, 10·√K long, around random centres, and values.
+
+    With keys of length 1, scores are 10 times a cosine.
+    """
     centre = torch.randn(centres, WIDTH)[torch.randint(centres, (length,))]
     q = normalize(centre + spread * torch.randn(length, WIDTH), dim=1) * 10 * WIDTH**0.5
     return q.view(1, 1, length, WIDTH), torch.randn(1, 1, length, WIDTH)
@@ -36,7 +38,7 @@ def tokens(length: int, spread: float, centres: int = CENTRES) -> tuple[Tensor, 
 
 @torch.no_grad()
 def error(q: Tensor, v: Tensor, rounds: int, chunk: int) -> float:
-    """Mean squared error relative to the mean square of full shared-QK attention, with one draw of hashes."""
+    """Return the mean squared error of one draw of hashes, relative to the mean square of full shared-QK attention."""
     length, k = q.shape[2], normalize(q, dim=3)
     site = Site(width=WIDTH, heads=1, causal=False, context_length=length)
     bucket = Lsh(rounds=rounds, chunk=chunk).build(site).eval().hash(q)
@@ -48,7 +50,7 @@ def error(q: Tensor, v: Tensor, rounds: int, chunk: int) -> float:
 def study(
     rounds: tuple[int, ...] = ROUNDS, length: int = 1024, chunk: int = 64, draws: int = 8
 ) -> dict[float, dict[int, float]]:
-    """The mean error for each spread and number of rounds."""
+    """Return the mean error for each spread and number of rounds."""
     torch.manual_seed(0)
     found: dict[float, dict[int, float]] = {}
     for spread in SPREADS:

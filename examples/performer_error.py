@@ -34,13 +34,13 @@ ARMS = {
 
 @dataclass(frozen=True)
 class Errors:
-    """Mean squared errors with different draws, relative to the mean square of softmax attention's output."""
+    """Mean squared errors of several draws, relative to the mean square of softmax attention's output."""
 
     draws: list[float]
 
     @property
     def quarters(self) -> tuple[float, float, float]:
-        """The quarter point, the median and the three-quarter point."""
+        """Return the quarter point, the median and the three-quarter point."""
         low, middle, high = quantiles(self.draws, n=4)
         return low, middle, high
 
@@ -48,7 +48,7 @@ class Errors:
 def study(
     features: tuple[int, ...] = FEATURES, draws: int = 40, length: int = 256, size: float = 1.0
 ) -> dict[str, dict[int, Errors]]:
-    """The errors of every arm for every number of features.
+    """Return the errors of every arm for every number of features.
 
     `size` scales queries and keys, and so the sharpness of softmax.
     """
@@ -64,14 +64,14 @@ def study(
 
 @torch.no_grad()
 def error(arm: Favor, q: Tensor, k: Tensor, v: Tensor, exact: Tensor) -> float:
-    """With one draw of directions."""
+    """Return the error of one draw of random directions."""
     feature = arm.build(q.shape[3]).eval()
     y, _ = linear_attention(feature(q, query=True), feature(k), v, floor=arm.floor())
     return float((y - exact).square().mean() / exact.square().mean())
 
 
 def draw(found: dict[float, dict[str, dict[int, Errors]]], path: Path) -> None:
-    """One panel for each size of queries and keys."""
+    """Draw one panel for each size of queries and keys."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.8), dpi=110, layout="constrained")

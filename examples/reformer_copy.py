@@ -26,7 +26,7 @@ READ = {"full": None, "1 round": 1, "2 rounds": 2, "4 rounds": 4, "8 rounds": 8}
 
 
 def mixer(rounds: int | None, half: int) -> Lsh:
-    """LSH attention, or full attention with the same weights: one bucket and one chunk."""
+    """Return LSH attention, or with `rounds=None` full attention with the same weights: one bucket and one chunk."""
     return Lsh(rounds=1, chunk=2 * half, buckets=1) if rounds is None else Lsh(rounds=rounds, chunk=CHUNK)
 
 
@@ -45,14 +45,14 @@ def model(rounds: int | None, half: int) -> CausalLM:
 
 
 def batch(rows: int, half: int, generator: torch.Generator) -> Tensor:
-    """`0 w 0 w`, (rows, 2·half)."""
+    """Return sequences `0 w 0 w`, (rows, 2·half)."""
     w = torch.randint(1, SYMBOLS, (rows, half - 1), generator=generator)
     one = torch.cat([w.new_zeros(rows, 1), w], 1)
     return torch.cat([one, one], 1)
 
 
 def train(rounds: int | None, *, half: int = HALF, steps: int = 250, rows: int = 32) -> CausalLM:
-    """On the second half only."""
+    """Return a model trained on the second half only."""
     torch.manual_seed(0)
     copier, draws = model(rounds, half).train(), torch.Generator().manual_seed(1)
     optimizer = torch.optim.AdamW(copier.parameters(), lr=3e-3, weight_decay=0.01)
@@ -69,7 +69,7 @@ def train(rounds: int | None, *, half: int = HALF, steps: int = 250, rows: int =
 
 @torch.no_grad()
 def accuracy(trained: CausalLM, rounds: int | None, half: int = HALF, rows: int = 128) -> float:
-    """The share of the second w that is predicted right, read with so many rounds."""
+    """Return the share of the second w that is predicted right, read with so many rounds."""
     torch.manual_seed(2)  # of the hashes
     reader = model(rounds, half).eval()
     weights = {name: t for name, t in trained.state_dict().items() if "rotations" not in name}
@@ -80,7 +80,7 @@ def accuracy(trained: CausalLM, rounds: int | None, half: int = HALF, rows: int 
 
 
 def study(half: int = HALF, steps: int = 250) -> dict[str, dict[str, float]]:
-    """trained with → read with → accuracy."""
+    """Return the accuracies: trained with → read with → accuracy."""
     found = {}
     for name, rounds in TRAINED.items():
         trained = train(rounds, half=half, steps=steps)

@@ -23,7 +23,7 @@ from formers.tasks.text import load_text
 
 @dataclass(frozen=True)
 class Phase:
-    """What a phase trains with."""
+    """One phase of the training: its length and window in tokens, learning rate and steps."""
 
     length: int
     window: int
@@ -31,10 +31,11 @@ class Phase:
     steps: int
 
     def next(self) -> Phase:
+        """Return the phase after this one."""
         return Phase(2 * self.length, 2 * self.window, self.rate / 2, self.steps)
 
     def config(self, vocabulary: int) -> TransformerConfig:
-        """Four layers: the lower two with half the window."""
+        """Return four layers, the lower two with half the window."""
         return TransformerConfig(
             vocab_size=vocabulary,
             width=64,
@@ -47,13 +48,13 @@ class Phase:
 
 
 def batch(text: Tensor, length: int, tokens: int, generator: torch.Generator) -> Tensor:
-    """Random pieces of the text, as many tokens together in every phase."""
+    """Return random pieces of the text, as many tokens together in every phase."""
     starts = torch.randint(len(text) - length, (tokens // length,), generator=generator)
     return torch.stack([text[start : start + length] for start in starts.tolist()]).long()
 
 
 def train(model: CausalLM, text: Tensor, phase: Phase, tokens: int = 2048) -> list[float]:
-    """Trains in place; the loss of every step, in nats a character."""
+    """Train in place; return the loss of every step, in nats a character."""
     generator = torch.Generator().manual_seed(phase.length)
     optimizer = torch.optim.AdamW(model.train().parameters(), lr=phase.rate)
     losses = []
@@ -68,14 +69,14 @@ def train(model: CausalLM, text: Tensor, phase: Phase, tokens: int = 2048) -> li
 
 
 @torch.no_grad()
-def judge(model: CausalLM, text: Tensor, length: int) -> float:
-    """Mean loss over the beginning of held-out text, in nats a character."""
+def held_out_loss(model: CausalLM, text: Tensor, length: int) -> float:
+    """Return the mean loss over the beginning of held-out text, in nats a character."""
     pieces = text[: 16 * length].view(-1, length).long()
     return float(model.eval()(pieces, labels=pieces).loss)
 
 
 def run(first: Phase, phases: int) -> list[tuple[Phase, CausalLM, list[float]]]:
-    """All phases, with the model after each and its losses."""
+    """Return all phases, with the model after each and its losses."""
     text, phase = load_text(None), first
     torch.manual_seed(0)
     model = CausalLM(phase.config(len(text.characters)))
@@ -87,9 +88,10 @@ def run(first: Phase, phases: int) -> list[tuple[Phase, CausalLM, list[float]]]:
         began = time.perf_counter()
         losses = train(model, text.train, phase)
         done.append((phase, model, losses))
+        held_out = held_out_loss(model, text.validation, phase.length)
         print(
             f"length {phase.length:4d}, window {phase.window:3d}, learning rate {phase.rate:.1e}: "
-            f"validation {judge(model, text.validation, phase.length):.3f} nats, {time.perf_counter() - began:.0f} s"
+            f"validation {held_out:.3f} nats, {time.perf_counter() - began:.0f} s"
         )
     return done
 

@@ -14,6 +14,7 @@ from formers.catalogue import members
 from formers.mixers import Linear, Mixer, Routing, Softmax
 from formers.models import StateCache
 from formers.positions import Alibi, Cosine, Learned, NoPosition, Rotary, Sinusoidal
+from formers.tasks import shakespeare
 from formers.testing import assert_same
 
 STREAMING = [kind() for kind in members(Mixer) if {"causal", "streaming"} <= kind().abilities]
@@ -180,3 +181,16 @@ def test_what_cannot_be_generated_is_refused(causal_lm: Any, ids: torch.Tensor) 
             generate(stateless, ids[:1], **options)
     with pytest.raises(Unsupported, match="assisted generation takes tokens back"):
         generate(model, ids[:1], assistant_model=stateless)
+
+
+@pytest.mark.parametrize("mixer", KINDS, ids=str)
+def test_written_texts_are_recomputation(causal_lm: Any, ids: torch.Tensor, mixer: Any) -> None:
+    model = causal_lm(mixer=mixer)  # as `formers generate` and the samples of reports write
+    written = ids[0]
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(3)
+        for _ in range(NEW):
+            logits = model(written[None], use_cache=False).logits[:, -1].float() / 0.8
+            written = torch.cat([written, torch.multinomial(logits.softmax(-1), 1)[0]])
+    assert torch.equal(shakespeare.generate(model, ids[0], tokens=NEW, temperature=0.8, seed=3), written)
+    assert torch.equal(shakespeare.generate(model, ids[0], tokens=NEW, temperature=0), generate(model, ids[:1])[0])
