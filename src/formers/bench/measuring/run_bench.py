@@ -11,7 +11,7 @@ from random import Random
 
 import torch
 
-from formers.bench.measuring.comparison import Comparison
+from formers.bench.measuring.candidate_group import CandidateGroup
 from formers.bench.measuring.forecast import Forecast
 from formers.bench.measuring.memory import memory_limit, peak_bytes
 from formers.bench.measuring.timing import seconds
@@ -56,13 +56,13 @@ class _BenchRun:
 
     Attributes:
         turned_away: measurements of whole subjects, or of their phases, that are not timed.
-        comparisons: one a phase and size.
+        groups: one a phase and size.
     """
 
     def __init__(self, plan: BenchPlan, progress: BenchProgress) -> None:
         self.plan, self.progress = plan, progress
         self.turned_away: list[Measurement] = []
-        self.comparisons: list[Comparison] = []
+        self.groups: list[CandidateGroup] = []
         self.begun = time.perf_counter()
         self.yardstick, self.product_flops = yardstick(plan.device)
         self.threads = plan.threads or torch.get_num_threads()
@@ -74,8 +74,8 @@ class _BenchRun:
         for phase in self.plan.phases:
             able = [subject for subject in admitted if self.has_phase(subject, phase)]
             self.warm_up(phase, able)
-        for comparison in self.comparisons:
-            comparison.ready(self.yardstick, self.plan.device, self.plan.seed)
+        for group in self.groups:
+            group.ready(self.yardstick, self.plan.device, self.plan.seed)
         gc.collect()
         self.time_rounds()
 
@@ -104,19 +104,19 @@ class _BenchRun:
         axis = self.plan.sweep.axis
         forecasts = {subject.name: Forecast(axis, self.plan.patience) for subject in subjects}
         for sizes in self.plan.sweep:
-            comparison = Comparison(phase=phase, sizes=sizes)
-            self.comparisons.append(comparison)
+            group = CandidateGroup(phase=phase, sizes=sizes)
+            self.groups.append(group)
             for subject in subjects:
                 self.progress.stage(f"warming up {phase} of {subject.name} at {axis} {getattr(sizes, axis):,}")
-                self.enter(comparison, subject, forecasts[subject.name])
+                self.enter(group, subject, forecasts[subject.name])
 
-    def enter(self, comparison: Comparison, subject: Subject, forecast: Forecast) -> None:
+    def enter(self, group: CandidateGroup, subject: Subject, forecast: Forecast) -> None:
         """Add a subject to the candidates, or a measurement with the reason why not."""
-        phase, sizes, causal, device = comparison.phase, comparison.sizes, self.plan.causal, self.plan.device
+        phase, sizes, causal, device = group.phase, group.sizes, self.plan.causal, self.plan.device
         name, kind = subject.name, subject.kind
-        comparison.row(name, kind)
+        group.row(name, kind)
         if objection := forecast.objection(sizes):
-            comparison.row(name, kind, status=objection[0], cause=objection[1])
+            group.row(name, kind, status=objection[0], cause=objection[1])
             return
         try:
             ready = subject.phase_call(phase, sizes, causal, device)
@@ -125,30 +125,30 @@ class _BenchRun:
             ready.call.set_up()
             peak = peak_bytes(ready.call.run, device)
         except Exception as error:  # an out-of-memory, or whatever else: a measurement, and the benchmark goes on
-            comparison.fail(name, error)
-            forecast.failed(sizes, comparison.rows[name])
+            group.fail(name, error)
+            forecast.failed(sizes, group.rows[name])
             return
         forecast.took(sizes, took)
-        comparison.calls[name] = ready.call
+        group.calls[name] = ready.call
         flops = subject.flops(phase, sizes, causal)
-        comparison.row(name, kind, peak_bytes=peak, state_bytes=ready.state_bytes, flops=flops)
+        group.row(name, kind, peak_bytes=peak, state_bytes=ready.state_bytes, flops=flops)
 
     def time_rounds(self) -> None:
         """Time as many rounds as wanted, or as there is time for."""
-        comparisons = [comparison for comparison in self.comparisons if comparison.calls]
+        groups = [group for group in self.groups if group.calls]
         random = Random(self.plan.seed)
-        self.progress.begin(self.plan.rounds * len(comparisons))
+        self.progress.begin(self.plan.rounds * len(groups))
         for count in range(self.plan.rounds):
             spent = time.perf_counter() - self.begun
             if self.plan.seconds is not None and count >= MIN_ROUNDS and spent > self.plan.seconds:
                 break
-            for comparison in random.sample(comparisons, len(comparisons)):
+            for group in random.sample(groups, len(groups)):
                 self.progress.step(f"round {count + 1} of {self.plan.rounds}")
-                comparison.round()
+                group.round()
 
     def results(self, stopped: bool) -> BenchResults:
         """Return everything that was measured so far."""
-        rows = self.turned_away + [row for comparison in self.comparisons for row in comparison.results()]
+        rows = self.turned_away + [row for group in self.groups for row in group.results()]
         device = {"device": _device_name(self.plan.device), "threads": str(self.threads)}
         return BenchResults(
             axis=self.plan.sweep.axis,

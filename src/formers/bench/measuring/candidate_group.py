@@ -16,7 +16,7 @@ _YARDSTICK = "yardstick"
 
 
 @dataclass
-class Comparison:
+class CandidateGroup:
     """Candidates that take turns, and their measurements so far.
 
     Attributes:
