@@ -1,4 +1,4 @@
-"""The feed-forward axis: what each token does on its own."""
+"""The feed-forward axis: the transformation of each token on its own."""
 
 from __future__ import annotations
 
@@ -33,57 +33,61 @@ _IN_PLACE: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu_,
     "silu": lambda x: F.silu(x, inplace=True),
 }
-"""Activations that can overwrite their input: a hidden layer is large, and fresh memory for it costs more than the activation."""
+"""Activations that overwrite their input: fresh memory for a hidden layer costs more than the activation itself."""
 
 
 def _activate(name: str, x: Tensor, source: nn.Linear) -> Tensor:
-    """The named activation of what `source` has just made. It overwrites x where nobody could notice: no gradient needs it
-    (relu's is made from the result) and no hook watches `source`.
+    """Return the named activation of x, the output of `source`.
+
+    It overwrites x where nobody could notice: no gradient needs it (relu's is made from the result) and no hook watches
+    `source`.
     """
     unseen = not source._forward_hooks and (name == "relu" or not torch.is_grad_enabled())
     return _IN_PLACE[name](x) if unseen and name in _IN_PLACE else ACTIVATIONS[name](x)
 
 
-class InPieces(nn.Module):
-    """`think`, which takes each token on its own, for some tokens at a time, so that its hidden layer is never there whole.
+class ChunkedModule(nn.Module):
+    """A module that takes each token on its own, some tokens at a time, so that its hidden layer is never there whole.
 
-    Where gradients are wanted a piece keeps its input alone and is computed again in the backward pass, with the weights
-    that this pass has, which `torch.func.functional_call` may have lent; compilers decide that for themselves.
+    Where gradients are wanted a chunk keeps its input alone and is computed again in the backward pass, with the
+    weights of this pass, which `torch.func.functional_call` may have passed in; compilers decide that for themselves.
     """
 
     chunks: int
 
-    def think(self, x: Tensor) -> Tensor:
+    def transform(self, x: Tensor) -> Tensor:
+        """Return the output for some tokens, (…, D) → (…, D)."""
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         if self.chunks == 1:
-            return self.think(x)
-        pieces = x.reshape(-1, x.shape[-1]).chunk(self.chunks)
+            return self.transform(x)
+        chunks = x.reshape(-1, x.shape[-1]).chunk(self.chunks)
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            call, weights = Thinking(self), {f"of.{name}": weight for name, weight in self.named_parameters()}
+            call, weights = _Transform(self), {f"of.{name}": weight for name, weight in self.named_parameters()}
             again = partial(checkpoint, functional_call, call, use_reentrant=False, preserve_rng_state=False)
-            done = [again(weights, (piece,)) for piece in pieces]
+            done = [again(weights, (chunk,)) for chunk in chunks]
         else:
-            done = [self.think(piece) for piece in pieces]
+            done = [self.transform(chunk) for chunk in chunks]
         return torch.cat(done).view_as(x)
 
 
-class Thinking(nn.Module):
-    """Calls `think` of a module."""
+class _Transform(nn.Module):
+    """Calls `transform` of a module."""
 
-    def __init__(self, of: InPieces):
+    def __init__(self, of: ChunkedModule):
         super().__init__()
         self.of = of
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.of.think(x)
+        return self.of.transform(x)
 
 
 class Ffn(Part):
-    """What each token does on its own between two mixings: (…, D) → (…, D)."""
+    """The transformation of each token on its own between two mixings: (…, D) → (…, D)."""
 
     def build(self, site: Site) -> nn.Module:
+        """Return the module, (…, D) → (…, D)."""
         raise NotImplementedError
 
 
@@ -97,14 +101,18 @@ class Mlp(Ffn):
     bias: bool = True
     "Whether both projections have one."
     chunks: int = 1
-    "In how many pieces the tokens go through: the hidden layer takes 1/chunks of the memory, training one more forward pass."
+    """Chunks that the tokens go through in: the hidden layer takes 1/chunks of the memory, training one more forward
+    pass."""
 
     def build(self, site: Site) -> nn.Module:
         return MlpModule(site.width, _hidden_width(self, site), self)
 
 
 class Glu(Ffn):
-    """down(act(gate(x)) ⊙ up(x)): SwiGLU with silu, the original GLU with sigmoid. Source: Shazeer 2020, arXiv:2002.05202."""
+    """down(act(gate(x)) ⊙ up(x)): SwiGLU with silu, the original GLU with sigmoid.
+
+    Source: Shazeer 2020, arXiv:2002.05202.
+    """
 
     expand: float = 8 / 3
     "Hidden width over model width; 8/3 has the parameters of an MLP with 4."
@@ -113,7 +121,8 @@ class Glu(Ffn):
     bias: bool = False
     "Whether the projections have one."
     chunks: int = 1
-    "In how many pieces the tokens go through: the hidden layer takes 1/chunks of the memory, training one more forward pass."
+    """Chunks that the tokens go through in: the hidden layer takes 1/chunks of the memory, training one more forward
+    pass."""
 
     def build(self, site: Site) -> nn.Module:
         return GluModule(site.width, _hidden_width(self, site), self)
@@ -127,18 +136,18 @@ def _hidden_width(part: Mlp | Glu, site: Site) -> int:
     return max(1, round(part.expand * site.width))
 
 
-class MlpModule(InPieces):
+class MlpModule(ChunkedModule):
     def __init__(self, width: int, hidden: int, part: Mlp):
         super().__init__()
         self.up_proj = nn.Linear(width, hidden, bias=part.bias)
         self.down_proj = nn.Linear(hidden, width, bias=part.bias)
         self.activation, self.chunks = part.activation, part.chunks
 
-    def think(self, x: Tensor) -> Tensor:
+    def transform(self, x: Tensor) -> Tensor:
         return self.down_proj(_activate(self.activation, self.up_proj(x), self.up_proj))
 
 
-class GluModule(InPieces):
+class GluModule(ChunkedModule):
     def __init__(self, width: int, hidden: int, part: Glu):
         super().__init__()
         self.gate_proj = nn.Linear(width, hidden, bias=part.bias)
@@ -146,5 +155,5 @@ class GluModule(InPieces):
         self.down_proj = nn.Linear(hidden, width, bias=part.bias)
         self.activation, self.chunks = part.activation, part.chunks
 
-    def think(self, x: Tensor) -> Tensor:
+    def transform(self, x: Tensor) -> Tensor:
         return self.down_proj(_activate(self.activation, self.gate_proj(x), self.gate_proj) * self.up_proj(x))

@@ -1,4 +1,4 @@
-"""The norm axis: what keeps activations at scale."""
+"""The norm axis: functions that keep activations at scale."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from formers.part import Part, Site
 
 
 class Norm(Part):
-    """What keeps activations at scale, over the last axis: (…, D) → (…, D)."""
+    """A function that keeps activations at scale, over the last axis: (…, D) → (…, D)."""
 
     def build(self, site: Site) -> nn.Module:
+        """Return the module, (…, D) → (…, D)."""
         raise NotImplementedError
 
 

@@ -1,7 +1,9 @@
-"""How tokens exchange information: hidden states in, hidden states out; one file a mixer, or a feature map of linear attention.
+"""How tokens exchange information: hidden states in, hidden states out; one file a mixer.
 
-A mixer's module turns hidden states x into `y, state = mixer(x, state, mask_bl=…, positions_bl=…)`. Most work per head, in
-three steps that a subclass may override one by one (`qkv.py`):
+Feature maps of linear attention, an axis of their own, are here too.
+
+A mixer's module turns hidden states x into `y, state = mixer(x, state, mask_bl=…, positions_bl=…)`. Most work per head,
+in three steps that a subclass may override one by one (`qkv.py`):
 
     project   x → queries, keys and values per head, with the position on queries and keys
     attend    queries, keys, values and a `Context` → y per head, and the state after the last token

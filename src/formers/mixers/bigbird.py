@@ -11,9 +11,10 @@ from formers.patterns import Edges, Ends, Neighbours, Pattern, Random
 class BigBird(Mixer):
     """A window of blocks, global tokens and random blocks: O(L), and any two tokens connected in a few layers.
 
-    Random blocks are a function of seed, layer and number of blocks: the same in training and evaluation, and a
-    short batch never becomes full attention. The published code draws anew and switches. Random blocks may fall on what is
-    seen anyway. Source: Zaheer et al. 2020, arXiv:2007.14062; there blocks of 64, a window of 3 blocks and 3 random ones.
+    Random blocks are a function of seed, layer and number of blocks: the same in training and evaluation, and a short
+    batch never becomes full attention. The published code draws anew and switches. Random blocks may fall on what is
+    seen anyway. Source: Zaheer et al. 2020, arXiv:2007.14062; there blocks of 64, a window of 3 blocks and 3 random
+    ones.
     """
 
     can = frozenset({"causal", "bidirectional", "padding", "qk_position", "score_position"})
@@ -24,7 +25,7 @@ class BigBird(Mixer):
     random: int = 3
     "Random blocks per query block."
     first: int | None = None
-    "How many tokens at the beginning are global (ETC); None: the first and the last block are (ITC), the first when causal."
+    "How many first tokens are global (ETC); None: the first and the last block are (ITC), the first when causal."
     seed: int = 0
     "What the random blocks are drawn from, together with the layer."
 

@@ -14,7 +14,8 @@ from formers.part import State
 class CachedAttention(HeadMixer):
     """softmax(QKᵀ/√K + bias) V over the new keys and those of a KV cache, the bias by the position that acts on scores.
 
-    A subclass has the projections; it may override `attend_to`. Keys that are the values, one tensor in `QKV`, are kept once.
+    A subclass has the projections; it may override `attend_to`. Keys that are the values, one tensor in `QKV`, are kept
+    once.
     """
 
     states = (KeyValueState,)
@@ -31,7 +32,7 @@ class CachedAttention(HeadMixer):
         return attention(q_bhlk, cache.k_bgsk, cache.values, causal=self.causal, key_mask_bs=cache.mask_bs, bias=bias)
 
     def score_bias(self, cache: KeyValueState, positions_bl: Tensor) -> Bias:
-        """Return the position's bias on the scores as kernels ask for it, a block of queries at a time; None without one."""
+        """Return the position's bias on the scores, made for a block of queries at a time; None without a position."""
         position = self.score_position
         if position is None:
             return None

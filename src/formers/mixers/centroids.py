@@ -13,10 +13,10 @@ from formers.ops import accumulation_dtype, without_autocast
 class Centroids(nn.Module):
     """C unit vectors per head; similarity to each: (B, H, L, K) → (B, H, L, C).
 
-    They are buffers that start at random, so that evaluation works before training, and follow in training only: μ becomes
-    the direction of decay·μ + (1 − decay)·(mean of the vectors nearest to it), at the first step of that mean alone. This
-    happens once in each backward pass, not in the forward pass: there it would let a token's cluster depend on the others, and
-    a forward pass that is repeated see other centroids. Means are over all ranks.
+    They are buffers that start at random, so that evaluation works before training, and follow in training only: μ
+    becomes the direction of decay·μ + (1 − decay)·(mean of the vectors nearest to it), at the first step of that mean
+    alone. This happens once in each backward pass, not in the forward pass: there it would let a token's cluster depend
+    on the others, and a forward pass that is repeated see other centroids. Means are over all ranks.
     Source: Roy et al. 2021 (Routing Transformer), arXiv:2003.05997.
     """
 
@@ -36,15 +36,16 @@ class Centroids(nn.Module):
             return x_bhlk.to(work) @ self.mu_hck.to(work).mT
 
     def learn_from(self, *vectors_bhlk: Tensor, mask_bl: Tensor | None) -> None:
-        """Lets the centroids follow these vectors when the gradient of the first ones arrives, in training."""
+        """Let the centroids follow these vectors when the gradient of the first ones arrives, in training."""
         first = vectors_bhlk[0]
         if self.training and first.requires_grad and torch.is_grad_enabled():
             shown = torch.cat([x.detach() for x in vectors_bhlk], 2)
             mask_bl = None if mask_bl is None else torch.cat([mask_bl] * len(vectors_bhlk), 1)
-            first.register_hook(lambda gradient: self.follow(shown, mask_bl))
+            first.register_hook(lambda gradient: self.move_towards(shown, mask_bl))
 
     @torch.no_grad()
-    def follow(self, x_bhlk: Tensor, mask_bl: Tensor | None) -> None:
+    def move_towards(self, x_bhlk: Tensor, mask_bl: Tensor | None) -> None:
+        """Move each centroid towards the mean of the vectors nearest to it."""
         x = x_bhlk.to(self.mu_hck.dtype)
         nearest = F.one_hot(self(x).argmax(-1), self.mu_hck.shape[1]).to(x.dtype)
         if mask_bl is not None:

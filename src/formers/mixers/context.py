@@ -16,7 +16,7 @@ class Context:
     """Everything that a mixing step may ask for beside its queries, keys and values.
 
     Attributes:
-        x_bld: hidden states of the new tokens, (B, L, D): zeros at padding, the position that acts on the layer applied.
+        x_bld: hidden states of the new tokens, (B, L, D): zeros at padding, the layer's position applied.
         positions_bl: position of each token, (B or 1, L).
         mask_bl: True = a real token, False = padding, (B, L); None = all real.
         state: what came before, of a type that the mixer declares, or None at the start.
@@ -29,7 +29,7 @@ class Context:
 
     @property
     def counts_bl(self) -> Tensor:
-        """Real tokens up to and including each one, those in the state too: (B or 1, L), int64."""
+        """The number of real tokens up to and including each one, those in the state too: (B or 1, L), int64."""
         return count_tokens(self.x_bld, self.mask_bl, self.state)
 
     @property
@@ -38,7 +38,7 @@ class Context:
         return seen_after(self.x_bld, self.mask_bl, self.state)
 
     def unpad(self, pack: Packing) -> Context:
-        """Return the same context with the real tokens of each row first, as `unpad_input` moves them, and padding behind."""
+        """Return the same context with the real tokens of each row first and padding behind."""
         rows, length, _ = self.x_bld.shape
         real_bl = torch.arange(length, device=self.x_bld.device) < pack.length_b.unsqueeze(1)
         positions_bl = self.positions_bl.expand(rows, -1).gather(1, pack.source_bl)

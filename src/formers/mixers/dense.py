@@ -16,7 +16,9 @@ from formers.part import Site, State
 
 
 class Dense(Mixer):
-    """X W_Q Xᵀ X / N per head: no softmax, no keys, values or output projection; N real tokens seen (the paper's N^{−1/3} thrice).
+    """X W_Q Xᵀ X / N per head: no softmax, no keys, values or output projection.
+
+    N is the number of real tokens seen; the paper has N^{−1/3} thrice.
 
     By associativity (Q Xᵀ) X in O(L²·D) or Q (Xᵀ X) in O(L·D²/H), whichever is cheaper; streams with D²/H numbers. D²
     parameters. One head (or few) is best: MLM accuracy 67.1, 66.3 and 65.1 with 1, 4 and 16. Its own wiring is
@@ -53,7 +55,7 @@ class QueryMixer(HeadMixer):
         self.q_proj = nn.Linear(site.width, site.width, bias=False)
 
     def project(self, context: Context) -> QKV:
-        """Return queries and the tokens as keys and values; `attend` scales the queries first and then applies the position."""
+        """Return queries, and the tokens as keys and values. `attend` scales queries, then applies the position."""
         x_bhlk = split_heads(context.x_bld, self.heads)
         return QKV(split_heads(self.q_proj(context.x_bld), self.heads), x_bhlk, x_bhlk)
 

@@ -14,21 +14,23 @@ from formers.patterns import Pattern
 
 
 class Etc(Mixer):
-    """softmax(q_i·(k_j + a_ℓ)/√K) v_j over a global and a long input, ℓ(i, j) a label of the pair with a learned vector a_ℓ.
+    """softmax(q_i·(k_j + a_ℓ)/√K) v_j over a global and a long input, with a learned a_ℓ for the label ℓ of the pair.
 
-    The first `tokens` tokens of a sequence are the global input: put there what stands for the whole or for its pieces, such
-    as a [CLS] or one token a sentence. Four pieces, the two of a query in one softmax: global to global, global to long and
-    long to global are full, long to long is |i − j| ≤ radius. O(L·(tokens + radius)).
+    The first `tokens` tokens of a sequence are the global input: put there what stands for the whole or for its pieces,
+    such as a [CLS] or one token a sentence. Four pieces, the two of a query in one softmax: global to global, global to
+    long and long to global are full, long to long is |i − j| ≤ radius. O(L·(tokens + radius)).
 
-    Labels, per head: within the global and within the long input the distance j − i, clipped to ± `clip`; from global to
-    long and back one each, or with `segment` two: whether the long token is of the global token's own segment, the g-th
-    `segment` long tokens. Bidirectional only. The projections are the same for all pieces, as in the published models.
+    Labels, per head: within the global and within the long input the distance j − i, clipped to ± `clip`; from global
+    to long and back one each, or with `segment` two: whether the long token is of the global token's own segment, the
+    g-th `segment` long tokens. Bidirectional only. The projections are the same for all pieces, as in the published
+    models.
     Source: Ainslie et al. 2020, arXiv:2004.08483; labels: Shaw et al. 2018, arXiv:1803.02155.
     """
 
     can = frozenset({"bidirectional", "padding", "qk_position", "score_position"})
     instead = {  # noqa: RUF012
-        "causal": "the global input, which stands first, sees all of the long one. Use longformer(), or sparse() over a pattern"
+        "causal": "the global input, which stands first, sees all of the long one. Use longformer(), or sparse() over "
+        "a pattern"
     }
     tokens: int = 8
     "How many tokens at the beginning are the global input, counted without padding."
@@ -91,7 +93,7 @@ class Labels(nn.Module):
         return q_bhlk @ self.key_hkc.to(q_bhlk.dtype) * q_bhlk.shape[3] ** -0.5
 
     def between(self, q_idx: Tensor, k_idx: Tensor) -> Tensor:
-        """Return the label of each pair: first distances in the long input, then in the global one, global to long, long to global."""
+        """Return the labels: distances in the long input, in the global one, then global to long, long to global."""
         part, distances = self.part, 2 * self.part.clip + 1
         near = (k_idx - q_idx).clamp(-part.clip, part.clip) + part.clip
         q_global, k_global = q_idx < part.tokens, k_idx < part.tokens

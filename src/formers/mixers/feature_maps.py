@@ -21,19 +21,19 @@ class FeatureMap(Part):
     "Whether a query's features are known only up to a factor, which a normaliser divides out."
 
     def build(self, width: int) -> nn.Module:
-        """The module for queries and keys of this width K."""
+        """Return the module for queries and keys of this width K."""
         raise NotImplementedError
 
     def count(self, width: int) -> int:
-        """M, the number of features made of K."""
+        """Return M, the number of features made of K."""
         return width
 
     def kernel(self) -> Callable[[Tensor, Tensor], Tensor] | None:
-        """φ(q)·φ(k) of all pairs of (B, H, L, K) and (B, H, S, K), (B, H, L, S), where that is known without φ; else None."""
+        """Return (B, H, L, K), (B, H, S, K) → φ(q)·φ(k), (B, H, L, S), as a function without φ, or None."""
         return None
 
     def floor(self) -> float:
-        """The smallest denominator that sums of these features should be divided by; see `linear_attention`."""
+        """Return the least size of a denominator made of these features; see `linear_attention`."""
         return 1e-18
 
 
@@ -68,7 +68,8 @@ class Exp(FeatureMap):
 class Taylor2(FeatureMap):
     """φ(q)·φ(k) = 1 + s + s²/2, s = q·k/√K: the softmax kernel's Taylor series to the second order, always positive.
 
-    M = 1 + K + K(K+1)/2: each product x_a·x_b once. Source: Keles et al. 2023, arXiv:2209.04881; Arora et al. 2024, arXiv:2402.18668.
+    M = 1 + K + K(K+1)/2: each product x_a·x_b once. Source: Keles et al. 2023, arXiv:2209.04881; Arora et al. 2024,
+    arXiv:2402.18668.
     """
 
     def build(self, width: int) -> nn.Module:
@@ -82,7 +83,7 @@ class Taylor2(FeatureMap):
 
 
 def _taylor2_kernel(q_bhlk: Tensor, k_bhsk: Tensor) -> Tensor:
-    """1 + s + s²/2 = ((1 + s)² + 1)/2, s = q·k/√K, in float32 or wider."""
+    """Return 1 + s + s²/2 = ((1 + s)² + 1)/2, s = q·k/√K, in float32 or wider."""
     with without_autocast(q_bhlk.device):
         q, k = (t.to(accumulation_dtype(t.dtype)) for t in (q_bhlk, k_bhsk))
         return ((q * q.shape[3] ** -0.5) @ k.mT + 1).square().add(1).mul(0.5)

@@ -19,8 +19,8 @@ class Fourier(Mixer):
 
     can = frozenset({"bidirectional"})
     instead = {  # noqa: RUF012
-        "causal": "a Fourier transform mixes every token with every other. Use pool(), linear() or softmax() in a causal model, "
-        "or fourier() in a bidirectional one: a masked language model or a classifier"
+        "causal": "a Fourier transform mixes every token with every other. Use pool(), linear() or softmax() in a "
+        "causal model, or fourier() in a bidirectional one: a masked language model or a classifier"
     }
 
     def growth(self) -> float:
@@ -35,8 +35,8 @@ class FourierMixer(MixerModule):
         mask_bl = context.mask_bl
         if mask_bl is not None and not bool(mask_bl.all()):
             raise Unsupported(
-                "fourier() cannot leave out padding: a Fourier transform mixes every token of a row into every other, but the "
-                f"mask hides {int((~mask_bl).sum())} of {mask_bl.numel()} tokens. Batch sequences of equal length together "
-                "(a sampler grouped by length), or use a mixer that can: softmax(), linear(), dense(), pool()"
+                "fourier() cannot leave out padding: a Fourier transform mixes every token of a row into every other, "
+                f"but the mask hides {int((~mask_bl).sum())} of {mask_bl.numel()} tokens. Batch sequences of equal length "
+                "together (a sampler grouped by length), or use a mixer that can: softmax(), linear(), dense(), pool()"
             )
         return fourier_mix(context.x_bld), None

@@ -9,7 +9,9 @@ from formers.patterns import Local1D, Local2D, Pattern
 
 
 class ImageLocal(Mixer):
-    """Blocks of queries that see their own block and what lies around it, along the raster or as rectangles. O(L·memory).
+    """Blocks of queries that see their own block and what lies around it, along the raster or as rectangles.
+
+    O(L·memory).
 
     Source: Parmar et al. 2018 (Image Transformer), arXiv:1802.05751.
     """

@@ -81,7 +81,10 @@ def append(
     mask_bl: Tensor | None,
     positions_bl: Tensor | None,
 ) -> KeyValueState:
-    """Return the state after these keys (B, G, L, K) and values (B, G, L, V); `positions_bl` only where scores need them."""
+    """Return the state after these keys (B, G, L, K) and values (B, G, L, V).
+
+    Pass `positions_bl` only where scores depend on positions.
+    """
     seen_b = seen_after(k[:, 0], mask_bl, state)
     if state is None:
         return KeyValueState(seen_b, k, v, mask_bl, positions_bl)

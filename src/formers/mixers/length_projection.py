@@ -8,7 +8,9 @@ from torch.nn.functional import pad
 
 
 class LengthProjection(nn.Module):
-    """E ∈ R^{k×L_max}: (B, H, L, K) → (B, H, k', K), k' ≤ k, for rows whose first `counts_b` tokens are real, zeros behind.
+    """E ∈ R^{k×L_max}: (B, H, L, K) → (B, H, k', K), k' ≤ k.
+
+    The first `counts_b` tokens of a row are real, with zeros behind.
 
     learned: E itself, per group of heads, its first L columns. The others go by windows of ⌈L_max/k⌉ tokens, and those
     beyond the sequence are left out: mean: of the real tokens; max: of them; conv: a weight per feature and place in
@@ -47,13 +49,13 @@ class LengthProjection(nn.Module):
         return lowest.masked_fill(~real_bnw.any(-1)[:, None, :, None], 0)
 
     def real(self, counts_b: Tensor | None, length: int, device: torch.device) -> Tensor:
-        """Which places of the windows hold real tokens, (B or 1, n, window)."""
+        """Return which places of the windows hold real tokens, (B or 1, N, window)."""
         counts_b = torch.tensor([length], device=device) if counts_b is None else counts_b
         places = torch.arange(length + -length % self.window, device=device)
         return (places < counts_b[:, None]).unflatten(1, (-1, self.window))
 
     def filled(self, counts_b: Tensor | None, length: int) -> Tensor | None:
-        """Which outputs hold any real token, (B, k'); None when all do."""
+        """Return which outputs hold any real token, (B, k'); None when all do."""
         if counts_b is None:
             return None
         if self.kind == "learned":
@@ -62,6 +64,6 @@ class LengthProjection(nn.Module):
         return self.real(counts_b, length, counts_b.device).any(-1)
 
     def init_weights(self, std: float) -> None:
-        """Outputs start as large as the tokens of a full sequence or window."""
+        """Start with outputs as large as the tokens of a full sequence or window."""
         if self.weight is not None:
             nn.init.normal_(self.weight, std=(self.longest if self.kind == "learned" else self.window) ** -0.5)

@@ -18,9 +18,9 @@ from formers.part import Site, State, Unsupported
 class Linear(Mixer):
     """φ(q_i)·Σ_j φ(k_j) v_jᵀ / φ(q_i)·Σ_j φ(k_j): sums over the past instead of a look at each of its tokens.
 
-    O(L·M·V) time; streams with a state of M·V + M numbers per head, whatever the length ("Transformers are RNNs"). Where
-    φ(q)·φ(k) is known without features, as for taylor2, fewer tokens than features make scores of it instead, O(L²(K + V)),
-    and are summed when others follow them. A rotary position turns queries and keys before φ.
+    O(L·M·V) time; streams with a state of M·V + M numbers per head, whatever the length ("Transformers are RNNs").
+    Where φ(q)·φ(k) is known without features, as for taylor2, fewer tokens than features make scores of it instead,
+    O(L²(K + V)), and are summed when others follow them. A rotary position turns queries and keys before φ.
     Source: Katharopoulos et al. 2020, arXiv:2006.16236.
     """
 
@@ -33,8 +33,8 @@ class Linear(Mixer):
     def check(self) -> None:
         if self.feature.needs_normalizer and not self.normalize:
             raise Unsupported(
-                f"linear: {self.feature} knows a query's features up to a factor only, which the normaliser divides out; "
-                "use normalize=True, or another feature"
+                f"linear: {self.feature} knows a query's features up to a factor only, which the normaliser divides "
+                "out; use normalize=True, or another feature"
             )
 
     def growth(self) -> float:

@@ -15,7 +15,7 @@ from formers.part import Site, State
 
 
 class Linformer(Mixer):
-    """softmax(Q (E K)ᵀ/√K) (F V): keys and values shortened to a fixed length by projections E and F along the sequence.
+    """softmax(Q (E K)ᵀ/√K) (F V), with projections E and F along the sequence to a fixed length.
 
     O(L·length·K) time. Bidirectional only: every shortened key holds all tokens. A sequence shorter than the model's
     `context_length` uses the first columns of E and F, a longer one raises; padding is left out before the columns are
@@ -24,15 +24,15 @@ class Linformer(Mixer):
 
     can = frozenset({"bidirectional", "padding", "qk_position"})
     instead = {  # noqa: RUF012
-        "causal": "a shortened key mixes tokens with later ones, which no mask can undo. Use performer(), linear() or softmax() "
-        "in a causal model, or linformer() in a bidirectional one"
+        "causal": "a shortened key mixes tokens with later ones, which no mask can undo. Use performer(), linear() or "
+        "softmax() in a causal model, or linformer() in a bidirectional one"
     }
     length: int = 64
     "How many keys and values are left."
     share: Literal["none", "headwise", "kv", "layerwise"] = "headwise"
     "none: E and F per head; headwise: E and F per layer; kv: E = F per layer; layerwise: one E = F for all layers."
     kind: Literal["learned", "mean", "max", "conv"] = "learned"
-    "E: a learned matrix; means or maxima of windows of context_length/length tokens; or a convolution with that stride."
+    "E: a learned matrix, means or maxima of windows of context_length/length tokens, or a convolution of that stride."
 
     def check(self) -> None:
         if self.length < 1:

@@ -14,11 +14,11 @@ from formers.part import Site, State
 
 
 class LocalDense(Mixer):
-    """DenseAttention within windows, X W_Q Xᵀ X / window over the tokens of a window: no softmax, no keys, values, output.
+    """DenseAttention within windows: X W_Q Xᵀ X / window over the tokens of each, without softmax, keys or values.
 
-    A model takes `[local_dense(window=w), local_dense(window=w, shift=w//2), dense]` in turn (Local, ShiftedLocal, Global). With a shift the
-    windows move on, and what is left at both ends stands alone. O(L·min(w·D, D²/H)). Bidirectional; a causal
-    model has `sliding_dense`. Source: Argatkiny & Makarov 2025 (DenseAttention).
+    A model takes `[local_dense(window=w), local_dense(window=w, shift=w//2), dense]` in turn (Local, ShiftedLocal,
+    Global). With a shift the windows move on, and what is left at both ends stands alone. O(L·min(w·D, D²/H)).
+    Bidirectional; a causal model has `sliding_dense`. Source: Argatkiny & Makarov 2025 (DenseAttention).
     """
 
     can = frozenset({"bidirectional", "padding", "qk_position"})

@@ -19,18 +19,21 @@ from formers.patterns import Global, Pattern, Window
 class Longformer(Mixer):
     """A sliding window, and global tokens that see all and are seen by all, with projections of their own. O(L·window).
 
-    Every token sees its window and the global tokens through q, k, v; a global token sees everything through q_g, k_g, v_g,
-    which start as copies of the local ones. The window may grow from layer to layer and be dilated on some heads. In a causal
-    model a global token sees little that is not local, so there it has no projections of its own; it streams.
+    Every token sees its window and the global tokens through q, k, v; a global token sees everything through q_g, k_g,
+    v_g, which start as copies of the local ones. The window may grow from layer to layer and be dilated on some heads.
+    In a causal model a global token sees little that is not local, so there it has no projections of its own; it
+    streams.
     Source: Beltagy et al. 2020, arXiv:2004.05150. `attention_window` there counts both sides: 2·window.
     """
 
     can = Sparse.can
     window: tuple[int, ...] = (32,)
-    """Tokens to each side (causal: back, its own included): one number, or several for as many groups of layers, the lowest
-    first, so [8, 32] for the lower and the upper half. `examples/staged_longformer.py` doubles them phase by phase."""
+    """Tokens to each side (causal: back, its own included): one number, or several for as many groups of layers, the
+    lowest first, so [8, 32] for the lower and the upper half. `examples/staged_longformer.py` doubles them phase by
+    phase."""
     dilation: tuple[int, ...] = (1,)
-    "Dilation of the window, for the heads in turn. The paper dilates two heads of the highest layers: give a list of mixers for that."
+    """Dilation of the window, for the heads in turn. The paper dilates two heads of the highest layers: a list of
+    mixers."""
     tokens: tuple[int, ...] = (0,)
     "Which tokens are global, counted without padding."
     bias: bool = False
@@ -92,7 +95,7 @@ class LongformerMixer(SparseMixer):
         return attention(q, k, v, key_mask_bs=mask_bl, bias=bias)
 
     def can_fold(self) -> bool:
-        """Return whether keys and values for global tokens are plain products, with no position, adapter or hook between."""
+        """Return whether keys and values of global tokens are plain products: no position, adapter or hook."""
         projections = (self.k_proj_global, self.v_proj_global)
         hooks = [
             getattr(one, f"_{when}_hooks") for one in projections for when in ("forward", "forward_pre", "backward")
@@ -101,8 +104,10 @@ class LongformerMixer(SparseMixer):
         return plain and self.head_position is None and self.score_position is None
 
     def folded_outputs(self, q_bhgk: Tensor, x_bld: Tensor, mask_bl: Tensor | None) -> Tensor:
-        """Return the same for few global tokens without projecting the many others: q·(W_k x + b_k) = (W_kᵀq)·x + q·b_k, and
-        Σ p (W_v x + b_v) = W_v Σ p x + b_v. O(HGLD) instead of O(LD²)."""
+        """Return the same for few global tokens without projecting the many others, in O(HGLD) instead of O(LD²).
+
+        q·(W_k x + b_k) = (W_kᵀq)·x + q·b_k, and Σ p (W_v x + b_v) = W_v Σ p x + b_v.
+        """
         projections, scale = (self.k_proj_global, self.v_proj_global), q_bhgk.shape[3] ** -0.5
         w_k, w_v = (one.weight.unflatten(0, (self.heads, -1)) for one in projections)
         b_k, b_v = (None if one.bias is None else one.bias.view(self.heads, 1, -1) for one in projections)

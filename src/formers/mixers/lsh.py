@@ -15,26 +15,28 @@ from formers.part import Site, State
 class Lsh(Mixer):
     """Attention among tokens of like hash: shared queries and keys, k_j = q_j/|q_j|, softmax over those in i's bucket.
 
-    h(x) = argmax [xR; −xR] with random R, drawn anew in each training pass and fixed in eval; in each of several rounds,
-    tokens meet nearby ones in their bucket (`bucketed_attention` says which: in a causal model the `chunk` tokens before,
-    so that no later token changes who meets whom). A token attends to itself only where it meets no other. More than 32
-    buckets are a product of two hashes. O(rounds·L·(log L + chunk·K)). Causal models do not stream: each step starts anew,
-    as the tokens that the next one may meet, the last `chunk` of every bucket, are as a rule all there were.
+    h(x) = argmax [xR; −xR] with random R, drawn anew in each training pass and fixed in eval; in each of several
+    rounds, tokens meet nearby ones in their bucket (`bucketed_attention` says which: in a causal model the `chunk`
+    tokens before, so that no later token changes who meets whom). A token attends to itself only where it meets no
+    other. More than 32 buckets are a product of two hashes. O(rounds·L·(log L + chunk·K)). Causal models do not stream:
+    each step starts anew, as the tokens that the next one may meet, the last `chunk` of every bucket, are as a rule all
+    there were.
     Source: Kitaev et al. 2020 (Reformer), arXiv:2001.04451.
     """
 
     can = frozenset({"causal", "bidirectional", "padding", "qk_position"})
     instead = {  # noqa: RUF012
-        "streaming": "the tokens that a later one may meet, the last of every bucket in every round, are as a rule all there "
-        "were, so that a state would save nothing. Generate without a cache, or use linear(), performer() or sparse()"
+        "streaming": "the tokens that a later one may meet, the last of every bucket in every round, are as a rule all "
+        "there were, so that a state would save nothing. Generate without a cache, or use linear(), performer() or "
+        "sparse()"
     }
     rounds: int = 4
     "Independent hashes; each brings the result closer to that of full attention."
     chunk: int = 64
     "Tokens that are attended to at once."
     buckets: int | None = None
-    """1 or an even number; unless given, the power of two nearest to 2·context_length/chunk from above. Not by the sequence's
-    own length, which is still unknown while a causal model reads."""
+    """1 or an even number; unless given, the power of two nearest to 2·context_length/chunk from above. Not by the
+    sequence's own length, which is still unknown while a causal model reads."""
 
     def check(self) -> None:
         if self.rounds < 1 or self.chunk < 1:

@@ -17,9 +17,10 @@ from formers.part import Site
 class Metric(Mixer):
     """softmax(p M pᵀ/√K) p: one projection for queries, keys and values, and a symmetric K×K metric M per head.
 
-    D² + H·K(K+1)/2 + D² parameters against softmax attention's 4·D²; O(L²·K) time, O(L) memory; the cache holds p alone,
-    H·K numbers a token (keys and values apart under a position that turns keys only). M starts as the identity; what is
-    stored, and what weight decay shrinks, is its difference from that, as an upper triangle. Source: nlp-metaformer.
+    D² + H·K(K+1)/2 + D² parameters against softmax attention's 4·D²; O(L²·K) time, O(L) memory; the cache holds p
+    alone, H·K numbers a token (keys and values apart under a position that turns keys only). M starts as the identity;
+    what is stored, and what weight decay shrinks, is its difference from that, as an upper triangle. Source:
+    nlp-metaformer.
     """
 
     can = frozenset(

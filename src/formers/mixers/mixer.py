@@ -49,7 +49,7 @@ class Mixer(Part):
         raise NotImplementedError
 
     def growth(self) -> float:
-        """Return the power of the length that the operations of a forward pass grow with: 1 = linear, 2 = every pair."""
+        """Return the power of the length that operations grow with in a forward pass: 1 = linear, 2 = every pair."""
         raise NotImplementedError(f"{self.name()} does not say how its cost grows with the length; define growth()")
 
     def check_site(self, site: Site) -> None:
@@ -119,9 +119,10 @@ class MixerModule(SharingModule):
         if self.built_by is not None and "streaming" not in self.built_by.abilities:
             raise Unsupported(self.built_by.no_state())
         if not isinstance(state, self.states):
+            expected = " or ".join(kind.__name__ for kind in self.states)
             raise TypeError(
-                f"{self.built_by or type(self).__name__} goes on from a {' or '.join(t.__name__ for t in self.states)}, but "
-                f"a {type(state).__name__} was given; pass the state that this mixer returned, or None at the start"
+                f"{self.built_by or type(self).__name__} goes on from a {expected}, but a {type(state).__name__} "
+                "was given; pass the state that this mixer returned, or None at the start"
             )
 
     def context(
@@ -141,7 +142,7 @@ class MixerModule(SharingModule):
 
 
 def _begins_with(text: str, axis: type[Part]) -> bool:
-    """Return whether a text begins with a part of another axis. Raise ValueError where only a misspelling of one is near."""
+    """Return whether a text begins with a part of another axis. Raise ValueError if it looks like a misspelt one."""
     found = re.match(r"[~(\s]*(\w*)", text)
     word = found[1] if found else ""
     others, mixers = ({kind.name() for kind in kinds} for kinds in (axis.kinds(), Mixer.kinds()))

@@ -32,7 +32,7 @@ class HeadMixer(MixerModule):
     o_proj: nn.Module
 
     def __init__(self, site: Site, *, position_heads: int | None = None):
-        """Args: position_heads: how many heads the keys' width is divided into for the position, if not `site.heads`."""
+        """Build the positions; `position_heads` is how many heads the keys' width divides into, if not `site.heads`."""
         super().__init__(site)
         self.heads = site.heads
         self.head_position = build_at("heads", site if position_heads is None else site.with_heads(position_heads))
@@ -63,7 +63,7 @@ class QkvMixer(HeadMixer):
     """The usual projections: `q_proj`, `k_proj`, `v_proj`, `o_proj`. A subclass defines `attend`."""
 
     def __init__(self, site: Site, *, kv_heads: int | None = None, bias: bool = False):
-        """Args: kv_heads: heads of keys and values, G; as many as queries have unless given. bias: of the projections."""
+        """Build the projections; `kv_heads` is G, as many as queries have unless given."""
         super().__init__(site)
         width, head_width = site.width, site.head_width
         self.kv_heads = site.heads if kv_heads is None else kv_heads
@@ -82,10 +82,10 @@ class QkvMixer(HeadMixer):
 
 
 def split_heads(x_bld: Tensor, heads: int) -> Tensor:
-    """(B, L, H·K) → (B, H, L, K)."""
+    """Return (B, L, H·K) as (B, H, L, K)."""
     return x_bld.unflatten(-1, (heads, -1)).transpose(1, 2)
 
 
 def join_heads(x_bhlk: Tensor) -> Tensor:
-    """(B, H, L, K) → (B, L, H·K)."""
+    """Return (B, H, L, K) as (B, L, H·K)."""
     return x_bhlk.transpose(1, 2).flatten(2)

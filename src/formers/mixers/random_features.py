@@ -20,8 +20,8 @@ _REACH = 60.0
 class Favor(FeatureMap):
     """φ(q)·φ(k) = exp(q·k/√K) on average over random directions w ~ N(0, I). O(L·M·K). The features of Performer.
 
-    With x = input·K^{−1/4}:  positive: φ(x) = exp(w·x − |x|²/2)/√M;  hyperbolic: half of the directions, each as w and as
-    −w;  trigonometric: exp(|x|²/2)·[sin w·x, cos w·x]/√(M/2), not positive and so unstable where softmax is small;  relu:
+    With x = input·K^{−1/4}: positive: φ(x) = exp(w·x − |x|²/2)/√M; hyperbolic: half of the directions, each as w and as
+    −w; trigonometric: exp(|x|²/2)·[sin w·x, cos w·x]/√(M/2), not positive and so unstable where softmax is small; relu:
     max(w·x, 0)/√M + 0.001, a kernel of its own.
 
     Queries are known up to a factor per row, which the normaliser divides out: the largest exponent of a row is 0. Keys
@@ -55,11 +55,13 @@ class Favor(FeatureMap):
 
 
 class RandomFourier(FeatureMap):
-    """φ(x) = [sin w·x̂, cos w·x̂]/√(M/2), x̂ = x/|x|, w ~ N(0, I/σ²): φ(q)·φ(k) = exp((q̂·k̂ − 1)/σ²) on average. O(L·M·K).
+    """φ(x) = [sin w·x̂, cos w·x̂]/√(M/2), x̂ = x/|x|, w ~ N(0, I/σ²): φ(q)·φ(k) = exp((q̂·k̂ − 1)/σ²) on average.
 
-    The features of RFA: a softmax over cosines with temperature σ². Their products may come near zero or below it, which the
-    kernel never does: it is at least exp(−2/σ²), and so denominators of a smaller size count as that, with their sign.
-    (The paper writes w ~ N(0, σ²I) for this kernel.)
+    O(L·M·K).
+
+    The features of RFA: a softmax over cosines with temperature σ². Their products may come near zero or below it,
+    which the kernel never does: it is at least exp(−2/σ²), and so denominators of a smaller size count as that, with
+    their sign. (The paper writes w ~ N(0, σ²I) for this kernel.)
     Source: Peng et al. 2021, arXiv:2103.02143; Rahimi & Recht 2007.
     """
 
@@ -79,7 +81,7 @@ class RandomFourier(FeatureMap):
 
     def build(self, width: int) -> nn.Module:
         directions = RandomProjections(self.count(width) // 2, width, orthogonal=self.orthogonal, redraw=self.redraw)
-        return SphereFeatures(directions, self.sigma, _waves)
+        return SphereFeatures(directions, self.sigma, _sine_cosine)
 
     def count(self, width: int) -> int:
         return self.features if self.features is not None else 2 * width
@@ -89,9 +91,9 @@ class RandomFourier(FeatureMap):
 
 
 class ArcCosine(FeatureMap):
-    """φ(x) = max(w·x̂, 0)·√(2/M), x̂ = x/|x|, w ~ N(0, I): φ(q)·φ(k) = (sin θ + (π − θ) cos θ)/π on average, θ between them.
+    """φ(x) = max(w·x̂, 0)·√(2/M), x̂ = x/|x|, w ~ N(0, I): φ(q)·φ(k) = (sin θ + (π − θ) cos θ)/π on average.
 
-    The arc-cosine kernel of first order, never negative. O(L·M·K).
+    θ is the angle between them. The arc-cosine kernel of first order, never negative. O(L·M·K).
     Source: Cho & Saul 2009; Peng et al. 2021 (RFA), arXiv:2103.02143.
     """
 
@@ -108,7 +110,7 @@ class ArcCosine(FeatureMap):
 
     def build(self, width: int) -> nn.Module:
         directions = RandomProjections(self.count(width), width, orthogonal=self.orthogonal, redraw=self.redraw)
-        return SphereFeatures(directions, 1.0, _ramps)
+        return SphereFeatures(directions, 1.0, _scaled_relu)
 
     def count(self, width: int) -> int:
         return self.features if self.features is not None else 2 * width
@@ -133,10 +135,12 @@ class FavorFeatures(nn.Module):
             p = x @ self.directions(x, first=query).mT
         if self.kind == "relu":
             return F.relu(p) * self.count**-0.5 + 1e-3
-        return _waves(p) if query else _waves(p) * (x.square().sum(-1, keepdim=True) / 2).clamp(max=_REACH).exp()
+        if query:
+            return _sine_cosine(p)
+        return _sine_cosine(p) * (x.square().sum(-1, keepdim=True) / 2).clamp(max=_REACH).exp()
 
     def exponentials(self, x: Tensor, query: bool) -> Tensor:
-        """exp(±w·x − |x|²/2)/√M for keys; exp(±w·x) with the largest of each row at 1 for queries; x still to be scaled."""
+        """Return exp(±w·x − |x|²/2)/√M for keys, exp(±w·x) over the largest of a row for queries. x is unscaled."""
         w = self.directions(x, first=query)
         w = torch.cat([w, -w]) if self.kind == "hyperbolic" else w
         scale = self.width**-0.25  # of x; there are fewer directions
@@ -146,7 +150,7 @@ class FavorFeatures(nn.Module):
         return exp_features(x, w * scale, shift)
 
     def bound(self, w_mk: Tensor) -> Tensor:
-        """What keys' exponents are lowered by: they never exceed |w|²/2, since w·x − |x|²/2 = |w|²/2 − |w − x|²/2."""
+        """Return what is subtracted from keys' exponents, at most |w|²/2: w·x − |x|²/2 = |w|²/2 − |w − x|²/2."""
         return (w_mk.square().sum(1).max() / 2 - _REACH).clamp(min=0)
 
 
@@ -166,13 +170,13 @@ class SphereFeatures(nn.Module):
             return self.shape(unit @ w.mT / self.sigma)
 
 
-def _waves(p: Tensor) -> Tensor:
-    """[sin p, cos p]/√count."""
+def _sine_cosine(p: Tensor) -> Tensor:
+    """Return [sin p, cos p]/√count."""
     return torch.cat([p.sin(), p.cos()], -1) * p.shape[-1] ** -0.5
 
 
-def _ramps(p: Tensor) -> Tensor:
-    """max(p, 0)·√(2/count)."""
+def _scaled_relu(p: Tensor) -> Tensor:
+    """Return max(p, 0)·√(2/count)."""
     return F.relu(p) * (2 / p.shape[-1]) ** 0.5
 
 

@@ -8,7 +8,7 @@ from torch import distributed as dist
 
 
 def draw(count: int, width: int, *, orthogonal: bool, device: torch.device | None = None) -> Tensor:
-    """`count` vectors ~ N(0, I) of this width, (M, K); with `orthogonal`, exactly so within each block of K of them.
+    """Return `count` vectors ~ N(0, I) of this width, (M, K); with `orthogonal`, orthogonal within each block of K.
 
     Orthogonal ones are the rows of random rotations, with the lengths of independent Gaussian vectors: each is still
     N(0, I), but together they cover the space evenly. Source: Yu et al. 2016, arXiv:1610.09072. O(M K²).
@@ -44,7 +44,10 @@ class RandomProjections(nn.Module):
         self.init_weights(0.0)
 
     def forward(self, x: Tensor, *, first: bool = True) -> Tensor:
-        """w (M, K) for projecting x, in its dtype. `first`: whether this is the first use in a forward pass, the one that draws and counts."""
+        """Return w (M, K) for projecting x, in its dtype.
+
+        `first`: whether this is the first use in a forward pass, the one that draws and counts.
+        """
         if self.training and self.redraw is not None and first:
             if int(self.left) <= 0:
                 self.init_weights(0.0)
@@ -53,11 +56,12 @@ class RandomProjections(nn.Module):
         return self.w_mk.to(x.dtype)
 
     def count(self, gradient: Tensor) -> None:
+        """Count a backward pass."""
         self.left -= 1
 
     @torch.no_grad()
     def init_weights(self, std: float) -> None:
-        """Draws."""
+        """Draw new directions."""
         count, width = self.w_mk.shape
         self.w_mk.copy_(draw(count, width, orthogonal=self.orthogonal, device=self.w_mk.device))
         if self.redraw is not None:

@@ -20,26 +20,27 @@ from formers.part import Site, State, Unsupported
 class Routing(Mixer):
     """Softmax attention among tokens of one cluster in some heads, and among neighbours in the others. O(L^1.5·K).
 
-    Clusters are those of an online k-means over scale-free (layer-normed) vectors. `select` decides which tokens are in one:
+    Clusters are those of an online k-means over scale-free (layer-normed) vectors. `select` decides which tokens are in
+    one:
 
     nearest: each token is in its nearest cluster, with keys equal to queries, and sees the last `window` tokens there
-    (bidirectional: those of its chunk of `window` and the one before); itself only where it meets no other. A token's cluster
-    depends on itself alone, so a causal model is strictly causal.
+    (bidirectional: those of its chunk of `window` and the one before); itself only where it meets no other. A token's
+    cluster depends on itself alone, so a causal model is strictly causal.
 
-    balanced: each cluster picks the `window` queries and the `window` keys nearest to it; results of a token picked by several
-    are averaged, one picked by none gives zero. As published, but a causal model sees the future: whether a token is picked
-    depends on how near later ones come. A causal site raises unless `leaks` says that this is understood; keys
-    equal queries there, and a token sees itself only where it meets no other.
+    balanced: each cluster picks the `window` queries and the `window` keys nearest to it; results of a token picked by
+    several are averaged, one picked by none gives zero. As published, but a causal model sees the future: whether a
+    token is picked depends on how near later ones come. A causal site raises unless `leaks` says that this is
+    understood; keys equal queries there, and a token sees itself only where it meets no other.
 
-    The local heads see the `window` tokens before (bidirectional: their chunk of `window` and the one before). No streaming:
-    the tokens that the next one may meet, the last `window` of every cluster, are as a rule all there were.
+    The local heads see the `window` tokens before (bidirectional: their chunk of `window` and the one before). No
+    streaming: the tokens that the next one may meet, the last `window` of every cluster, are as a rule all there were.
     Source: Roy et al. 2021, arXiv:2003.05997.
     """
 
     can = frozenset({"causal", "bidirectional", "padding", "qk_position"})
     instead = {  # noqa: RUF012
-        "streaming": "the tokens that a later one may meet, the last of every cluster, are as a rule all there were, so that "
-        "a state would save nothing. Generate without a cache, or use linear(), performer() or sparse()"
+        "streaming": "the tokens that a later one may meet, the last of every cluster, are as a rule all there were, "
+        "so that a state would save nothing. Generate without a cache, or use linear(), performer() or sparse()"
     }
     clusters: int | None = None
     "√context_length unless given."
@@ -74,8 +75,8 @@ class Routing(Mixer):
     def check_site(self, site: Site) -> None:
         if site.causal and self.select == "balanced" and not self.leaks:
             raise Unsupported(
-                f"{self} cannot be causal: a cluster takes the tokens nearest to it, so a later token can push an earlier one "
-                "out. Use select='nearest', which is strictly causal, or leaks=True to accept that"
+                f"{self} cannot be causal: a cluster takes the tokens nearest to it, so a later token can push an "
+                "earlier one out. Use select='nearest', which is strictly causal, or leaks=True to accept that"
             )
         super().check_site(site)
 
@@ -159,5 +160,5 @@ def local_heads(part: Routing, site: Site) -> int:
 
 
 def scale_free(x_bhlk: Tensor) -> Tensor:
-    """Layer norm per head, without weights."""
+    """Return the layer norm per head, without weights."""
     return F.layer_norm(x_bhlk, x_bhlk.shape[-1:])

@@ -16,7 +16,7 @@ from formers.part import Site, State
 
 
 class SlidingDense(Mixer):
-    """DenseAttention over a sliding window, y_i = Σ_{i−w < j ≤ i} (x_i W_Q · x_j) x_j / w: no softmax, no keys, values, output.
+    """DenseAttention over a sliding window: y_i = Σ_{i−w < j ≤ i} (x_i W_Q · x_j) x_j / w.
 
     The causal counterpart of `local_dense`, in O(L·w·D). Streams with w − 1 tokens. Source: Argatkiny & Makarov 2025
     (DenseAttention).
@@ -85,7 +85,10 @@ def _last(t_bhsk: Tensor, count_b: Tensor, kept: int) -> Tensor:
 
 
 def _windowed(q_bhlk: Tensor, k_bhsk: Tensor, v_bhsk: Tensor, width: int) -> Tensor:
-    """Σ_{j=i}^{i+w−1} (q_i·k_j) v_j, where S = L + w − 1: blocks of queries against the keys that any of them sees."""
+    """Return Σ_{j=i}^{i+w−1} (q_i·k_j) v_j, where S = L + w − 1.
+
+    Blocks of queries meet the keys that any of them sees.
+    """
     length = q_bhlk.shape[2]
     if not length:
         return q_bhlk

@@ -23,8 +23,8 @@ class Sparse(Mixer):
     """softmax(QKᵀ/√K) V over the pairs of a pattern: `sparse(pattern=window(128) | global(0))`.
 
     Time and memory ∝ the pattern's pairs, rounded up to blocks of queries. Tokens are counted without padding. A query
-    that sees no key gives zeros. Streams where
-    the pattern does not depend on the length; what no later query sees is forgotten, so that a window keeps a constant size.
+    that sees no key gives zeros. Streams where the pattern does not depend on the length; what no later query sees is
+    forgotten, so that a window keeps a constant size.
     """
 
     can = frozenset({"causal", "bidirectional", "streaming", "padding", "qk_position", "score_position"})

@@ -11,7 +11,7 @@ from formers.part.unsupported import check_names
 
 
 class Member:
-    """The name, the options and the siblings of a part's class: the base that text form, JSON form and option types work on."""
+    """Name, options and siblings of a part's class: the base that text form, JSON form and option types work on."""
 
     axis: ClassVar[type[Any]]
     "The axis a part belongs to: the direct subclass of `Part` it descends from."

@@ -27,7 +27,9 @@ ABILITIES = {
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 class Part(Member):
-    """One choice in a Transformer: a frozen, keyword-only dataclass. Subclass an axis, add documented fields and `build`.
+    """One choice in a Transformer: a frozen, keyword-only dataclass.
+
+    Subclass an axis, add documented fields and `build`.
 
     Every subclass becomes a frozen dataclass by itself; no decorator is needed. A docstring under a field documents it:
 
@@ -36,13 +38,14 @@ class Part(Member):
             width: int = 128
             "How many tokens back a token sees, itself included."
 
-    The text form (`str(part)`, `repr(part)`) lists the options that differ from their defaults (where options may be given
-    by their order, the first one always, without its name) and parses back to an equal part; the JSON form lists every
-    option, so that a saved model does not change when a default does.
+    The text form (`str(part)`, `repr(part)`) lists the options that differ from their defaults (where options may be
+    given by their order, the first one always, without its name) and parses back to an equal part; the JSON form lists
+    every option, so that a saved model does not change when a default does.
     """
 
     can: ClassVar[frozenset[str]] = frozenset()
-    "What parts of this class can do, some of them or all: keys of `ABILITIES`. Read `abilities` of a part with its options."
+    """What parts of this class can do, some of them or all: keys of `ABILITIES`. Read `abilities` of a part with its
+    options."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -82,7 +85,7 @@ class Part(Member):
 
     @property
     def abilities(self) -> frozenset[str]:
-        """What the part can do with these options: `can`, unless a class takes away what some options rule out.
+        """The abilities with these options: `can`, unless a class takes away what some options rule out.
 
         Errors, laws and commands are made from it.
         """

@@ -8,21 +8,21 @@ from torch import nn
 
 
 class SharingModule(nn.Module):
-    """A module that may share submodules with its like in other layers: the first layer owns them, later ones borrow them.
+    """A module that may share submodules with other layers: the first layer owns them, later ones borrow them.
 
     Build the submodules as usual, then name them and say among whom they are shared:
 
         self.table = nn.Embedding(32, heads)
         self.share("table", among=(part, heads))
 
-    A model calls `share_across_layers`. From then on `self.table` is the first layer's wherever it is used, and only that
-    layer trains, moves and saves it. Outside a model nothing is shared, and every module has its own.
+    A model calls `share_across_layers`. From then on `self.table` is the first layer's wherever it is used, and only
+    that layer trains, moves and saves it. Outside a model nothing is shared, and every module has its own.
     """
 
     shared: tuple[str, ...] = ()
     "Names of the shared submodules."
     shared_among: Hashable = None
-    "Modules with equal values share: the part that built them, and what the submodules' sizes depend on beside it."
+    "Modules with equal values share: their type, the part that built them, and sizes beside it."
     borrows: bool = False
     "Whether the shared submodules belong to an earlier layer."
 

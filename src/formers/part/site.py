@@ -1,4 +1,4 @@
-"""Where in a model a part is being built."""
+"""Sites: where in a model a part is built."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Place = Literal["nothing", "input", "layer", "heads", "scores"]
 
 
 class _SitePosition(Protocol):
-    """What a site knows of the position part: where it acts, and that it builds a module."""
+    """The position part as a site knows it: where it acts, and that it builds a module."""
 
     acts_on: ClassVar[Place]
 
@@ -44,11 +44,11 @@ class Site:
 
     @property
     def head_width(self) -> int:
-        """K = D / H; raises when it does not come out whole."""
+        """K = D / H. Raises ValueError when it does not come out whole."""
         return self.split(self.heads)
 
     def split(self, heads: int) -> int:
-        """Width per head for a given number of heads."""
+        """Return the width per head for a number of heads. Raise ValueError when the model's does not divide."""
         if heads < 1:
             raise ValueError(f"there must be at least 1 head, but {heads} was given")
         if self.width % heads:
@@ -58,9 +58,9 @@ class Site:
         return self.width // heads
 
     def at(self, layer: int) -> Self:
-        """The same site in another layer."""
+        """Return the same site in another layer."""
         return replace(self, layer=layer)
 
     def with_heads(self, heads: int) -> Self:
-        """The same site for a mixer that has its own number of heads."""
+        """Return the same site for a mixer that has its own number of heads."""
         return replace(self, heads=heads)

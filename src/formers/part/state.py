@@ -32,7 +32,7 @@ class State:
         return sum(t.numel() * t.element_size() for f in fields(self) for t in _tensors_in(getattr(self, f.name)))
 
     def reorder(self, rows: Tensor) -> Self:
-        """Return the state with other rows of the batch, as a beam search picks them: row i of the result is row `rows[i]`."""
+        """Return the state with row `rows[i]` of the batch as row i, as a beam search picks rows."""
         return self.map(lambda t: t.index_select(0, rows.to(t.device)))
 
     def detach(self) -> Self:
@@ -40,14 +40,17 @@ class State:
         return self.map(Tensor.detach)
 
     def outside_inference_mode(self) -> Self:
-        """Return the state with ordinary tensors: a copy, if it was made in inference mode and is used outside of it."""
+        """Return the state with ordinary tensors: a copy, if it was made in inference mode and is used outside."""
         if torch.compiler.is_compiling() or torch.is_inference_mode_enabled():
             return self
         made_inside = any(t.is_inference() for f in fields(self) for t in _tensors_in(getattr(self, f.name)))
         return self.map(torch.clone) if made_inside else self
 
     def trim(self, count_b: Tensor) -> Self:
-        """Return the state without the last `count_b` tokens of each row. Raise `Unsupported` where they cannot be taken out again."""
+        """Return the state without the last `count_b` tokens of each row.
+
+        Raise `Unsupported` where that is impossible.
+        """
         raise Unsupported(
             f"{type(self).__name__} cannot forget tokens: they are summed up; keep a copy of the earlier state"
         )

@@ -25,7 +25,10 @@ def value_text(value: Any) -> str:
 
 
 def parse_part(axis: type[Member], text: str) -> Any:
-    """Return the part of an axis that a text means. Raise ValueError or TypeError with what is wrong and what to write."""
+    """Return the part of an axis that a text means.
+
+    Raise ValueError or TypeError with what is wrong and what to write.
+    """
     try:
         tree = ast.parse(_KEYWORD.sub(r"\1_", text.strip()), mode="eval").body
     except SyntaxError as error:

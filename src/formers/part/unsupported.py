@@ -11,7 +11,7 @@ class Unsupported(ValueError):
 
 
 def check_names(owner: str, given: Iterable[str], known: list[str], word: str = "option") -> None:
-    """Raise for the first given name that is not known, with the nearest that is: TypeError for an option, else ValueError."""
+    """Raise TypeError for the first option that is not known, with the nearest that is; ValueError for other words."""
     for name in given:
         if name not in known:
             near = get_close_matches(name, known, n=1, cutoff=0.5)

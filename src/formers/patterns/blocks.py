@@ -24,7 +24,7 @@ class Listed(Pattern):
 
     @cached_property  # made once, not in every mask
     def seen(self) -> Tensor:
-        """Which blocks see which, (blocks + 1, blocks + 1) bool; the last row and column are for those beyond."""
+        """True where a block sees another, (blocks + 1, blocks + 1) bool; the last of each is for those beyond."""
         return _table(self.rows)
 
     def mask(self, q_idx: Tensor, k_idx: Tensor) -> Tensor:

@@ -14,8 +14,8 @@ from formers.positions.position import Position
 class Alibi(Position):
     """A penalty on the scores that grows linearly with the distance, at a fixed slope per head.
 
-    s_ij − m_h·|i − j|, m_h = 2^{−8h/H}, h = 1 … H; for H not a power of two, the slopes of the power below and then every
-    other one of the power above. Nothing learned; works beyond the trained length. Source: Press et al. 2021,
+    s_ij − m_h·|i − j|, m_h = 2^{−8h/H}, h = 1 … H; for H not a power of two, the slopes of the power below and then
+    every other one of the power above. Nothing learned; works beyond the trained length. Source: Press et al. 2021,
     arXiv:2108.12409.
     """
 
@@ -31,14 +31,14 @@ class AlibiPosition(nn.Module):
         self.slopes = alibi_slopes(heads)
 
     def forward(self, q_positions_bl: Tensor, k_positions_bs: Tensor) -> Tensor:
-        """The bias, (B|1, H, L, S) in float32; ask for it in blocks of queries when L·S is large."""
+        """Return the bias, (B|1, H, L, S) in float32; ask for it in blocks of queries when L·S is large."""
         slopes_h11 = torch.tensor(self.slopes, device=q_positions_bl.device).view(-1, 1, 1)
         distance_b1ls = (q_positions_bl.unsqueeze(-1) - k_positions_bs.unsqueeze(-2)).abs().unsqueeze(1)
         return -slopes_h11 * distance_b1ls
 
 
 def alibi_slopes(heads: int) -> list[float]:
-    """One slope per head, steepest first within each of the paper's two series."""
+    """Return one slope per head, steepest first within each of the paper's two series."""
 
     def series(n: int) -> list[float]:
         return [2 ** (-8 * h / n) for h in range(1, n + 1)]

@@ -15,7 +15,8 @@ class Cosine(Position):
     """Multiplies the hidden states that enter a mixer by cosines of the position: one multiply, nothing rearranged.
 
     x_im → x_im · cos(i·θ_m), θ_m = base^{−m/D}, m = 0 … D − 1. Products of two positions then hold cos((i−j)θ) and
-    cos((i+j)θ), so scores depend on the difference and, unlike rotary's, also on the sum; scores of far tokens do not shrink.
+    cos((i+j)θ), so scores depend on the difference and, unlike rotary's, also on the sum; scores of far tokens do not
+    shrink.
     Source: Argatkiny & Makarov 2025 (DenseAttention), appendix H.
     """
 

@@ -36,6 +36,7 @@ class LearnedPosition(nn.Module):
         return x_bld + self.table(self.rows(positions_bl))
 
     def rows(self, positions_bl: Tensor) -> Tensor:
+        """Return the rows of the table for these positions. Raise ValueError for one beyond it, if not copied."""
         length = self.table.num_embeddings
         if self.copy:
             return positions_bl % length
@@ -43,6 +44,7 @@ class LearnedPosition(nn.Module):
         if readable and positions_bl.numel() and int(positions_bl.max()) >= length:
             raise ValueError(
                 f"learned() knows {length} positions, but position {int(positions_bl.max())} was asked for; "
-                "raise context_length, use learned(beyond='copy'), or a position that extrapolates, such as alibi() or rotary()"
+                "raise context_length, use learned(beyond='copy'), or a position that extrapolates, such as alibi() or "
+                "rotary()"
             )
         return positions_bl

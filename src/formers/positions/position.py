@@ -30,7 +30,7 @@ class Position(Part):
         raise NotImplementedError
 
     def embedding_width(self, site: Site) -> int:
-        """Return the width of the token embedding that the position is combined with: D unless the position is concatenated."""
+        """Return the width of the token embedding beside the position: D unless the position is concatenated."""
         return site.width
 
 

@@ -16,9 +16,9 @@ from formers.positions.sinusoidal import frequencies
 class Rotary(Position):
     """Rotates pairs of query and key features by an angle that grows with the position.
 
-    (a, b) → (a·cos iθ_m − b·sin iθ_m, a·sin iθ_m + b·cos iθ_m), θ_m = base^{−2m/R}, R = fraction·K, so that a score depends
-    on positions only through their difference. Source: Su et al. 2021, arXiv:2104.09864; scalings: Chen et al. 2023,
-    arXiv:2306.15595 (linear), Peng et al. 2023, arXiv:2309.00071 (NTK-aware, YaRN).
+    (a, b) → (a·cos iθ_m − b·sin iθ_m, a·sin iθ_m + b·cos iθ_m), θ_m = base^{−2m/R}, R = fraction·K, so that a score
+    depends on positions only through their difference. Source: Su et al. 2021, arXiv:2104.09864; scalings: Chen et al.
+    2023, arXiv:2306.15595 (linear), Peng et al. 2023, arXiv:2309.00071 (NTK-aware, YaRN).
     """
 
     acts_on = "heads"
@@ -42,13 +42,13 @@ class Rotary(Position):
             raise ValueError(f"rotary: fraction must lie in (0, 1], but {self.fraction} was given")
         if self.factor < 1 or (self.factor > 1) != (self.scaling != "none"):
             raise ValueError(
-                f"rotary: a factor above 1 and a scaling (linear, ntk or yarn) go together, but factor={self.factor} and "
-                f"scaling={self.scaling!r} were given"
+                f"rotary: a factor above 1 and a scaling (linear, ntk or yarn) go together, but factor={self.factor} "
+                f"and scaling={self.scaling!r} were given"
             )
         if self.trained_length is not None and (self.scaling != "yarn" or self.trained_length < 1):
             raise ValueError(
-                f"rotary: trained_length is for scaling='yarn' and at least 1, but {self.trained_length} was given with "
-                f"scaling={self.scaling!r}"
+                f"rotary: trained_length is for scaling='yarn' and at least 1, but {self.trained_length} was given "
+                f"with scaling={self.scaling!r}"
             )
 
     def build(self, site: Site) -> nn.Module:
@@ -66,8 +66,8 @@ class RotaryPosition(nn.Module):
         self.part, self.rotated, self.trained_length = part, rotated, trained_length
 
     def forward(self, x_bhlk: Tensor, positions_bl: Tensor) -> Tensor:
-        """Rotates the first R features of every head: (B, H, L, K), (B|1, L) → (B, H, L, K)."""
-        cos, sin = self.waves(positions_bl, x_bhlk.dtype)
+        """Rotate the first R features of every head: (B, H, L, K), (B|1, L) → (B, H, L, K)."""
+        cos, sin = self.rotations(positions_bl, x_bhlk.dtype)
         turned, rest = x_bhlk[..., : self.rotated], x_bhlk[..., self.rotated :]
         if self.part.layout == "half":
             a, b = turned.chunk(2, -1)
@@ -77,15 +77,15 @@ class RotaryPosition(nn.Module):
             turned = torch.stack([a * cos - b * sin, b * cos + a * sin], -1).flatten(-2)
         return torch.cat([turned, rest], -1) if rest.shape[-1] else turned
 
-    def waves(self, positions_bl: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """cos and sin of every angle, (B|1, 1, L, R/2), computed in float32 or wider whatever the model's dtype."""
+    def rotations(self, positions_bl: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Return cos and sin of every angle, (B|1, 1, L, R/2), computed in float32 or wider whatever the dtype."""
         theta, magnitude = self.angles_per_token(positions_bl.device)
         wide = theta.double() if dtype == torch.float64 else theta
         angles = ((positions_bl + self.part.offset).unsqueeze(-1) * wide).unsqueeze(1)
         return (angles.cos() * magnitude).to(dtype), (angles.sin() * magnitude).to(dtype)
 
     def angles_per_token(self, device: torch.device) -> tuple[Tensor, float]:
-        """θ_m after scaling, and the factor that YaRN puts on cos and sin."""
+        """Return θ_m after scaling, and the factor that YaRN puts on cos and sin."""
         part, r = self.part, self.rotated
         if part.scaling == "ntk" and r > 2:
             return frequencies(r, part.base * part.factor ** (r / (r - 2)), device), 1.0
@@ -98,7 +98,10 @@ class RotaryPosition(nn.Module):
 
 
 def yarn(theta: Tensor, base: float, factor: float, trained_length: int, fast: float = 32, slow: float = 1) -> Tensor:
-    """Slows only the pairs that turn less than `slow` times in the trained length; a ramp leads to those above `fast`."""
+    """Return θ with the pairs slowed that turn less than `slow` times in the trained length.
+
+    Those above `fast` stay as they are, and a ramp leads from one to the other.
+    """
     pairs = len(theta)
 
     def pair_turning(times: float) -> float:

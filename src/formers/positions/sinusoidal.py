@@ -15,7 +15,8 @@ class Sinusoidal(Position):
     """Sines and cosines of the position at geometric frequencies, added to or concatenated with the embedding.
 
     PE(i, 2m) = sin(i / base^{2m/P}), PE(i, 2m+1) = cos(i / base^{2m/P}), P = width of the encoding. No parameters; any
-    length. Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.5; concatenated as in arXiv:2006.16236, section 4.2.
+    length. Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.5; concatenated as in arXiv:2006.16236, section
+    4.2.
     """
 
     acts_on = "input"
@@ -31,6 +32,7 @@ class Sinusoidal(Position):
             raise ValueError("sinusoidal(how='add') has the model's width; leave width out, or use how='concatenate'")
 
     def encoding_width(self, site: Site) -> int:
+        """Return P. Raise ValueError where it is odd or leaves no room for the embedding."""
         half = site.width // 2 if self.width is None else self.width
         width = site.width if self.how == "add" else half
         if width % 2 or not 0 < width <= site.width - (self.how == "concatenate"):
@@ -59,13 +61,13 @@ class SinusoidalPosition(nn.Module):
 
 
 def sinusoids(positions_bl: Tensor, width: int, base: float = 10000.0) -> Tensor:
-    """sin and cos of i / base^{2m/width}, interleaved: (…, L) → (…, L, width), in float32 or wider."""
+    """Return sin and cos of i / base^{2m/width}, interleaved: (…, L) → (…, L, width), in float32 or wider."""
     angles = positions_bl.unsqueeze(-1) * frequencies(width, base, positions_bl.device)
     return torch.stack([angles.sin(), angles.cos()], -1).flatten(-2)
 
 
 def frequencies(width: int, base: float, device: torch.device) -> Tensor:
-    """θ_m = base^{−2m/width}, m = 0 … width/2 − 1.
+    """Return θ_m = base^{−2m/width}, m = 0 … width/2 − 1.
 
     Made anew from its formula wherever it is used, in float64 before rounding: it costs nothing beside the rest, and
     there is no buffer that a checkpoint, a change of dtype or a meta device could spoil.

@@ -13,8 +13,8 @@ from formers.residuals.residual import Block, Residual
 class Danet(Residual):
     """x + norm(ffn(mixer(norm(x)))): one residual around both sub-layers, nothing between them.
 
-    DANet is this wiring with `mixer=dense()`, `norm=max_norm()`, `ffn=mlp(activation=relu, bias=False)`; the paper's factor
-    N^{−1/3} on the mixer's input lives in `dense`. Source: Argatkiny & Makarov 2025 (DenseAttention).
+    DANet is this wiring with `mixer=dense()`, `norm=max_norm()`, `ffn=mlp(activation=relu, bias=False)`; the paper's
+    factor N^{−1/3} on the mixer's input lives in `dense`. Source: Argatkiny & Makarov 2025 (DenseAttention).
     """
 
     normalizes_end = True

@@ -11,7 +11,10 @@ from formers.residuals.residual import Block, Residual
 
 
 class PreNorm(Residual):
-    """x + mixer(norm(x)), then x + ffn(norm(x)): the stream itself is never normalised. Source: Xiong et al. 2020, arXiv:2002.04745."""
+    """x + mixer(norm(x)), then x + ffn(norm(x)): the stream itself is never normalised.
+
+    Source: Xiong et al. 2020, arXiv:2002.04745.
+    """
 
     normalizes_end = True
 

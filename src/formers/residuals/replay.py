@@ -1,4 +1,4 @@
-"""Doing something again exactly as before."""
+"""Replays: computing something again exactly as before."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Replay:
 
     @contextmanager
     def again(self) -> Iterator[None]:
-        """Inside, everything random and autocast are as they were; afterwards, as they are now."""
+        """Restore random generators and autocast inside; afterwards, they are as they are now."""
         with torch.random.fork_rng(devices=[self.device] if self.cuda is not None else []):
             torch.set_rng_state(self.cpu)
             if self.cuda is not None:

@@ -20,18 +20,19 @@ class Residual(Part):
     "Whether `through` calls the layers as modules, so that hooks see each of them begin and end."
 
     def build(self, site: Site, mixer: MixerModule, ffn: nn.Module, norm: Norm) -> Block:
+        """Return a layer of this mixer and feed-forward, with norms of its own."""
         raise NotImplementedError
 
     def enter(self, x_bld: Tensor) -> Tensor:
-        """What the first layer takes, made from the embedded input."""
+        """Return what the first layer takes, made from the embedded input."""
         return x_bld
 
     def leave(self, x: Tensor) -> Tensor:
-        """The hidden states (B, L, D), made from what a layer gives."""
+        """Return the hidden states (B, L, D), made from a layer's output."""
         return x
 
     def through(self, layers: nn.ModuleList, x: Tensor, mask_bl: Tensor | None, positions_bl: Tensor | None) -> Tensor:
-        """All layers one after the other, where only what the last one gives is wanted."""
+        """Run all layers one after the other and return the last output alone."""
         for layer in layers:
             x, _ = layer(x, mask_bl=mask_bl, positions_bl=positions_bl)
         return x

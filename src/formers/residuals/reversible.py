@@ -15,16 +15,17 @@ from formers.residuals.replay import Replay
 from formers.residuals.residual import Block, Residual
 
 FFN_TOKENS = 512
-"""The feed-forward works on so many tokens of a row at once in training, so that its hidden layer is never there whole."""
+"""The feed-forward works on so many tokens of a row at once in training, so that its hidden layer is never there whole.
+"""
 
 
 class Reversible(Residual):
     """Two streams, y₁ = x₁ + mixer(norm(x₂)), y₂ = x₂ + ffn(norm(y₁)), from which the inputs can be computed again.
 
-    x₂ = y₂ − ffn(norm(y₁)), x₁ = y₁ − mixer(norm(x₂)). In training a model keeps only the last layer's streams, whatever its depth, and makes those below again in the backward
-    pass, with the same random choices, at the price of a second forward pass. Both streams start as the embedded input; the
-    result is their mean. Takes any mixer. Under `torch.compile`, and where states or hidden states are asked for, layers
-    run one by one and keep what they need.
+    x₂ = y₂ − ffn(norm(y₁)), x₁ = y₁ − mixer(norm(x₂)). In training a model keeps only the last layer's streams,
+    whatever its depth, and makes those below again in the backward pass, with the same random choices, at the price of
+    a second forward pass. Both streams start as the embedded input; the result is their mean. Takes any mixer. Under
+    `torch.compile`, and where states or hidden states are asked for, layers run one by one and keep what they need.
     Source: Gomez et al. 2017 (RevNet), arXiv:1707.04585; Kitaev et al. 2020 (Reformer), arXiv:2001.04451.
     """
 
@@ -62,15 +63,15 @@ class ReversibleBlock(Block):
         first, second = x_bld.chunk(2, -1)
         mixed, state = self.mixer(self.mixer_norm(second), state, mask_bl=mask_bl, positions_bl=positions_bl)
         first = first + self.dropout(mixed)
-        return torch.cat([first, second + self.think(first)], -1), state
+        return torch.cat([first, second + self.transform(first)], -1), state
 
     def mix(self, second: Tensor, mask_bl: Tensor | None, positions_bl: Tensor | None) -> Tensor:
-        """What is added to the first stream."""
+        """Return what is added to the first stream."""
         mixed, _ = self.mixer(self.mixer_norm(second), mask_bl=mask_bl, positions_bl=positions_bl)
         return self.dropout(mixed)
 
-    def think(self, first: Tensor) -> Tensor:
-        """What is added to the second stream."""
+    def transform(self, first: Tensor) -> Tensor:
+        """Return what is added to the second stream."""
         return self.dropout(self.ffn(self.ffn_norm(first)))
 
 
@@ -92,7 +93,7 @@ class _ReversibleFunction(torch.autograd.Function):
             before_mixer = Replay(x.device)
             first = first + layer.mix(second, mask_bl, positions_bl)
             replays.append((before_mixer, Replay(x.device)))
-            second = second + torch.cat([layer.think(part) for part in first.split(FFN_TOKENS, 1)], 1)
+            second = second + torch.cat([layer.transform(part) for part in first.split(FFN_TOKENS, 1)], 1)
         ctx.layers, ctx.replays, ctx.given = layers, replays, (mask_bl, positions_bl)
         y = torch.cat([first, second], -1)
         ctx.save_for_backward(y, *parameters)
@@ -119,12 +120,12 @@ class _Below:
         self.found: list[Tensor | None] = [None] * len(parameters)
 
     def undo_ffn(self, layer: ReversibleBlock, replay: Replay) -> None:
-        """x₂ = y₂ − ffn(norm(y₁)), some tokens at a time."""
+        """Restore x₂ = y₂ − ffn(norm(y₁)), some tokens at a time."""
         seconds, g_firsts = [], []
         parts = (t.split(FFN_TOKENS, 1) for t in (self.first, self.second, self.g_second))
         with replay.again():
             for first, second, g_second in zip(*parts, strict=True):
-                added, g_first = self.undo(layer.think, first, g_second)
+                added, g_first = self.undo(layer.transform, first, g_second)
                 seconds.append(second - added)
                 g_firsts.append(g_first)
         self.second, self.g_first = torch.cat(seconds, 1), self.g_first + torch.cat(g_firsts, 1)
@@ -132,13 +133,13 @@ class _Below:
     def undo_mixer(
         self, layer: ReversibleBlock, replay: Replay, mask_bl: Tensor | None, positions_bl: Tensor | None
     ) -> None:
-        """x₁ = y₁ − mixer(norm(x₂))."""
+        """Restore x₁ = y₁ − mixer(norm(x₂))."""
         with replay.again():
             added, g_second = self.undo(lambda x: layer.mix(x, mask_bl, positions_bl), self.second, self.g_first)
         self.first, self.g_second = self.first - added, self.g_second + g_second
 
     def undo(self, function: Any, x: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        """function(x) and the gradient of x; those of the parameters are added up."""
+        """Return function(x) and the gradient of x; add up those of the parameters."""
         with torch.enable_grad():
             x = x.detach().requires_grad_()
             y = function(x)
