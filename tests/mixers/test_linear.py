@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from formers.mixers import Linear, Taylor2
-from formers.mixers.linear import LinearMixerState, LinearPrefixState
+from formers.mixers.linear_mixer import LinearMixerState, LinearPrefixState
 from formers.part import Site
 
 WIDTH, HEADS = 12, 3  # 4 numbers a head, and so 15 features

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypedDict
 from torch import Tensor, nn
 
 from formers.mixers.context import Context
-from formers.mixers.linear import LinearMixerState
+from formers.mixers.linear_mixer import LinearMixerState
 from formers.mixers.mixer import Mixer, MixerModule
 from formers.mixers.qkv import QKV, HeadMixer, join_heads, split_heads
 from formers.ops import LinearState, dense_attention, linear_attention

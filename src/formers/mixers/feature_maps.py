@@ -20,6 +20,15 @@ class FeatureMap(Part):
     needs_normalizer: ClassVar[bool] = False
     "Whether a query's features are known only up to a factor, which a normaliser divides out."
 
+    @property
+    def exponential(self) -> bool:
+        """Whether features are exponentials that the mixer keeps in range.
+
+        The module of such features has `largest_exponents(k_bhlk)`, (B, H, L), and takes `shift_bhl`, which the
+        exponents of keys are lowered by.
+        """
+        return False
+
     def build(self, width: int) -> nn.Module:
         """Return the module for queries and keys of this width K."""
         raise NotImplementedError

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, TypedDict
-
-from torch import Tensor
-
-from formers.mixers.context import Context
 from formers.mixers.feature_maps import Elu, FeatureMap
+from formers.mixers.linear_mixer import LinearMixer
 from formers.mixers.mixer import Mixer, MixerModule
-from formers.mixers.qkv import QKV, QkvMixer
-from formers.ops import LinearState, kernel_attention, linear_attention, linear_state
-from formers.part import Site, State, Unsupported
+from formers.mixers.scaled_linear import ScaledLinearMixer
+from formers.part import Site, Unsupported
 
 
 class Linear(Mixer):
@@ -41,56 +35,6 @@ class Linear(Mixer):
         return 1.0
 
     def module(self, site: Site) -> MixerModule:
-        return LinearMixer(site, self)
-
-
-@dataclass(frozen=True)
-class LinearMixerState(State):
-    """The sums of linear attention, of a fixed size."""
-
-    sums: LinearState
-
-
-@dataclass(frozen=True)
-class LinearPrefixState(State):
-    """A prefix of fewer tokens than features, kept as it is and summed when others follow: less than twice the sums."""
-
-    k_bhlk: Tensor
-    v_bhlv: Tensor
-    mask_bl: Tensor | None
-
-
-class _LinearOptions(TypedDict):
-    causal: bool
-    key_mask_bs: Tensor | None
-    normalize: bool
-    floor: float
-
-
-class LinearMixer(QkvMixer):
-    states: ClassVar[tuple[type[State], ...]] = (LinearMixerState, LinearPrefixState)
-
-    def __init__(self, site: Site, part: Linear):
-        super().__init__(site)
-        self.feature = part.feature.build(site.head_width)
-        self.kernel, self.features = part.feature.kernel(), part.feature.count(site.head_width)
-        self.normalize, self.floor = part.normalize, part.feature.floor()
-
-    def attend(self, qkv: QKV, context: Context) -> tuple[Tensor, State | None]:
-        (q, k, v), mask_bl = qkv, context.mask_bl
-        options = _LinearOptions(causal=self.causal, key_mask_bs=mask_bl, normalize=self.normalize, floor=self.floor)
-        if self.kernel is not None and context.state is None and q.shape[2] < self.features:
-            y = kernel_attention(self.kernel(q, k), v, **options)
-            return y, LinearPrefixState(context.seen_b, k, v, mask_bl) if self.causal else None
-        phi_q, phi_k = self.feature(q, query=True), self.feature(k)
-        v_wide = v.to(phi_k.dtype)  # features may be float32 where the model is not
-        y, sums = linear_attention(phi_q, phi_k, v_wide, state=self.sums_of(context.state), **options)
-        return y.to(v.dtype), LinearMixerState(context.seen_b, sums) if self.causal else None
-
-    def sums_of(self, state: State | None) -> LinearState | None:
-        """Return what came before as sums; None at the start."""
-        if isinstance(state, LinearPrefixState):
-            phi_k = self.feature(state.k_bhlk)
-            v = state.v_bhlv.to(phi_k.dtype)
-            return linear_state(phi_k, v, key_mask_bs=state.mask_bl, normalize=self.normalize)
-        return state.sums if isinstance(state, LinearMixerState) else None
+        if self.feature.exponential:
+            return ScaledLinearMixer(site, self.feature, normalize=self.normalize)
+        return LinearMixer(site, self.feature, normalize=self.normalize)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from formers.mixers.linear import Linear, LinearMixer
+from formers.mixers.favor import Favor
+from formers.mixers.linear import Linear
 from formers.mixers.mixer import Mixer, MixerModule
-from formers.mixers.random_features import Favor
 from formers.part import Site
 
 
@@ -40,4 +40,4 @@ class Performer(Mixer):
         return 1.0
 
     def module(self, site: Site) -> MixerModule:
-        return LinearMixer(site, self.linear())
+        return self.linear().module(site)

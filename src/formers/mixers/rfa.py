@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from formers.mixers.context import Context
 from formers.mixers.feature_maps import FeatureMap
-from formers.mixers.linear import Linear, LinearMixer, LinearMixerState
+from formers.mixers.linear import Linear
+from formers.mixers.linear_mixer import LinearMixer, LinearMixerState
 from formers.mixers.mixer import Mixer, MixerModule
 from formers.mixers.qkv import QKV
 from formers.mixers.random_features import ArcCosine, RandomFourier
@@ -66,7 +67,7 @@ class Rfa(Mixer):
         return 1.0
 
     def module(self, site: Site) -> MixerModule:
-        return GatedLinearMixer(site, self.linear()) if self.gate else LinearMixer(site, self.linear())
+        return GatedLinearMixer(site, self.linear().feature) if self.gate else self.linear().module(site)
 
 
 class GatedLinearMixer(LinearMixer):
@@ -74,8 +75,8 @@ class GatedLinearMixer(LinearMixer):
 
     states = (LinearMixerState,)
 
-    def __init__(self, site: Site, part: Linear):
-        super().__init__(site, part)
+    def __init__(self, site: Site, feature: FeatureMap):
+        super().__init__(site, feature)
         self.gate_proj = nn.Linear(site.width, site.heads)
 
     def attend(self, qkv: QKV, context: Context) -> tuple[Tensor, State | None]:

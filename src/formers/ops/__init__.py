@@ -26,6 +26,7 @@ from formers.ops.linear_attention import (
     dense_attention,
     exp_features,
     kernel_attention,
+    largest_exponents,
     linear_attention,
     linear_state,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "forms_table",
     "fourier_mix",
     "kernel_attention",
+    "largest_exponents",
     "linear_attention",
     "linear_state",
     "metric_attention",

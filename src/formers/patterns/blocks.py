@@ -206,14 +206,14 @@ class Random(Pattern):
 
     def resolve(self, *, length: int, causal: bool) -> Pattern:
         count = max(-(-length // self.block), 1)
-        rows = tuple(self._drawn(i + 1 if causal else count, i) for i in range(count))
+        rows = tuple(self.drawn(i + 1 if causal else count, i) for i in range(count))
         drawn = Listed(self.block, rows)
         return drawn.causal_form() if causal else drawn
 
     def sized(self, length: int) -> Pattern:
         return self.resolve(length=length, causal=False)
 
-    def _drawn(self, count: int, row: int) -> tuple[int, ...]:
+    def drawn(self, count: int, row: int) -> tuple[int, ...]:
         """Return the key blocks, out of `count`, of one query block."""
         generator = torch.Generator().manual_seed(((self.seed * 4099 + self.layer) * 65537 + count) * 65537 + row)
         return tuple(sorted(torch.randperm(count, generator=generator)[: self.blocks].tolist()))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from formers.mixers import Linear, Softmax
 from formers.mixers.context import Context
-from formers.mixers.linear import LinearMixer, LinearMixerState
+from formers.mixers.linear_mixer import LinearMixer, LinearMixerState
 from formers.mixers.mixer import MixerModule
 from formers.part import Part, State
 from formers.testing import laws

@@ -1,9 +1,17 @@
 """Linear attention: keys and values enter as sums over products of features, in time linear in length."""
 
 from formers.ops.linear_attention.dense_attention import dense_attention
-from formers.ops.linear_attention.exp_features import exp_features
+from formers.ops.linear_attention.exp_features import exp_features, largest_exponents
 from formers.ops.linear_attention.kernel_attention import kernel_attention
 from formers.ops.linear_attention.linear_attention import linear_attention
 from formers.ops.linear_attention.state import LinearState, linear_state
 
-__all__ = ["LinearState", "dense_attention", "exp_features", "kernel_attention", "linear_attention", "linear_state"]
+__all__ = [
+    "LinearState",
+    "dense_attention",
+    "exp_features",
+    "kernel_attention",
+    "largest_exponents",
+    "linear_attention",
+    "linear_state",
+]

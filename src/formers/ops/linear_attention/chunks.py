@@ -28,7 +28,7 @@ from torch.nn.functional import pad
 
 from formers.ops.common.workspace import Workspace
 from formers.ops.linear_attention.decay import chunk_decay, log_decay_gradient
-from formers.ops.linear_attention.normalizer import guarded_reciprocal
+from formers.ops.linear_attention.normalizer import safe_divisor
 from formers.ops.linear_attention.running_sums import running_sums
 
 CHUNK = 64
@@ -84,7 +84,7 @@ class Chunks:
         """Return y, (B, H, L, V)."""
         y = self._product("y", self.q_in, self.s).baddbmm_(self.scores, self.v)
         if self.z is not None:
-            y *= guarded_reciprocal(self._denominators(self.z), floor)
+            y /= safe_divisor(self._denominators(self.z), floor)
         return self._join(y)
 
     def gradients(self, gy: Tensor, gs: Tensor, gz: Tensor | None, floor: float) -> tuple[Tensor | None, ...]:
@@ -92,7 +92,7 @@ class Chunks:
         g, r, gz0, glog = self._cut(gy), None, None, None
         if self.z is not None:
             d = self._denominators(self.z)
-            reciprocal = guarded_reciprocal(d, floor)
+            reciprocal = safe_divisor(d, floor).reciprocal_()
             g = self._scaled("g", g, reciprocal)
         dq = self._product("dq", g, self.s.mT)  # of a q, until `through_decay`
         t = self._product("t", g, self.v.mT).tril_()

@@ -34,6 +34,18 @@ def exp_features(x_bhlk: Tensor, w_mk: Tensor, shift_bhl: Tensor | None = None, 
         return _FORMS.run(impl, ExpFeaturesInputs(x_bhlk, w_mk, shift_bhl), x_bhlk.device)
 
 
+def largest_exponents(x_bhlk: Tensor, w_mk: Tensor, *, impl: str = "auto") -> Tensor:
+    """Return max_m w_m·x, (B, H, L), without a gradient: what keeps `exp_features` in range.
+
+    Args and errors are those of `exp_features`. Cost: O(L M K) time, and no features in memory.
+    """
+    checks.sizes(x=(x_bhlk, "BHLK"), w=(w_mk, "MK"))
+    checks.same_dtype(x=x_bhlk, w=w_mk)
+    inputs = LargestExponentsInputs(x_bhlk.detach(), w_mk.detach())
+    with without_autocast(x_bhlk.device):
+        return _EXPONENTS.run(impl, inputs, x_bhlk.device)
+
+
 class ExpFeaturesInputs(NamedTuple):
     """The checked inputs of `exp_features`, as every form takes them."""
 
@@ -42,9 +54,22 @@ class ExpFeaturesInputs(NamedTuple):
     shift_bhl: Tensor | None
 
 
+class LargestExponentsInputs(NamedTuple):
+    """The checked inputs of `largest_exponents`, as every form takes them."""
+
+    x_bhlk: Tensor
+    w_mk: Tensor
+
+
 _FORMS: Forms[ExpFeaturesInputs, Tensor] = Forms(
     "exp_features",
     Form("torch", exp_features_tiled.exp_features),
     Form("naive", naive.exp_features),
+    preference={"cpu": ["torch"], "cuda": ["torch"]},
+)
+_EXPONENTS: Forms[LargestExponentsInputs, Tensor] = Forms(
+    "largest_exponents",
+    Form("torch", exp_features_tiled.largest_exponents),
+    Form("naive", naive.largest_exponents),
     preference={"cpu": ["torch"], "cuda": ["torch"]},
 )

@@ -23,6 +23,14 @@ def exp_features(x_bhlk: Tensor, w_mk: Tensor, shift_bhl: Tensor | None) -> Tens
     return phi_nm.view(*x_bhlk.shape[:3], w_mk.shape[0])
 
 
+def largest_exponents(x_bhlk: Tensor, w_mk: Tensor) -> Tensor:
+    """Return max_m w_m·x, (B, H, L), of the op of the same name."""
+    x_nk = x_bhlk.reshape(-1, x_bhlk.shape[3])
+    tiles = _tiles(len(x_nk), len(w_mk), x_nk)
+    found = [(x_nk[tile] @ w_mk.mT).amax(1) for tile in tiles] or [x_nk.new_empty(0)]
+    return torch.cat(found).view(x_bhlk.shape[:3])
+
+
 class _ExpFeatures(torch.autograd.Function):
     """(x (N, K), w (M, K), shift (N, 1) or None) → φ (N, M).
 
@@ -33,7 +41,7 @@ class _ExpFeatures(torch.autograd.Function):
     def forward(x: Tensor, w: Tensor, shift: Tensor | None) -> Tensor:
         phi, w = x.new_empty(x.shape[0], w.shape[0]), w * _LOG2_E
         shift = None if shift is None else shift * _LOG2_E
-        for i in _tiles(phi):
+        for i in _tiles(phi.shape[0], phi.shape[1], phi):
             torch.mm(x[i], w.mT, out=phi[i])
             phi[i].sub_(phi[i].amax(1, keepdim=True) if shift is None else shift[i]).exp2_()
         return phi
@@ -50,7 +58,7 @@ class _ExpFeatures(torch.autograd.Function):
         w, phi = ctx.saved_tensors
         gx = phi.new_empty(phi.shape[0], w.shape[1])
         gshift = phi.new_empty(phi.shape[0], 1) if ctx.shifted else None
-        for i in _tiles(phi):
+        for i in _tiles(phi.shape[0], phi.shape[1], phi):
             gp = g[i] * phi[i]
             torch.mm(gp, w, out=gx[i])
             if gshift is not None:
@@ -58,10 +66,9 @@ class _ExpFeatures(torch.autograd.Function):
         return gx, None, gshift
 
 
-def _tiles(phi_nm: Tensor) -> list[slice]:
-    """Return which rows to work on at once."""
-    rows, count = phi_nm.shape
-    if not should_tile(phi_nm):
+def _tiles(rows: int, count: int, like: Tensor) -> list[slice]:
+    """Return which of the rows, with `count` features each, to work on at once on the device of `like`."""
+    if not should_tile(like):
         return [slice(None)]
     step = max(NUMBERS_AT_ONCE // max(count, 1), 1)
     return [slice(i, i + step) for i in range(0, rows, step)]

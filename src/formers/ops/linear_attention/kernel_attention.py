@@ -7,7 +7,7 @@ from torch import Tensor
 from formers.ops.common import checks
 from formers.ops.common.dtypes import accumulation_dtype, without_autocast
 from formers.ops.common.padding import zero_masked
-from formers.ops.linear_attention.normalizer import guarded_reciprocal
+from formers.ops.linear_attention.normalizer import safe_divisor
 from formers.ops.linear_attention.state import check_causal
 
 
@@ -43,5 +43,5 @@ def kernel_attention(
     with without_autocast(v.device):
         y = a @ v
         if normalize:
-            y = y * guarded_reciprocal(a.sum(-1, keepdim=True), floor)
+            y = y / safe_divisor(a.sum(-1, keepdim=True), floor)
         return y.to(v_bhsv.dtype)

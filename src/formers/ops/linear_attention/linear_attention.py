@@ -42,7 +42,8 @@ def linear_attention(
         normalize: divide by the denominator. False gives Σ_j (q_i·k_j) v_j and a state without z.
         floor: the least size of a denominator d. Where 0 < |d| < floor, ±floor takes its place and no gradient passes
             through d; where d = 0, as for a row that sees no key, y and its gradients are 0. A negative d divides as
-            it is. The default keeps 1/d² finite in float32; random features, whose d may cancel, want a larger one.
+            it is. Random features, whose d may cancel, want a larger one; exponential ones, whose d is a product of
+            exponentials, a smaller one.
         log_decay_bhl: log g ≤ 0, (B, H, L), of any floating-point dtype; −∞ forgets everything before. Causal only.
         impl: "auto", "torch" (chunked) or "naive" (from the formula: O(L²), or token by token where there is a decay).
 

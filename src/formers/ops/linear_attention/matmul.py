@@ -14,7 +14,7 @@ from torch import Tensor
 
 from formers.ops.common.padding import zero_masked
 from formers.ops.linear_attention.chunked import chunked
-from formers.ops.linear_attention.normalizer import guarded_reciprocal
+from formers.ops.linear_attention.normalizer import safe_divisor
 from formers.ops.linear_attention.state import LinearState, initial_sums, sums
 
 SCORES_TO = 64
@@ -74,7 +74,7 @@ def through_scores(
         d = scores.sum(-1, keepdim=True)
         if state is not None and state.z_bhm is not None:
             d, z = d + q_acc @ state.z_bhm.unsqueeze(-1), z + state.z_bhm
-        y = y * guarded_reciprocal(d, floor)
+        y = y / safe_divisor(d, floor)
     return y.to(q.dtype), LinearState(s, z)
 
 
@@ -95,6 +95,6 @@ def through_state(
     if z is not None and added.z_bhm is not None:
         z = z + added.z_bhm
         d = (z.unsqueeze(2) @ q_acc.mT).mT  # several times faster than q z, a product with one column
-        weight = guarded_reciprocal(d, floor)
-        y = y * weight if torch.is_grad_enabled() else y.mul_(weight)
+        d = safe_divisor(d, floor)
+        y = y / d if torch.is_grad_enabled() else y.div_(d)
     return y.to(q.dtype), LinearState(s, z)

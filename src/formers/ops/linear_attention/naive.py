@@ -71,3 +71,8 @@ def exp_features(x_bhlk: Tensor, w_mk: Tensor, shift_bhl: Tensor | None) -> Tens
     """Return exp(w·x − shift), the shift being each row's largest w·x unless it is given."""
     p_bhlm = x_bhlk @ w_mk.detach().mT
     return (p_bhlm - (p_bhlm.detach().amax(-1) if shift_bhl is None else shift_bhl)[..., None]).exp()
+
+
+def largest_exponents(x_bhlk: Tensor, w_mk: Tensor) -> Tensor:
+    """Return max_m w_m·x."""
+    return (x_bhlk @ w_mk.mT).amax(-1)

@@ -6,7 +6,10 @@ import torch
 from torch import Tensor
 
 
-def guarded_reciprocal(d: Tensor, floor: float) -> Tensor:
-    """Return 1/d; ±1/floor where 0 < |d| < floor, without a gradient through d; 0 where d = 0."""
-    tiny = d.abs() < floor
-    return torch.where(tiny, d.sign() / floor, d.masked_fill(tiny, 1).reciprocal())
+def safe_divisor(d: Tensor, floor: float) -> Tensor:
+    """Return d to divide by: ±floor where 0 < |d| < floor, without a gradient; ∞ where d = 0, so that the quotient is 0.
+
+    Dividing, other than multiplying by 1/d, forms no 1/d² in the backward pass: floors down to 1e−30 stay finite there.
+    """
+    d = torch.where(d.abs() < floor, d.sign() * floor, d)
+    return d.masked_fill(d == 0, torch.inf)
