@@ -214,7 +214,7 @@ class Random(Pattern):
         return self.resolve(length=length, causal=False)
 
     def drawn(self, count: int, row: int) -> tuple[int, ...]:
-        """Return the key blocks, out of `count`, of one query block."""
+        """Return the key blocks, out of `count`, of one query block. Public, because no state dict holds them."""
         generator = torch.Generator().manual_seed(((self.seed * 4099 + self.layer) * 65537 + count) * 65537 + row)
         return tuple(sorted(torch.randperm(count, generator=generator)[: self.blocks].tolist()))
 
