@@ -64,7 +64,7 @@ class SquaredRelu(FeatureMap):
     """φ(x) = max(x, 0)²: sharper than relu. Source: Hua et al. 2022, arXiv:2202.10447."""
 
     def build(self, width: int) -> nn.Module:
-        return Elementwise(squared_relu)
+        return Elementwise(_squared_relu)
 
 
 class Exp(FeatureMap):
@@ -102,7 +102,7 @@ def _elu_plus_one(x: Tensor) -> Tensor:
     return F.elu(x) + 1
 
 
-def squared_relu(x: Tensor) -> Tensor:
+def _squared_relu(x: Tensor) -> Tensor:
     return F.relu(x).square()
 
 

@@ -95,7 +95,7 @@ class RoutingMixer(HeadMixer):
         clusters = part.clusters if part.clusters is not None else max(round(math.sqrt(site.context_length)), 1)
         self.window = part.window if part.window is not None else -(-site.context_length // clusters)
         self.balanced = part.select == "balanced"
-        self.local = local_heads(part, site)
+        self.local = _local_heads(part, site)
         width, head_width = site.width, site.head_width
         own_keys = site.heads if self.balanced and not site.causal else self.local
         self.q_proj = nn.Linear(width, width, bias=False)
@@ -151,7 +151,7 @@ class RoutingMixer(HeadMixer):
         return similarity_bhlc.mT.topk(count, -1).indices.sort(-1).values
 
 
-def local_heads(part: Routing, site: Site) -> int:
+def _local_heads(part: Routing, site: Site) -> int:
     """Return how many heads of this layer attend to neighbours."""
     local = site.heads // 2 if part.local_heads is None else part.local_heads
     if not 0 <= local <= site.heads:

@@ -93,11 +93,11 @@ class RotaryPosition(nn.Module):
         if part.scaling == "linear":
             return theta / part.factor, 1.0
         if part.scaling == "yarn":
-            return yarn(theta, part.base, part.factor, self.trained_length), 0.1 * math.log(part.factor) + 1.0
+            return _yarn(theta, part.base, part.factor, self.trained_length), 0.1 * math.log(part.factor) + 1.0
         return theta, 1.0
 
 
-def yarn(theta: Tensor, base: float, factor: float, trained_length: int, fast: float = 32, slow: float = 1) -> Tensor:
+def _yarn(theta: Tensor, base: float, factor: float, trained_length: int, fast: float = 32, slow: float = 1) -> Tensor:
     """Return θ with the pairs slowed that turn less than `slow` times in the trained length.
 
     Those above `fast` stay as they are, and a ramp leads from one to the other.
