@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+from contextlib import suppress
+from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import pytest
@@ -13,9 +16,10 @@ from formers import CausalLM, Unsupported
 from formers.catalogue import members
 from formers.mixers import Linear, Mixer, Routing, Softmax
 from formers.models import StateCache
-from formers.positions import Alibi, Cosine, Learned, NoPosition, Rotary, Sinusoidal
+from formers.positions import Alibi, Cosine, Learned, NoPosition, Position, Rotary, Sinusoidal
 from formers.tasks import shakespeare
-from formers.testing import assert_same
+from formers.testing import SITE, assert_same
+from formers.testing.laws import generation_equals_recomputation
 
 STREAMING = [kind() for kind in members(Mixer) if {"causal", "streaming"} <= kind().abilities]
 POSITIONS = [Rotary(), Alibi(), Learned(), Sinusoidal(), Cosine()]
@@ -23,16 +27,9 @@ MODELS = [{"mixer": mixer, "position": NoPosition()} for mixer in STREAMING]
 MODELS += [{"mixer": Softmax(), "position": position} for position in POSITIONS]
 MODELS += [{"mixer": (Softmax(kv_heads=1), Linear()), "position": Rotary()}]
 EVERY_MODEL = pytest.mark.parametrize("choices", MODELS, ids=lambda c: f"{c['mixer']}-{c['position']}")
-KINDS = [
-    "softmax()",
-    "linear()",
-    "routing(window=4)",
-    "lsh()",
-    "bigbird()",
-    ("softmax()", "lsh()"),
-    ("linear()", "routing()"),
-]
-EVERY_KIND_OF_MODEL = pytest.mark.parametrize("choices", [{"mixer": mixer} for mixer in KINDS], ids=str)
+KINDS: list[Any] = ["softmax()", "linear()", "window(5) | global(0)", "sliding_dense(window=5)"]
+KINDS += ["routing(window=4)", "lsh()", "bigbird()", ["softmax()", "lsh()"], ["linear()", "routing()"]]
+EVERY_KIND = pytest.mark.parametrize("mixer", KINDS, ids=str)
 NEW = 9
 
 
@@ -109,9 +106,9 @@ def test_assisting_where_a_state_can_be_trimmed(causal_lm: Any, ids: torch.Tenso
             generate(model, ids[:1], assistant_model=draft)
 
 
-@EVERY_KIND_OF_MODEL
-def test_generation_without_states_reads_everything_again(causal_lm: Any, ids: torch.Tensor, choices: Any) -> None:
-    model = causal_lm(**choices)
+@EVERY_KIND
+def test_every_way_of_generating_is_recomputation(causal_lm: Any, ids: torch.Tensor, mixer: Any) -> None:
+    model = causal_lm(mixer=mixer, position=NoPosition())
     by_hand = ids
     for _ in range(NEW):
         by_hand = torch.cat([by_hand, model(by_hand, use_cache=False).logits[:, -1:].argmax(-1)], 1)
@@ -122,9 +119,9 @@ def test_generation_without_states_reads_everything_again(causal_lm: Any, ids: t
         assert torch.equal(got, want), options
 
 
-@EVERY_KIND_OF_MODEL
-def test_generation_goes_on_from_a_cache(causal_lm: Any, ids: torch.Tensor, choices: Any) -> None:
-    model = causal_lm(**choices)
+@EVERY_KIND
+def test_generation_goes_on_from_a_cache(causal_lm: Any, ids: torch.Tensor, mixer: Any) -> None:
+    model = causal_lm(mixer=mixer, position=NoPosition())
     first = generate(model, ids, max_new_tokens=4, return_dict_in_generate=True)
     if not model.streaming:
         assert first.get("past_key_values") is None
@@ -183,9 +180,9 @@ def test_what_cannot_be_generated_is_refused(causal_lm: Any, ids: torch.Tensor) 
         generate(model, ids[:1], assistant_model=stateless)
 
 
-@pytest.mark.parametrize("mixer", KINDS, ids=str)
+@EVERY_KIND
 def test_written_texts_are_recomputation(causal_lm: Any, ids: torch.Tensor, mixer: Any) -> None:
-    model = causal_lm(mixer=mixer)  # as `formers generate` and the samples of reports write
+    model = causal_lm(mixer=mixer, position=NoPosition())  # as `formers generate` and the samples of reports write
     written = ids[0]
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(3)
@@ -194,3 +191,19 @@ def test_written_texts_are_recomputation(causal_lm: Any, ids: torch.Tensor, mixe
             written = torch.cat([written, torch.multinomial(logits.softmax(-1), 1)[0]])
     assert torch.equal(shakespeare.generate(model, ids[0], tokens=NEW, temperature=0.8, seed=3), written)
     assert torch.equal(shakespeare.generate(model, ids[0], tokens=NEW, temperature=0), generate(model, ids[:1])[0])
+
+
+def pairs() -> list[tuple[Mixer, Position]]:
+    """Every mixer that can be causal, with every position it can take."""
+    found = []
+    for mixer, position in product([kind() for kind in members(Mixer)], [kind() for kind in members(Position)]):
+        with suppress(Unsupported):
+            mixer.build(replace(SITE, causal=True, position=position))
+            found.append((mixer, position))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("mixer", "position"), pairs(), ids=str)
+def test_generation_is_recomputation_with_every_position(mixer: Mixer, position: Position) -> None:
+    generation_equals_recomputation(mixer, replace(SITE, position=position))
