@@ -1,4 +1,4 @@
-"""Every part there is, by axis. What is not listed in its axis' package does not exist for commands, laws or docs."""
+"""Every part, by axis. Parts that their axis' package does not list are unknown to commands, laws and docs."""
 
 from __future__ import annotations
 

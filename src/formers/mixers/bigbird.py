@@ -25,9 +25,9 @@ class BigBird(Mixer):
     random: int = 3
     "Random blocks per query block."
     first: int | None = None
-    "How many first tokens are global (ETC); None: the first and the last block are (ITC), the first when causal."
+    "Number of first tokens that are global (ETC); None: the first and the last block are (ITC), the first when causal."
     seed: int = 0
-    "What the random blocks are drawn from, together with the layer."
+    "Seed of the random blocks, together with the layer."
 
     @classmethod
     def name(cls) -> str:

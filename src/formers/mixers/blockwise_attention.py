@@ -19,7 +19,7 @@ class BlockwiseAttention(Mixer):
     blocks: int = 2
     "n."
     shifted: int = 1
-    "How many heads take each of the other cyclic permutations, those by 1 to n − 1, as far as the heads go."
+    "Heads that take each of the other cyclic permutations, those by 1 to n − 1, as far as the heads go."
 
     def check(self) -> None:
         if self.blocks < 1 or self.shifted < 0:

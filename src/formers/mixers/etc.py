@@ -33,7 +33,7 @@ class Etc(Mixer):
         "a pattern"
     }
     tokens: int = 8
-    "How many tokens at the beginning are the global input, counted without padding."
+    "Tokens at the beginning that are the global input, counted without padding."
     radius: int = 32
     "How far a long token sees to each side among the long ones."
     clip: int = 12

@@ -28,7 +28,7 @@ class Linformer(Mixer):
         "softmax() in a causal model, or linformer() in a bidirectional one"
     }
     length: int = 64
-    "How many keys and values are left."
+    "Number of shortened keys and values."
     share: Literal["none", "headwise", "kv", "layerwise"] = "headwise"
     "none: E and F per head; headwise: E and F per layer; kv: E = F per layer; layerwise: one E = F for all layers."
     kind: Literal["learned", "mean", "max", "conv"] = "learned"

@@ -16,7 +16,7 @@ class Lsh(Mixer):
     """Attention among tokens of like hash: shared queries and keys, k_j = q_j/|q_j|, softmax over those in i's bucket.
 
     h(x) = argmax [xR; −xR] with random R, drawn anew in each training pass and fixed in eval; in each of several
-    rounds, tokens meet nearby ones in their bucket (`bucketed_attention` says which: in a causal model the `chunk`
+    rounds, tokens meet nearby ones in their bucket (see `bucketed_attention`: in a causal model the `chunk`
     tokens before, so that no later token changes who meets whom). A token attends to itself only where it meets no
     other. More than 32 buckets are a product of two hashes. O(rounds·L·(log L + chunk·K)). Causal models do not stream:
     each step starts anew, as the tokens that the next one may meet, the last `chunk` of every bucket, are as a rule all

@@ -20,7 +20,7 @@ class Pool(Mixer):
 
     can = frozenset({"causal", "bidirectional", "streaming", "padding"})
     window: int = 3
-    "How many tokens are averaged: centred, or the last ones when causal."
+    "Number of tokens that are averaged: centred, or the last ones when causal."
 
     def check(self) -> None:
         if self.window < 1:

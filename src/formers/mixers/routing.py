@@ -53,7 +53,7 @@ class Routing(Mixer):
     local_heads: int | None = None
     "Heads that attend to neighbours; half of them, rounded down, unless given."
     top: int | None = None
-    "How many of the last layers route; in those below, all heads are local. All route unless given."
+    "Number of last layers that route; in those below, all heads are local. All route unless given."
     decay: float = 0.999
     "How much of a centroid stays in one training step."
 

@@ -1,4 +1,4 @@
-"""The JSON form of parts and of their options: what `config.json` and rows hold."""
+"""The JSON form of parts and of their options, as `config.json` and rows hold it."""
 
 from __future__ import annotations
 

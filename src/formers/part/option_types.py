@@ -9,7 +9,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from formers.part.member import Member
 
 MISMATCH = object()
-"""What `accept` returns for a value that does not fit."""
+"""The result of `accept` for a value that does not fit."""
 
 
 def alternatives(hint: Any) -> tuple[Any, ...]:

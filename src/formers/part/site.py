@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, Protocol, Self
 from torch import nn
 
 Place = Literal["nothing", "input", "layer", "heads", "scores"]
-"""Where in a model a position acts; `formers.positions.Position.acts_on` says what each means."""
+"""Places in a model where a position may act; `formers.positions.Position.acts_on` explains each."""
 
 
 class _SitePosition(Protocol):

@@ -12,7 +12,7 @@ from formers.part.option_types import part_hint
 from formers.part.unsupported import check_names
 
 _OPERATORS: dict[type[ast.AST], Any] = {ast.BitAnd: operator.and_, ast.BitOr: operator.or_, ast.Invert: operator.invert}
-"""What may stand between parts of an axis that defines it, as patterns do: `window(128) | global(0)`."""
+"""Operators between parts of an axis that defines them, as patterns do: `window(128) | global(0)`."""
 _KEYWORD = re.compile(r"\b(global)\b(?=\s*(?:$|[(),|&\]]))")
 """Names of parts that are keywords of Python, which parses the text."""
 

@@ -1,4 +1,4 @@
-"""The error for what cannot exist, and the one for what is misspelt."""
+"""Errors for combinations that cannot exist, and for misspelt names."""
 
 from __future__ import annotations
 

@@ -13,11 +13,11 @@ class Span(Pattern):
     """i − behind·d ≤ j ≤ i + ahead·d with (i − j) mod d = 0, d the dilation."""
 
     behind: int = 16
-    "How many tokens before its own a query sees."
+    "Tokens that a query sees before its own."
     ahead: int = 0
-    "How many after its own."
+    "Tokens that a query sees after its own."
     dilation: int = 1
-    "Every how many tokens one is seen."
+    "Distance between the tokens that are seen."
 
     def check(self) -> None:
         if self.behind < 0 or self.ahead < 0 or self.dilation < 1:
@@ -62,9 +62,9 @@ class Window(Pattern):
     """
 
     width: int = 32
-    "How many tokens to each side; causal: how many back, the query's own included."
+    "Tokens to each side; causal: tokens back, the query's own included."
     dilation: int = 1
-    "Every how many tokens one is seen."
+    "Distance between the tokens that are seen."
 
     def check(self) -> None:
         if self.width < 1 or self.dilation < 1:

@@ -80,7 +80,7 @@ class Neighbours(Pattern):
     block: int = 16
     "Tokens in a block."
     radius: int = 1
-    "How many blocks to each side; 1 is BigBird's window of 3 blocks."
+    "Blocks to each side; 1 is BigBird's window of 3 blocks."
 
     def check(self) -> None:
         if self.block < 1 or self.radius < 0:
@@ -145,7 +145,7 @@ class Ends(Pattern):
     """Tokens before `first` and from `last` on see all and are seen by all."""
 
     first: int = 16
-    "How many tokens at the beginning."
+    "Tokens at the beginning."
     last: int | None = None
     "From which token on at the end; None: nowhere."
 
@@ -188,7 +188,7 @@ class Random(Pattern):
     blocks: int = 2
     "r, random blocks per query block."
     seed: int = 0
-    "What they are drawn from, together with the layer."
+    "Seed of the draw, together with the layer."
     block: int = 16
     "Tokens in a block."
     layer: int = 0

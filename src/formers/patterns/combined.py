@@ -101,7 +101,7 @@ class Outside(Pattern):
     """~a: the pairs that are not in a."""
 
     of: Pattern = Every()
-    "What is left out."
+    "The pattern that is left out."
 
     def needs_length(self) -> bool:
         return self.of.needs_length()

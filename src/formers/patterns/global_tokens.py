@@ -67,7 +67,7 @@ class Etc(Pattern):
     """
 
     tokens: int = 8
-    "How many tokens the global input has."
+    "Tokens of the global input."
     radius: int = 16
     "How far a long token sees to each side among the long ones."
 

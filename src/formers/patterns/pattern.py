@@ -17,7 +17,7 @@ class Pattern(Part):
     """A set of (query, key) pairs. `a & b`, `a | b` and `~a` are patterns, too; in text as in Python.
 
     A new one needs `mask` only. `bounds` lets block lists skip what is surely empty without looking at every pair;
-    `causal_form` says what causality makes of the pattern where that is more than leaving out the future.
+    `causal_form` is the causal pattern where that is more than leaving out the future.
     """
 
     positional = True

@@ -70,7 +70,7 @@ class Columns(Pattern):
     """(i − j) mod stride = 0."""
 
     stride: int = 16
-    "Every how many tokens one is seen."
+    "Distance between the tokens that are seen."
 
     def check(self) -> None:
         if self.stride < 1:
@@ -95,7 +95,7 @@ class Fixed(_Factorised):
     block: int = 32
     "l, tokens in a block."
     summary: int = 4
-    "c, how many tokens at the end of each block are seen from everywhere."
+    "c, tokens at the end of each block that are seen from everywhere."
     factor: Literal["merged", "local", "columns"] = "merged"
     "A¹, A², or their union."
 
@@ -115,7 +115,7 @@ class Summaries(Pattern):
     block: int = 32
     "Tokens in a block."
     summary: int = 4
-    "How many of them are seen."
+    "Tokens at the end of each block that are seen."
 
     def check(self) -> None:
         if not 1 <= self.summary <= self.block:

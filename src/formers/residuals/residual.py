@@ -41,7 +41,7 @@ class Residual(Part):
 class Block(nn.Module):
     """One layer: `x, state = block(x, state, mask_bl=…, positions_bl=…)`, arguments as in `MixerModule`.
 
-    x is what the wiring's `enter` makes of hidden states: themselves, unless the wiring says otherwise.
+    x is the result of the wiring's `enter`: the hidden states themselves, unless the wiring changes them.
     """
 
     def __init__(self, site: Site, mixer: MixerModule, ffn: nn.Module, norm: Norm):
