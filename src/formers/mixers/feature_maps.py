@@ -22,7 +22,7 @@ class FeatureMap(Part):
 
     @property
     def exponential(self) -> bool:
-        """Whether features are exponentials that the mixer keeps in range.
+        """Return whether features are exponentials that the mixer keeps in range.
 
         The module of such features has `largest_exponents(k_bhlk)`, (B, H, L), and takes `shift_bhl`, which the
         exponents of keys are lowered by.

@@ -102,12 +102,14 @@ def _scaled_relu(p: Tensor) -> Tensor:
 
 
 def check_count(name: str, features: int | None, *, halves: bool) -> None:
+    """Raise ValueError unless the number of features is positive and, with `halves`, even."""
     if features is not None and (features < 1 or (halves and features % 2)):
         even = ", even since they come in pairs" if halves else ""
         raise ValueError(f"{name}: features must be positive{even}, but {features} was given")
 
 
 def check_redraw(name: str, redraw: int | None) -> None:
+    """Raise ValueError unless `redraw` is a number of steps or None."""
     if redraw is not None and redraw < 1:
         raise ValueError(f"{name}: redraw must be at least 1 step, but {redraw} was given; None never draws anew")
 

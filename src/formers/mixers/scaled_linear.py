@@ -56,7 +56,7 @@ class ScaledLinearMixer(LinearMixer):
         return y, ScaledSumsState(context.seen_b, sums, scale.end_bh) if self.causal else None
 
 
-class Scale(NamedTuple):
+class KeyScale(NamedTuple):
     """The exponents that features are lowered by.
 
     Attributes:
@@ -70,19 +70,19 @@ class Scale(NamedTuple):
     end_bh: Tensor
 
 
-def running_scale(largest_bhl: Tensor, mask_bl: Tensor | None, before_bh: Tensor | None, causal: bool) -> Scale:
+def running_scale(largest_bhl: Tensor, mask_bl: Tensor | None, before_bh: Tensor | None, causal: bool) -> KeyScale:
     """Return the scale of keys whose largest exponents are given. Masked ones do not count."""
     if mask_bl is not None:
         largest_bhl = largest_bhl.masked_fill(~mask_bl.unsqueeze(1), -torch.inf)
     if not causal:
         end_bh = largest_bhl.amax(2)
-        return Scale(_finite(end_bh).unsqueeze(2).expand_as(largest_bhl), None, end_bh)
+        return KeyScale(_finite(end_bh).unsqueeze(2).expand_as(largest_bhl), None, end_bh)
     if before_bh is None:
         before_bh = largest_bhl.new_full(largest_bhl.shape[:2], -torch.inf)
     scale_bhl = torch.cat([before_bh.unsqueeze(2), largest_bhl], 2).cummax(2).values
     earlier, here = scale_bhl[:, :, :-1], scale_bhl[:, :, 1:]
     decay = (earlier - here).masked_fill(earlier == -torch.inf, 0)  # before the first real token the sums are zero
-    return Scale(_finite(here), decay, scale_bhl[:, :, -1])
+    return KeyScale(_finite(here), decay, scale_bhl[:, :, -1])
 
 
 def _finite(scale: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from formers.models import costs
@@ -32,6 +32,18 @@ class FormersModel(PreTrainedModel):
         elif callable(own := getattr(module, "init_weights", None)) and not isinstance(module, PreTrainedModel):
             own(std)
 
+    def _initialize_weights(self, module: nn.Module, is_custom_code: bool = False) -> None:
+        """Set the weights of a module, but those that were loaded.
+
+        transformers leaves out a module that owns nothing which is still to be set, and with it a mixer that says how the
+        weights of its projections start. Here such a module is left out only if all of theirs are loaded.
+        """
+        own = callable(getattr(module, "init_weights", None)) and not isinstance(module, PreTrainedModel)
+        if not own or _is_set(module):
+            super()._initialize_weights(module, is_custom_code)
+        elif not all(_is_set(tensor) for tensor in [*module.parameters(), *module.buffers()]):
+            super()._initialize_weights(module, is_custom_code=False)
+
     def flops_per_token(self, length: int) -> float:
         """Return the floating-point operations per token of a forward pass over `length` tokens."""
         return costs.flops_per_token(self, length)
@@ -46,3 +58,8 @@ class FormersModel(PreTrainedModel):
         None for a model that does not stream.
         """
         return costs.state_bytes_per_token(self, length)
+
+
+def _is_set(weights: nn.Module | Tensor) -> bool:
+    """Return whether transformers has marked a module or a tensor as loaded or initialized."""
+    return bool(getattr(weights, "_is_hf_initialized", False))

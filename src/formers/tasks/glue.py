@@ -151,6 +151,7 @@ class Glue(_TextClassification):
 
 
 def how(task: str) -> str:
+    """Return how to get a task's data, as an error says it."""
     url = f"https://dl.fbaipublicfiles.com/glue/data/{_ARCHIVES[task]}.zip"
     return (
         f"Get it with `curl -LO {url} && unzip {_ARCHIVES[task]}.zip` and give glue(task={task}, path=…) the folder, "

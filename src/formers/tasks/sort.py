@@ -126,4 +126,5 @@ class Sort(Task):
 
 
 def words(ids: Tensor) -> str:
+    """Return symbols as text."""
     return " ".join(map(str, ids.tolist()))
