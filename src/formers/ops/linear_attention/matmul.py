@@ -85,15 +85,15 @@ def through_state(
 
     That is attention over all pairs, or one causal step with its decay g. Without tokens the state stays as it is.
     """
-    added = sums(k, v, before.z_bhm is not None)
     s, z = before
+    q_acc, k, v = q.to(s.dtype), k.to(s.dtype), v.to(s.dtype)
     if log_decay_bhl is not None:
         g_bh1 = log_decay_bhl.to(s.dtype).sum(2, keepdim=True).exp()
         s, z = s * g_bh1.unsqueeze(-1), None if z is None else z * g_bh1
-    q_acc, s = q.to(s.dtype), s + added.s_bhmv
+    s = s + k.mT @ v
     y = q_acc @ s
-    if z is not None and added.z_bhm is not None:
-        z = z + added.z_bhm
+    if z is not None:
+        z = z + k.sum(2)
         d = (z.unsqueeze(2) @ q_acc.mT).mT  # several times faster than q z, a product with one column
         d = safe_divisor(d, floor)
         y = y / d if torch.is_grad_enabled() else y.div_(d)
