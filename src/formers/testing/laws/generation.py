@@ -24,7 +24,7 @@ _LOGITS_APART = 1e-5
 """How far logits may be apart: they are computed in float64, but `generate()` returns them in float32."""
 
 
-class _Generated(NamedTuple):
+class _Continuation(NamedTuple):
     """Tokens (B, L + N), the logits that the last N were chosen from, and the cache after them, if there is one."""
 
     ids: Tensor
@@ -80,15 +80,15 @@ def _language_model(part: Part, site: Site, depth: int = 2) -> CausalLM:
     return CausalLM(config).double().eval()
 
 
-def _generated(model: CausalLM, ids: Tensor, *, new: int = _NEW, **options: Any) -> _Generated:
+def _generated(model: CausalLM, ids: Tensor, *, new: int = _NEW, **options: Any) -> _Continuation:
     """Return what `generate()` makes of a prompt, greedily unless the options say otherwise."""
     options = {"do_sample": False, "attention_mask": torch.ones_like(ids), "pad_token_id": 0} | options
     torch.manual_seed(1)
     out = model.generate(ids, max_new_tokens=new, return_dict_in_generate=True, output_logits=True, **options)
-    return _Generated(out.sequences, torch.stack(out.logits, 1), out.get("past_key_values"))
+    return _Continuation(out.sequences, torch.stack(out.logits, 1), out.get("past_key_values"))
 
 
-def _by_hand(model: CausalLM, ids: Tensor, mask: Tensor, choose: Callable[[Tensor], Tensor]) -> _Generated:
+def _by_hand(model: CausalLM, ids: Tensor, mask: Tensor, choose: Callable[[Tensor], Tensor]) -> _Continuation:
     """Return a prompt with new tokens, each chosen from the logits of a forward pass over all tokens before it."""
     torch.manual_seed(1)
     logits_bnv = torch.empty(len(ids), 0, _WORDS)
@@ -97,7 +97,7 @@ def _by_hand(model: CausalLM, ids: Tensor, mask: Tensor, choose: Callable[[Tenso
         logits_bnv = torch.cat([logits_bnv, logits_bv.unsqueeze(1)], 1)
         ids = torch.cat([ids, choose(logits_bv)], 1)
         mask = torch.cat([mask, torch.ones_like(mask[:, :1])], 1)
-    return _Generated(ids, logits_bnv)
+    return _Continuation(ids, logits_bnv)
 
 
 def _likeliest(logits_bv: Tensor) -> Tensor:
@@ -108,7 +108,7 @@ def _drawn(logits_bv: Tensor) -> Tensor:
     return torch.multinomial(logits_bv.softmax(-1), 1)
 
 
-def _goes_on(model: CausalLM, ids: Tensor, greedy: _Generated, what: str) -> None:
+def _goes_on(model: CausalLM, ids: Tensor, greedy: _Continuation, what: str) -> None:
     """Check that generation in two calls, the second from the first one's cache, gives what one call does."""
     first = _generated(model, ids, new=2)
     if not model.streaming:
@@ -116,7 +116,7 @@ def _goes_on(model: CausalLM, ids: Tensor, greedy: _Generated, what: str) -> Non
         return
     assert first.cache is not None, f"{what}: a model that streams returned no cache"
     rest = _generated(model, first.ids, new=_NEW - 2, past_key_values=first.cache)
-    again = _Generated(rest.ids, torch.cat([first.logits_bnv, rest.logits_bnv], 1))
+    again = _Continuation(rest.ids, torch.cat([first.logits_bnv, rest.logits_bnv], 1))
     _same(again, greedy, f"{what}, going on from a cache")
 
 
@@ -132,7 +132,7 @@ def _is_assisted_or_refuses(part: Part, model: CausalLM, ids: Tensor, site: Site
             _same(got, _by_hand(main, ids, torch.ones_like(ids), _likeliest), f"{part}, {how}")
 
 
-def _same(got: _Generated, want: _Generated, what: str) -> None:
+def _same(got: _Continuation, want: _Continuation, what: str) -> None:
     """Raise AssertionError with the first token that differs, or with how far the logits are apart."""
     assert got.ids.shape == want.ids.shape, f"{what}: {tuple(got.ids.shape)} tokens instead of {tuple(want.ids.shape)}"
     for row, at in (got.ids != want.ids).nonzero().tolist():
