@@ -37,6 +37,7 @@ class FourierMixer(MixerModule):
             raise Unsupported(
                 "fourier() cannot leave out padding: a Fourier transform mixes every token of a row into every other, "
                 f"but the mask hides {int((~mask_bl).sum())} of {mask_bl.numel()} tokens. Batch sequences of equal "
-                "length together (a sampler grouped by length), or use a mixer that can: softmax(), linear(), dense(), pool()"
+                "length together (a sampler grouped by length), or use a mixer that can: softmax(), linear(), "
+                "dense(), pool()"
             )
         return fourier_mix(context.x_bld), None
