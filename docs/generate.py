@@ -1,4 +1,5 @@
-"""Write the parts of the documentation that the code already says: tables in README.md and CONTRIBUTING.md, docs/parts.md.
+"""Write the parts of the documentation that the code already says: tables in README.md and CONTRIBUTING.md,
+docs/parts.md.
 
 python docs/generate.py           write them
 python docs/generate.py --check   only say whether they are up to date (exit code 1 if not)

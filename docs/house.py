@@ -1,4 +1,5 @@
-"""The table of the house in CONTRIBUTING.md: every room, the first sentence of its docstring, and what it may import."""
+"""The table of the house in CONTRIBUTING.md: every room, the first sentence of its docstring, and what it may
+import."""
 
 from __future__ import annotations
 

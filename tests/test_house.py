@@ -1,4 +1,5 @@
-"""The house is what CONTRIBUTING.md says: rooms that import in one direction, files and names that a reader can keep."""
+"""The house is what CONTRIBUTING.md says: rooms that import in one direction, files and names that a reader can
+keep."""
 
 from __future__ import annotations
 

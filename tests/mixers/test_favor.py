@@ -14,7 +14,8 @@ from formers.part import Site, State
 
 LENGTH = 75
 ROUNDING = 2e-5
-"""float32: exponents of size |x|²/2 ≤ 500 carry an absolute error of 500·2⁻²⁴ = 3e-5, and so features a relative one."""
+"""float32: exponents of size |x|²/2 ≤ 500 carry an absolute error of 500·2⁻²⁴ = 3e-5, and so features a relative
+one."""
 
 
 def mixer(width: int, *, causal: bool, kind: str = "positive") -> nn.Module:
@@ -23,7 +24,8 @@ def mixer(width: int, *, causal: bool, kind: str = "positive") -> nn.Module:
 
 
 def published(module: nn.Module, q: Tensor, k: Tensor, v: Tensor, *, causal: bool, mirrored: bool = False) -> Tensor:
-    """Choromanski et al. 2021, eq. 5, with the largest exponent of all keys taken off, in float64 and without any floor."""
+    """Choromanski et al. 2021, eq. 5, with the largest exponent of all keys taken off, in float64 and without any
+    floor."""
     w = module.feature.directions.w_mk.double()
     w = torch.cat([w, -w]) if mirrored else w
     q, k, v = (t.double() for t in (q * q.shape[3] ** -0.25, k * k.shape[3] ** -0.25, v))

@@ -35,8 +35,8 @@ class FormersModel(PreTrainedModel):
     def _initialize_weights(self, module: nn.Module, is_custom_code: bool = False) -> None:
         """Set the weights of a module, but those that were loaded.
 
-        transformers leaves out a module that owns nothing which is still to be set, and with it a mixer that says how the
-        weights of its projections start. Here such a module is left out only if all of theirs are loaded.
+        transformers leaves out a module that owns nothing which is still to be set, and with it a mixer that says how
+        the weights of its projections start. Here such a module is left out only if all of theirs are loaded.
         """
         own = callable(getattr(module, "init_weights", None)) and not isinstance(module, PreTrainedModel)
         if not own or _is_set(module):

@@ -155,7 +155,8 @@ def how(task: str) -> str:
     url = f"https://dl.fbaipublicfiles.com/glue/data/{_ARCHIVES[task]}.zip"
     return (
         f"Get it with `curl -LO {url} && unzip {_ARCHIVES[task]}.zip` and give glue(task={task}, path=…) the folder, "
-        f"or set FORMERS_DATA to the folder it lies in; glue(task={task}, path='hub') downloads it from the hub (nyu-mll/glue)"
+        f"or set FORMERS_DATA to the folder it lies in; glue(task={task}, path='hub') downloads it from the hub "
+        "(nyu-mll/glue)"
     )
 
 

@@ -36,8 +36,9 @@ class Record:
 def labelled(place: Path) -> list[Record]:
     """Return the labelled texts of a table (`text,label` in CSV or TSV), of a folder `label/*.txt`, or of a zip of one.
 
-    Labels may lie deeper, as in `movie_reviews/pos/*.txt`, and under folders of splits, as in `aclImdb/train/pos/*.txt`.
-    Text files beside them are left out. Labels that are equal numbers (`1`, `1.0`) are one label.
+    Labels may lie deeper, as in `movie_reviews/pos/*.txt`, and under folders of splits, as in
+    `aclImdb/train/pos/*.txt`. Text files beside them are left out. Labels that are equal numbers (`1`, `1.0`) are one
+    label.
 
     Raises:
         ValueError: for anything else; for empty or binary files, empty texts or labels, with file and line; and if
@@ -98,8 +99,8 @@ def _checked(found: list[Record], place: Path) -> list[Record]:
     labels = sorted({record.label for record in found})
     if len(labels) < 2:
         raise ValueError(
-            f"{place} holds {len(found)} texts with {len(labels)} different labels{f' ({labels[0]})' if labels else ''}; "
-            "2 labels are needed"
+            f"{place} holds {len(found)} texts with {len(labels)} different "
+            f"labels{f' ({labels[0]})' if labels else ''}; 2 labels are needed"
         )
     if len(labels) > max(2, len(found) // 2):
         raise ValueError(f"{place}: {len(labels)} different labels for {len(found)} texts; is that the label column?")

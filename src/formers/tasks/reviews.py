@@ -22,9 +22,10 @@ _NAMES = (
 )
 _URL = "https://raw.githubusercontent.com/nltk/nltk_data/gh-pages/packages/corpora/movie_reviews.zip"
 _HOW = (
-    f"Get the 2,000 reviews of Pang & Lee with `curl -LO {_URL}` and give reviews(path='movie_reviews.zip'), or put the "
-    "file into a folder and set FORMERS_DATA to it. A CSV or TSV with the columns text,label, a folder of label/*.txt, or "
-    "a zip file of one will do as well; reviews(path='hub') downloads the IMDb reviews (stanfordnlp/imdb)"
+    f"Get the 2,000 reviews of Pang & Lee with `curl -LO {_URL}` and give reviews(path='movie_reviews.zip'), or put "
+    "the file into a folder and set FORMERS_DATA to it. A CSV or TSV with the columns text,label, a folder of "
+    "label/*.txt, or a zip file of one will do as well; reviews(path='hub') downloads the IMDb reviews "
+    "(stanfordnlp/imdb)"
 )
 HUB_FILES = ("plain_text/train-00000-of-00001.parquet", "plain_text/test-00000-of-00001.parquet")
 _SHARE = 10  # one review in this many is for validation, another for the test

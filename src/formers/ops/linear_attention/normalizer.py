@@ -7,7 +7,8 @@ from torch import Tensor
 
 
 def safe_divisor(d: Tensor, floor: float) -> Tensor:
-    """Return d to divide by: ±floor where 0 < |d| < floor, without a gradient; ∞ where d = 0, so that the quotient is 0.
+    """Return d to divide by: ±floor where 0 < |d| < floor, without a gradient; ∞ where d = 0, so that the quotient is
+    0.
 
     Dividing, other than multiplying by 1/d, forms no 1/d² in the backward pass: floors down to 1e−30 stay finite there.
     """
