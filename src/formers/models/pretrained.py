@@ -39,9 +39,10 @@ class FormersModel(PreTrainedModel):
         the weights of its projections start. Here such a module is left out only if all of theirs are loaded.
         """
         own = callable(getattr(module, "init_weights", None)) and not isinstance(module, PreTrainedModel)
+        tensors = [*module.parameters(), *module.buffers()]
         if not own or _is_set(module):
             super()._initialize_weights(module, is_custom_code)
-        elif not all(_is_set(tensor) for tensor in [*module.parameters(), *module.buffers()]):
+        elif not tensors or not all(map(_is_set, tensors)):
             super()._initialize_weights(module, is_custom_code=False)
 
     def flops_per_token(self, length: int) -> float:
