@@ -74,12 +74,13 @@ def running_scale(largest_bhl: Tensor, mask_bl: Tensor | None, before_bh: Tensor
     """Return the scale of keys whose largest exponents are given. Masked ones do not count."""
     if mask_bl is not None:
         largest_bhl = largest_bhl.masked_fill(~mask_bl.unsqueeze(1), -torch.inf)
-    if not causal:
-        end_bh = largest_bhl.amax(2)
-        return KeyScale(_finite(end_bh).unsqueeze(2).expand_as(largest_bhl), None, end_bh)
     if before_bh is None:
         before_bh = largest_bhl.new_full(largest_bhl.shape[:2], -torch.inf)
-    scale_bhl = torch.cat([before_bh.unsqueeze(2), largest_bhl], 2).cummax(2).values
+    scale_bhl = torch.cat([before_bh.unsqueeze(2), largest_bhl], 2)
+    if not causal:
+        end_bh = scale_bhl.amax(2)
+        return KeyScale(_finite(end_bh).unsqueeze(2).expand_as(largest_bhl), None, end_bh)
+    scale_bhl = scale_bhl.cummax(2).values
     earlier, here = scale_bhl[:, :, :-1], scale_bhl[:, :, 1:]
     decay = (earlier - here).masked_fill(earlier == -torch.inf, 0)  # before the first real token the sums are zero
     return KeyScale(_finite(here), decay, scale_bhl[:, :, -1])
