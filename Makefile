@@ -29,8 +29,8 @@ test: lint                ## style, types and all tests but the slow and the GPU
 test-slow: .venv/installed  ## the tests that take minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m slow
 
-test-gpu: .venv/installed   ## the tests that need a CUDA device
-	$(BIN)/python -m pytest -m gpu
+test-gpu:         ## the tests that need a CUDA device; PYTHON=... needs torch, transformers and pytest alone
+	PYTHONPATH=src $(PYTHON) -m pytest -m gpu tests/gpu
 
 bench: .venv/installed    ## every benchmark, one after the other, into docs/benchmarks.md
 	$(BIN)/python -m benchmarks

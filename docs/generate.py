@@ -1,5 +1,5 @@
 """Write the parts of the documentation that the code already says: tables in README.md and CONTRIBUTING.md,
-docs/parts.md.
+docs/parts.md, docs/laws.md.
 
 python docs/generate.py           write them
 python docs/generate.py --check   only say whether they are up to date (exit code 1 if not)
@@ -12,6 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from house import house_table
+from laws import laws_page
 
 from formers.catalogue import AXES, members
 from formers.part import ABILITIES, Part, default_of, value_text
@@ -79,6 +80,7 @@ def main() -> int:
         ROOT / "README.md": with_table("README.md", "parts", table()),
         ROOT / "CONTRIBUTING.md": with_table("CONTRIBUTING.md", "house", house_table()),
         ROOT / "docs" / "parts.md": reference(),
+        ROOT / "docs" / "laws.md": laws_page(),
     }
     stale = [path for path, text in made.items() if not path.exists() or path.read_text() != text]
     if "--check" in sys.argv:

@@ -11,18 +11,26 @@ from planting import FAULTS, Patch, spoiled
 from torch import Tensor, nn
 
 from formers.mixers import Pool, Softmax
-from formers.testing import LAWS, SITE, broken_laws, check, keeps_laws, laws
+from formers.part import Part
+from formers.testing import ANYWHERE, LAWS, SITE, broken_laws, check, keeps_laws, laws, sites_of
+
+
+def try_everywhere(law: Any, part: Part) -> None:
+    for site in [SITE] if law in ANYWHERE else sites_of(part):
+        law(part, site)
 
 
 @pytest.mark.parametrize(("law", "make"), FAULTS.values(), ids=list(FAULTS))
 def test_the_law_rejects_the_fault(law: Any, make: Any, monkeypatch: Patch) -> None:
     part = make(monkeypatch)
     with pytest.raises((AssertionError, ValueError, RuntimeError, NotImplementedError, AttributeError)) as caught:
-        law(part, SITE)
+        try_everywhere(law, part)
     if law not in (
         laws.costs_as_promised,
         laws.one_pass_equals_pieces,
         laws.runs_under_autocast,
+        laws.materialises_from_meta,
+        laws.builds_in_bfloat16,
     ):  # where a crash is the answer
         assert caught.type is AssertionError, f"crashed instead of explaining: {caught.value!r}"
 

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from formers.catalogue import AXES, CATALOGUE
 from formers.ffn import Glu
-from formers.mixers import Dense, Linear, Metric, Pool, Softmax, Taylor2
+from formers.mixers import Dense, FeatureMap, Linear, Metric, Pool, Softmax
 from formers.norms import LayerNorm, MaxNorm
 from formers.part import ABILITIES, Part, Site, Unsupported
-from formers.positions import Alibi, Cosine, Learned, Rotary, Sinusoidal
-from formers.testing import LAWS, SITE, SLOW_LAWS, check, laws_of
+from formers.positions import Cosine, Learned, Rotary, Sinusoidal
+from formers.testing import LAWS, PENDING_LAWS, SITE, SLOW_LAWS, abilities, check, laws_of, trials_of
 from formers.testing.laws import (
     cannot_see_the_future,
     compiled_equals_eager,
     one_pass_equals_pieces,
     padding_does_not_matter,
     same_as_naive,
+    second_derivatives_are_right_or_refused,
     state_is_a_value,
     traces_whole,
     trims_as_promised,
     two_ranks_equal_one_for,
 )
+from formers.testing.sites import label
 
 PARTS = [kind() for kind in CATALOGUE]
 VARIANTS = [
@@ -44,17 +47,6 @@ VARIANTS = [
     Glu(bias=True, activation="sigmoid"),
 ]
 """Parts with options away from their defaults, where these change what runs."""
-TOGETHER = [
-    (Softmax(kv_heads=1), Alibi()),
-    (Softmax(), Rotary()),
-    (Metric(), Rotary()),
-    (Metric(), Alibi()),
-    (Dense(), Rotary()),
-    (Dense(), Cosine()),
-    (Linear(feature=Taylor2()), Rotary()),
-    (Pool(), Cosine()),
-]
-"""Mixers with positions that reach into their states."""
 CORE = (
     same_as_naive,
     cannot_see_the_future,
@@ -66,12 +58,35 @@ CORE = (
 
 
 def cases(parts: list[Any]) -> list[Any]:
-    return [pytest.param(part, law, id=f"{part}-{law.__name__}") for part in parts for law in laws_of(part)]
+    trials = [(part, law, site) for part in parts for law, site in trials_of(part)]
+    return [pytest.param(*trial, id=f"{trial[0]}-{trial[1].__name__}-{label(trial[2])}") for trial in trials]
 
 
-@pytest.mark.parametrize(("part", "law"), cases(PARTS))
-def test_every_part_keeps_its_laws(part: Part, law: Any) -> None:
-    law(part, SITE)
+@pytest.mark.parametrize(("part", "law", "site"), cases(PARTS))
+def test_every_part_keeps_its_laws(part: Part, law: Any, site: Site) -> None:
+    law(part, site)
+
+
+FIRST_ORDER_ONLY = (
+    {"dense", "linear", "performer", "rfa", "lsh", "routing", "reversible", "sparse", "longformer", "bigbird"}
+    | {"sparse_transformer", "image_local", "blockwise_attention"}
+    | {part.name() for part in PARTS if isinstance(part, FeatureMap)}
+)
+"""Parts whose kernels have a backward pass of their own: autograd leaves out their second derivatives without a word."""
+
+
+def pending(law: Any, broken_by: Callable[[Part], bool]) -> list[Any]:
+    """One case for each part; those that break the law are expected to, and to be taken out here when they do not."""
+    known = pytest.mark.xfail(strict=True, reason="known to break this law", raises=(AssertionError, RuntimeError))
+    parts = [part for part in PARTS if PENDING_LAWS[law] <= abilities(part)]
+    return [pytest.param(part, marks=known if broken_by(part) else (), id=str(part)) for part in parts]
+
+
+@pytest.mark.parametrize(
+    "part", pending(second_derivatives_are_right_or_refused, lambda part: part.name() in FIRST_ORDER_ONLY)
+)
+def test_second_derivatives(part: Part) -> None:
+    second_derivatives_are_right_or_refused(part)
 
 
 @pytest.mark.parametrize("part", VARIANTS, ids=str)
@@ -85,12 +100,6 @@ def test_an_even_window_keeps_the_causal_laws(law: Any) -> None:
         can = Pool.can - {"bidirectional"}  # an even window has no middle
 
     law(_Causal(window=6), SITE)
-
-
-@pytest.mark.parametrize("law", CORE, ids=lambda law: law.__name__)
-@pytest.mark.parametrize(("mixer", "position"), TOGETHER, ids=lambda part: str(part))
-def test_mixers_keep_the_laws_with_positions(mixer: Part, position: Any, law: Any) -> None:
-    law(mixer, Site(width=24, heads=3, causal=False, context_length=128, position=position))
 
 
 def test_every_ability_is_demanded_by_a_law() -> None:

@@ -13,11 +13,12 @@ def draw(count: int, width: int, *, orthogonal: bool, device: torch.device | Non
     Orthogonal ones are the rows of random rotations, with the lengths of independent Gaussian vectors: each is still
     N(0, I), but together they cover the space evenly. Source: Yu et al. 2016, arXiv:1610.09072. O(M K²).
     """
-    gaussian_mk = torch.randn(count, width, device=device)
+    wide = torch.promote_types(torch.get_default_dtype(), torch.float32)  # rotations are not to be had in less
+    gaussian_mk = torch.randn(count, width, device=device, dtype=wide)
     if not orthogonal:
         return gaussian_mk
     blocks = -(-count // width)
-    rotations, triangles = torch.linalg.qr(torch.randn(blocks, width, width, device=device))
+    rotations, triangles = torch.linalg.qr(torch.randn(blocks, width, width, device=device, dtype=wide))
     signs = triangles.diagonal(dim1=1, dim2=2).sign()  # makes the rotations uniform, whatever QR's convention
     rows_mk = (rotations * signs.unsqueeze(1)).mT.reshape(-1, width)[:count]
     return rows_mk * gaussian_mk.norm(dim=1, keepdim=True)
@@ -49,7 +50,7 @@ class RandomProjections(nn.Module):
         `first`: whether this is the first use in a forward pass, the one that draws and counts.
         """
         if self.training and self.redraw is not None and first:
-            if int(self.left) <= 0:
+            if not self.left.is_meta and int(self.left) <= 0:
                 self.init_weights(0.0)
             if x.requires_grad and torch.is_grad_enabled():
                 x.register_hook(self.count)

@@ -15,7 +15,8 @@ class Replay:
         self.device = device
         self.cpu = torch.get_rng_state()
         self.cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
-        self.enabled, self.dtype = torch.is_autocast_enabled(device.type), torch.get_autocast_dtype(device.type)
+        self.kind = device.type if torch.amp.is_autocast_available(device.type) else "cpu"  # the meta device has none
+        self.enabled, self.dtype = torch.is_autocast_enabled(self.kind), torch.get_autocast_dtype(self.kind)
 
     @contextmanager
     def again(self) -> Iterator[None]:
@@ -24,5 +25,5 @@ class Replay:
             torch.set_rng_state(self.cpu)
             if self.cuda is not None:
                 torch.cuda.set_rng_state(self.cuda, self.device)
-            with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.enabled):
+            with torch.autocast(self.kind, dtype=self.dtype, enabled=self.enabled):
                 yield

@@ -8,17 +8,34 @@
         check(MyMixer(window=5))
 """
 
-from formers.testing.check import LAWS, SLOW_LAWS, Law, broken_laws, check, keeps_laws, laws_of
+from formers.testing.check import (
+    ANYWHERE,
+    LAWS,
+    PENDING_LAWS,
+    SLOW_LAWS,
+    Law,
+    broken_laws,
+    check,
+    keeps_laws,
+    laws_of,
+    trials_of,
+)
 from formers.testing.compare import assert_finite, assert_same, assert_zero
-from formers.testing.harness import HOSTS, SITE, abilities, build, directions, padding_mask, tokens
+from formers.testing.harness import SITE, abilities, build, directions, padding_mask, tokens
+from formers.testing.hosts import HOSTS
 from formers.testing.naive_ops import naive_ops
 from formers.testing.references import has_reference, reference
+from formers.testing.sites import POSITIONED, WIDE, sites_of
 
 __all__ = [
+    "ANYWHERE",
     "HOSTS",
     "LAWS",
+    "PENDING_LAWS",
+    "POSITIONED",
     "SITE",
     "SLOW_LAWS",
+    "WIDE",
     "Law",
     "abilities",
     "assert_finite",
@@ -34,5 +51,7 @@ __all__ = [
     "naive_ops",
     "padding_mask",
     "reference",
+    "sites_of",
     "tokens",
+    "trials_of",
 ]

@@ -12,7 +12,7 @@ FELT = 1e-6
 
 
 def assert_same(got: Tensor, want: Tensor, what: str, allowed: float | None = None) -> None:
-    """Raises `AssertionError` where `got` differs from `want` by more than `allowed`, NaN and infinity included.
+    """Raise AssertionError where `got` differs from `want` by more than `allowed`, NaN and infinity included.
 
     Args:
         got, want: tensors of one shape.
@@ -37,19 +37,19 @@ def assert_same(got: Tensor, want: Tensor, what: str, allowed: float | None = No
 
 
 def assert_zero(got: Tensor, what: str) -> None:
-    """Raises `AssertionError` unless every value is exactly zero."""
+    """Raise AssertionError unless every value is exactly zero."""
     count = int((got != 0).sum()) + int(got.isnan().sum())
     assert count == 0, f"{what} is not zero: {count} of {got.numel()} values, up to {float(got.abs().max()):.1e}"
 
 
 def assert_finite(got: Tensor, what: str) -> None:
-    """Raises `AssertionError` unless every value is finite."""
+    """Raise AssertionError unless every value is finite."""
     bad = ~torch.isfinite(got)
     assert not bad.any(), f"{what} has {int(bad.sum())} of {got.numel()} values that are not finite"
 
 
 def moved(got: Tensor, want: Tensor) -> float:
-    """The largest difference relative to the largest value of `want`; infinite where the shapes differ."""
+    """Return the largest difference relative to the largest value of `want`; infinite where the shapes differ."""
     if got.shape != want.shape:
         return torch.inf
     got, want = got.detach(), want.detach()

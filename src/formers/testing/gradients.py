@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor, nn
 
@@ -12,15 +14,19 @@ def outputs_and_gradients(
     *,
     mask_bl: Tensor | None = None,
     positions_bl: Tensor | None = None,
+    autocast: torch.dtype | None = None,
 ) -> dict[str, Tensor]:
-    """`output`, `gradient of the input` and `gradient of NAME` for each parameter, for one random weighting of the outputs.
+    """Return `output`, `gradient of the input` and `gradient of NAME` for each parameter, for one random weighting of
+    the outputs.
 
-    With a mask, only the outputs of real tokens count. The k-th real token of a row always has the same weights, wherever
-    padding puts it, so that gradients with and without padding can be compared.
+    With a mask, only the outputs of real tokens count. The k-th real token of a row always has the same weights,
+    wherever padding puts it, so that gradients with and without padding can be compared. With `autocast`, the forward
+    pass, and only that, runs under autocast to this dtype.
     """
     x = x_bld.detach().clone().requires_grad_()
-    y, _ = module(x, mask_bl=mask_bl, positions_bl=positions_bl)
-    counted_bl = mask_bl if mask_bl is not None else torch.ones(y.shape[:2], dtype=torch.bool)
+    with torch.autocast(x.device.type, dtype=autocast) if autocast else nullcontext():
+        y, _ = module(x, mask_bl=mask_bl, positions_bl=positions_bl)
+    counted_bl = mask_bl if mask_bl is not None else torch.ones(y.shape[:2], dtype=torch.bool, device=y.device)
     loss = (y[counted_bl] * _weighting(y, counted_bl)[counted_bl]).sum()
     parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
     wanted = [x, *parameters.values()]
@@ -33,6 +39,6 @@ def outputs_and_gradients(
 
 
 def _weighting(y: Tensor, counted_bl: Tensor) -> Tensor:
-    """Fixed random weights of the outputs, of their shape; the same for the k-th counted token of every row."""
+    """Return fixed random weights of the outputs, of their shape; the same for the k-th counted token of every row."""
     made = torch.randn(1024, y.shape[-1], generator=torch.Generator().manual_seed(7), dtype=torch.float64).to(y)
     return made[(counted_bl.long().cumsum(-1) - 1).clamp(min=0)]

@@ -14,7 +14,8 @@ from torch import Tensor
 FACTOR = 2.0
 """How many times the error of the naive form the fast form may have."""
 FLOOR = 4.0
-"""Where the naive form happens to be exact, so many units of rounding, relative to the size of the whole, are allowed."""
+"""Where the naive form happens to be exact, so many units of rounding, relative to the size of the whole, are
+allowed."""
 
 
 def assert_close_derived(
@@ -26,7 +27,7 @@ def assert_close_derived(
     names: Sequence[str] = (),
     gradients: bool = True,
 ) -> None:
-    """Asserts that `fast(*inputs)` equals `naive(*inputs)`, and every gradient, up to a derived tolerance.
+    """Assert that `fast(*inputs)` equals `naive(*inputs)`, and every gradient, up to a derived tolerance.
 
     Args:
         fast, naive: the same function twice, returning a tensor or a nest of tuples of tensors and Nones. Close over
@@ -36,7 +37,7 @@ def assert_close_derived(
         names: of the inputs, for messages.
         gradients: compare gradients too, for one random direction in the outputs.
 
-    Raises `AssertionError`, naming the tensor, its error and what was allowed.
+    Raise AssertionError, naming the tensor, its error and what was allowed.
     """
     allowed = _tolerances(naive, inputs, dtype, names, gradients)
     rounded = convert(inputs, dtype)  # the same for both, so that only the computation differs
@@ -52,7 +53,8 @@ def assert_close_derived(
 def _tolerances(
     naive: Callable[..., Any], inputs: Sequence[Any], dtype: torch.dtype, names: Sequence[str], gradients: bool
 ) -> dict[str, float]:
-    """What each output and gradient may be off by. For float64, which nothing finer can judge, from float32 by scale."""
+    """Return how far each output and gradient may be off. For float64, which nothing finer can judge, from float32 by
+    scale."""
     judged = torch.float32 if dtype == torch.float64 else dtype
     rounded = convert(inputs, judged)
     exact = evaluate(naive, rounded, torch.float64, names, gradients)
@@ -64,13 +66,14 @@ def _tolerances(
 
 
 def convert(inputs: Sequence[Any], dtype: torch.dtype) -> list[Any]:
+    """Return the inputs, floating-point tensors among them in the dtype and without a graph."""
     return [t.detach().to(dtype) if _is_float(t) else t for t in inputs]
 
 
 def evaluate(
     function: Callable[..., Any], inputs: Sequence[Any], dtype: torch.dtype, names: Sequence[str], gradients: bool
 ) -> dict[str, Tensor]:
-    """Outputs by their place and gradients by the name of their input, all in float64."""
+    """Return outputs by their place and gradients by the name of their input, all in float64."""
     given = [t.to(dtype).requires_grad_(gradients) if _is_float(t) else t for t in inputs]
     outputs = dict(_leaves(function(*given), "output"))
     results = {name: value.detach().double() for name, value in outputs.items()}
@@ -95,7 +98,7 @@ def _is_float(value: Any) -> bool:
 
 
 def _leaves(value: Any, name: str) -> list[tuple[str, Tensor]]:
-    """The tensors in a nest of tuples, named by their place."""
+    """Return the tensors in a nest of tuples, named by their place."""
     if isinstance(value, Tensor):
         return [(name, value)]
     if isinstance(value, tuple):
@@ -104,10 +107,11 @@ def _leaves(value: Any, name: str) -> list[tuple[str, Tensor]]:
 
 
 def error(value: Tensor, exact: Tensor) -> float:
-    """The root mean square of the difference, which one wrong entry moves far; infinite where one is not a number."""
+    """Return the root mean square of the difference, which one wrong entry moves far; infinite where one is not a
+    number."""
     return size((value - exact).nan_to_num(nan=float("inf")))
 
 
 def size(value: Tensor) -> float:
-    """The root mean square."""
+    """Return the root mean square."""
     return float(value.square().mean().sqrt()) if value.numel() else 0.0

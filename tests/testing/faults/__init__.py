@@ -1,5 +1,31 @@
 """Faulty parts, by what is wrong with them. Importing this plants them all."""
 
-from faults import formula, generation, options, positions, precision, rows, states, streaming, whole_part
+from faults import (
+    building,
+    formula,
+    generation,
+    options,
+    positions,
+    precision,
+    probes,
+    rows,
+    sites,
+    states,
+    streaming,
+    whole_part,
+)
 
-__all__ = ["formula", "generation", "options", "positions", "precision", "rows", "states", "streaming", "whole_part"]
+__all__ = [
+    "building",
+    "formula",
+    "generation",
+    "options",
+    "positions",
+    "precision",
+    "probes",
+    "rows",
+    "sites",
+    "states",
+    "streaming",
+    "whole_part",
+]

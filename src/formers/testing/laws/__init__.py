@@ -1,10 +1,14 @@
-"""The laws, one idea a file. Each is a function `law(part, site)` that raises `AssertionError` saying what moved and how far."""
+"""The laws, one idea a file. Each is a function `law(part, site)` that raises `AssertionError` saying what moved and
+how far."""
 
+from formers.testing.laws.autocast import runs_under_autocast
+from formers.testing.laws.building import builds_in_bfloat16, materialises_from_meta
 from formers.testing.laws.compiled import checkpointed_equals_plain, compiled_equals_eager, traces_whole
 from formers.testing.laws.cost import costs_as_promised
+from formers.testing.laws.derivatives import second_derivatives_are_right_or_refused
 from formers.testing.laws.future import cannot_see_the_future
 from formers.testing.laws.generation import generation_equals_recomputation
-from formers.testing.laws.half_precision import finite_in_half, runs_under_autocast
+from formers.testing.laws.half_precision import finite_in_half
 from formers.testing.laws.matters import every_submodule_matters, tokens_are_mixed
 from formers.testing.laws.naive import same_as_naive
 from formers.testing.laws.options import every_option_counts, survives_text_and_json
@@ -29,6 +33,7 @@ from formers.testing.laws.streaming import (
 from formers.testing.laws.whole_part import same_as_reference
 
 __all__ = [
+    "builds_in_bfloat16",
     "cannot_see_the_future",
     "checkpointed_equals_plain",
     "compiled_equals_eager",
@@ -41,6 +46,7 @@ __all__ = [
     "foreign_states_raise",
     "generation_equals_recomputation",
     "gradients_flow_through_states",
+    "materialises_from_meta",
     "one_pass_equals_pieces",
     "only_differences_count",
     "order_makes_no_difference",
@@ -52,6 +58,7 @@ __all__ = [
     "same_as_naive",
     "same_as_reference",
     "saves_whole",
+    "second_derivatives_are_right_or_refused",
     "state_is_a_value",
     "states_leave_inference_mode",
     "survives_text_and_json",

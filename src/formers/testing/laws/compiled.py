@@ -1,4 +1,12 @@
-"""Law 9: compiled = eager, without a graph break; checkpointed = plain."""
+"""Law 9: compiled equals eager, checkpointed equals plain.
+
+The compiler takes the forward pass in one graph and gives the same numbers; recomputing the forward pass during
+backward gives exactly the same gradients.
+
+Inputs: output and all gradients, without and with padding, in float64; recomputation with dropout 0.2.
+
+Exempt: nothing. Compiled kernels are slow to make, and tried only when slow laws are asked for.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +23,16 @@ from formers.testing.harness import LENGTH, SITE, abilities, build, directions, 
 
 
 def traces_whole(part: Part, site: Site = SITE) -> None:
-    """The compiler takes the forward pass in one graph, and what it took gives the same numbers. No kernel is compiled."""
+    """The compiler takes the forward pass in one graph, and what it took gives the same numbers. No kernel is
+    compiled."""
     _same_when_compiled(part, site, "eager", 1e-10)
 
 
 def compiled_equals_eager(part: Part, site: Site = SITE) -> None:
     """The same with compiled kernels. Slow: several seconds a part, and needs a C++ compiler.
 
-    Angles of positions are float32 for every dtype, and compiled sines and powers round differently: by one unit of float32,
-    which the position multiplies.
+    Angles of positions are float32 for every dtype, and compiled sines and powers round differently: by one unit of
+    float32, which the position multiplies.
     """
     _same_when_compiled(part, site, "inductor", LENGTH * torch.finfo(torch.float32).eps)
 

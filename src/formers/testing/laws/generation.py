@@ -1,4 +1,13 @@
-"""Law 15: generation equals recomputation in every way of choosing tokens; what cannot be done is refused."""
+"""Law 15: generation equals recomputation.
+
+A causal language model with the part in it generates, in every way of choosing tokens, what forward passes over whole
+sequences give; what cannot be done is refused.
+
+Inputs: prompts of 37 tokens and four new ones, chosen greedily, with left padding, by sampling, with beams, going on
+from a returned cache, and assisted from both sides, in a model of two layers.
+
+Exempt: parts without the ability `causal`; those without `trim` may refuse assisted generation.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,13 @@
-"""Law 1: a part computes what its formula says."""
+"""Law 1: a part is the same as the paper's formula.
+
+The fast form of an op and its naive one, written from the formula, give the same output and the same gradients for the
+input, every parameter and every buffer.
+
+Inputs: float32 and float64, without and with padding, causal and bidirectional. The tolerance is derived: twice the
+error that the naive form itself makes in float32 against float64.
+
+Exempt: nothing. Ops are compared with naive forms here; the whole part is compared by law 18.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +25,8 @@ from formers.testing.naive_ops import naive_ops
 from formers.testing.tolerance import FACTOR, FLOOR, convert, error, evaluate, size
 
 _VANISHING = 1e-12
-"""A gradient this much smaller than the largest is zero in exact arithmetic, as that of a bias on the keys of a softmax:
-all of it is rounding, which is judged by what it is the rounding of."""
+"""A gradient this much smaller than the largest is zero in exact arithmetic, as that of a bias on the keys of a
+softmax: all of it is rounding, which is judged by what it is the rounding of."""
 
 
 def same_as_naive(part: Part, site: Site = SITE) -> None:
@@ -34,7 +43,8 @@ def same_as_naive(part: Part, site: Site = SITE) -> None:
 
 
 def _compare(module: nn.Module, x: Tensor, mask_bl: Tensor | None, dtype: torch.dtype) -> None:
-    """The module against itself on naive forms; its parameters and floating-point buffers are inputs like the tokens."""
+    """The module against itself on naive forms; its parameters and floating-point buffers are inputs like the
+    tokens."""
     names = [name for name, _ in [*module.named_parameters(), *module.named_buffers()]]
     values = [value.detach() for value in [*module.parameters(), *module.buffers()]]
     real_bl = mask_bl if mask_bl is not None else torch.ones(x.shape[:2], dtype=torch.bool)
@@ -61,8 +71,8 @@ def _compare(module: nn.Module, x: Tensor, mask_bl: Tensor | None, dtype: torch.
 def _roundings_lost(naive: Callable[..., Any], inputs: list[Tensor], labels: list[str]) -> float:
     """The error of the naive form in float32, in units of rounding: the worst of its outputs and gradients.
 
-    One number for all, because a tensor of a few numbers may be exact by luck; and at least √(B·L), which a sum over all
-    tokens loses.
+    One number for all, because a tensor of a few numbers may be exact by luck; and at least √(B·L), which a sum over
+    all tokens loses.
     """
     rounded = convert(inputs, torch.float32)
     exact = evaluate(naive, rounded, torch.float64, labels, True)

@@ -1,11 +1,21 @@
-"""Law 7: nothing changes in silence. A part is what its text and JSON say, and every option reaches the module."""
+"""Law 7: nothing changes silently.
+
+Every option reaches the module and survives the text and JSON forms; an option that does not exist raises.
+
+Inputs: every option of the part, with values made from its type. What is compared are parameters, calls, outputs at
+near and far positions, the state, what two training steps leave behind, and initial weights. A value that raises proves
+nothing: other options are changed until two values of the option can be compared.
+
+Exempt: values of numbers that coincide, as a window beyond the sequence, and `auto`, which chooses among the others.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields
+from itertools import combinations, product
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import torch
@@ -30,34 +40,68 @@ def survives_text_and_json(part: Part, site: Site = SITE) -> None:
 
 
 def every_option_counts(part: Part, site: Site = SITE) -> None:
-    """Changing any one option changes the module, its state or its output, or raises.
+    """Changing any one option changes the module, its state or its output.
 
-    Where values are told apart by name (bool, word, part), each must do something of its own; `auto` chooses among them.
-    Of numbers some may coincide: as many key heads as heads, or a window beyond the sequence.
+    Where values are told apart by name (bool, word, part), each must do something of its own; `auto` chooses among
+    them. Of numbers some may coincide: as many key heads as heads, or a window beyond the sequence. A value that raises
+    shows nothing of what the option does: where all do, the other options are changed until two values can be compared.
     """
-    here = _fingerprint(lambda: part, site)
+    prints: dict[Part, str] = {}
+
+    def show(one: Part) -> str:
+        if one not in prints:
+            prints[one] = _fingerprint(one, site)
+        return prints[one]
+
     for field in fields(part):  # type: ignore[arg-type]
-        others = values_beside(part, field.name)
-        assert others, f"{part}: no law knows another value for option {field.name}"
-        prints = {str(value): _fingerprint(_swapped(part, {field.name: value}), site) for value in others}
-        silent = [value for value, found in prints.items() if found == here]
-        assert len(silent) < (1 if _is_choice(part, field.name) else len(prints)), (
-            f"{part}: {field.name}={silent[0]} changes neither the module nor its state nor its output, and does not raise"
+        assert values_beside(part, field.name), f"{part}: no law knows another value for option {field.name}"
+        base, *others = _comparable(part, field.name, show)
+        silent = [other for other in others if show(other) == show(base)]
+        allowed = 0 if _is_choice(base, field.name) else len(others) - 1
+        assert len(silent) <= allowed, (
+            f"{part}: {field.name} does nothing: {silent[0]} and {base} are the same, with the same state and output"
         )
 
 
-def _swapped(part: Part, options: dict[str, Any]) -> Callable[[], Part]:
-    return lambda: part.swap(**options)
+def _comparable(part: Part, name: str, show: Callable[[Part], str]) -> list[Part]:
+    """Return the part with each value of one option that can be built, at least two, its own value first.
+
+    As few other options are changed as need be, at most two. Raise AssertionError where no two values can be compared.
+    """
+    values = [getattr(part, name), *values_beside(part, name)]
+    for others in _changes(part, name):
+        parts = [_swapped(part, others | {name: value}) for value in values]
+        buildable = [one for one in parts if one is not None and show(one)]
+        if len(buildable) > 1:
+            return buildable
+    raise AssertionError(f"{part}: no two values of {name} can be compared, whatever the other options are: all raise")
+
+
+def _changes(part: Part, but: str) -> Iterator[dict[str, Any]]:
+    """Yield no change, then each of one other option, then each of two."""
+    names = [field.name for field in fields(part) if field.name != but]  # type: ignore[arg-type]
+    for count in range(3):
+        for chosen in combinations(names, count):
+            for values in product(*(values_beside(part, name) for name in chosen)):
+                yield dict(zip(chosen, values, strict=True))
+
+
+def _swapped(part: Part, options: dict[str, Any]) -> Part | None:
+    """Return the part with some options changed, or None where that raises."""
+    try:
+        return part.swap(**options)
+    except (TypeError, ValueError):
+        return None
 
 
 def _is_choice(part: Part, name: str) -> bool:
-    """Whether the option's values are told apart by name, so that each of them must do something of its own."""
+    """Return whether the option's values are told apart by name, so that each of them must do something of its own."""
     value = getattr(part, name)
     return isinstance(value, (bool, str, Part)) and value != "auto"
 
 
 def values_beside(part: Part, name: str) -> list[Any]:
-    """Other values of the option, made from its type."""
+    """Return other values of the option, made from its type."""
     now = getattr(part, name)
     found: list[Any] = []
     for hint in alternatives(get_type_hints(type(part))[name]):
@@ -84,43 +128,55 @@ def _values_of(hint: Any, now: Any) -> list[Any]:
     return []
 
 
-def _fingerprint(make: Callable[[], Part], site: Site) -> str:
-    """A hash of all that the part's module shows, or the error that its options raise."""
+def _fingerprint(part: Part, site: Site) -> str:
+    """Return a hash of all that the part's module shows; empty where it cannot be built or run here."""
     try:
-        part = make()
-        prints = [_shown(part, causal, site) for causal in directions(part)]
-    except (TypeError, ValueError) as error:
-        return f"raises {type(error).__name__}: {error}"
-    return " ".join(prints)
+        return " ".join(_shown(part, causal, site) for causal in directions(part))
+    except (TypeError, ValueError):
+        return ""
 
 
 @torch.no_grad()
 def _shown(part: Part, causal: bool, site: Site) -> str:
-    """A hash of parameters, of what is called in turn, outputs at near and far positions, state, and initial weights."""
+    """Return a hash of parameters, calls in turn, outputs at near and far positions, state, what training leaves,
+    initial weights."""
     module = build(part, causal=causal, site=site)
     digest = hashlib.sha256()
     x = tokens(width=site.width)
     near = torch.arange(LENGTH).unsqueeze(0)
     for name, tensor in module.state_dict().items():
-        add(digest, name, tensor)
+        _add(digest, name, tensor)
     calls, (y, state) = _watched(module, x)
     digest.update(" ".join(calls).encode())
-    add(digest, "output", y)
-    add(digest, "bytes", torch.tensor(0 if state is None else state.nbytes))
-    add(digest, "far", _attempt(lambda: module(x, positions_bl=near + site.context_length)[0]))
+    _add(digest, "output", y)
+    _add(digest, "bytes", torch.tensor(0 if state is None else state.nbytes))
+    _add(digest, "far", _attempt(lambda: module(x, positions_bl=near + site.context_length)[0]))
     if isinstance(part, Position):
-        add(digest, "position", _alone(part, site, x, near))
+        _add(digest, "position", _alone(part, site, x, near))
+    _train(module, x)
+    for name, tensor in module.state_dict().items():
+        _add(digest, name, tensor)
     torch.manual_seed(0)
     for owner in module.modules():
         if callable(start := getattr(owner, "init_weights", None)):
             start(0.02)
     for name, tensor in module.state_dict().items():
-        add(digest, name, tensor)
+        _add(digest, name, tensor)
     return digest.hexdigest()
 
 
+def _train(module: nn.Module, x: Tensor) -> None:
+    """Run two training passes, after which what follows the data has moved."""
+    module.train()
+    with torch.enable_grad():
+        for seed in range(2):
+            torch.manual_seed(seed)
+            module(x.clone().requires_grad_())[0].square().sum().backward()
+    module.eval()
+
+
 def _watched(module: nn.Module, x: Tensor) -> tuple[list[str], Any]:
-    """The names of the submodules in the order in which they are called, and the result."""
+    """Return the names of the submodules in the order in which they are called, and the result."""
     calls: list[str] = []
     hooks = [
         child.register_forward_hook(lambda *_, name=name: calls.append(name)) for name, child in module.named_modules()
@@ -133,7 +189,7 @@ def _watched(module: nn.Module, x: Tensor) -> tuple[list[str], Any]:
 
 
 def _alone(part: Position, site: Site, x_bld: Tensor, positions_bl: Tensor) -> Tensor:
-    """What the position does by itself: a rotary offset, for one, cancels in the scores."""
+    """Return what the position does by itself: a rotary offset, for one, cancels in the scores."""
     module: nn.Module = part.build(site)
     if part.acts_on == "heads":
         return module(x_bld.unflatten(-1, (site.heads, -1)).transpose(1, 2), positions_bl)
@@ -149,6 +205,6 @@ def _attempt(call: Callable[[], Tensor]) -> Tensor:
         return torch.zeros(0)
 
 
-def add(digest: Any, name: str, tensor: Tensor) -> None:
+def _add(digest: Any, name: str, tensor: Tensor) -> None:
     digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
     digest.update(tensor.detach().contiguous().numpy().tobytes())

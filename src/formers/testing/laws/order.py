@@ -1,4 +1,13 @@
-"""Laws of order: what depends on positions, how, and what does not."""
+"""Beside the eighteen: order counts where it should, and only there.
+
+Positions are counted from zero, a mixer takes the positions that it declares and refuses others, relative positions
+depend on differences only, and a mixer that is blind to order gives permuted outputs for permuted inputs.
+
+Inputs: positions shifted by 37, spread, and tokens permuted.
+
+Exempt: `order_makes_no_difference` is for parts with the ability `order_blind`, `only_differences_count` for
+`relative`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,12 @@
-"""Law 3: padding does not matter."""
+"""Law 3: padding does not matter.
+
+Outputs and gradients of real tokens are those of each row alone, wherever its padding stands and whatever it holds.
+
+Inputs: rows of 41 and 29 tokens, padded on the left, on the right and inside, the padding filled with 10,000 or NaN.
+
+Exempt: parts without the ability `padding` (`fourier`): they refuse a mask that hides something. In hosts with norms
+and feed-forwards padding stays in its own place, and is filled with 10,000 only.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +62,7 @@ def _refuses_padding(module: nn.Module, width: int, what: str) -> None:
 def _same_as_alone(
     module: nn.Module, rows: list[Tensor], alone: list[dict[str, Tensor]], where: str, filling: float, what: str
 ) -> None:
-    x, mask_bl = padded(rows, where, filling)
+    x, mask_bl = _padded(rows, where, filling)
     found = outputs_and_gradients(module, x, mask_bl=mask_bl)
     for b, want in enumerate(alone):
         for name in ("output", "gradient of the input"):
@@ -64,8 +72,8 @@ def _same_as_alone(
         assert_same(found[name], sum((want[name] for want in alone), torch.zeros(())), f"{what}: {name}", allowed)
 
 
-def padded(rows: list[Tensor], where: str, filling: float) -> tuple[Tensor, Tensor]:
-    """The rows in one batch of their longest length + 5, and its mask."""
+def _padded(rows: list[Tensor], where: str, filling: float) -> tuple[Tensor, Tensor]:
+    """Return the rows in one batch of their longest length + 5, and its mask."""
     length = max(map(len, rows)) + 5
     x = torch.full((len(rows), length, rows[0].shape[-1]), filling, dtype=rows[0].dtype)
     mask_bl = torch.zeros(x.shape[:2], dtype=torch.bool)
@@ -76,7 +84,8 @@ def padded(rows: list[Tensor], where: str, filling: float) -> tuple[Tensor, Tens
 
 
 def _places(real: int, length: int, where: str) -> Tensor:
-    """Where the real tokens of a row stand. Inside: one in front, then a gap, then alternating with single gaps."""
+    """Return the places of the real tokens of a row. Inside: one in front, then a gap, then alternating with single
+    gaps."""
     if where == "left":
         return torch.arange(length - real, length)
     if where == "right":

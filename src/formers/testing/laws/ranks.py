@@ -1,4 +1,11 @@
-"""Law 10: two ranks train as one."""
+"""Law 10: two ranks train as one.
+
+Two processes with half of a batch each take the same steps as one with all of it, and every parameter takes part.
+
+Inputs: two training steps of a batch of four rows, over gloo.
+
+Exempt: parts without parameters. Processes are slow to start: tried only when slow laws are asked for.
+"""
 
 from __future__ import annotations
 
@@ -23,29 +30,31 @@ def every_parameter_trains(part: Part, site: Site = SITE) -> None:
         module = build(part, causal=causal, site=site).train()
         if not any(True for _ in module.parameters()):
             continue
-        loss(module, tokens(width=site.width)).backward()
+        _loss(module, tokens(width=site.width)).backward()
         idle = [name for name, p in module.named_parameters() if p.grad is None]
         assert not idle, f"{part}: no gradient reaches {', '.join(idle)}"
 
 
 def two_ranks_equal_one(part: Part, site: Site = SITE) -> None:
-    """Two processes with half of the batch each take the same training steps as one with the whole batch. Slow: seconds."""
+    """Two processes with half of the batch each take the same training steps as one with the whole batch. Slow:
+    seconds."""
     two_ranks_equal_one_for([part], site)
 
 
 def two_ranks_equal_one_for(parts: Sequence[Part], site: Site = SITE) -> None:
     """The same for several parts, in one pair of processes."""
-    spawn(rank, args=(free_port(), list(parts), site), nprocs=2)
+    spawn(_rank, args=(free_port(), list(parts), site), nprocs=2)
 
 
 def free_port() -> int:
+    """Return a port of this machine that nothing listens on."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return int(s.getsockname()[1])
 
 
-def rank(index: int, port: int, parts: list[Part], site: Site) -> None:
-    """What each process does. An `AssertionError` here arrives at whoever spawned it."""
+def _rank(index: int, port: int, parts: list[Part], site: Site) -> None:
+    """Train in one of the processes. An `AssertionError` here arrives at whoever spawned it."""
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.set_num_threads(1)
     init_process_group("gloo", rank=index, world_size=2)
@@ -73,12 +82,12 @@ def _steps_agree(part: Part, causal: bool, site: Site, index: int) -> None:
 
 def _train_step(module: nn.Module, x: Tensor) -> None:
     module.zero_grad()
-    loss(module, x).backward()
+    _loss(module, x).backward()
     with torch.no_grad():
         for parameter in module.parameters():
             assert parameter.grad is not None
             parameter.sub_(parameter.grad, alpha=0.1)
 
 
-def loss(module: nn.Module, x: Tensor) -> Tensor:
+def _loss(module: nn.Module, x: Tensor) -> Tensor:
     return module(x)[0].square().mean()

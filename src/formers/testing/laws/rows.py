@@ -1,4 +1,11 @@
-"""Law 5: the rows of a batch are independent."""
+"""Law 5: the rows of a batch are independent.
+
+A batch of rows gives what its rows give one by one.
+
+Inputs: three rows, the first of them 10,000 times larger, without and with padding, in evaluation and in training mode.
+
+Exempt: nothing. Random choices that are made once for all rows are the same in both runs.
+"""
 
 from __future__ import annotations
 

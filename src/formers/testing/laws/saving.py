@@ -1,4 +1,11 @@
-"""Law 11: a part saves whole."""
+"""Law 11: a part saves whole.
+
+A round trip through safetensors gives exactly the same outputs.
+
+Inputs: a part and another of its kind, built with another seed, that loads what the first one saved.
+
+Exempt: nothing.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,13 @@
-"""Law 14: a state belongs to its mixer."""
+"""Law 14: a state belongs to its mixer.
+
+Another mixer's state raises and names both types, an empty chunk leaves a state as it is, and a state made in inference
+mode goes on outside it.
+
+Inputs: one state of each type in this library and one of none; chunks without tokens, without and with padding; 21
+tokens in inference mode, then 19 outside it, one by one and at once with gradients.
+
+Exempt: parts without the ability `streaming`, which refuse any state.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,118 @@
+"""Hosts: the smallest company a part needs to be run, behind the one interface that all laws use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor, nn
+
+from formers.ffn import Ffn, Mlp
+from formers.mixers import FeatureMap, Linear, Mixer, Softmax
+from formers.mixers.context import count_tokens
+from formers.norms import LayerNorm, Norm
+from formers.part import Part, Site, State
+from formers.positions import Position
+from formers.residuals import PreNorm, Residual
+
+
+class Positioned(nn.Module):
+    """A mixer behind a position that acts on the input."""
+
+    def __init__(self, position: nn.Module, width: int, mixer: nn.Module):
+        super().__init__()
+        self.position, self.width, self.mixer = position, width, mixer
+
+    def forward(
+        self,
+        x_bld: Tensor,
+        state: State | None = None,
+        *,
+        mask_bl: Tensor | None = None,
+        positions_bl: Tensor | None = None,
+    ) -> tuple[Tensor, State | None]:
+        """Return the mixer's output for the first `width` features of the input, with their position, and its state."""
+        if positions_bl is None:
+            positions_bl = count_tokens(x_bld, mask_bl, state) - 1
+        x_bld = self.position(x_bld[..., : self.width], positions_bl)
+        return self.mixer(x_bld, state, mask_bl=mask_bl, positions_bl=positions_bl)
+
+
+class Wired(nn.Module):
+    """A layer between what its wiring does before the first and after the last one."""
+
+    def __init__(self, wiring: Residual, layer: nn.Module):
+        super().__init__()
+        self.wiring, self.layer = wiring, layer
+
+    def forward(
+        self,
+        x_bld: Tensor,
+        state: State | None = None,
+        *,
+        mask_bl: Tensor | None = None,
+        positions_bl: Tensor | None = None,
+    ) -> tuple[Tensor, State | None]:
+        """Return the output of a stack of one layer, and its state; in training the wiring runs the layer, as in a
+        model."""
+        x = self.wiring.enter(x_bld)
+        if self.training and state is None:
+            x = self.wiring.through(nn.ModuleList([self.layer]), x, mask_bl, positions_bl)
+        else:
+            x, state = self.layer(x, state, mask_bl=mask_bl, positions_bl=positions_bl)
+        return self.wiring.leave(x), state
+
+
+def _host_mixer(part: Any, site: Site) -> nn.Module:
+    return part.build(site)
+
+
+def _host_feature(part: Any, site: Site) -> nn.Module:
+    return Linear(feature=part).build(site)
+
+
+def _host_position(part: Any, site: Site) -> nn.Module:
+    site = replace(site, position=part)
+    mixer = Softmax().build(site)
+    return Positioned(part.build(site), part.embedding_width(site), mixer) if part.acts_on == "input" else mixer
+
+
+def _host_norm(part: Any, site: Site) -> nn.Module:
+    return PreNorm().build(site, Softmax().build(site), Mlp().build(site), part)
+
+
+def _host_ffn(part: Any, site: Site) -> nn.Module:
+    return PreNorm().build(site, Softmax().build(site), part.build(site), LayerNorm())
+
+
+def _host_residual(part: Any, site: Site) -> nn.Module:
+    layer = part.build(site, Softmax().build(site), Mlp().build(site), LayerNorm())
+    return layer if type(part).enter is Residual.enter else Wired(part, layer)
+
+
+HOSTS: dict[type[Part], Callable[[Any, Site], nn.Module]] = {
+    Mixer: _host_mixer,
+    FeatureMap: _host_feature,
+    Position: _host_position,
+    Norm: _host_norm,
+    Ffn: _host_ffn,
+    Residual: _host_residual,
+}
+"""Axis → how a part of it is built into something with the interface of a mixer: `y, state = module(x, state, …)`."""
+
+
+def axis_of(part: Part) -> type[Part]:
+    """Return the axis whose host takes the part. Raise TypeError where there is none."""
+    for axis in HOSTS:
+        if isinstance(part, axis):
+            return axis
+    known = ", ".join(axis.name() for axis in HOSTS)
+    raise TypeError(f"no law knows how to build {part}: it is on none of the axes {known}; add its axis to HOSTS")
+
+
+def mixer_of(part: Part) -> Mixer:
+    """Return the mixer that the part's host runs: the part itself, linear attention for a feature map, else softmax."""
+    if isinstance(part, Mixer):
+        return part
+    return Linear(feature=part) if isinstance(part, FeatureMap) else Softmax()

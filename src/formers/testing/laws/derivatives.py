@@ -1,0 +1,76 @@
+"""Law 16: derivatives of any order are right or refused.
+
+The gradient of a gradient is never a wrong number: it is what finite differences of the gradient say, or asking raises.
+
+Inputs: second derivatives along one random direction, of the input alone and of input and parameters together, in
+evaluation and in training mode, in float64.
+
+Exempt: nothing. Parts of this library with kernels of their own still break it; its tests list them.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from formers.part import Part, Site
+from formers.testing.harness import SITE, build, directions, tokens
+
+_STEP = torch.finfo(torch.float64).eps ** (1 / 3)
+"""The step at which a central difference is best: its own error and that of rounding are alike."""
+_ALLOWED = 1e5 * _STEP**2
+"""Error of a central difference, relative to the largest gradient: of the order of the step's square, times third
+derivatives."""
+
+
+def second_derivatives_are_right_or_refused(part: Part, site: Site = SITE) -> None:
+    """A gradient of a gradient is what finite differences of the gradient say, or asking for it raises."""
+    x = tokens(width=site.width)
+    for causal in directions(part):
+        for training in (False, True):
+            module = build(part, causal=causal, site=site).train(training)
+            parameters = {name: p.detach() for name, p in module.named_parameters()}
+            how = f"{part} in {'train' if training else 'eval'} mode"
+            for names in (
+                [],
+                list(parameters),
+            ):  # with few tensors asked for, autograd leaves out what only others need
+                _right_or_refused(module, {"the input": x} | {name: parameters[name] for name in names}, how)
+
+
+def _right_or_refused(module: nn.Module, inputs: dict[str, Tensor], what: str) -> None:
+    draw = torch.Generator().manual_seed(0)
+    along = [torch.randn(t.shape, generator=draw, dtype=t.dtype) for t in inputs.values()]
+    values = [t.clone().requires_grad_() for t in inputs.values()]
+    first = _gradients(module, list(inputs), values, keep=True)
+    try:
+        slope = torch.stack([(g * a).sum() for g, a in zip(first, along, strict=True)]).sum()
+        found = torch.autograd.grad(slope, values, allow_unused=True)
+    except RuntimeError:
+        return
+    ahead, behind = (
+        _gradients(
+            module, list(inputs), [(t + s * a).requires_grad_() for t, a in zip(inputs.values(), along, strict=True)]
+        )
+        for s in (_STEP, -_STEP)
+    )
+    for name, value, a, b, g in zip(inputs, found, ahead, behind, first, strict=True):
+        want = (a - b) / (2 * _STEP)  # the Hessian is symmetric: along ᵀ H = H along
+        got = torch.zeros_like(want) if value is None else value
+        allowed = _ALLOWED * max(float(g.detach().abs().max()), float(want.abs().max()))
+        off = float((got - want).abs().max())
+        assert off <= allowed, f"{what}: the second derivative for {name} is off by {off:.3g}; {allowed:.3g} is allowed"
+
+
+def _gradients(module: nn.Module, names: list[str], values: list[Tensor], keep: bool = False) -> list[Tensor]:
+    """Return the gradients of one random weighting of the outputs; with `keep`, as functions of the inputs."""
+    x, *others = values
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        module = deepcopy(module)  # in training a backward pass may change it
+        y, _ = functional_call(module, dict(zip(names[1:], others, strict=True)), (x,))
+    weighting = torch.randn(y.shape, generator=torch.Generator().manual_seed(1), dtype=y.dtype)
+    return list(torch.autograd.grad((y * weighting).sum(), values, create_graph=keep, materialize_grads=True))

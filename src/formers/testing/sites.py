@@ -1,0 +1,48 @@
+"""Sites that laws run at: more than one size, and each place where a position may act."""
+
+from __future__ import annotations
+
+from formers.part import Part, Site
+from formers.part.site import Place
+from formers.positions import Alibi, Cosine, Position, Rotary
+from formers.testing.harness import SITE
+from formers.testing.hosts import axis_of, mixer_of
+
+
+def _site(width: int, heads: int, position: Position | None = None) -> Site:
+    return Site(width=width, heads=heads, causal=False, context_length=SITE.context_length, position=position)
+
+
+WIDE = _site(72, 1)
+"""A head as wide as real ones, alone so that laws stay quick."""
+POSITIONED: dict[Place, Site] = {
+    "layer": _site(30, 5, Cosine()),
+    "heads": _site(48, 4, Rotary()),
+    "scores": _site(42, 6, Alibi()),
+}
+"""Place → a site whose position acts there. Sizes differ from site to site, so that none is special."""
+_NEEDED: dict[Place, str] = {"heads": "qk_position", "scores": "score_position"}
+"""The ability that a mixer must have for a position to act there."""
+
+
+def sites_of(part: Part) -> list[Site]:
+    """Return the sites that the part must keep its laws at: without a position, with each that it can take, and
+    wide."""
+    return [SITE, *(POSITIONED[place] for place in places_of(part)), WIDE]
+
+
+def places_of(part: Part) -> list[Place]:
+    """Return where a position may act on the part: on queries and keys, or on scores, only if its mixer has them.
+
+    A position itself is the only one of its site.
+    """
+    if axis_of(part) is Position:
+        return []
+    can = mixer_of(part).abilities
+    return [place for place in POSITIONED if place not in _NEEDED or _NEEDED[place] in can]
+
+
+def label(site: Site) -> str:
+    """Return a short name for messages and test ids: `D=24, H=3` and the position, if any."""
+    position = "" if site.position is None else f", {site.position}"
+    return f"D={site.width}, H={site.heads}{position}"
