@@ -21,6 +21,9 @@ from formers.testing.tolerance import FACTOR, FLOOR, error, size
 
 _DTYPES = (torch.bfloat16, torch.float16)
 _ROWS = 4
+_VANISHING = 1e-12
+"""A gradient this much smaller than the largest is zero in exact arithmetic: all of it is rounding, which is judged by
+what it is the rounding of."""
 _NUDGES = 4
 """A part that chooses, or divides by little, may be far off for some roundings and near for others: several are
 tried."""
@@ -32,13 +35,16 @@ def runs_under_autocast(part: Part, site: Site = SITE, device: str = "cpu") -> N
     x = tokens(_ROWS, width=site.width).to(device)
     for causal in directions(part):
         exact = outputs_and_gradients(build(part, causal=causal, site=site).to(device), x)
+        largest = max(size(tensor) for tensor in exact.values())
         for dtype in _DTYPES:
             lost = _lost_by_rounding(part, causal, site, x, torch.finfo(dtype).eps, exact)
             module = build(part, causal=causal, site=site, dtype=torch.float32).to(device)
             for name, tensor in outputs_and_gradients(module, x.float(), autocast=dtype).items():
                 what = f"{part} under autocast to {dtype}: {name}"
                 assert_finite(tensor, what)
-                allowed = FACTOR * (lost[name] + FLOOR * torch.finfo(dtype).eps * size(exact[name]))
+                scale = size(exact[name])
+                scale = scale if scale > _VANISHING * largest else largest
+                allowed = FACTOR * (lost[name] + FLOOR * torch.finfo(dtype).eps * scale)
                 off = error(tensor.double(), exact[name])
                 assert off <= allowed, f"{what} is off by {off:.3g}; {allowed:.3g} is allowed"
 
