@@ -10,7 +10,7 @@ from formers.part import Part, Site
 from formers.testing import laws
 from formers.testing.harness import SITE, abilities
 from formers.testing.references import Reference, has_reference, with_reference
-from formers.testing.sites import label, sites_of
+from formers.testing.sites import WIDE, label, sites_of
 
 Law: TypeAlias = Callable[[Part, Site], None]
 """`law(part, site)` returns None, or raises `AssertionError` with what moved and by how much."""
@@ -76,6 +76,9 @@ ANYWHERE: frozenset[Law] = frozenset(
 """Laws that are tried at one site: they look at options and not at numbers, choose positions themselves, or are
 slow."""
 
+NOT_WIDE: frozenset[Law] = frozenset({laws.same_as_naive})
+"""Laws that are not tried with wide heads: they cost too much there, and `same_as_reference` looks at the same."""
+
 
 def laws_of(part: Part, *, slow: bool = False) -> list[Law]:
     """Return the laws that the part's abilities demand, in the order of `LAWS`; with `slow`, the slow ones after
@@ -86,7 +89,13 @@ def laws_of(part: Part, *, slow: bool = False) -> list[Law]:
 
 def trials_of(part: Part, *, slow: bool = False) -> list[tuple[Law, Site]]:
     """Return every law of the part with every site it is tried at."""
-    return [(law, site) for law in laws_of(part, slow=slow) for site in ([SITE] if law in ANYWHERE else sites_of(part))]
+    return [(law, site) for law in laws_of(part, slow=slow) for site in _sites_for(law, part)]
+
+
+def _sites_for(law: Law, part: Part) -> list[Site]:
+    if law in ANYWHERE:
+        return [SITE]
+    return [site for site in sites_of(part) if site != WIDE or law not in NOT_WIDE]
 
 
 def broken_laws(part: Part, *, site: Site | None = None, slow: bool = False) -> dict[str, str]:

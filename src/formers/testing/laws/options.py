@@ -118,8 +118,9 @@ def _values_of(hint: Any, now: Any) -> list[Any]:
     if hint is bool:
         return [True, False]
     if hint is int:
-        start = now if isinstance(now, int) else 1
-        return [start + 1, start + 2, 2 * start, start // 2, 1]
+        return [now + 1, now + 2, 2 * now, now // 2, 1] if isinstance(now, int) else [0, 1, 2, 3, 64, 4096]
+    if hint is type(None):
+        return [None]
     if hint is float:
         level = now if isinstance(now, float) else 1.0
         return [2 * level, level / 2, level + 0.25, 0.5]

@@ -33,7 +33,7 @@ them."""
 
 
 def same_as_reference(part: Part, site: Site = SITE) -> None:
-    """Outputs and all gradients of the whole part are those of its reference, with any padding and however it is cut."""
+    """Outputs and all gradients of the whole part are its reference's, with any padding and however it is cut."""
     for causal in directions(part):
         _Comparison(part, causal, site, batch=BATCH, length=LENGTH).run()
         _Comparison(part, causal, site, batch=9, length=23).run()
