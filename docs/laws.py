@@ -20,6 +20,7 @@ tries them all, for the parts of this library and for yours:
 ```python
 from formers.testing import check
 
+
 def test_my_mixer():
     check(MyMixer(window=5))
 ```
