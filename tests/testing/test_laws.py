@@ -72,7 +72,8 @@ FIRST_ORDER_ONLY = (
     | {"sparse_transformer", "image_local", "blockwise_attention"}
     | {part.name() for part in PARTS if isinstance(part, FeatureMap)}
 )
-"""Parts whose kernels have a backward pass of their own: autograd leaves out their second derivatives without a word."""
+"""Parts whose kernels have a backward pass of their own: autograd leaves out their second derivatives without a
+word."""
 
 
 def pending(law: Any, broken_by: Callable[[Part], bool]) -> list[Any]:
