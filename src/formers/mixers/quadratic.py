@@ -21,7 +21,8 @@ class Quadratic(Mixer):
     """
 
     can = frozenset(
-        {"causal", "bidirectional", "streaming", "padding", "qk_position", "score_position", "trim", "order_blind"}
+        {"causal", "bidirectional", "streaming", "padding", "qk_position", "score_position"}
+        | {"trim", "export", "order_blind"}
     )
 
     def growth(self) -> float:

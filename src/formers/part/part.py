@@ -20,6 +20,7 @@ ABILITIES = {
     "qk_position": "applies a position to queries and keys",
     "score_position": "adds a position to the scores",
     "trim": "its state can forget the last tokens of a row",
+    "export": "torch.export takes it with any batch and length",
     "order_blind": "without a position, permuting the input permutes the output",
 }
 """Every ability a part may declare in `Part.can`, and what it promises."""

@@ -36,6 +36,7 @@ LAWS: dict[Law, frozenset[str]] = {
     laws.runs_under_autocast: frozenset(),
     laws.materialises_from_meta: frozenset(),
     laws.builds_in_bfloat16: frozenset(),
+    laws.exports_with_any_length: frozenset({"export"}),
     laws.checkpointed_equals_plain: frozenset(),
     laws.every_parameter_trains: frozenset(),
     laws.saves_whole: frozenset(),
@@ -70,6 +71,7 @@ ANYWHERE: frozenset[Law] = frozenset(
         laws.costs_as_promised,
         laws.takes_positions_it_declares,
         laws.order_makes_no_difference,
+        laws.exports_with_any_length,
         *SLOW_LAWS,
     }
 )

@@ -34,7 +34,7 @@ def attention(
     if key_mask_bs is not None:
         q, k, v, scale = _fold_key_mask(q, k, v, key_mask_bs, scale)
     q, k, v = _pad_to_one_width(q, k, v)
-    causal = causal and q.shape[2] > 1  # one query sees every key
+    causal = bool(causal and q.shape[2] > 1)  # one query sees every key; the fused kernel takes no symbol
     if bias is None and (not causal or rows >= keys):
         y = sdpa(q, k, v, is_causal=causal, scale=scale, enable_gqa=q.shape[1] != k.shape[1])
     else:

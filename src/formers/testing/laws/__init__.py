@@ -6,6 +6,7 @@ from formers.testing.laws.building import builds_in_bfloat16, materialises_from_
 from formers.testing.laws.compiled import checkpointed_equals_plain, compiled_equals_eager, traces_whole
 from formers.testing.laws.cost import costs_as_promised
 from formers.testing.laws.derivatives import second_derivatives_are_right_or_refused
+from formers.testing.laws.export import exports_with_any_length
 from formers.testing.laws.future import cannot_see_the_future
 from formers.testing.laws.generation import generation_equals_recomputation
 from formers.testing.laws.half_precision import finite_in_half
@@ -42,6 +43,7 @@ __all__ = [
     "every_option_counts",
     "every_parameter_trains",
     "every_submodule_matters",
+    "exports_with_any_length",
     "finite_in_half",
     "foreign_states_raise",
     "generation_equals_recomputation",
