@@ -17,7 +17,7 @@ class BigBird(Mixer):
     ones.
     """
 
-    can = frozenset({"causal", "bidirectional", "padding", "qk_position", "score_position"})
+    can = frozenset({"causal", "bidirectional", "padding", "qk_position", "score_position", "relative"})
     block: int = 16
     "Tokens in a block."
     radius: int = 1

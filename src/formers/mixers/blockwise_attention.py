@@ -15,7 +15,7 @@ class BlockwiseAttention(Mixer):
     Source: Qiu et al. 2019 (BlockBERT), arXiv:1911.02972; 10:2 heads for two blocks, 8:2:2 for three, was best.
     """
 
-    can = frozenset({"bidirectional", "padding", "qk_position", "score_position"})
+    can = frozenset({"bidirectional", "padding", "qk_position", "score_position", "relative"})
     blocks: int = 2
     "n."
     shifted: int = 1

@@ -25,7 +25,7 @@ class Dense(Mixer):
     `residual=danet()`. Source: Argatkiny & Makarov 2025 (DenseAttention).
     """
 
-    can = frozenset({"causal", "bidirectional", "streaming", "padding", "qk_position", "order_blind"})
+    can = frozenset({"causal", "bidirectional", "streaming", "padding", "qk_position", "order_blind", "relative"})
     heads: int = 1
     "Heads of this mixer, whatever the model's."
     order: Literal["auto", "scores", "state"] = "auto"

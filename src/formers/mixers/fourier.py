@@ -17,7 +17,7 @@ class Fourier(Mixer):
     Source: Lee-Thorp et al. 2021 (FNet), arXiv:2105.03824.
     """
 
-    can = frozenset({"bidirectional", "export"})
+    can = frozenset({"bidirectional"})
     instead = {  # noqa: RUF012
         "causal": "a Fourier transform mixes every token with every other. Use pool(), linear() or softmax() in a "
         "causal model, or fourier() in a bidirectional one: a masked language model or a classifier"

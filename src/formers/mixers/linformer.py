@@ -22,7 +22,7 @@ class Linformer(Mixer):
     counted. For another `length` in other layers, give a cycle of mixers. Source: Wang et al. 2020, arXiv:2006.04768.
     """
 
-    can = frozenset({"bidirectional", "padding", "qk_position"})
+    can = frozenset({"bidirectional", "padding", "qk_position", "relative"})
     instead = {  # noqa: RUF012
         "causal": "a shortened key mixes tokens with later ones, which no mask can undo. Use performer(), linear() or "
         "softmax() in a causal model, or linformer() in a bidirectional one"

@@ -21,7 +21,7 @@ class LocalDense(Mixer):
     Bidirectional; a causal model has `sliding_dense`. Source: Argatkiny & Makarov 2025 (DenseAttention).
     """
 
-    can = frozenset({"bidirectional", "padding", "qk_position"})
+    can = frozenset({"bidirectional", "padding", "qk_position", "relative"})
     instead = {"causal": "windows look ahead; use sliding_dense(window=w)"}  # noqa: RUF012
     window: int = 32
     "Tokens in a window, counted without padding."

@@ -22,7 +22,7 @@ class SlidingDense(Mixer):
     (DenseAttention).
     """
 
-    can = frozenset({"causal", "streaming", "padding", "qk_position"})
+    can = frozenset({"causal", "streaming", "padding", "qk_position", "relative"})
     instead = {"bidirectional": "use local_dense(window=w)"}  # noqa: RUF012
     window: int = 32
     "Tokens a token sees, itself and those right before it, counted without padding."

@@ -27,7 +27,7 @@ class Sparse(Mixer):
     forgotten, so that a window keeps a constant size.
     """
 
-    can = frozenset({"causal", "bidirectional", "streaming", "padding", "qk_position", "score_position"})
+    can = frozenset({"causal", "bidirectional", "streaming", "padding", "qk_position", "score_position", "relative"})
     pattern: Pattern = Window(32)
     "Which pairs of tokens see each other."
     per_head: tuple[Pattern, ...] = ()

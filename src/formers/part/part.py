@@ -22,6 +22,7 @@ ABILITIES = {
     "trim": "its state can forget the last tokens of a row",
     "export": "torch.export takes it with any batch and length",
     "order_blind": "without a position, permuting the input permutes the output",
+    "relative": "with a position that turns queries and keys, only differences of positions count",
 }
 """Every ability a part may declare in `Part.can`, and what it promises."""
 

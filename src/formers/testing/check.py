@@ -46,7 +46,7 @@ LAWS: dict[Law, frozenset[str]] = {
     laws.takes_positions_it_declares: frozenset({"mixer"}),
     laws.positions_count_from_zero: frozenset(),
     laws.order_makes_no_difference: frozenset({"order_blind"}),
-    laws.only_differences_count: frozenset({"relative"}),
+    laws.only_differences_count: frozenset(),
 }
 """Law → the abilities that demand it, all of them (`formers.testing.abilities`). A few seconds for a part, all
 together."""

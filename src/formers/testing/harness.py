@@ -20,10 +20,9 @@ BATCH, LENGTH = 2, 77
 
 
 def abilities(part: Part) -> frozenset[str]:
-    """Return what the laws may demand of the part: what its host can do, its axis' name, `relative` and `reference`.
+    """Return what the laws may demand of the part: what its host can do, its axis' name, and `reference`.
 
-    `relative` is a position that acts on heads or scores: it may depend on differences of positions only. `reference`
-    is a part with an independent form of the whole, in `formers.testing.references`.
+    `reference` is a part with an independent form of the whole, in `formers.testing.references`.
     """
     axis = axis_of(part)
     can = mixer_of(part).abilities
@@ -31,9 +30,7 @@ def abilities(part: Part) -> frozenset[str]:
     if axis is Mixer:
         return can | own
     can = can - {"qk_position", "score_position"} | own
-    if isinstance(part, Position):
-        return can - {"order_blind"} | ({"relative"} if part.acts_on in ("heads", "scores") else set())
-    return can
+    return can - {"order_blind"} if axis is Position else can
 
 
 def build(

@@ -65,3 +65,12 @@ def keys_in_the_state_are_not_turned(patch: Patch) -> Part:
             return module
 
     return _Unturned()
+
+
+@fault(laws.only_differences_count)
+def position_is_absolute_in_the_mixer(patch: Patch) -> Part:
+    class _Absolute(_Turned):
+        def change(self, positions_bl: Tensor) -> Tensor:
+            return positions_bl**2
+
+    return _Absolute()

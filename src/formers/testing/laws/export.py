@@ -3,9 +3,10 @@
 A part that claims it is traced once by `torch.export`, with any batch and length, and the graph gives what the part
 gives.
 
-Inputs: traced with 3 rows of 41 tokens, then run with other batches and lengths, in evaluation mode.
+Inputs: traced with 3 rows of 41 tokens, then run at 2 of 77, 5 of 33, 16 of 128 and 1 of 2, without and with padding, in
+evaluation mode.
 
-Exempt: parts without the ability `export`.
+Exempt: parts without the ability `export`, whose kernels choose their form by the length.
 """
 
 from __future__ import annotations
@@ -16,25 +17,34 @@ from torch.export import Dim, export
 
 from formers.part import Part, Site
 from formers.testing.compare import assert_same
-from formers.testing.harness import BATCH, LENGTH, SITE, build, directions, tokens
+from formers.testing.harness import BATCH, LENGTH, SITE, abilities, build, directions, tokens
 
 _ROWS, _TOKENS = Dim("rows", min=1, max=64), Dim("tokens", min=2, max=128)
+_SIZES = ((BATCH, LENGTH), (5, 33), (16, 128), (1, 2))
+"""Rows and tokens of the inputs that the graph is run on."""
 
 
 def exports_with_any_length(part: Part, site: Site = SITE) -> None:
     """The graph that `torch.export` makes of a part takes other batches and lengths, and gives the same as the part."""
     for causal in directions(part):
-        module = build(part, causal=causal, site=site).eval()
-        with torch.no_grad():
-            example = (tokens(3, 41, site.width),)
-            try:
-                graph = export(_Output(module), example, dynamic_shapes={"x_bld": {0: _ROWS, 1: _TOKENS}}).module()
-            except Exception as error:  # of many kinds, torch's own among them
-                raise AssertionError(f"{part} claims export, but torch.export says: {error}") from error
-            for batch, length in ((BATCH, LENGTH), (1, 9)):
-                x_bld = tokens(batch, length, site.width)
-                what = f"{part}: exported, with {batch} rows of {length} tokens,"
-                assert_same(graph(x_bld), module(x_bld)[0], what)
+        module = _Output(build(part, causal=causal, site=site))
+        for masked in (False, True) if "padding" in abilities(part) else (False,):
+            _same_when_exported(module, site.width, masked, f"{part}{', padded' if masked else ''}")
+
+
+@torch.no_grad()
+def _same_when_exported(module: nn.Module, width: int, masked: bool, what: str) -> None:
+    sizes = {0: _ROWS, 1: _TOKENS}
+    shapes = {"x_bld": sizes, "mask_bl": sizes if masked else None}
+    try:
+        graph = export(module, _inputs(3, 41, width, masked), dynamic_shapes=shapes).module()
+    except Exception as error:  # of many kinds, torch's own among them
+        raise AssertionError(f"{what} claims export, but torch.export says: {error}") from error
+    for batch, length in _SIZES:
+        x_bld, mask_bl = _inputs(batch, length, width, masked)
+        real = slice(None) if mask_bl is None else mask_bl
+        got, want = (one(x_bld, mask_bl)[real] for one in (graph, module))
+        assert_same(got, want, f"{what}: exported, with {batch} rows of {length} tokens,")
 
 
 class _Output(nn.Module):
@@ -44,6 +54,13 @@ class _Output(nn.Module):
         super().__init__()
         self.module = module
 
-    def forward(self, x_bld: Tensor) -> Tensor:
-        y: Tensor = self.module(x_bld)[0]
+    def forward(self, x_bld: Tensor, mask_bl: Tensor | None) -> Tensor:
+        y: Tensor = self.module(x_bld, mask_bl=mask_bl)[0]
         return y
+
+
+def _inputs(batch: int, length: int, width: int, masked: bool) -> tuple[Tensor, Tensor | None]:
+    """Return tokens, and a mask that hides the first tokens of the first row."""
+    mask_bl = torch.ones(batch, length, dtype=torch.bool)
+    mask_bl[0, : length // 4] = False
+    return tokens(batch, length, width, seed=length), mask_bl if masked else None

@@ -5,8 +5,9 @@ depend on differences only, and a mixer that is blind to order gives permuted ou
 
 Inputs: positions shifted by 37, spread, and tokens permuted.
 
-Exempt: `order_makes_no_difference` is for parts with the ability `order_blind`, `only_differences_count` for
-`relative`.
+Exempt: parts without the ability `order_blind` from the last, and without `relative` from differences of positions on
+queries and keys: feature maps, hashes and metrics see turned vectors as they are. Positions on the input or on a layer
+are absolute.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from formers.mixers import Mixer
 from formers.part import Part, Site, Unsupported
 from formers.positions import Alibi, Position, Rotary
 from formers.testing.compare import FELT, assert_same, moved
-from formers.testing.harness import LENGTH, SITE, build, directions, tokens
+from formers.testing.harness import LENGTH, SITE, abilities, build, directions, tokens
 
 _SHIFT = 37
 """How far positions are shifted, in tokens."""
@@ -27,11 +28,21 @@ _SHIFT = 37
 
 def only_differences_count(part: Part, site: Site = SITE) -> None:
     """A position on heads or scores is relative: all positions shifted alike, the output stays."""
+    if not _is_relative(part, site):
+        return
     x, near = tokens(width=site.width), torch.arange(LENGTH).unsqueeze(0)
     for causal in directions(part):
         module = build(part, causal=causal, site=site)
         got, want = (module(x, positions_bl=positions)[0] for positions in (near + _SHIFT, near))
         assert_same(got, want, f"{part}: output after a shift of {_SHIFT} tokens")
+
+
+def _is_relative(part: Part, site: Site) -> bool:
+    """Return whether a position acts here that may count by its differences only."""
+    position = part if isinstance(part, Position) else site.position
+    if position is None or position.acts_on not in ("heads", "scores"):
+        return False
+    return isinstance(part, Position) or position.acts_on == "scores" or "relative" in abilities(part)
 
 
 def positions_count_from_zero(part: Part, site: Site = SITE) -> None:
