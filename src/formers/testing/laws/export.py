@@ -3,8 +3,8 @@
 A part that claims it is traced once by `torch.export`, with any batch and length, and the graph gives what the part
 gives.
 
-Inputs: traced with 3 rows of 41 tokens, then run at 2 of 77, 5 of 33, 16 of 128 and 1 of 2, without and with padding, in
-evaluation mode.
+Inputs: traced with 3 rows of 41 tokens, then run at 2 of 77, 5 of 33, 16 of 128 and 1 of 2, without and with padding,
+in evaluation mode.
 
 Exempt: parts without the ability `export`, whose kernels choose their form by the length.
 """
