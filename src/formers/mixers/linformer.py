@@ -34,6 +34,11 @@ class Linformer(Mixer):
     kind: Literal["learned", "mean", "max", "conv"] = "learned"
     "E: a learned matrix, means or maxima of windows of context_length/length tokens, or a convolution of that stride."
 
+    @property
+    def abilities(self) -> frozenset[str]:
+        """All of `can`, but not relative where maxima or convolutions look at the features of turned keys."""
+        return self.can if self.kind in ("learned", "mean") else self.can - {"relative"}
+
     def check(self) -> None:
         if self.length < 1:
             raise ValueError(f"linformer: length must be at least 1, but {self.length} was given")
