@@ -8,7 +8,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 from types import ModuleType
 
-from formers.testing import ANYWHERE, LAWS, PENDING_LAWS, POSITIONED, SITE, SLOW_LAWS, WIDE, Law, laws
+from formers.testing import ANYWHERE, LAWS, POSITIONED, SITE, SLOW_LAWS, WIDE, Law, laws
 from formers.testing.check import NOT_WIDE
 from formers.testing.sites import label
 
@@ -35,7 +35,6 @@ are planted for it (`tests/testing/`)."""
 LISTS: tuple[tuple[dict[Law, frozenset[str]], str], ...] = (
     (LAWS, ""),
     (SLOW_LAWS, "only when slow laws are asked for, `check(part, slow=True)`"),
-    (PENDING_LAWS, "by this library's own tests, since some of its parts still break it"),
 )
 """Where a check is listed, and when it is tried then."""
 

@@ -114,3 +114,72 @@ def test_memory_does_not_grow_with_depth():
 
 def test_keeps_the_laws():
     check(Reversible())
+
+
+def streams_and_weights(causal, dropout, mixer="linear()"):
+    config = TransformerConfig(**SIZES, mixer=mixer, causal=causal, dropout=dropout)
+    layers = Transformer(config).double().train(dropout > 0).layers
+    x = torch.randn(2, 20, 48, dtype=torch.float64, requires_grad=True)
+    weights = {name: p.detach().clone().mul_(1.1).requires_grad_() for name, p in layers.named_parameters()}
+    return layers, x, weights
+
+
+def output(through, layers, x, weights):
+    """The sum of the sines of the streams, with weights that are put in for this pass alone."""
+
+    class Run(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = layers
+
+        def forward(self, x):
+            return through(Reversible(), self.layers, x, None, None)
+
+    torch.manual_seed(5)
+    given = {f"layers.{name}": value for name, value in weights.items()}
+    return torch.func.functional_call(Run(), given, (x,)).sin().sum()
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+@pytest.mark.parametrize("mixer", ["linear()", "lsh(chunk=8, buckets=4)"])
+@pytest.mark.parametrize("causal", [True, False])
+def test_three_orders_of_derivatives_are_the_plain_ones(mixer, causal, dropout):
+    layers, x, weights = streams_and_weights(causal, dropout, mixer)
+
+    def derivatives(through):
+        found, value = [], output(through, layers, x, weights)
+        for _ in range(3):
+            gradients = torch.autograd.grad(value, [x, *weights.values()], create_graph=True)
+            found.append(gradients)
+            value = sum(g.tanh().sum() for g in gradients)
+        return found
+
+    for got, want in zip(derivatives(Reversible.through), derivatives(Residual.through), strict=True):
+        torch.testing.assert_close(got, want)
+
+
+def test_gradients_with_weights_of_one_pass_are_for_those():
+    """The layers hold other weights again by the time of the backward pass."""
+    layers, x, weights = streams_and_weights(causal=True, dropout=0.2)
+    got, want = (
+        torch.autograd.grad(output(through, layers, x, weights), [x, *weights.values()])
+        for through in (Reversible.through, Residual.through)
+    )
+    torch.testing.assert_close(got, want)
+
+
+def test_transforms_are_the_plain_ones():
+    layers, x, weights = streams_and_weights(causal=True, dropout=0.0)
+    x = x.detach()
+    weights = {name: value.detach() for name, value in weights.items()}
+
+    def results(through):
+        def f(weights):
+            return output(through, layers, x, weights)
+
+        yield torch.func.grad(f)(weights)
+        yield torch.func.jvp(f, (weights,), (weights,))
+        yield torch.func.jvp(torch.func.grad(f), (weights,), (weights,))
+
+    for got, want in zip(results(Reversible.through), results(Residual.through), strict=True):
+        torch.testing.assert_close(got, want)

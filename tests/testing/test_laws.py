@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from formers.catalogue import AXES, CATALOGUE
 from formers.ffn import Glu
-from formers.mixers import Dense, FeatureMap, Linear, Metric, Pool, Softmax
+from formers.mixers import Dense, Linear, Metric, Pool, Softmax
 from formers.norms import LayerNorm, MaxNorm
 from formers.part import ABILITIES, Part, Site, Unsupported
 from formers.positions import Cosine, Learned, Rotary, Sinusoidal
-from formers.testing import LAWS, PENDING_LAWS, SITE, SLOW_LAWS, abilities, check, laws_of, trials_of
+from formers.testing import LAWS, SITE, SLOW_LAWS, check, laws_of, trials_of
 from formers.testing.laws import (
     cannot_see_the_future,
     compiled_equals_eager,
     one_pass_equals_pieces,
     padding_does_not_matter,
     same_as_naive,
-    second_derivatives_are_right_or_refused,
     state_is_a_value,
     traces_whole,
     trims_as_promised,
@@ -65,29 +63,6 @@ def cases(parts: list[Any]) -> list[Any]:
 @pytest.mark.parametrize(("part", "law", "site"), cases(PARTS))
 def test_every_part_keeps_its_laws(part: Part, law: Any, site: Site) -> None:
     law(part, site)
-
-
-FIRST_ORDER_ONLY = (
-    {"dense", "linear", "performer", "rfa", "lsh", "routing", "reversible", "sparse", "longformer", "bigbird"}
-    | {"sparse_transformer", "image_local", "blockwise_attention"}
-    | {part.name() for part in PARTS if isinstance(part, FeatureMap)}
-)
-"""Parts whose kernels have a backward pass of their own: autograd leaves out their second derivatives without a
-word."""
-
-
-def pending(law: Any, broken_by: Callable[[Part], bool]) -> list[Any]:
-    """One case for each part; those that break the law are expected to, and to be taken out here when they do not."""
-    known = pytest.mark.xfail(strict=True, reason="known to break this law", raises=(AssertionError, RuntimeError))
-    parts = [part for part in PARTS if PENDING_LAWS[law] <= abilities(part)]
-    return [pytest.param(part, marks=known if broken_by(part) else (), id=str(part)) for part in parts]
-
-
-@pytest.mark.parametrize(
-    "part", pending(second_derivatives_are_right_or_refused, lambda part: part.name() in FIRST_ORDER_ONLY)
-)
-def test_second_derivatives(part: Part) -> None:
-    second_derivatives_are_right_or_refused(part)
 
 
 @pytest.mark.parametrize("part", VARIANTS, ids=str)

@@ -18,6 +18,7 @@ Lower-case letters in a name are axes, capitals in a docstring their sizes. Rare
 
 from formers.ops.attention import Bias, attention, metric_attention
 from formers.ops.bucketed_attention import bucketed_attention, clustered_attention
+from formers.ops.common.derivatives import gradients_by_autograd, is_transformed, needs_autograd
 from formers.ops.common.dispatch import forms_table
 from formers.ops.common.dtypes import accumulation_dtype, without_autocast
 from formers.ops.common.padding import Packing, packing, pad_input, unpad_input
@@ -47,11 +48,14 @@ __all__ = [
     "exp_features",
     "forms_table",
     "fourier_mix",
+    "gradients_by_autograd",
+    "is_transformed",
     "kernel_attention",
     "largest_exponents",
     "linear_attention",
     "linear_state",
     "metric_attention",
+    "needs_autograd",
     "packing",
     "pad_input",
     "pool_mix",

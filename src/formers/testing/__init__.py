@@ -11,7 +11,6 @@
 from formers.testing.check import (
     ANYWHERE,
     LAWS,
-    PENDING_LAWS,
     SLOW_LAWS,
     Law,
     broken_laws,
@@ -31,7 +30,6 @@ __all__ = [
     "ANYWHERE",
     "HOSTS",
     "LAWS",
-    "PENDING_LAWS",
     "POSITIONED",
     "SITE",
     "SLOW_LAWS",

@@ -47,6 +47,7 @@ LAWS: dict[Law, frozenset[str]] = {
     laws.positions_count_from_zero: frozenset(),
     laws.order_makes_no_difference: frozenset({"order_blind"}),
     laws.only_differences_count: frozenset(),
+    laws.second_derivatives_are_right_or_refused: frozenset(),
 }
 """Law → the abilities that demand it, all of them (`formers.testing.abilities`). A few seconds for a part, all
 together."""
@@ -57,12 +58,6 @@ SLOW_LAWS: dict[Law, frozenset[str]] = {
     laws.two_ranks_equal_one: frozenset(),
 }
 """Laws that take several seconds each: they compile, or start processes."""
-
-PENDING_LAWS: dict[Law, frozenset[str]] = {
-    laws.second_derivatives_are_right_or_refused: frozenset(),
-}
-"""Laws that parts of this library still break. Its own tests know which; `check` does not try them until all keep
-them."""
 
 ANYWHERE: frozenset[Law] = frozenset(
     {

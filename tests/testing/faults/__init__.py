@@ -2,6 +2,7 @@
 
 from faults import (
     building,
+    derivatives,
     formula,
     generation,
     options,
@@ -17,6 +18,7 @@ from faults import (
 
 __all__ = [
     "building",
+    "derivatives",
     "formula",
     "generation",
     "options",

@@ -10,21 +10,24 @@ met in an earlier round is hidden in a later one.
     tiles            tiles, their keys and their scores
     tiled_forward    softmax of each tile, merged
     tiled_backward   gradients, tile by tile
+    tiled_autograd   both passes by autograd, for derivatives of gradients
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
+from formers.ops.bucketed_attention.tiled_autograd import attention_of_tiles
 from formers.ops.bucketed_attention.tiled_backward import SavedForBackward, backward, through_unit
 from formers.ops.bucketed_attention.tiled_forward import forward
 from formers.ops.bucketed_attention.tiles import heads_at_once
 from formers.ops.bucketed_attention.tiling import Tiling, tiling
+from formers.ops.common.derivatives import gradients_by_autograd, is_transformed, needs_autograd
 from formers.ops.common.workspace import Workspace, should_tile
 
 SMALLEST = 32
@@ -51,8 +54,9 @@ def bucketed_attention(
     real = pad(real, (0, missing))
     bucket = pad(bucket_bhrl, (0, missing)).masked_fill(~real[:, None, None], torch.iinfo(torch.int64).max)
     plan = tiling(bucket.flatten(0, 1), chunk, back, causal, self_last, scale)
-    qkv = [None if t is None else _padded(t, missing).flatten(0, 1).contiguous() for t in (q, k, v)]
-    y, _ = _TiledAttention.apply(*qkv, *plan)
+    q, v = (_padded(t, missing).flatten(0, 1).contiguous() for t in (q, v))
+    k = None if k is None else _padded(k, missing).flatten(0, 1).contiguous()
+    (y,) = attention_of_tiles(q, k, v, plan) if is_transformed() else _TiledAttention.apply(q, k, v, *plan)[:1]
     y = y.unflatten(0, (batch, heads))[:, :, :length]
     return y if key_mask_bl is None else y.masked_fill(~key_mask_bl[:, None, :, None], 0)
 
@@ -79,10 +83,12 @@ class _TiledAttention(torch.autograd.Function):
         ctx.save_for_backward(q, k, v, order, place, u, *output)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gy: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, order, place, u, y, lse = ctx.saved_tensors
         whole, workspace = Tiling(order, place, u, *ctx.rest), Workspace(q, q.dtype, enabled=should_tile(q))
+        if needs_autograd():
+            form = partial(attention_of_tiles, tiling=whole)
+            return *gradients_by_autograd(form, (q, k, v), (gy,)), *[None] * len(whole)
         gq, gk, gv = torch.empty_like(q), None if k is None else torch.empty_like(k), torch.empty_like(v)
         saved = SavedForBackward(q, k, v, gy.contiguous(), lse, (gy * y).sum(-1, keepdim=True))
         for some in heads_at_once(q, whole.tile):

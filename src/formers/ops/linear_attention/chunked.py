@@ -6,15 +6,17 @@ at a time, so that their scores and states stay in the cache, in memory that the
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from formers.ops.common.derivatives import gradients_by_autograd, is_transformed, needs_autograd
 from formers.ops.common.dtypes import without_autocast
 from formers.ops.common.workspace import Workspace, should_tile
 from formers.ops.linear_attention.chunks import Chunks
+from formers.ops.linear_attention.chunks_autograd import chunk_by_chunk
 from formers.ops.linear_attention.state import LinearState
 
 TOKENS_AT_ONCE = 4096
@@ -26,7 +28,8 @@ def chunked(
 ) -> tuple[Tensor, LinearState]:
     """Return y and the state after the last token, given the state before it; masked keys and values are zero."""
     v = v.view_as(v) if v is k else v  # a compiler wants to see two tensors
-    y, s, z = _ChunkedLinearAttention.apply(q, k, v, before.s_bhmv, before.z_bhm, log_decay_bhl, floor)
+    form = chunk_by_chunk if is_transformed() else _ChunkedLinearAttention.apply
+    y, s, z = form(q, k, v, before.s_bhmv, before.z_bhm, log_decay_bhl, floor)
     return y, LinearState(s, z)
 
 
@@ -53,9 +56,10 @@ class _ChunkedLinearAttention(torch.autograd.Function):
         ctx.save_for_backward(*tensors)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gy: Tensor, gs: Tensor, gz: Tensor | None) -> tuple[Tensor | None, ...]:
         inputs = ctx.saved_tensors
+        if needs_autograd():
+            return *gradients_by_autograd(partial(chunk_by_chunk, floor=ctx.floor), inputs, (gy, gs, gz)), None
         q, s0 = inputs[0], inputs[3]
         gradients = [None if t is None else torch.empty_like(t) for t in inputs]
         workspace = Workspace(s0, s0.dtype, enabled=should_tile(q))

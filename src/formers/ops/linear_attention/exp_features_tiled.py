@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from formers.ops.common.derivatives import is_transformed, needs_autograd
 from formers.ops.common.workspace import should_tile
 
 _LOG2_E = math.log2(math.e)
@@ -19,7 +19,8 @@ NUMBERS_AT_ONCE = 1 << 18
 def exp_features(x_bhlk: Tensor, w_mk: Tensor, shift_bhl: Tensor | None) -> Tensor:
     """Return φ, (B, H, L, M), of the op of the same name."""
     shift_n1 = None if shift_bhl is None else shift_bhl.reshape(-1, 1)
-    phi_nm = _ExpFeatures.apply(x_bhlk.reshape(-1, x_bhlk.shape[3]), w_mk, shift_n1)
+    form = _by_autograd if is_transformed() else _ExpFeatures.apply
+    phi_nm = form(x_bhlk.reshape(-1, x_bhlk.shape[3]), w_mk, shift_n1)
     return phi_nm.view(*x_bhlk.shape[:3], w_mk.shape[0])
 
 
@@ -53,9 +54,11 @@ class _ExpFeatures(torch.autograd.Function):
         ctx.shifted = shift is not None
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         w, phi = ctx.saved_tensors
+        if needs_autograd():  # the gradients are functions of φ, through which their own go on
+            gp = g * phi
+            return gp @ w.detach(), None, -gp.sum(1, keepdim=True) if ctx.shifted else None
         gx = phi.new_empty(phi.shape[0], w.shape[1])
         gshift = phi.new_empty(phi.shape[0], 1) if ctx.shifted else None
         for i in _tiles(phi.shape[0], phi.shape[1], phi):
@@ -64,6 +67,12 @@ class _ExpFeatures(torch.autograd.Function):
             if gshift is not None:
                 torch.sum(gp, 1, keepdim=True, out=gshift[i]).neg_()
         return gx, None, gshift
+
+
+def _by_autograd(x: Tensor, w: Tensor, shift: Tensor | None) -> Tensor:
+    """Return what `_ExpFeatures` does, in operations that autograd knows."""
+    exponents = x @ w.detach().mT
+    return (exponents - (exponents.detach().amax(1, keepdim=True) if shift is None else shift)).exp()
 
 
 def _tiles(rows: int, count: int, like: Tensor) -> list[slice]:

@@ -10,14 +10,14 @@ where g_lse is the gradient of lse = log Σ exp s, which is given out where part
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
 from torch import Tensor, bmm
-from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
+from formers.ops.common.derivatives import gradients_by_autograd, is_transformed, needs_autograd
 from formers.ops.common.dtypes import without_autocast
 from formers.ops.common.row_index import Rows, as_rows, contiguous_strides, from_heads_last, heads_last_strides
 from formers.ops.sparse_attention.block_lists import BLOCK, BlockLists, block_lists, heads_by_pattern
@@ -49,13 +49,21 @@ def sparse_attention(
     lists = _lists_of_heads(q.shape[1], q.shape[2], k.shape[2], causal, str(q.device), *patterns)
     plan = GatherPlan(lists, scale, bias, with_lse=global_bs is not None)
     with without_autocast(q.device):  # tiles are computed in float32 anyway
-        learns = bias is not None and torch.is_grad_enabled() and bias.requires_grad
-        attend = _by_autograd if torch.compiler.is_compiling() or learns else _Gathered.apply
-        y, lse = attend(q, k, v, key_mask_bs, plan)
+        y, lse = _attend(q, k, v, key_mask_bs, plan)
         if global_bs is None:
             return y
         tokens = GlobalTokens.of_mask(global_bs if key_mask_bs is None else global_bs & key_mask_bs)
         return with_global_tokens((y, lse), (q, k, v), patterns, causal, key_mask_bs, tokens, plan)
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, mask_bs: Tensor | None, plan: GatherPlan) -> tuple[Tensor, Tensor]:
+    """Return what `_Gathered` does, by the way that gives the derivatives that are wanted."""
+    if is_transformed():
+        return _by_autograd(q, k, v, mask_bs, plan, recompute=False)
+    learns = plan.bias is not None and torch.is_grad_enabled() and plan.bias.requires_grad
+    attend = _by_autograd if torch.compiler.is_compiling() or learns else _Gathered.apply
+    y, lse = attend(q, k, v, mask_bs, plan)
+    return y, lse
 
 
 def _lists_of_heads(
@@ -98,10 +106,12 @@ class _Gathered(torch.autograd.Function):
         ctx.save_for_backward(*tensors)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gy: Tensor, g_lse: Tensor) -> tuple[Tensor | None, ...]:
+        q, k, v, mask_bs = ctx.saved_tensors
+        if needs_autograd():
+            form = partial(_by_autograd, mask_bs=mask_bs, plan=ctx.plan, recompute=False)
+            return *gradients_by_autograd(form, (q, k, v), (gy, g_lse)), None, None
         with without_autocast(gy.device):
-            q, k, v, mask_bs = ctx.saved_tensors
             return *_gradients(GatheredInputs(q, k, v, mask_bs, ctx.plan), (q, k, v), gy, g_lse), None, None
 
 
@@ -138,12 +148,16 @@ def _new_rows(plan: GatherPlan, q: Tensor, width: int, dtype: torch.dtype) -> Te
     return new(q.shape[0] * q.shape[1] * q.shape[2], width, dtype=dtype)
 
 
-def _by_autograd(q: Tensor, k: Tensor, v: Tensor, mask_bs: Tensor | None, plan: GatherPlan) -> tuple[Tensor, Tensor]:
-    """Return what `_Gathered` does, differentiated by autograd: for a bias that learns, and for compilers.
+def _by_autograd(
+    q: Tensor, k: Tensor, v: Tensor, mask_bs: Tensor | None, plan: GatherPlan, recompute: bool = True
+) -> tuple[Tensor, Tensor]:
+    """Return what `_Gathered` does, differentiated by autograd: for a bias that learns, compilers, second derivatives.
 
-    The same cost, as every tile is computed again in the backward pass; compilers decide that for themselves.
+    The same cost, as every tile is computed again in the backward pass; compilers decide that for themselves. Without
+    `recompute` the weights of all listed pairs are kept.
     """
     y_strides, compiling = heads_last_strides(q), torch.compiler.is_compiling()
+    recompute = recompute and not compiling
 
     def attend(tile: GatherTile, *tensors: Tensor) -> tuple[Tensor, Tensor]:
         inputs = GatheredInputs(tensors[0], tensors[1], tensors[2], mask_bs, plan, keep=True)
@@ -154,7 +168,7 @@ def _by_autograd(q: Tensor, k: Tensor, v: Tensor, mask_bs: Tensor | None, plan: 
 
     found: list[tuple[Tensor, Tensor, Tensor]] = []
     for tile in gather_tiles(plan, q, whole=compiling):
-        y, lse = attend(tile, q, k, v) if compiling else checkpoint(attend, tile, q, k, v, use_reentrant=False)
+        y, lse = checkpoint(attend, tile, q, k, v, use_reentrant=False) if recompute else attend(tile, q, k, v)
         found.append((tile.queries.flat(y_strides), y.flatten(0, 1), lse.flatten()))
     batch, heads, length, _ = q.shape
     y = q.new_zeros(batch * heads * length, v.shape[3])

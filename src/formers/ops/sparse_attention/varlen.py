@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from formers.ops.common.derivatives import gradients_by_autograd, needs_autograd
 from formers.ops.sparse_attention.pair_bias import PairBias
 from formers.ops.sparse_attention.pairs import Pairs
 from formers.ops.sparse_attention.sparse_attention import sparse_attention
@@ -120,7 +121,11 @@ def _save_for_backward(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> Non
 
 
 def _differentiate(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-    found = torch.ops.formers.varlen_attention_backward(g, *ctx.saved_tensors, *ctx.options)
+    q, k, v, length_b = ctx.saved_tensors
+    if needs_autograd():
+        found = gradients_by_autograd(lambda q, k, v: (_forward(q, k, v, length_b, *ctx.options),), (q, k, v), (g,))
+    else:
+        found = torch.ops.formers.varlen_attention_backward(g, q, k, v, length_b, *ctx.options)
     return *found, None, None, None, None
 
 
