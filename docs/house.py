@@ -17,7 +17,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "mixers": ("part", "ops", "patterns", "positions"),
     "norms": ("part",),
     "ffn": ("part",),
-    "residuals": ("part", "mixers", "norms"),
+    "residuals": ("part", "ops", "mixers", "norms"),
     "catalogue": PARTS,
     "models": PARTS,
     "testing": ABOVE_PARTS,
