@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 from transformers import GenerationMixin
 from transformers.cache_utils import Cache
 from transformers.modeling_outputs import CausalLMOutputWithPast
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.utils.generic import can_return_tuple
 
 from formers.models.generation import StateGenerationMixin
 from formers.models.lm_head import ModelWithLMHead
-from formers.models.losses import cross_entropy
+from formers.models.losses import next_token_loss
 
 
 class CausalLM(ModelWithLMHead, StateGenerationMixin, GenerationMixin):  # Hugging Face wants its own as a direct base
     """Predicts the next token, and generates through Hugging Face's `generate()`: see `StateGenerationMixin`."""
 
     direction = True
+    trained_as = "ForCausalLM"
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        _register_as_causal(cls)
 
     @can_return_tuple  # type: ignore[untyped-decorator]
     def forward(
@@ -32,11 +40,13 @@ class CausalLM(ModelWithLMHead, StateGenerationMixin, GenerationMixin):  # Huggi
         logits_to_keep: int | Tensor = 0,
         output_attentions: bool | None = None,
         return_dict: bool | None = None,
+        num_items_in_batch: Tensor | int | None = None,
     ) -> CausalLMOutputWithPast:
         """Return logits of the next token, (B, L, vocabulary), and the mean cross-entropy in nats if there are labels.
 
         `labels` are the input ids themselves: they are shifted here, and −100 marks what does not count.
-        `logits_to_keep` limits the logits to the last ones. The rest as in `Transformer.forward`.
+        `logits_to_keep` limits the logits to the last ones, and labels are then those of the kept tokens.
+        `num_items_in_batch` divides the sum instead of the number of labels. The rest as in `Transformer.forward`.
         """
         out = self.model(
             input_ids,
@@ -51,7 +61,20 @@ class CausalLM(ModelWithLMHead, StateGenerationMixin, GenerationMixin):  # Huggi
         )
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.lm_head(out.last_hidden_state[:, kept])
-        loss = None if labels is None else cross_entropy(logits[:, :-1], labels[:, 1:])
+        loss = None if labels is None else next_token_loss(logits, labels, num_items_in_batch)
         return CausalLMOutputWithPast(
             loss=loss, logits=logits, past_key_values=out.past_key_values, hidden_states=out.hidden_states
         )
+
+
+def _register_as_causal(model: type[CausalLM]) -> None:
+    """Add a class to the causal models that transformers knows by the name of their class.
+
+    Its trainer looks there whether label smoothing has to shift the labels.
+    """
+    names = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    model_type = model.config_class.model_type
+    names[f"{model.__module__}.{model.__qualname__}" if model_type in names else model_type] = model.__name__
+
+
+_register_as_causal(CausalLM)

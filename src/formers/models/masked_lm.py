@@ -14,6 +14,7 @@ class MaskedLM(ModelWithLMHead):
     """Predicts the tokens that were masked out, from both sides."""
 
     direction = False
+    trained_as = "ForMaskedLM"
 
     @can_return_tuple  # type: ignore[untyped-decorator]
     def forward(
@@ -26,8 +27,12 @@ class MaskedLM(ModelWithLMHead):
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
         return_dict: bool | None = None,
+        num_items_in_batch: Tensor | int | None = None,
     ) -> MaskedLMOutput:
-        """Return logits (B, L, vocabulary), and the mean cross-entropy where `labels` (B, L) are not −100."""
+        """Return logits (B, L, vocabulary), and the mean cross-entropy where `labels` (B, L) are not −100.
+
+        `num_items_in_batch` divides the sum instead, as in `losses`.
+        """
         out = self.encode(
             input_ids,
             attention_mask,
@@ -37,5 +42,5 @@ class MaskedLM(ModelWithLMHead):
             output_attentions=output_attentions,
         )
         logits = self.lm_head(out.last_hidden_state)
-        loss = None if labels is None else cross_entropy(logits, labels)
+        loss = None if labels is None else cross_entropy(logits, labels, num_items_in_batch)
         return MaskedLMOutput(loss=loss, logits=logits, hidden_states=out.hidden_states)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -22,6 +23,11 @@ class ModelWithHead(FormersModel):
     direction: ClassVar[bool | None] = None
     "True = causal only, False = bidirectional only, None = as the configuration says (bidirectional unless it does)."
 
+    trained_as: ClassVar[str | None] = None
+    "The head's loss by its name in transformers' `LOSS_MAPPING`: the trainer asks whether it shifts labels."
+    accepts_loss_kwargs: bool
+    "Whether `forward` takes `num_items_in_batch`: the trainer asks before it hands it over."
+
     def __init__(self, config: TransformerConfig):
         config = copy.deepcopy(config)
         if self.direction is not None and config.causal is (not self.direction):
@@ -30,6 +36,8 @@ class ModelWithHead(FormersModel):
             )
         config.causal = bool(config.causal) if self.direction is None else self.direction
         super().__init__(config)
+        self.loss_type = self.trained_as
+        self.accepts_loss_kwargs = "num_items_in_batch" in inspect.signature(self.forward).parameters
         self.model = Transformer(config)
         self.streaming = self.model.streaming
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.utils.generic import can_return_tuple
 
 from formers.models.config import TransformerConfig
+from formers.models.losses import sequence_loss
 from formers.models.model_with_head import ModelWithHead
 
 
 class SequenceClassifier(ModelWithHead):
-    """A class for the whole sequence, or with one label a number.
+    """A class for the whole sequence, several at once, or numbers: `config.problem_type` as in Hugging Face.
 
     It is read from the mean over the real tokens, or if the model is causal, from the last of them.
     """
+
+    trained_as = "ForSequenceClassification"
 
     def __init__(self, config: TransformerConfig):
         super().__init__(config)
@@ -34,8 +36,9 @@ class SequenceClassifier(ModelWithHead):
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
         return_dict: bool | None = None,
+        num_items_in_batch: Tensor | int | None = None,
     ) -> SequenceClassifierOutput:
-        """Return logits (B, labels), and the mean cross-entropy, or the mean squared error with one label."""
+        """Return logits (B, num_labels), and the loss if there are labels, as `sequence_loss` takes it."""
         out = self.encode(
             input_ids,
             attention_mask,
@@ -45,7 +48,7 @@ class SequenceClassifier(ModelWithHead):
             output_attentions=output_attentions,
         )
         logits = self.score(self.pool(out.last_hidden_state, attention_mask))
-        loss = None if labels is None else self._loss(logits, labels)
+        loss = None if labels is None else sequence_loss(logits, labels, self.config.problem_type, num_items_in_batch)
         return SequenceClassifierOutput(loss=loss, logits=logits, hidden_states=out.hidden_states)
 
     def pool(self, hidden_bld: Tensor, attention_mask: Tensor | None) -> Tensor:
@@ -58,9 +61,3 @@ class SequenceClassifier(ModelWithHead):
             return hidden_bld[torch.arange(len(last_b), device=last_b.device), last_b]
         kept_bld = hidden_bld.masked_fill(~mask_bl.unsqueeze(-1), 0)
         return kept_bld.sum(1) / mask_bl.sum(1, keepdim=True).clamp(min=1).to(hidden_bld.dtype)
-
-    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the mean cross-entropy in nats; with one label, the mean squared error."""
-        if self.config.num_labels == 1:
-            return F.mse_loss(logits.squeeze(-1), labels.to(logits.dtype))
-        return F.cross_entropy(logits, labels)

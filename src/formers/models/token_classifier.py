@@ -14,6 +14,8 @@ from formers.models.model_with_head import ModelWithHead
 class TokenClassifier(ModelWithHead):
     """A class for every token."""
 
+    trained_as = "ForTokenClassification"
+
     def __init__(self, config: TransformerConfig):
         super().__init__(config)
         self.score = nn.Linear(config.width, config.num_labels)
@@ -30,8 +32,12 @@ class TokenClassifier(ModelWithHead):
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
         return_dict: bool | None = None,
+        num_items_in_batch: Tensor | int | None = None,
     ) -> TokenClassifierOutput:
-        """Return logits (B, L, labels), and the mean cross-entropy where `labels` (B, L) are not −100."""
+        """Return logits (B, L, labels), and the mean cross-entropy where `labels` (B, L) are not −100.
+
+        `num_items_in_batch` divides the sum instead, as in `losses`.
+        """
         out = self.encode(
             input_ids,
             attention_mask,
@@ -41,5 +47,5 @@ class TokenClassifier(ModelWithHead):
             output_attentions=output_attentions,
         )
         logits = self.score(out.last_hidden_state)
-        loss = None if labels is None else cross_entropy(logits, labels)
+        loss = None if labels is None else cross_entropy(logits, labels, num_items_in_batch)
         return TokenClassifierOutput(loss=loss, logits=logits, hidden_states=out.hidden_states)
