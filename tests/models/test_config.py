@@ -68,13 +68,65 @@ def test_unknown_parts_raise_with_the_nearest(config: Any) -> None:
         config(mixer=[])
     with pytest.raises(TypeError, match="position must be one of"):
         config(position=[Rotary()])
+    for nested in ([["softmax"]], ["softmax", ["linear"]]):
+        with pytest.raises(TypeError, match="mixer must be one of"):
+            config(mixer=nested)
 
 
-@pytest.mark.parametrize("name", ["vocab_size", "width", "depth", "heads", "context_length"])
-@pytest.mark.parametrize("value", [0, -1, 2.5])
-def test_sizes_are_positive_whole_numbers(config: Any, name: str, value: Any) -> None:
-    with pytest.raises(Exception, match=r"positive whole number|must be|expected"):
-        config(**{name: value})
+def test_a_part_is_set_in_any_form(config: Any, tmp_path: Any) -> None:
+    changed = config()
+    changed.mixer = ["linear()", {"part": "pool"}]
+    assert changed.mixer == (Linear(), Pool())
+    config().save_pretrained(tmp_path)
+    assert TransformerConfig.from_pretrained(tmp_path, position="alibi()").position == Alibi()
+    with pytest.raises(ValueError, match="did you mean 'softmax'"):
+        changed.mixer = "softmx()"
+
+
+WRONG: list[tuple[str, Any]] = [
+    *(
+        (name, value)
+        for name in ("vocab_size", "width", "depth", "heads", "context_length", "num_labels")
+        for value in (0, -1, 2.5, True, "3", None)
+    ),
+    *(("dropout", value) for value in (-0.1, 1.1, float("nan"), "0.1", None, True)),
+    *(("initializer_range", value) for value in (-1, float("nan"), "", float("1e309"), None)),
+    *((name, value) for name in ("tie_word_embeddings", "use_cache") for value in ("false", 0, None)),
+    *((name, "false") for name in ("causal", "output_hidden_states", "return_dict", "output_attentions")),
+    *((name, value) for name in ("pad_token_id", "bos_token_id", "eos_token_id") for value in (-1, "x", 1.0)),
+    ("eos_token_id", [1, -1]),
+    ("eos_token_id", ["x"]),
+    ("problem_type", "ranking"),
+    ("id2label", {}),
+    ("id2label", {1: "a"}),
+    ("id2label", ["a"]),
+    ("label2id", ["a"]),
+    ("dtype", "floatish"),
+    ("dtype", "nn"),
+    ("architectures", "CausalLM"),
+    ("is_encoder_decoder", True),
+    ("chunk_size_feed_forward", 2),
+    ("output_attentions", True),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG, ids=str)
+def test_every_option_is_checked_on_every_way_in(config: Any, name: str, value: Any, tmp_path: Any) -> None:
+    config().save_pretrained(tmp_path)
+    saved = tmp_path / "config.json"
+    for way in (
+        lambda: config(**{name: value}),
+        lambda: config().swap(**{name: value}),
+        lambda: setattr(config(), name, value),
+        lambda: config().update({name: value}),
+        lambda: TransformerConfig.from_pretrained(tmp_path, **{name: value}),
+        lambda: (
+            saved.write_text(json.dumps(json.loads(saved.read_text()) | {name: value})),
+            TransformerConfig.from_pretrained(tmp_path),
+        ),
+    ):
+        with pytest.raises(ValueError, match=f"^{name}.*(must be|has no effect)"):
+            way()
 
 
 def test_swap_changes_what_it_says_alone(config: Any) -> None:
@@ -83,6 +135,45 @@ def test_swap_changes_what_it_says_alone(config: Any) -> None:
     changed = {name for name in TransformerConfig.own_names() if getattr(after, name) != getattr(before, name)}
     assert changed == {"position", "width"}
     assert before.width == 24
+
+
+def test_copies_keep_everything_that_was_set(config: Any) -> None:
+    given = {
+        "problem_type": "multi_label_classification",
+        "id2label": {0: "cat", 1: "dog", 2: "owl"},
+        "label2id": {"cat": 0, "dog": 1, "owl": 2},
+        "output_hidden_states": True,
+        "return_dict": False,
+        "dtype": torch.bfloat16,
+        "architectures": ["CausalLM"],
+        "name_or_path": "here",
+        "pad_token_id": 3,
+    }
+    before = config(**given)
+    after = before.swap(width=48)
+    for name, value in given.items():
+        assert getattr(after, name) == value, name
+    assert after.to_dict() == before.to_dict() | {"width": 48, "hidden_size": 48}
+    after.id2label[0] = "bird"
+    assert before.id2label[0] == "cat"
+    assert before.swap(output_hidden_states=False).output_hidden_states is False
+    assert SequenceClassifier(before).config.problem_type == "multi_label_classification"
+
+
+def test_labels_have_one_number(config: Any, tmp_path: Any) -> None:
+    names = {0: "cat", 1: "dog", 2: "owl"}
+    before = config(id2label=names, label2id={"cat": 0, "dog": 1, "owl": 2})
+    assert before.swap(num_labels=5).id2label == {i: f"LABEL_{i}" for i in range(5)}
+    other = before.swap(id2label={"0": "yes", "1": "no"})
+    assert (other.num_labels, other.label2id) == (2, {"yes": 0, "no": 1})
+    before.save_pretrained(tmp_path)
+    assert TransformerConfig.from_pretrained(tmp_path).id2label == names
+    assert TransformerConfig.from_pretrained(tmp_path, num_labels=5).num_labels == 5
+    loaded = TransformerConfig.from_pretrained(tmp_path, num_labels=2, id2label={0: "yes", 1: "no"})
+    assert (loaded.num_labels, loaded.label2id) == (2, {"yes": 0, "no": 1})
+    for way in (config, before.swap, lambda **options: TransformerConfig.from_pretrained(tmp_path, **options)):
+        with pytest.raises(ValueError, match="num_labels=4 was given, but id2label names 3 labels"):
+            way(num_labels=4, id2label=names)
 
 
 def test_a_cycle_of_mixers_goes_round_the_layers(config: Any) -> None:

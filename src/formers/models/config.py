@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any, Self
 
 from transformers import PreTrainedConfig
 
 from formers.ffn import Ffn, Mlp
 from formers.mixers import Mixer, Softmax, Sparse
+from formers.models.options import check_labels, check_option
 from formers.norms import LayerNorm, Norm
 from formers.part import Part, Site, check_names, value_json, value_text
 from formers.patterns import Pattern
@@ -42,8 +44,9 @@ class TransformerConfig(PreTrainedConfig):
         pad_token_id, bos_token_id, eos_token_id: special tokens, where there are any.
         use_cache: whether a streaming model in eval mode returns its states unless told otherwise.
 
-    Raise TypeError for an unknown name, with the nearest right one, and for a value of another type; ValueError for a
-    part that does not exist, and for a size that is not a positive whole number.
+    Every option is checked when it is set, in whatever way. Raise TypeError for an unknown name, with the nearest right
+    one, and for what is no part; ValueError for a part that does not exist, and for a value out of an option's type or
+    range; Unsupported for an option of Hugging Face's that would have no effect, such as `output_attentions`.
     """
 
     model_type = "formers"
@@ -76,12 +79,18 @@ class TransformerConfig(PreTrainedConfig):
     def __post_init__(self, **kwargs: Any) -> None:  # Hugging Face hands over here what is no field
         kwargs = self._without_second_names(kwargs)
         check_names("TransformerConfig", [n for n in kwargs if n not in _HUB_NAMES], self.own_names())
-        for axis in AXIS_OF:
-            setattr(self, axis, _as_part(axis, getattr(self, axis)))
-        for name in ("vocab_size", "width", "depth", "heads", "context_length"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
-                raise ValueError(f"{name} must be a positive whole number, but {getattr(self, name)!r} was given")
+        for name, value in kwargs.items():
+            check_option(name, value)
+        check_labels({"id2label": self.id2label} | kwargs)
         super().__post_init__(**kwargs)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an option, a part from text or JSON too. Raise for a value out of its type or range."""
+        name = self.attribute_map.get(name, name)
+        check_option(name, value)
+        super().__setattr__(name, _as_parts(name, value) if name in AXIS_OF else value)
+        if name == "id2label" and value is not None and getattr(self, "_post_init_done", False):
+            super().__setattr__("label2id", {label: int(i) for i, label in value.items()})
 
     @classmethod
     def own_names(cls) -> list[str]:
@@ -89,10 +98,27 @@ class TransformerConfig(PreTrainedConfig):
         return [name for name in cls.__annotations__ if not name.startswith("_")]
 
     def swap(self, **changes: Any) -> Self:
-        """Return a copy with some choices changed. Raise TypeError for an unknown name, with the nearest right one."""
-        check_names("TransformerConfig", [n for n in changes if n != "num_labels"], self.own_names())
-        options = {name: getattr(self, name) for name in self.own_names()} | {"num_labels": self.num_labels}
-        return type(self)(**(options | changes))
+        """Return a copy with some choices changed and everything else as it was set, Hugging Face's options too.
+
+        Raise TypeError for an unknown name, with the nearest right one.
+        """
+        check_names("TransformerConfig", [n for n in changes if n not in _HUB_NAMES], self.own_names())
+        check_labels(changes)
+        changed = copy.deepcopy(self)
+        for name, value in changes.items():
+            setattr(changed, name, value)
+        return changed
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """Return the configuration in a dictionary with some options changed, as `from_pretrained` does.
+
+        Labels that are given, by number or by name, take the place of those in the dictionary.
+        """
+        check_labels(kwargs)
+        if kwargs.get("num_labels") is not None or kwargs.get("id2label") is not None:
+            config_dict = {name: value for name, value in config_dict.items() if name not in ("id2label", "label2id")}
+        return super().from_dict(config_dict, **kwargs)
 
     def choices(self) -> dict[str, str]:
         """Return the parts in text form, by axis; several mixers as a list."""
@@ -134,10 +160,17 @@ class TransformerConfig(PreTrainedConfig):
         return {name: value for name, value in kwargs.items() if name not in self.attribute_map}
 
 
-def _as_part(axis: str, value: Any) -> Any:
-    """Return a part of the axis from itself, text or JSON.
+def _as_parts(axis: str, value: Any) -> Any:
+    """Return a part of the axis, or for mixers, which layers cycle through, a tuple of them from a list."""
+    if axis == "mixer" and isinstance(value, (list, tuple)) and value:
+        return tuple(_as_part(axis, item) for item in value)
+    return _as_part(axis, value)
 
-    For mixers, a list of those becomes a tuple, and a pattern becomes `sparse` over it. Raise TypeError for all else.
+
+def _as_part(axis: str, value: Any) -> Any:
+    """Return a part of the axis from itself, text or JSON; a pattern becomes `sparse` over it.
+
+    Raise TypeError for all else.
     """
     kind: type[Part] = AXIS_OF[axis]
     if isinstance(value, str):
@@ -146,8 +179,6 @@ def _as_part(axis: str, value: Any) -> Any:
         return kind.from_json(value)
     if isinstance(value, Pattern) and axis == "mixer":
         return Sparse(pattern=value)
-    if isinstance(value, (list, tuple)) and axis == "mixer" and value:
-        return tuple(_as_part(axis, item) for item in value)
     if isinstance(value, type) and issubclass(value, kind):
         raise TypeError(f"{axis} must be a part, but the class {value.__name__} was given; write {value.__name__}()")
     if not isinstance(value, kind):

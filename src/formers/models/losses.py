@@ -78,6 +78,8 @@ def sequence_loss(
     """
     problem = problem_type or _problem_of(logits, labels)
     if problem == _CLASSES:
+        if logits.shape[-1] == 1:
+            raise ValueError(f"{_CLASSES} needs num_labels of 2 or more, but there is 1; use 2, or {_NUMBERS}")
         return cross_entropy(logits, labels, count)
     if problem not in (_SEVERAL, _NUMBERS):
         raise ValueError(f"problem_type must be {_NUMBERS!r}, {_CLASSES!r} or {_SEVERAL!r}, but {problem!r} was given")
