@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -111,3 +113,34 @@ def test_a_backbone_loads_into_a_head(config: Any, ids: torch.Tensor, tmp_path: 
     model.save_pretrained(tmp_path)
     loaded = SequenceClassifier.from_pretrained(tmp_path)
     assert torch.equal(first(loaded.model, ids), first(model, ids))
+
+
+@pytest.mark.parametrize("head", HEADS, ids=lambda head: head.__name__)
+def test_a_model_card_loads_the_model(head: Any, config: Any, ids: torch.Tensor, tmp_path: Any) -> None:
+    model = unsettled(head(config(mixer="linear(feature=taylor2)", position="none")))
+    model.save_pretrained(tmp_path)
+    card = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "import formers.models" in card
+    assert "- mixer: `linear(feature=taylor2())`" in card
+    code = card.split("```python")[1].split("```")[0].replace("path/to/this/folder", tmp_path.as_posix())
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert torch.equal(first(names["model"], ids), first(model, ids))
+
+
+def test_a_model_card_that_is_there_stays(config: Any, tmp_path: Any) -> None:
+    (tmp_path / "README.md").write_text("mine")
+    CausalLM(config()).save_pretrained(tmp_path)
+    assert (tmp_path / "README.md").read_text() == "mine"
+    CausalLM(config()).save_pretrained(tmp_path / "rank1", is_main_process=False)
+    assert not (tmp_path / "rank1" / "README.md").exists()
+
+
+def test_transformers_finds_the_classes_only_after_an_import(config: Any, tmp_path: Any) -> None:
+    CausalLM(config()).save_pretrained(tmp_path)
+    load = f"from transformers import AutoModelForCausalLM as A; A.from_pretrained({tmp_path.as_posix()!r})"
+    found = [
+        subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+        for code in (load, f"import formers.models; {load}")
+    ]
+    assert found == [False, True]

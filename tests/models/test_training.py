@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import torch
 
-from formers import CausalLM, MaskedLM
+from formers import CausalLM, MaskedLM, Unsupported
 from formers.catalogue import members
 from formers.ffn import Mlp
 from formers.mixers import Dense, Linear, Mixer, Performer, Rfa, Routing, Softmax
 from formers.norms import MaxNorm
 from formers.positions import NoPosition
-from formers.residuals import Danet
+from formers.residuals import Danet, Residual
 from formers.testing import assert_same, assert_zero
 
 MIXERS = [kind() for kind in members(Mixer)]
@@ -35,12 +35,41 @@ def gradients(model: Any, ids: torch.Tensor) -> dict[str, torch.Tensor]:
 
 
 @EVERY_MIXER
-def test_checkpointed_is_plain(config: Any, ids: torch.Tensor, mixer: Mixer) -> None:
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_checkpointed_is_plain(config: Any, ids: torch.Tensor, mixer: Mixer, reentrant: bool) -> None:
     want = gradients(model_of(config, mixer, dropout=0.2).double().train(), ids)
     model = model_of(config, mixer, dropout=0.2).double().train()
-    model.gradient_checkpointing_enable()
+    model.gradient_checkpointing_enable({"use_reentrant": reentrant})
     for name, got in gradients(model, ids).items():
         assert_zero(got - want[name], f"difference that checkpointing makes to the gradient of {name}")
+
+
+@pytest.mark.parametrize("residual", [kind() for kind in members(Residual)], ids=str)
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_checkpointed_is_plain_in_every_wiring(
+    config: Any, ids: torch.Tensor, residual: Residual, reentrant: bool
+) -> None:
+    want = gradients(model_of(config, Softmax(), dropout=0.2, residual=residual).double().train(), ids)
+    model = model_of(config, Softmax(), dropout=0.2, residual=residual).double().train()
+    model.gradient_checkpointing_enable({"use_reentrant": reentrant})
+    for name, got in gradients(model, ids).items():
+        assert_same(got, want[name], f"gradient of {name} with checkpointing")
+
+
+def test_states_keep_their_gradients_or_say_that_they_cannot(config: Any, ids: torch.Tensor) -> None:
+    model = model_of(config, Linear()).double().train()
+    found = []
+    for options in (None, {"use_reentrant": False}):
+        if options is not None:
+            model.gradient_checkpointing_enable(options)
+        model.zero_grad()
+        past = model(ids[:, :6], use_cache=True).past_key_values
+        model(ids[:, 6:], past_key_values=past, labels=ids[:, 6:]).loss.backward()
+        found.append(model.model.layers[0].mixer.k_proj.weight.grad.clone())
+    assert_same(found[1], found[0], "gradient through the state")
+    model.gradient_checkpointing_enable({"use_reentrant": True})
+    with pytest.raises(Unsupported, match=r"no gradients through states.*use_reentrant=False"):
+        model(ids, use_cache=True)
 
 
 @EVERY_MIXER

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -66,6 +67,7 @@ class Transformer(FormersModel):
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
         return_dict: bool | None = None,
+        token_type_ids: Tensor | None = None,
     ) -> BaseModelOutputWithPast:
         """Return the hidden states of a batch.
 
@@ -80,18 +82,22 @@ class Transformer(FormersModel):
                 configuration says.
             output_attentions: weights are never formed, so True raises `Unsupported`.
             return_dict: False returns a tuple without what is None; None = as the configuration says.
+            token_type_ids: zeros of any shape, as BERT's tokenizer gives for single texts: there are no token types.
 
-        Raise Unsupported for a cache, given or asked for, if the model does not stream, and for one of keys and values.
+        Raise Unsupported for a cache, given or asked for, if the model does not stream, and for one of keys and values;
+        and for token types other than 0.
         """
         if output_attentions:
             raise Unsupported(
                 f"{self.config.choices()['mixer']} returns no attention weights: its kernels never form them"
             )
+        _check_token_types(token_type_ids)
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give either input_ids or inputs_embeds, and not both")
         cache = self._cache_for(past_key_values, use_cache)
+        self._check_gradients(cache)
         x = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
         mask = _real_tokens(attention_mask, x, 0 if cache is None else cache.get_seq_length())
         past = [None] * len(self.layers) if cache is None else states_in(cache, len(self.layers), len(x))
@@ -100,7 +106,7 @@ class Transformer(FormersModel):
             x = self.input_position(x, positions)
         x = self.config.residual.enter(self.dropout(x))
         hidden: list[Tensor] = []
-        if cache is None and not output_hidden_states and not (self.gradient_checkpointing and self.training):
+        if cache is None and not output_hidden_states and not self._recomputes():
             x = self.config.residual.through(self.layers, x, mask, positions)
         else:
             x, states, hidden = self._through_layers(x, past, mask, positions)
@@ -121,14 +127,17 @@ class Transformer(FormersModel):
         hidden = []
         for layer, state in zip(self.layers, past, strict=True):
             hidden.append(self.config.residual.leave(x))
-            if self.gradient_checkpointing and self.training:
-                x, state = self._gradient_checkpointing_func(
-                    layer.__call__, x, state, mask_bl=mask, positions_bl=positions
-                )
+            if self._recomputes():
+                run = partial(layer.__call__, mask_bl=mask, positions_bl=positions)
+                x, state = self._gradient_checkpointing_func(run, x, state)  # reentrant ones take no names
             else:
                 x, state = layer(x, state, mask_bl=mask, positions_bl=positions)
             states.append(state)
         return x, states, hidden
+
+    def _recomputes(self) -> bool:
+        """Return whether layers run again in the backward pass (gradient checkpointing)."""
+        return bool(self.gradient_checkpointing and self.training)
 
     def _cache_for(self, past: Cache | None, use_cache: bool | None) -> Cache | None:
         """Return the cache to move on: the given one, a new one, or None if nothing is to be remembered."""
@@ -139,6 +148,15 @@ class Transformer(FormersModel):
             self._check_streaming("without use_cache=True")
         wanted = self.config.use_cache and not self.training if use_cache is None else use_cache
         return StateCache() if wanted and self.streaming else None
+
+    def _check_gradients(self, cache: Cache | None) -> None:
+        """Raise Unsupported where states would lose their gradients in silence."""
+        options = getattr(self._gradient_checkpointing_func, "keywords", {}) if self._recomputes() else {}
+        if cache is not None and options.get("use_reentrant"):
+            raise Unsupported(
+                "reentrant gradient checkpointing passes no gradients through states; train without a cache, or with "
+                "use_reentrant=False"
+            )
 
     def check_past(self, past: Cache) -> None:
         """Raise Unsupported unless the model streams and its states fit into this cache; TypeError for no cache."""
@@ -159,6 +177,20 @@ def _build_layer(config: TransformerConfig, layer: int) -> Block:
     site = config.site().at(layer)
     mixer: MixerModule = config.mixer_at(layer).build(site)
     return config.residual.build(site, mixer, config.ffn.build(site), config.norm)
+
+
+def _check_token_types(token_type_ids: Tensor | None) -> None:
+    """Raise Unsupported for token types other than 0; RuntimeError, when it runs, in a compiled or exported model."""
+    if token_type_ids is None or token_type_ids.is_meta:
+        return
+    message = (
+        "token_type_ids must be 0: the model has no token types, so that it would read both texts of a pair as one; "
+        "tokenize with return_token_type_ids=False to have it so"
+    )
+    if torch.compiler.is_compiling():
+        torch._assert_async((token_type_ids == 0).all(), message)
+    elif bool(token_type_ids.any()):
+        raise Unsupported(message)
 
 
 def _real_tokens(attention_mask: Tensor | None, x_bld: Tensor, seen: int) -> Tensor | None:

@@ -41,6 +41,7 @@ class CausalLM(ModelWithLMHead, StateGenerationMixin, GenerationMixin):  # Huggi
         output_attentions: bool | None = None,
         return_dict: bool | None = None,
         num_items_in_batch: Tensor | int | None = None,
+        token_type_ids: Tensor | None = None,
     ) -> CausalLMOutputWithPast:
         """Return logits of the next token, (B, L, vocabulary), and the mean cross-entropy in nats if there are labels.
 
@@ -58,6 +59,7 @@ class CausalLM(ModelWithLMHead, StateGenerationMixin, GenerationMixin):  # Huggi
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
             return_dict=True,
+            token_type_ids=token_type_ids,
         )
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.lm_head(out.last_hidden_state[:, kept])

@@ -28,6 +28,7 @@ class MaskedLM(ModelWithLMHead):
         output_attentions: bool | None = None,
         return_dict: bool | None = None,
         num_items_in_batch: Tensor | int | None = None,
+        token_type_ids: Tensor | None = None,
     ) -> MaskedLMOutput:
         """Return logits (B, L, vocabulary), and the mean cross-entropy where `labels` (B, L) are not −100.
 
@@ -40,6 +41,7 @@ class MaskedLM(ModelWithLMHead):
             inputs_embeds,
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
+            token_type_ids=token_type_ids,
         )
         logits = self.lm_head(out.last_hidden_state)
         loss = None if labels is None else cross_entropy(logits, labels, num_items_in_batch)

@@ -58,6 +58,7 @@ class ModelWithHead(FormersModel):
         *,
         output_hidden_states: bool | None,
         output_attentions: bool | None,
+        token_type_ids: Tensor | None = None,
     ) -> BaseModelOutputWithPast:
         """Return the backbone's hidden states of whole sequences. Arguments as in `Transformer.forward`."""
         return self.model(
@@ -69,4 +70,5 @@ class ModelWithHead(FormersModel):
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
             return_dict=True,
+            token_type_ids=token_type_ids,
         )

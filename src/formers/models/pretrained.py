@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+from typing import Any
+
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from formers.models import costs
 from formers.models.config import TransformerConfig
+from formers.models.model_card import model_card
 
 
 class FormersModel(PreTrainedModel):
@@ -44,6 +49,15 @@ class FormersModel(PreTrainedModel):
             super()._initialize_weights(module, is_custom_code)
         elif not tensors or not all(map(_is_set, tensors)):
             super()._initialize_weights(module, is_custom_code=False)
+
+    def save_pretrained(
+        self, save_directory: str | os.PathLike[str], is_main_process: bool = True, *args: Any, **options: Any
+    ) -> None:
+        """Save the model as Hugging Face does, with a model card where the folder has none (`README.md`)."""
+        super().save_pretrained(save_directory, is_main_process, *args, **options)
+        card = Path(save_directory) / "README.md"
+        if is_main_process and card.parent.is_dir() and not card.exists():
+            card.write_text(model_card(type(self), self.config), encoding="utf-8")
 
     def flops_per_token(self, length: int) -> float:
         """Return the floating-point operations per token of a forward pass over `length` tokens."""

@@ -37,6 +37,7 @@ class SequenceClassifier(ModelWithHead):
         output_attentions: bool | None = None,
         return_dict: bool | None = None,
         num_items_in_batch: Tensor | int | None = None,
+        token_type_ids: Tensor | None = None,
     ) -> SequenceClassifierOutput:
         """Return logits (B, num_labels), and the loss if there are labels, as `sequence_loss` takes it."""
         out = self.encode(
@@ -46,6 +47,7 @@ class SequenceClassifier(ModelWithHead):
             inputs_embeds,
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
+            token_type_ids=token_type_ids,
         )
         logits = self.score(self.pool(out.last_hidden_state, attention_mask))
         loss = None if labels is None else sequence_loss(logits, labels, self.config.problem_type, num_items_in_batch)

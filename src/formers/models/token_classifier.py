@@ -33,6 +33,7 @@ class TokenClassifier(ModelWithHead):
         output_attentions: bool | None = None,
         return_dict: bool | None = None,
         num_items_in_batch: Tensor | int | None = None,
+        token_type_ids: Tensor | None = None,
     ) -> TokenClassifierOutput:
         """Return logits (B, L, labels), and the mean cross-entropy where `labels` (B, L) are not −100.
 
@@ -45,6 +46,7 @@ class TokenClassifier(ModelWithHead):
             inputs_embeds,
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
+            token_type_ids=token_type_ids,
         )
         logits = self.score(out.last_hidden_state)
         loss = None if labels is None else cross_entropy(logits, labels, num_items_in_batch)
