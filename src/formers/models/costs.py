@@ -2,37 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedModel
 
+from formers.ops import count_operations
+
 _Model = TypeVar("_Model", bound=PreTrainedModel)
-
-
-def _real_fft_flops(input_shape: Any, dims: Any, *args: Any, **kwargs: Any) -> int:
-    """Return 2.5·n·log2 n, the operations of a real transform of n numbers as FFTW counts; for prime lengths too."""
-    return _fft_flops(input_shape, dims, 2.5)
-
-
-def _complex_fft_flops(input_shape: Any, dims: Any, *args: Any, **kwargs: Any) -> int:
-    """Return 5·n·log2 n, the operations of a complex transform of n numbers as FFTW counts."""
-    return _fft_flops(input_shape, dims, 5.0)
-
-
-def _fft_flops(shape: Any, dims: Any, factor: float) -> int:
-    """Return factor · n · Σ log2 of the lengths that are transformed, with n numbers in all."""
-    return int(factor * math.prod(shape) * sum(math.log2(max(shape[d], 2)) for d in dims))
-
-
-FFTS = {
-    torch.ops.aten._fft_r2c: _real_fft_flops,
-    torch.ops.aten._fft_c2c: _complex_fft_flops,
-    torch.ops.aten._fft_c2r: _real_fft_flops,
-}
-"""Fourier transforms → their operations, for `FlopCounterMode(custom_mapping=FFTS)`; it counts products by itself."""
 
 
 def on_meta(model: _Model) -> _Model:
@@ -49,9 +26,9 @@ def flops_per_token(model: PreTrainedModel, length: int) -> float:
     Matrix products and Fourier transforms are counted, element-wise work is not. Exact attention is counted over all
     pairs even when causal, as is the custom.
     """
-    with FlopCounterMode(display=False, custom_mapping=FFTS) as counter:
+    with count_operations() as counted:
         on_meta(model)(input_ids=_ids_on_meta(length))
-    return counter.get_total_flops() / length
+    return counted.total / length
 
 
 def state_bytes_per_token(model: PreTrainedModel, length: int) -> float | None:

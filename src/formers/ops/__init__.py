@@ -21,6 +21,7 @@ from formers.ops.bucketed_attention import bucketed_attention, clustered_attenti
 from formers.ops.common.derivatives import gradients_by_autograd, is_transformed, needs_autograd
 from formers.ops.common.dispatch import forms_table
 from formers.ops.common.dtypes import accumulation_dtype, without_autocast
+from formers.ops.common.operations import OperationCount, count_operations
 from formers.ops.common.padding import Packing, packing, pad_input, unpad_input
 from formers.ops.linear_attention import (
     LinearState,
@@ -37,6 +38,7 @@ from formers.ops.token_mixing import PoolState, fourier_mix, pool_mix
 __all__ = [
     "Bias",
     "LinearState",
+    "OperationCount",
     "Packing",
     "PairBias",
     "PoolState",
@@ -44,6 +46,7 @@ __all__ = [
     "attention",
     "bucketed_attention",
     "clustered_attention",
+    "count_operations",
     "dense_attention",
     "exp_features",
     "forms_table",

@@ -43,6 +43,7 @@ LAWS: dict[Law, frozenset[str]] = {
     laws.every_submodule_matters: frozenset(),
     laws.tokens_are_mixed: frozenset({"mixer"}),
     laws.costs_as_promised: frozenset({"mixer"}),
+    laws.counted_as_by_hand: frozenset({"mixer", "hand_count"}),
     laws.takes_positions_it_declares: frozenset({"mixer"}),
     laws.positions_count_from_zero: frozenset(),
     laws.order_makes_no_difference: frozenset({"order_blind"}),

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from formers.mixers import FeatureMap, Mixer
 from formers.part import Part, Site
 from formers.positions import Position
+from formers.testing.hand_counts import has_hand_count
 from formers.testing.hosts import HOSTS, axis_of, mixer_of
 from formers.testing.references import has_reference
 
@@ -22,13 +23,14 @@ BATCH, LENGTH = 2, 77
 def abilities(part: Part) -> frozenset[str]:
     """Return what the laws may demand of the part: what its host can do, its axis' name, and `reference`.
 
-    `reference` is a part with an independent form of the whole, in `formers.testing.references`.
+    `reference` is a part with an independent form of the whole, in `formers.testing.references`; `hand_count` a mixer
+    whose operations `formers.testing.hand_counts` has.
     """
     axis = axis_of(part)
     can = mixer_of(part).abilities
     own = {axis.name()} | ({"reference"} if has_reference(part) else set())
     if axis is Mixer:
-        return can | own
+        return can | own | ({"hand_count"} if has_hand_count(part) else set())
     can = can - {"qk_position", "score_position"} | own
     return can - {"order_blind"} if axis is Position else can
 

@@ -8,7 +8,9 @@ import torch
 from planting import Patch, fault, spoiled
 from torch import Tensor, nn
 
-from formers.mixers import Mixer, Pool, Softmax
+from formers.mixers import Linear, Mixer, Pool, Softmax
+from formers.mixers.softmax import SoftmaxMixer
+from formers.ops.common import operations
 from formers.part import Part, Site
 from formers.positions import Rotary
 from formers.testing import laws
@@ -120,4 +122,17 @@ def costs_more_than_promised(patch: Patch) -> Part:
 @fault(laws.costs_as_promised)
 def promises_nothing(patch: Patch) -> Part:
     patch.setattr(Softmax, "growth", Mixer.growth)
+    return Softmax()
+
+
+@fault(laws.counted_as_by_hand)
+def products_in_place_are_not_counted(patch: Patch) -> Part:
+    patch.delitem(operations._FORMULAS, torch.ops.aten.baddbmm_)
+    return Linear()
+
+
+@fault(laws.counted_as_by_hand)
+def projects_twice(patch: Patch) -> Part:
+    finish = SoftmaxMixer.finish
+    patch.setattr(SoftmaxMixer, "finish", lambda self, *args: finish(self, *args) + 0 * finish(self, *args))
     return Softmax()

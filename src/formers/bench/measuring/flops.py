@@ -6,12 +6,11 @@ from collections.abc import Callable
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from formers.bench.measuring.phase_calls import state_after
 from formers.bench.phases import Phase
 from formers.bench.sizes import Sizes
-from formers.models.costs import FFTS
+from formers.ops import count_operations
 
 TRAINING_PASSES = 3
 "Forward passes that a training step counts for: a backward pass has a product by either factor. Recomputation is free."
@@ -27,9 +26,9 @@ def mixer_flops(build: Callable[[], nn.Module], phase: Phase, sizes: Sizes) -> i
         mixer = build().eval()
         x_bld = torch.zeros(sizes.batch, sizes.length, sizes.width)
     state = state_after(mixer, x_bld) if phase == "step" else None
-    with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=FFTS) as counter:
+    with torch.no_grad(), count_operations() as counted:
         if state is None:
             mixer(x_bld)
         else:
             mixer(x_bld[:, :1], state)
-    return int(counter.get_total_flops()) * (TRAINING_PASSES if phase == "training" else 1)
+    return counted.total * (TRAINING_PASSES if phase == "training" else 1)

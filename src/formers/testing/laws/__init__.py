@@ -4,7 +4,7 @@ how far."""
 from formers.testing.laws.autocast import runs_under_autocast
 from formers.testing.laws.building import builds_in_bfloat16, materialises_from_meta
 from formers.testing.laws.compiled import checkpointed_equals_plain, compiled_equals_eager, traces_whole
-from formers.testing.laws.cost import costs_as_promised
+from formers.testing.laws.cost import costs_as_promised, counted_as_by_hand
 from formers.testing.laws.derivatives import second_derivatives_are_right_or_refused
 from formers.testing.laws.export import exports_with_any_length
 from formers.testing.laws.future import cannot_see_the_future
@@ -39,6 +39,7 @@ __all__ = [
     "checkpointed_equals_plain",
     "compiled_equals_eager",
     "costs_as_promised",
+    "counted_as_by_hand",
     "empty_chunks_change_nothing",
     "every_option_counts",
     "every_parameter_trains",

@@ -1,27 +1,34 @@
-"""Law 13: the cost grows with the length as promised.
+"""Law 13: the cost is as promised.
 
-Operations counted at L and at 2L grow as `growth()` of the part says: 2 times, 2.8 times or 4 times.
+Operations counted at L and at 2L grow as `growth()` of the part says: 2 times, 2.8 times or 4 times. Operations counted
+are those counted by hand (`formers.testing.hand_counts`), forward and backward.
 
-Inputs: L = 4,096 on the meta device. Nothing is timed: times are for benchmarks.
+Inputs: L = 4,096 for the growth; less than a chunk, and more than one, for the count by hand; on the meta device.
+Nothing is timed: times are for benchmarks.
 
-Exempt: parts that only do element-wise work, which is not counted and is linear; they must promise that.
+Exempt: from growth, parts that only do element-wise work, which is not counted and is linear; they must promise that.
+From the count, parts that nobody has counted by hand.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import product
 
 import torch
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch import Tensor, nn
 
 from formers.mixers import Mixer
+from formers.ops import count_operations
 from formers.part import Part, Site
-from formers.testing.harness import SITE, build, directions, tokens
+from formers.testing.hand_counts import hand_count
+from formers.testing.harness import SITE, build, directions
 
 _LONG = 4096
 """Tokens at which the growth to twice as many is counted: enough for the largest power to lead."""
+_LENGTHS = (40, 77, 128)
+"""Tokens at which operations are compared with those by hand: less than a chunk, more than one, and whole chunks."""
 _SLACK = 0.15
 """How far the exponent may be off the promise: a factor log L adds 0.1 there."""
 
@@ -42,12 +49,36 @@ def costs_as_promised(part: Part, site: Site = SITE) -> None:
     )
 
 
+def counted_as_by_hand(part: Part, site: Site = SITE) -> None:
+    """Counted operations, forward and backward, are those that `hand_counts` gives for the part, to the last one."""
+    for causal, length in product(directions(part), _LENGTHS):
+        there = replace(site, causal=causal)
+        want = hand_count(part, there, length)
+        module, x = _without_data(part, causal, site, length)
+        with torch.no_grad(), count_operations() as forward:
+            module(x)
+        with count_operations() as both:
+            module(x.requires_grad_())[0].sum().backward()
+        for what, got, by_hand in (
+            ("forward", forward.total, want.forward),
+            ("backward", both.total - forward.total, want.backward),
+        ):
+            assert got == by_hand, (
+                f"{part}, {'causal' if causal else 'bidirectional'}, {length} tokens: {got:,} operations are counted "
+                f"{what}, {by_hand:,} by hand"
+            )
+
+
 def flops(part: Part, causal: bool, site: Site, length: int) -> int:
     """Counted operations of a forward pass without data."""
-    from formers.models.costs import FFTS  # here, because it takes Hugging Face's library with it
-
     there = replace(site, context_length=length)  # a model for this length: what it takes as given may depend on that
-    module: nn.Module = build(part, causal=causal, site=there, dtype=torch.float32).to("meta")
-    with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=FFTS) as counter:
-        module(tokens(1, 1, site.width, dtype=torch.float32).to("meta").expand(1, length, -1))
-    return int(counter.get_total_flops())
+    module, x = _without_data(part, causal, there, length)
+    with torch.no_grad(), count_operations() as counted:
+        module(x)
+    return counted.total
+
+
+def _without_data(part: Part, causal: bool, site: Site, length: int) -> tuple[nn.Module, Tensor]:
+    """Return the part in its host and one sequence of tokens, both on the meta device."""
+    module = build(part, causal=causal, site=site, dtype=torch.float32).to("meta")
+    return module, torch.empty(1, length, site.width, device="meta")

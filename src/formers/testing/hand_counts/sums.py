@@ -1,0 +1,111 @@
+"""Mixers that sum products of keys and values instead of looking at each.
+
+A causal sequence is cut into N equal chunks of C ≤ 64 tokens: scores inside, sums between. One that starts here
+and fits into a chunk has scores only. Without causality there are sums only. The state is always made.
+"""
+
+from __future__ import annotations
+
+import math
+
+from formers.mixers import ArcCosine, Dense, Favor, FeatureMap, Linear, Performer, RandomFourier, Rfa, Taylor2
+from formers.ops.linear_attention.chunks import CHUNK
+from formers.ops.linear_attention.matmul import SCORES_TO, STATE_FROM
+from formers.part import Site
+from formers.testing.hand_counts.count import NOTHING, Count, counted_by_hand, product
+
+
+@counted_by_hand(Dense)
+def dense(part: Dense, site: Site, length: int) -> Count:
+    """Queries; then linear attention whose M = V = K features are the tokens, without a normaliser."""
+    d, k = site.width, site.width // part.heads
+    turned = site.position is not None and site.position.acts_on == "heads"
+    if site.causal:
+        mixed = causal_sums(length, k, k, normalize=False)
+    elif turned:
+        mixed = sums_over_all(length, k, k, normalize=False)
+    else:
+        mixed = dense_over_all(part.order, length, k)
+    return product(length, d, d) + part.heads * mixed
+
+
+@counted_by_hand(Linear)
+def linear(part: Linear, site: Site, length: int) -> Count:
+    """Projections, features, and sums; scores where the kernel is known and tokens are fewer than features."""
+    d, k, heads = site.width, site.head_width, site.heads
+    features = part.feature.count(k)
+    projections = 4 * product(length, d, d)
+    if isinstance(part.feature, Taylor2) and length < features:
+        return projections + 2 * heads * product(length, length, k)
+    faded = part.feature.exponential and site.causal
+    mix = causal_sums if site.causal else sums_over_all
+    mixed = mix(length, features, k, normalize=part.normalize, faded=faded)
+    return projections + heads * (features_of(part.feature, length, k) + mixed)
+
+
+@counted_by_hand(Performer)
+def performer(part: Performer, site: Site, length: int) -> Count:
+    """Linear attention with these features."""
+    return linear(part.linear(), site, length)
+
+
+@counted_by_hand(Rfa)
+def rfa(part: Rfa, site: Site, length: int) -> Count:
+    """Linear attention with these features; with a gate, one number per head and token, and sums that fade."""
+    same = part.linear()
+    if not part.gate:
+        return linear(same, site, length)
+    d, k, heads = site.width, site.head_width, site.heads
+    mixed = causal_sums(length, same.feature.count(k), k, normalize=True, faded=True)
+    projections = 4 * product(length, d, d) + product(length, heads, d)
+    return projections + heads * (features_of(same.feature, length, k) + mixed)
+
+
+def features_of(feature: FeatureMap, length: int, width: int) -> Count:
+    """Return the count of queries' and keys' features: products with random directions, which get no gradient."""
+    count = feature.count(width)
+    if isinstance(feature, Favor) and feature.exponential:  # and the largest exponent of each key, without a gradient
+        return 2 * product(length, count, width, gradients=1) + product(length, count, width, gradients=0)
+    if isinstance(feature, RandomFourier) or (isinstance(feature, Favor) and feature.kind == "trigonometric"):
+        return 2 * product(length, count // 2, width, gradients=1)  # a sine and a cosine of each direction
+    if isinstance(feature, (Favor, ArcCosine)):
+        return 2 * product(length, count, width, gradients=1)
+    return NOTHING
+
+
+def dense_over_all(order: str, length: int, k: int) -> Count:
+    """Return the count of (q xᵀ) x, or of q (xᵀ x), which a short sequence makes beside it as its state."""
+    if order == "scores" or (order == "auto" and length < STATE_FROM * k):
+        return 2 * product(length, length, k) + product(k, k, length, gradients=0)
+    return sums_over_all(length, k, k, normalize=False)
+
+
+def sums_over_all(length: int, m: int, v: int, *, normalize: bool, faded: bool = False) -> Count:
+    """Return the count of kᵀ v, q (kᵀ v), and q·Σ k; `faded` is for causal sums only."""
+    denominators = product(1, length, m) if normalize else NOTHING
+    return product(m, v, length) + product(length, v, m) + denominators
+
+
+def causal_sums(length: int, m: int, v: int, *, normalize: bool, faded: bool = False) -> Count:
+    """Return the count of causal linear attention from its start; `faded` where sums decay from token to token."""
+    if length <= 1:
+        return sums_over_all(length, m, v, normalize=normalize)
+    if length <= SCORES_TO and not faded:  # and the state, which nothing later reads here
+        return product(length, length, m) + product(length, v, length) + product(m, v, length, gradients=0)
+    chunks = math.ceil(length / CHUNK)
+    return chunks * _chunk(math.ceil(length / chunks), m, v, normalize=normalize, faded=faded)
+
+
+def _chunk(c: int, m: int, v: int, *, normalize: bool, faded: bool) -> Count:
+    """Return the count of a chunk of c tokens; its backward pass makes scores, states and denominators again.
+
+    forward: q kᵀ, kᵀ v, q S, P v; Σ k, q·z. backward: q kᵀ, kᵀ v, Σ k, q·z; G Sᵀ, G vᵀ, qᵀ G, k R, Pᵀ G, v Rᵀ, T k,
+    Tᵀ q; Σ e q. The gradient of decays adds the sums of C² pairs over earlier keys, S·R and z·r.
+    """
+    pairs_m, pairs_v, state, column = 2 * c * c * m, 2 * c * c * v, 2 * c * m * v, 2 * c * m
+    forward, backward = pairs_m + pairs_v + 2 * state, 3 * pairs_m + 2 * pairs_v + 5 * state
+    if normalize:
+        forward, backward = forward + 2 * column, backward + 3 * column
+    if faded:
+        backward += 2 * c**3 + 2 * m * v + (2 * m if normalize else 0)
+    return Count(forward, backward)
