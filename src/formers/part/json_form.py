@@ -13,7 +13,9 @@ from formers.part.unsupported import check_names
 def value_json(value: Any) -> Any:
     """Return an option's value in JSON: a part as a dictionary, a tuple as a list."""
     if isinstance(value, Member):
-        return {"part": value.name()} | {f.name: value_json(getattr(value, f.name)) for f in fields(value)}  # type: ignore[arg-type]
+        options = {f.name: getattr(value, f.name) for f in fields(value)}  # type: ignore[arg-type]
+        written = {name: one for name, one in options.items() if name not in value.added or one != value.added[name]}
+        return {"part": value.name()} | {name: value_json(one) for name, one in written.items()}
     return [value_json(item) for item in value] if isinstance(value, (tuple, list)) else value
 
 
@@ -25,7 +27,7 @@ def part_from_json(axis: type[Member], data: Any) -> Any:
     hints = get_type_hints(kind)
     options = {key: value for key, value in data.items() if key != "part"}
     check_names(kind.name(), options, option_names(kind))
-    return kind(**{key: _from_json(value, hints[key]) for key, value in options.items()})
+    return kind(**{**kind.added, **{key: _from_json(value, hints[key]) for key, value in options.items()}})
 
 
 def _from_json(value: Any, hint: Any) -> Any:

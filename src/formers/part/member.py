@@ -15,6 +15,9 @@ class Member:
 
     axis: ClassVar[type[Any]]
     "The axis a part belongs to: the direct subclass of `Part` it descends from."
+    added: ClassVar[Mapping[str, Any]] = {}
+    """Options that the class got after models were saved → the value that JSON without them means. `to_json` leaves
+    such a value out, so that saved models and the fingerprints of runs stay what they were."""
     positional: ClassVar[bool] = False
     "Whether options may be given by their order, too: `Window(128)`. An axis decides for all its members."
 

@@ -42,7 +42,7 @@ class Part(Member):
 
     The text form (`str(part)`, `repr(part)`) lists the options that differ from their defaults (where options may be
     given by their order, the first one always, without its name) and parses back to an equal part; the JSON form lists
-    every option, so that a saved model does not change when a default does.
+    every option, so that a saved model does not change when a default does (see `added`).
     """
 
     can: ClassVar[frozenset[str]] = frozenset()
@@ -117,7 +117,7 @@ class Part(Member):
         return f"{self.name()}({', '.join(changed)})"
 
     def to_json(self) -> dict[str, Any]:
-        """Return `{"part": name, option: value, …}` with every option, defaults too."""
+        """Return `{"part": name, option: value, …}` with every option, defaults too; see `added` for the exception."""
         data: dict[str, Any] = value_json(self)
         return data
 
