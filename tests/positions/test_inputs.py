@@ -30,8 +30,9 @@ def encoding(width: int, base: float) -> torch.Tensor:
 
 
 def test_sinusoidal_added() -> None:
-    got = Sinusoidal(base=50).build(SITE)(tokens(), POSITIONS)
-    assert_same(got, tokens() + encoding(24, 50), "embedding + sinusoids", SINGLE)
+    for scale, factor in ((None, 24**0.5), (1.0, 1), (3.0, 3)):
+        got = Sinusoidal(base=50, scale=scale).build(SITE)(tokens(), POSITIONS)
+        assert_same(got, factor * tokens() + encoding(24, 50), f"embedding · {factor} + sinusoids", SINGLE)
 
 
 def test_sinusoidal_concatenated() -> None:
@@ -67,12 +68,21 @@ def test_learned_copied_beyond_its_table() -> None:
     assert_same(module(tokens(), POSITIONS + 128), module(tokens(), POSITIONS), "embedding + table again")
 
 
+def test_sinusoidal_of_files_from_before_the_factor() -> None:
+    old = {"part": "sinusoidal", "how": "add", "width": None, "base": 10000.0}
+    assert Sinusoidal.from_json(old) == Sinusoidal(scale=1.0)
+    assert Sinusoidal(scale=1.0).to_json() == old
+    assert Sinusoidal.from_json(Sinusoidal().to_json()) == Sinusoidal()
+
+
 @pytest.mark.parametrize("wave", ["cos", "cos-sin"])
-def test_cosine(wave: str) -> None:
-    theta = 50.0 ** (-torch.arange(24).double() / 24)
+@pytest.mark.parametrize("per_head", [False, True])
+def test_cosine(wave: str, per_head: bool) -> None:
+    width = 8 if per_head else 24
+    theta = (50.0 ** (-torch.arange(width).double() / width)).repeat(24 // width)
     angles = torch.arange(77).double()[:, None] * theta
     want = tokens() * (angles.cos() if wave == "cos" else angles.cos() - angles.sin())
-    got = Cosine(base=50, wave=wave).build(SITE)(tokens(), POSITIONS)
+    got = Cosine(base=50, wave=wave, per_head=per_head).build(SITE)(tokens(), POSITIONS)
     assert_same(got, want, "x · wave")
 
 

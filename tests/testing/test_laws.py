@@ -8,10 +8,11 @@ import pytest
 
 from formers.catalogue import AXES, CATALOGUE
 from formers.ffn import Glu
-from formers.mixers import Dense, Linear, Metric, Pool, Softmax
+from formers.mixers import Dense, Linear, LocalDense, Metric, Pool, Softmax
 from formers.norms import LayerNorm, MaxNorm
 from formers.part import ABILITIES, Part, Site, Unsupported
 from formers.positions import Cosine, Learned, Rotary, Sinusoidal
+from formers.residuals import Danet
 from formers.testing import LAWS, SITE, SLOW_LAWS, check, laws_of, trials_of
 from formers.testing.laws import (
     cannot_see_the_future,
@@ -40,6 +41,9 @@ VARIANTS = [
     Rotary(scaling="yarn", factor=4, trained_length=64),
     Rotary(scaling="ntk", factor=2),
     Cosine(wave="cos-sin"),
+    Cosine(per_head=True),
+    LocalDense(shift=5, restart=True),
+    Danet(out_norm=MaxNorm(weight="before")),
     LayerNorm(bias=False),
     MaxNorm(weight="before"),
     Glu(bias=True, activation="sigmoid"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn.functional import pad
 
-from formers.mixers.context import Context
+from formers.mixers.context import Context, count_tokens
 from formers.mixers.mixer import Mixer, MixerModule
 from formers.mixers.qkv import QKV
 from formers.mixers.windowed_dense import WindowedDenseMixer
@@ -18,9 +18,11 @@ class LocalDense(Mixer):
 
     A model takes `[local_dense(window=w), local_dense(window=w, shift=w//2), dense]` in turn (Local, ShiftedLocal,
     Global). With a shift the windows move on, and what is left at both ends stands alone. O(L·min(w·D, D²/H)).
-    Bidirectional; a causal model has `sliding_dense`. Source: Argatkiny & Makarov 2025 (DenseAttention).
+    Bidirectional; a causal model has `sliding_dense`. In the published code positions count from 0 in every window
+    (`restart`). Source: Argatkiny & Makarov 2025 (DenseAttention).
     """
 
+    added = {"restart": False}  # noqa: RUF012
     can = frozenset({"bidirectional", "padding", "qk_position", "relative"})
     instead = {"causal": "windows look ahead; use sliding_dense(window=w)"}  # noqa: RUF012
     window: int = 32
@@ -29,13 +31,15 @@ class LocalDense(Mixer):
     "How far the windows are moved."
     heads: int = 1
     "Heads of this mixer, whatever the model's."
-    init: float = 1.0
-    "W_Q starts as N(0, σ²), σ = init/√(2·layers·D)."
+    init: float | None = None
+    "W_Q starts as N(0, σ²), σ = init/√(2·layers·D); init is the model's `initializer_range` unless given."
+    restart: bool = False
+    "Whether positions of tokens count from 0 in every window, as published, or on through the sequence."
 
     def check(self) -> None:
         if self.window < 1 or not 0 <= self.shift < self.window:
             raise ValueError(f"{self}: window must be at least 1 and shift at least 0 and below window")
-        if self.init < 0:
+        if self.init is not None and self.init < 0:
             raise ValueError(f"{self}: init must be at least 0")
 
     def growth(self) -> float:
@@ -46,6 +50,13 @@ class LocalDense(Mixer):
 
 
 class LocalDenseMixer(WindowedDenseMixer):
+    def context(
+        self, x_bld: Tensor, state: State | None, mask_bl: Tensor | None, positions_bl: Tensor | None
+    ) -> Context:
+        if self.part.restart:
+            positions_bl = (count_tokens(x_bld, mask_bl, state) - 1 - self.part.shift) % self.part.window
+        return super().context(x_bld, state, mask_bl, positions_bl)
+
     def attend(self, qkv: QKV, context: Context) -> tuple[Tensor, State | None]:
         """Attend within each window, the first and the last one filled up with zeros."""
         positions_bl, width, (rows, length, _) = context.positions_bl, self.part.window, context.x_bld.shape

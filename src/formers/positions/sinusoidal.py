@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -15,17 +16,21 @@ class Sinusoidal(Position):
     """Sines and cosines of the position at geometric frequencies, added to or concatenated with the embedding.
 
     PE(i, 2m) = sin(i / base^{2m/P}), PE(i, 2m+1) = cos(i / base^{2m/P}), P = width of the encoding. No parameters; any
-    length. Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.5; concatenated as in arXiv:2006.16236, section
-    4.2.
+    length. As published the embedding is multiplied by √D where they are added, without which it begins far smaller
+    than they are. Source: Vaswani et al. 2017, arXiv:1706.03762, sections 3.4 and 3.5; concatenated as in
+    arXiv:2006.16236, section 4.2.
     """
 
     acts_on = "input"
+    added = {"scale": 1.0}  # noqa: RUF012
     how: Literal["add", "concatenate"] = "add"
     "`add` to the embedding (P = D), or `concatenate` behind an embedding of D − P."
     width: int | None = None
     "P when concatenating; half the model width unless given."
     base: float = 10000.0
     "The longest wavelength is 2π·base."
+    scale: float | None = None
+    "Factor on the embedding; √D where the encoding is added and 1 where concatenated, as published, unless given."
 
     def check(self) -> None:
         if self.how == "add" and self.width is not None:
@@ -45,15 +50,18 @@ class Sinusoidal(Position):
         return site.width if self.how == "add" else site.width - self.encoding_width(site)
 
     def build(self, site: Site) -> nn.Module:
-        return SinusoidalPosition(self.encoding_width(site), self.base, concatenate=self.how == "concatenate")
+        published = math.sqrt(site.width) if self.how == "add" else 1.0
+        return SinusoidalPosition(self, self.encoding_width(site), published if self.scale is None else self.scale)
 
 
 class SinusoidalPosition(nn.Module):
-    def __init__(self, width: int, base: float, concatenate: bool):
+    def __init__(self, part: Sinusoidal, width: int, scale: float):
         super().__init__()
-        self.width, self.base, self.concatenate = width, base, concatenate
+        self.width, self.base, self.scale = width, part.base, scale
+        self.concatenate = part.how == "concatenate"
 
     def forward(self, x_bld: Tensor, positions_bl: Tensor) -> Tensor:
+        x_bld = x_bld if self.scale == 1 else x_bld * self.scale
         pe_blp = sinusoids(positions_bl, self.width, self.base).to(x_bld.dtype)
         if not self.concatenate:
             return x_bld + pe_blp

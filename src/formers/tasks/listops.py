@@ -100,7 +100,7 @@ class Listops(Task):
             width=64,
             depth=3,
             heads=4,
-            position=Sinusoidal(),  # acts on the input, so every mixer takes it
+            position=Sinusoidal(scale=1.0),  # acts on the input, so every mixer takes it
             context_length=self.length,
             pad_token_id=0,
             initializer_range=0.1,  # about 1/√width; the usual 0.02 suits widths in the thousands

@@ -72,7 +72,7 @@ class Shakespeare(Task):
             width=64,
             depth=3,
             heads=4,
-            position=Sinusoidal(),  # acts on the input, so every mixer takes it, and knows no last position
+            position=Sinusoidal(scale=1.0),  # acts on the input, so every mixer takes it, and knows no last position
             context_length=self.length,
             tie_word_embeddings=False,  # 65 characters need no shared table
             initializer_range=0.1,  # about 1/√width; the usual 0.02 suits widths in the thousands

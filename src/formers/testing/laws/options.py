@@ -3,8 +3,9 @@
 Every option reaches the module and survives the text and JSON forms; an option that does not exist raises.
 
 Inputs: every option of the part, with values made from its type. What is compared are parameters, calls, outputs at
-near and far positions, the state, what two training steps leave behind, and initial weights. A value that raises proves
-nothing: other options are changed until two values of the option can be compared.
+near and far positions and, of a mixer, with each kind of position, the state, what two training steps leave behind, and
+initial weights. A value that raises proves nothing: other options are changed until two values of the option can be
+compared.
 
 Exempt: values of numbers that coincide, as a window beyond the sequence, and `auto`, which chooses among the others.
 """
@@ -14,16 +15,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import combinations, product
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor, nn
 
+from formers.mixers import Mixer
 from formers.part import Part, Site, alternatives
 from formers.positions import Position
 from formers.testing.harness import LENGTH, SITE, build, directions, tokens
+from formers.testing.sites import POSITIONED, places_of
 
 
 def survives_text_and_json(part: Part, site: Site = SITE) -> None:
@@ -139,8 +142,8 @@ def _fingerprint(part: Part, site: Site) -> str:
 
 @torch.no_grad()
 def _shown(part: Part, causal: bool, site: Site) -> str:
-    """Return a hash of parameters, calls in turn, outputs at near and far positions, state, what training leaves,
-    initial weights."""
+    """Return a hash of parameters, calls in turn, outputs at near and far positions and with each kind of position,
+    state, what training leaves, initial weights."""
     module = build(part, causal=causal, site=site)
     digest = hashlib.sha256()
     x = tokens(width=site.width)
@@ -154,6 +157,9 @@ def _shown(part: Part, causal: bool, site: Site) -> str:
     _add(digest, "far", _attempt(lambda: module(x, positions_bl=near + site.context_length)[0]))
     if isinstance(part, Position):
         _add(digest, "position", _alone(part, site, x, near))
+    for place in places_of(part) if isinstance(part, Mixer) else ():
+        there = replace(site, position=POSITIONED[place].position)
+        _add(digest, place, build(part, causal=causal, site=there)(x)[0])
     _train(module, x)
     for name, tensor in module.state_dict().items():
         _add(digest, name, tensor)

@@ -22,9 +22,14 @@ def dense(part: Dense, site: Site, weights: Weights, x_bld: Tensor, positions_bl
 
 @reference(LocalDense)
 def local_dense(part: LocalDense, site: Site, weights: Weights, x_bld: Tensor, positions_bl: Tensor) -> Tensor:
-    """y_i = Σ_j (x_i W_Q·x_j) x_j / w over the window of i: windows of w tokens, the boundaries moved by the shift."""
+    """y_i = Σ_j (x_i W_Q·x_j) x_j / w over the window of i: windows of w tokens, the boundaries moved by the shift.
+
+    With `restart` a token's position is its place in the window.
+    """
     cell = [(i - part.shift) // part.window for i in range(x_bld.shape[1])]
     seen = torch.tensor([[a == b for b in cell] for a in cell])
+    if part.restart:
+        positions_bl = torch.tensor([[i - (c * part.window + part.shift) for i, c in enumerate(cell)]])
     return _summed(part, site, weights, x_bld, positions_bl, seen) / part.window
 
 
@@ -45,7 +50,8 @@ def _summed(
     seen: Tensor,
 ) -> Tensor:
     """Return Σ_j (x_i W_Q·x_j) x_j per head over the pairs seen; a position turns the factors, and not the values."""
-    x_bld, own = on_layer(site, weights, x_bld, positions_bl), site.with_heads(part.heads)
+    own = site.with_heads(part.heads)
+    x_bld = on_layer(own, weights, x_bld, positions_bl)
     x = heads_of(x_bld, part.heads)
     q = on_heads(own, weights, heads_of(project(weights, "q_proj", x_bld), part.heads), positions_bl)
     k = on_heads(own, weights, x, positions_bl)

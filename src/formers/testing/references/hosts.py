@@ -71,7 +71,7 @@ def _layer(wiring: Any, site: Site, ffn: Ffn, norm: Norm) -> Hosted:
             mixer=lambda x: _mixer(Softmax(), site)(under(inside, "mixer"), x, positions_bl),
             ffn=apply(ffn, "ffn"),
             mixer_norm=apply(norm, "mixer_norm"),
-            ffn_norm=apply(norm, "ffn_norm"),
+            ffn_norm=apply(getattr(wiring, "out_norm", None) or norm, "ffn_norm"),
         )
         y: Tensor = reference_of(wiring)(wiring, site, layer, x_bld)
         return y

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from formers.norms import LayerNorm, MaxNorm, RmsNorm
+from formers.norms import Hardtanh, LayerNorm, MaxNorm, NoNorm, RmsNorm
 from formers.part import Site
 from formers.testing.references.algebra import Weights
 from formers.testing.references.registry import reference
@@ -33,3 +33,15 @@ def max_norm(part: MaxNorm, site: Site, weights: Weights, x: Tensor) -> Tensor:
     largest = torch.stack([column.abs() for column in scaled.unbind(-1)]).amax(0)
     y = scaled / (largest[..., None] + part.eps)
     return y * weights["weight"] if part.weight == "after" else y
+
+
+@reference(Hardtanh)
+def hardtanh(part: Hardtanh, site: Site, weights: Weights, x: Tensor) -> Tensor:
+    """x between −1 and 1, else the nearer of these."""
+    return torch.where(x.abs() > 1, x.sign(), x)
+
+
+@reference(NoNorm)
+def no_norm(part: NoNorm, site: Site, weights: Weights, x: Tensor) -> Tensor:
+    """x."""
+    return x

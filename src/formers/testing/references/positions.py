@@ -46,7 +46,10 @@ def no_position(part: NoPosition, site: Site, weights: Weights, x: Tensor, posit
 
 @reference(Sinusoidal)
 def sinusoidal(part: Sinusoidal, site: Site, weights: Weights, x_bld: Tensor, positions_bl: Tensor) -> Tensor:
-    """PE(i, 2m) = sin(i/base^{2m/P}), PE(i, 2m+1) = cos(i/base^{2m/P}), added to x, or behind x of width D − P."""
+    """PE(i, 2m) = sin(i/base^{2m/P}), PE(i, 2m+1) = cos(i/base^{2m/P}), added to s·x, or behind s·x of width D − P.
+
+    s = √D where added and 1 where behind, unless given.
+    """
     adds = part.how == "add"
     width = site.width if adds else site.width // 2 if part.width is None else part.width
     encoding = torch.zeros(*positions_bl.shape, width, dtype=torch.float64)
@@ -54,6 +57,7 @@ def sinusoidal(part: Sinusoidal, site: Site, weights: Weights, x_bld: Tensor, po
         angle = positions_bl / part.base ** (2 * (c // 2) / width)
         encoding[:, :, c] = angle.cos() if c % 2 else angle.sin()
     encoding = encoding.expand(len(x_bld), -1, -1)
+    x_bld = x_bld * (part.scale if part.scale is not None else site.width**0.5 if adds else 1.0)
     return x_bld + encoding if adds else torch.cat([x_bld, encoding], -1)
 
 
@@ -66,10 +70,11 @@ def learned(part: Learned, site: Site, weights: Weights, x_bld: Tensor, position
 
 @reference(Cosine)
 def cosine(part: Cosine, site: Site, weights: Weights, x_bld: Tensor, positions_bl: Tensor) -> Tensor:
-    """x_im · cos(i·θ_m), θ_m = base^{−m/D}; or x_im · (cos(i·θ_m) − sin(i·θ_m))."""
+    """x_im · cos(i·θ_m), θ_m = base^{−m/D}; or x_im · (cos(i·θ_m) − sin(i·θ_m)); θ_m of each head anew if per head."""
     columns = []
+    width = site.width // site.heads if part.per_head else site.width
     for m in range(site.width):
-        angle = positions_bl * part.base ** (-m / site.width)
+        angle = positions_bl * part.base ** (-(m % width) / width)
         columns.append(x_bld[:, :, m] * (angle.cos() if part.wave == "cos" else angle.cos() - angle.sin()))
     return torch.stack(columns, -1)
 

@@ -37,7 +37,7 @@ def post_norm(part: PostNorm, site: Site, layer: Sublayers, x_bld: Tensor) -> Te
 
 @reference(Danet)
 def danet(part: Danet, site: Site, layer: Sublayers, x_bld: Tensor) -> Tensor:
-    """y = x + norm(ffn(mixer(norm(x))))."""
+    """y = x + norm(ffn(mixer(norm(x)))), with another norm behind the feed-forward where the part has one."""
     return x_bld + layer.ffn_norm(layer.ffn(layer.mixer(layer.mixer_norm(x_bld))))
 
 
