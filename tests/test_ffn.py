@@ -9,6 +9,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from formers.ffn import ACTIVATIONS, Activation, Glu, Mlp
+from formers.part import Site
 from formers.testing import SITE, assert_same, tokens
 
 X = tokens()
@@ -52,6 +53,15 @@ def test_glu_has_the_parameters_of_an_mlp() -> None:
 def test_a_width_of_nothing_is_refused(part: Mlp | Glu) -> None:
     with pytest.raises(ValueError, match="expand must be positive"):
         part.build(SITE)
+
+
+def test_an_mlps_own_initial_scale() -> None:
+    module = Mlp(expand=2, init=3.0).build(Site(width=64, heads=1, causal=False))
+    module.init_weights(0.02)
+    for weight in (module.up_proj.weight, module.down_proj.weight):
+        assert weight.std().item() == pytest.approx(3 / (2 * 2 * 64) ** 0.5, rel=0.05)
+    with pytest.raises(ValueError, match="init must be at least 0"):
+        Mlp(init=-1).build(SITE)
 
 
 @pytest.mark.parametrize("kind", [Mlp, Glu])

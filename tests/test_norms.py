@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from formers.norms import LayerNorm, MaxNorm, RmsNorm
+from formers.norms import Hardtanh, LayerNorm, MaxNorm, NoNorm, RmsNorm
 from formers.testing import SITE, assert_same, tokens
 
 X = 3 * tokens() + 1
@@ -42,3 +42,9 @@ def test_max_norm_does_not_overflow_where_layer_norm_without_wider_sums_would() 
     x = torch.full((1, 1, 24), 6e4, dtype=torch.float16)
     assert torch.isfinite(MaxNorm().build(SITE).half()(x)).all()
     assert torch.isinf(x.square()).all()
+
+
+def test_hardtanh_and_none() -> None:
+    assert_same(Hardtanh().build(SITE)(X), X.clamp(-1, 1), "hardtanh")
+    assert NoNorm.name() == "none"
+    assert torch.equal(NoNorm().build(SITE)(X), X)

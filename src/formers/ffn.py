@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Literal
@@ -92,7 +93,12 @@ class Ffn(Part):
 
 
 class Mlp(Ffn):
-    """down(act(up(x))), D → expand·D → D. Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.3."""
+    """down(act(up(x))), D → expand·D → D. Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.3.
+
+    DANet's, as published, is `mlp(activation=relu, bias=False, init=1.0)`.
+    """
+
+    added = {"init": None}  # noqa: RUF012
 
     expand: float = 4.0
     "Hidden width over model width."
@@ -103,8 +109,13 @@ class Mlp(Ffn):
     chunks: int = 1
     """Chunks that the tokens go through in: the hidden layer takes 1/chunks of the memory, training one more forward
     pass."""
+    init: float | None = None
+    """Both weights start as N(0, σ²), σ = init/√(2·expand·D), whatever the model's `initializer_range`; as that says
+    unless given."""
 
     def build(self, site: Site) -> nn.Module:
+        if self.init is not None and self.init < 0:
+            raise ValueError(f"{self}: init must be at least 0")
         return MlpModule(site.width, _hidden_width(self, site), self)
 
 
@@ -142,9 +153,16 @@ class MlpModule(ChunkedModule):
         self.up_proj = nn.Linear(width, hidden, bias=part.bias)
         self.down_proj = nn.Linear(hidden, width, bias=part.bias)
         self.activation, self.chunks = part.activation, part.chunks
+        self.std = None if part.init is None else part.init / math.sqrt(2 * part.expand * width)
 
     def transform(self, x: Tensor) -> Tensor:
         return self.down_proj(_activate(self.activation, self.up_proj(x), self.up_proj))
+
+    def init_weights(self, std: float) -> None:
+        """Set both weights to the part's own scale, where it has one."""
+        if self.std is not None:
+            nn.init.normal_(self.up_proj.weight, std=self.std)
+            nn.init.normal_(self.down_proj.weight, std=self.std)
 
 
 class GluModule(ChunkedModule):

@@ -18,6 +18,10 @@ class Norm(Part):
         raise NotImplementedError
 
 
+NORM_OPTIONS = ("embedding_norm", "final_norm")
+"""Options of a configuration that hold a norm, or None, beside `norm`, which is that of the layers."""
+
+
 class LayerNorm(Norm):
     """(x − mean) / √(variance + ε) · w + b. Source: Ba et al. 2016, arXiv:1607.06450."""
 
@@ -43,7 +47,8 @@ class RmsNorm(Norm):
 class MaxNorm(Norm):
     """x / (max|x| + ε): DANet's MaxNormActivation. No mean, no square, so it cannot overflow float16.
 
-    Source: Argatkiny & Makarov 2025 (DenseAttention).
+    The published code has ε = 1e-3 without a weight and ε = 1e-12 with one, of either kind. Source: Argatkiny & Makarov
+    2025 (DenseAttention).
     """
 
     weight: Literal["none", "after", "before"] = "none"
@@ -53,6 +58,28 @@ class MaxNorm(Norm):
 
     def build(self, site: Site) -> nn.Module:
         return MaxNormModule(site.width, self.weight, self.eps)
+
+
+class Hardtanh(Norm):
+    """x cut off at −1 and 1: what the published code of DANet has after the embedding unless told otherwise.
+
+    As a model's only norm it bounds activations, and does not bring small ones up to scale. Source: Argatkiny & Makarov
+    2025 (DenseAttention).
+    """
+
+    def build(self, site: Site) -> nn.Module:
+        return nn.Hardtanh()
+
+
+class NoNorm(Norm):
+    """x: no norm, as `final_norm=none` leaves the stream as it is."""
+
+    @classmethod
+    def name(cls) -> str:
+        return "none"
+
+    def build(self, site: Site) -> nn.Module:
+        return nn.Identity()
 
 
 class MaxNormModule(nn.Module):

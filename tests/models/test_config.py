@@ -13,7 +13,7 @@ from formers.catalogue import members
 from formers.ffn import Glu
 from formers.mixers import Linear, Mixer, Pool, Softmax, SquaredRelu, Taylor2
 from formers.models.config import AXIS_OF
-from formers.norms import RmsNorm
+from formers.norms import Hardtanh, LayerNorm, NoNorm, RmsNorm
 from formers.positions import Alibi, Learned, NoPosition, Rotary, Sinusoidal
 from formers.residuals import Danet
 
@@ -47,6 +47,31 @@ def test_config_json_comes_back_equal(config: Any, tmp_path: Any) -> None:
     assert raw["position"]["base"] == 10000.0, (
         "defaults are written too, so that a saved model outlives a changed default"
     )
+
+
+def test_norms_at_both_ends_may_be_none(config: Any, tmp_path: Any) -> None:
+    plain = config()
+    assert (plain.embedding_norm, plain.final_norm, plain.norm_at_end()) == (None, None, LayerNorm())
+    assert config(residual="post_norm").norm_at_end() == NoNorm()
+    assert not {"embedding_norm", "final_norm"} & (plain.to_dict().keys() | plain.choices().keys())
+    both = config(embedding_norm="hardtanh", final_norm={"part": "none"})
+    assert (both.embedding_norm, both.norm_at_end()) == (Hardtanh(), NoNorm())
+    assert both.choices()["embedding_norm"] == "hardtanh()"
+    both.save_pretrained(tmp_path)
+    loaded = TransformerConfig.from_pretrained(tmp_path)
+    assert (loaded.embedding_norm, loaded.final_norm) == (Hardtanh(), NoNorm())
+    assert both.swap(final_norm=None).norm_at_end() == LayerNorm()
+    with pytest.raises(ValueError, match="norm has no member 'layernom'; did you mean 'layer_norm'"):
+        config(final_norm="layernom")
+
+
+def test_a_norm_behind_the_embedding_comes_after_the_position(config: Any) -> None:
+    model = Transformer(config(embedding_norm="hardtanh", position="sinusoidal", depth=1, causal=False))
+    entered = []
+    model.layers[0].register_forward_pre_hook(lambda _, args: entered.append(args[0]))
+    model(torch.arange(8)[None])
+    assert entered[0].abs().max() == 1
+    assert entered[0].abs().min() < 1
 
 
 @pytest.mark.parametrize(("wrong", "right"), [("mixr", "mixer"), ("contextlength", "context_length"), ("hed", "heads")])

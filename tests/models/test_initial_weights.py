@@ -20,11 +20,12 @@ def model(mixer: str, *, causal: bool = True, **options: object) -> nn.Module:
     return kind(TransformerConfig(mixer=mixer, **sizes | options))
 
 
-@pytest.mark.parametrize("mixer", ["dense(init=5.0)", "local_dense(init=5.0)", "sliding_dense(init=5.0)"])
-def test_dense_projections_start_as_the_part_says(mixer: str) -> None:
-    causal = "local_dense" not in mixer
-    for layer in model(mixer, causal=causal).model.layers:
-        assert layer.mixer.q_proj.weight.std().item() == pytest.approx(5 / (2 * 2 * 64) ** 0.5, rel=0.05)
+@pytest.mark.parametrize("mixer", ["dense", "local_dense", "sliding_dense"])
+@pytest.mark.parametrize(("options", "init"), [("init=5.0", 5), ("", 0.125)])
+def test_dense_projections_start_as_the_part_says(mixer: str, options: str, init: float) -> None:
+    made = model(f"{mixer}({options})", causal=mixer != "local_dense", initializer_range=0.125)
+    for layer in made.model.layers:
+        assert layer.mixer.q_proj.weight.std().item() == pytest.approx(init / (2 * 2 * 64) ** 0.5, rel=0.05)
 
 
 def test_longformers_global_projections_start_as_the_local_ones() -> None:

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 from torch import Tensor
+from torch.nn import LayerNorm
 
+from formers.norms import MaxNorm, MaxNormModule
 from formers.residuals import Danet, PostNorm, PreNorm, Residual
 from formers.testing import assert_same, build, tokens
 
@@ -14,6 +16,7 @@ FORMULAS = {
     PreNorm(): lambda x, mix, ffn, n1, n2: (h := x + mix(n1(x))) + ffn(n2(h)),
     PostNorm(): lambda x, mix, ffn, n1, n2: n2((h := n1(x + mix(x))) + ffn(h)),
     Danet(): lambda x, mix, ffn, n1, n2: x + n2(ffn(mix(n1(x)))),
+    Danet(out_norm=MaxNorm()): lambda x, mix, ffn, n1, n2: x + n2(ffn(mix(n1(x)))),
 }
 
 
@@ -39,4 +42,10 @@ def test_dropout_falls_on_the_branches_alone(part: Residual) -> None:
 
 
 def test_who_normalises_the_end() -> None:
-    assert [part.normalizes_end for part in FORMULAS] == [True, False, True]
+    assert [part.normalizes_end for part in FORMULAS] == [True, False, True, True]
+
+
+def test_danets_norms_may_differ() -> None:
+    block: Any = build(Danet(out_norm=MaxNorm()), causal=True)
+    assert isinstance(block.mixer_norm, LayerNorm)
+    assert isinstance(block.ffn_norm, MaxNormModule)

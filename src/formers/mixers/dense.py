@@ -18,7 +18,8 @@ from formers.part import Site, State
 class Dense(Mixer):
     """X W_Q Xᵀ X / N per head: no softmax, no keys, values or output projection.
 
-    N is the number of real tokens seen; the paper has N^{−1/3} thrice.
+    N is the number of real tokens seen, where the published code has N^{−1/3} on each factor, and in causal models,
+    too, counts the whole row, future and all.
 
     By associativity (Q Xᵀ) X in O(L²·D) or Q (Xᵀ X) in O(L·D²/H), whichever is cheaper; streams with D²/H numbers. D²
     parameters. One head (or few) is best: MLM accuracy 67.1, 66.3 and 65.1 with 1, 4 and 16. Its own wiring is
@@ -30,11 +31,11 @@ class Dense(Mixer):
     "Heads of this mixer, whatever the model's."
     order: Literal["auto", "scores", "state"] = "auto"
     "Which product first: QXᵀ (`scores`), XᵀX (`state`), or by the measured crossover (`auto`)."
-    init: float = 1.0
-    "W_Q starts as N(0, σ²), σ = init/√(2·layers·D)."
+    init: float | None = None
+    "W_Q starts as N(0, σ²), σ = init/√(2·layers·D); init is the model's `initializer_range` unless given."
 
     def check(self) -> None:
-        if self.init < 0:
+        if self.init is not None and self.init < 0:
             raise ValueError(f"{self}: init must be at least 0")
 
     def growth(self) -> float:
@@ -51,7 +52,7 @@ class QueryMixer(HeadMixer):
         site.split(part.heads)
         super().__init__(site.with_heads(part.heads))
         self.part = part
-        self.std = part.init / math.sqrt(2 * site.layers * site.width)
+        self.shrink = 1 / math.sqrt(2 * site.layers * site.width)
         self.q_proj = nn.Linear(site.width, site.width, bias=False)
 
     def project(self, context: Context) -> QKV:
@@ -63,7 +64,8 @@ class QueryMixer(HeadMixer):
         return join_heads(y_bhlv)
 
     def init_weights(self, std: float) -> None:
-        nn.init.normal_(self.q_proj.weight, std=self.std)
+        """Set W_Q to init/√(2·layers·D), where init is `std` unless the part has its own."""
+        nn.init.normal_(self.q_proj.weight, std=self.shrink * (std if self.part.init is None else self.part.init))
 
 
 class DenseMixer(QueryMixer):

@@ -28,13 +28,13 @@ class SlidingDense(Mixer):
     "Tokens a token sees, itself and those right before it, counted without padding."
     heads: int = 1
     "Heads of this mixer, whatever the model's."
-    init: float = 1.0
-    "W_Q starts as N(0, σ²), σ = init/√(2·layers·D)."
+    init: float | None = None
+    "W_Q starts as N(0, σ²), σ = init/√(2·layers·D); init is the model's `initializer_range` unless given."
 
     def check(self) -> None:
         if self.window < 1:
             raise ValueError(f"{self}: window must be at least 1")
-        if self.init < 0:
+        if self.init is not None and self.init < 0:
             raise ValueError(f"{self}: init must be at least 0")
 
     def growth(self) -> float:

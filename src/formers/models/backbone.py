@@ -17,13 +17,16 @@ from formers.mixers.mixer import MixerModule
 from formers.models.cache import StateCache, check_cache, states_in, store_states
 from formers.models.config import TransformerConfig
 from formers.models.pretrained import FormersModel
+from formers.norms import NoNorm
 from formers.part import State, Unsupported, layers_share, share_across_layers
 from formers.positions.position import build_at
 from formers.residuals import Block
 
 
 class Transformer(FormersModel):
-    """Embeddings, `depth` layers of a mixer and a feed-forward, and a last norm where the wiring wants one.
+    """Embeddings with their norm, `depth` layers of a mixer and a feed-forward, and a last norm.
+
+    Either norm may be absent: see `TransformerConfig`.
 
     `config.causal` decides in which direction tokens see each other. Raises `Unsupported` for parts that do not fit.
     """
@@ -33,10 +36,11 @@ class Transformer(FormersModel):
         site = config.site()
         self.embed_tokens = nn.Embedding(config.vocab_size, config.position.embedding_width(site))
         self.input_position = build_at("input", site)
+        self.embedding_norm = (config.embedding_norm or NoNorm()).build(site)
         self.dropout = nn.Dropout(config.dropout)
         self.layers = nn.ModuleList(_build_layer(config, layer) for layer in range(config.depth))
         share_across_layers(self.layers)
-        self.norm = config.norm.build(site) if config.residual.normalizes_end else nn.Identity()
+        self.norm = config.norm_at_end().build(site)
         self.streaming = site.causal and all("streaming" in config.mixer_at(i).abilities for i in range(config.depth))
         self.gradient_checkpointing = False
         self.post_init()
@@ -104,7 +108,7 @@ class Transformer(FormersModel):
         positions = position_ids if position_ids is not None else count_tokens(x, mask, past[0]) - 1
         if self.input_position is not None:
             x = self.input_position(x, positions)
-        x = self.config.residual.enter(self.dropout(x))
+        x = self.config.residual.enter(self.dropout(self.embedding_norm(x)))
         hidden: list[Tensor] = []
         if cache is None and not output_hidden_states and not self._recomputes():
             x = self.config.residual.through(self.layers, x, mask, positions)

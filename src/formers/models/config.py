@@ -10,7 +10,7 @@ from transformers import PreTrainedConfig
 from formers.ffn import Ffn, Mlp
 from formers.mixers import Mixer, Softmax, Sparse
 from formers.models.options import check_labels, check_option
-from formers.norms import LayerNorm, Norm
+from formers.norms import NORM_OPTIONS, LayerNorm, NoNorm, Norm
 from formers.part import Part, Site, check_names, value_json, value_text
 from formers.patterns import Pattern
 from formers.positions import Position, Rotary
@@ -18,6 +18,8 @@ from formers.residuals import PreNorm, Residual
 
 AXIS_OF = {"mixer": Mixer, "position": Position, "residual": Residual, "norm": Norm, "ffn": Ffn}
 """Options that hold a part → the axis that it must be on."""
+_KIND_OF = AXIS_OF | dict.fromkeys(NORM_OPTIONS, Norm)
+"""The same with those that may hold None."""
 
 _HUB_NAMES = {
     *("transformers_version", "architectures", "model_type", "auto_map", "name_or_path", "_name_or_path"),
@@ -36,6 +38,9 @@ class TransformerConfig(PreTrainedConfig):
         width, depth, heads: model width D, number of layers, attention heads H.
         mixer: how tokens exchange information; a list is cycled over the layers.
         position, residual, norm, ffn: the other choices.
+        embedding_norm: a norm behind the embedding and a position that acts on it, as BERT's; None: nothing.
+        final_norm: the norm behind the last layer, `none` for nothing; None: `norm`, where the residual leaves the
+            stream unnormalised.
         causal: whether tokens see only their past; None lets the head decide (a `CausalLM` is, the others are not).
         context_length: the longest sequence the model promises to take.
         dropout: probability of dropping an activation of the embeddings and of each residual branch.
@@ -66,6 +71,8 @@ class TransformerConfig(PreTrainedConfig):
     residual: Any = PreNorm()
     norm: Any = LayerNorm()
     ffn: Any = Mlp()
+    embedding_norm: Any = None
+    final_norm: Any = None
     causal: bool | None = None
     context_length: int = 512
     dropout: float = 0.0
@@ -88,7 +95,7 @@ class TransformerConfig(PreTrainedConfig):
         """Set an option, a part from text or JSON too. Raise for a value out of its type or range."""
         name = self.attribute_map.get(name, name)
         check_option(name, value)
-        super().__setattr__(name, _as_parts(name, value) if name in AXIS_OF else value)
+        super().__setattr__(name, _as_parts(name, value) if name in _KIND_OF else value)
         if name == "id2label" and value is not None and getattr(self, "_post_init_done", False):
             super().__setattr__("label2id", {label: int(i) for i, label in value.items()})
 
@@ -121,8 +128,13 @@ class TransformerConfig(PreTrainedConfig):
         return super().from_dict(config_dict, **kwargs)
 
     def choices(self) -> dict[str, str]:
-        """Return the parts in text form, by axis; several mixers as a list."""
-        return {axis: value_text(getattr(self, axis)) for axis in AXIS_OF}
+        """Return the parts in text form, by axis; several mixers as a list. Norms that are None are left out."""
+        return {name: value_text(getattr(self, name)) for name in _KIND_OF if getattr(self, name) is not None}
+
+    def norm_at_end(self) -> Norm:
+        """Return the norm behind the last layer."""
+        own: Norm | None = self.final_norm
+        return own or (self.norm if self.residual.normalizes_end else NoNorm())
 
     def mixer_at(self, layer: int) -> Mixer:
         """Return the mixer of one layer."""
@@ -141,9 +153,13 @@ class TransformerConfig(PreTrainedConfig):
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything: parts as JSON, and sizes also under Hugging Face's names, by which PEFT finds them."""
-        parts = {axis: value_json(getattr(self, axis)) for axis in AXIS_OF}
-        return super().to_dict() | parts | {theirs: getattr(self, ours) for theirs, ours in self.attribute_map.items()}
+        """Return everything: parts as JSON, and sizes also under Hugging Face's names, by which PEFT finds them.
+
+        Norms that are None are left out, as in files from before there were any.
+        """
+        data = super().to_dict() | {name: value_json(getattr(self, name)) for name in _KIND_OF}
+        data |= {theirs: getattr(self, ours) for theirs, ours in self.attribute_map.items()}
+        return {name: value for name, value in data.items() if name not in NORM_OPTIONS or value is not None}
 
     def to_diff_dict(self) -> dict[str, Any]:
         """Return what `config.json` holds: each size once, under its own name, and no defaults of Hugging Face's."""
@@ -170,9 +186,11 @@ def _as_parts(axis: str, value: Any) -> Any:
 def _as_part(axis: str, value: Any) -> Any:
     """Return a part of the axis from itself, text or JSON; a pattern becomes `sparse` over it.
 
-    Raise TypeError for all else.
+    None stays where an option may be None. Raise TypeError for all else.
     """
-    kind: type[Part] = AXIS_OF[axis]
+    kind: type[Part] = _KIND_OF[axis]
+    if value is None and axis in NORM_OPTIONS:
+        return None
     if isinstance(value, str):
         value = kind.parse(value)
     if isinstance(value, dict):

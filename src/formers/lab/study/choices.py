@@ -34,8 +34,11 @@ def parse_choice(name: str, value: Any) -> Any:
     stay.
     """
     from formers.catalogue import AXES  # imports every part; splitting text does not need them
+    from formers.norms import NORM_OPTIONS
 
-    axis = AXES.get(name)
+    axis = AXES["norm"] if name in NORM_OPTIONS else AXES.get(name)
+    if name in NORM_OPTIONS and value == "None":
+        return None
     if isinstance(value, (list, tuple)):
         return tuple(parse_choice(name, item) for item in value)
     if not isinstance(value, str):
