@@ -43,7 +43,7 @@ def row(study: Study, arm: str, value: float) -> Row:
 
 def kept(study: Study, folder: Path, **changes: object) -> Results:
     """A finished study in a folder, as its report.json."""
-    found = replace(study_results(study, (row(study, "softmax", 2.5), row(study, "linear", 3.0))), **changes)  # type: ignore[arg-type]
+    found = replace(study_results(study, (row(study, "softmax", 2.5), row(study, "linear", 3.0)), {}), **changes)  # type: ignore[arg-type]
     dump(found, folder / "report.json")
     return found
 

@@ -91,9 +91,10 @@ def read_executor(jobs: int, ray: str | None, cores: int) -> Executor | None:
 
 def read_seeds(text: str) -> tuple[int, ...]:
     """Return the seeds that a text means: `3` → 0, 1, 2; `4,7` or `4,` → these."""
+    from formers.lab.study.study import first_seeds
+
     try:
-        if "," not in text:
-            return tuple(range(int(text)))
-        return tuple(int(piece) for piece in text.split(",") if piece.strip())
+        numbers = [int(piece) for piece in text.split(",") if piece.strip()]
     except ValueError:
         raise ValueError(f"--seeds {text!r} is neither a number of seeds (3) nor a list of them (0,1,2)") from None
+    return tuple(numbers) if "," in text or not numbers else first_seeds(numbers[0])

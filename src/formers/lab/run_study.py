@@ -12,6 +12,7 @@ from formers.lab.executors.executor import Executor
 from formers.lab.executors.serial import Serial
 from formers.lab.executors.torchrun import Torchrun, follow_rank0, lead_ranks
 from formers.lab.plan.jobs import plan_jobs
+from formers.lab.plan.task_check import check_task
 from formers.lab.report.study_files import write_report
 from formers.lab.store.records import Results, Row
 from formers.lab.store.store import Store
@@ -46,6 +47,7 @@ def run(study: Study, progress: Progress | None = None, executor: Executor | Non
     Raises:
         ValueError: for an arm that is wrong (a misspelt option), or `shard` in a single process, before anything
         trains.
+        TaskError: where the task cannot be trained on, whichever the arm, before anything trains.
         Stopped: on Ctrl-C or SIGTERM, after keeping the checkpoint of the running arm.
         FolderInUse: where another process works in the study's folder.
         WriteError: where something cannot be written; the same command goes on once it can.
@@ -70,11 +72,12 @@ def run(study: Study, progress: Progress | None = None, executor: Executor | Non
 def _run_and_publish(study: Study, progress: Progress, executor: Executor) -> Results:
     """Run a study as the one process that writes into its folder."""
     plan = plan_jobs(study)
+    references = check_task(study, plan)
     with _telling_how_to_resume(study), open_folder(study, progress.note), catch_signals() as stop:
         store = Store(study.folder, f"formers/{study.folder.name}")
         rows = _run_all(study, plan, store, progress, stop, executor)
         with reporting_write_errors("the report", study.folder):
-            return write_report(study, rows)
+            return write_report(study, rows, references)
 
 
 @contextmanager

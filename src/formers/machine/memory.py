@@ -33,7 +33,7 @@ def peak_bytes() -> int | None:
     return int(lines[0].split()[1]) * 1024 if lines else None
 
 
-def is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error means that there was not enough memory."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True

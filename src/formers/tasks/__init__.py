@@ -23,6 +23,10 @@ SHORT = re.compile(r"(?P<suite>\w+)/(?P<task>\w+)(?P<options>\(.*\))?$", re.DOTA
 """A task of a suite, as in `glue/cola`."""
 OWN = re.compile(r"(?P<file>[^()]+\.py)(?::(?P<text>.*))?$", re.DOTALL)
 """A file, and a task in it."""
+_UNQUOTED = re.compile(
+    r"[(,]\s*\w+\s*=\s*(?![-+\d.eE]+\s*[,)])(?=[^'\"\[(,)]*[/\\.~])(?P<value>[^\s'\"\[(,)][^'\"\[(,)]*)(?=[,)])"
+)
+"""An option's value that looks like a path and has no quotes."""
 __all__ = sorted([*_HOME_OF, "TASKS", "parse"])
 
 
@@ -41,9 +45,17 @@ def parse(text: str) -> Any:
     `my_task.py` or `my_task.py:parity(length=8)` is a task of a user's own; the file is run.
     """
     kinds = __getattr__("TASKS")
-    if own := OWN.match(text.strip()):
-        return import_module("formers.tasks.own").own_task(own["file"], own["text"] or "")
-    return kinds[0].axis.parse(SHORT.sub(spelt_out, text.strip()))
+    try:
+        if own := OWN.match(text.strip()):
+            return import_module("formers.tasks.own").own_task(own["file"], own["text"] or "")
+        short = SHORT.match(text.strip())
+        return kinds[0].axis.parse(spelt_out(short) if short else text.strip())
+    except ValueError as error:
+        if found := _UNQUOTED.search(text):
+            start = found.start("value")
+            quoted = f"{text[:start]}{found['value'].strip()!r}{text[found.end('value') :]}"
+            raise ValueError(f"cannot read {text!r}: a path needs quotes: {quoted}") from error
+        raise
 
 
 def spelt_out(short: re.Match[str]) -> str:

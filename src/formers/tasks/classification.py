@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 160  # characters of a text that a sample shows
 _TOKENS_AT_ONCE = 32_768  # evaluated at a time: few enough for attention maps to fit in memory
+_MOST_PIECES = 1 << 20  # word pieces to learn
 _UNKNOWN = 1  # stands for a text in which no token is known
 
 
@@ -53,8 +54,8 @@ class _TextClassification(Task):
     head: ClassVar[str] = "SequenceClassifier"
 
     def check(self) -> None:
-        if self.length < 1 or self.vocab < 1:
-            raise ValueError(f"{self}: length and vocab must be positive")
+        if self.length < 1 or not 1 <= self.vocab <= _MOST_PIECES:
+            raise ValueError(f"{self}: length and vocab must be positive, and vocab at most {_MOST_PIECES:,}")
         if self.tokens == "bytes" and self.vocabulary is not None:
             raise ValueError(f"{self}: bytes need no vocabulary; leave it out, or take tokens='words'")
 

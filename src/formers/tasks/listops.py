@@ -35,6 +35,7 @@ TOKENS = ("[PAD]", *map(str, range(10)), *_OPERATORS, "]")
 _NUMBER = {token: i for i, token in enumerate(TOKENS)}
 _HELD_OUT = 1000
 _ROWS = 64
+_DEEPEST, _MOST = 64, 1 << 16  # operators within each other, tokens
 _DIGIT = 0.25  # the chance of a digit where an argument may be a list, too
 _SHORTEST = 4  # a list has at least one part in this many of the length
 
@@ -74,8 +75,10 @@ class Listops(Task):
     budget: ClassVar[dict[str, float]] = {"steps": 1000, "batch_size": 32, "learning_rate": 2e-3}
 
     def check(self) -> None:
-        if self.depth < 1 or self.arguments < 2:
-            raise ValueError(f"{self}: depth must be at least 1 and arguments at least 2")
+        if not 1 <= self.depth <= _DEEPEST or self.arguments < 2:
+            raise ValueError(f"{self}: depth must be from 1 to {_DEEPEST}, and arguments at least 2")
+        if self.length > _MOST:
+            raise ValueError(f"{self}: at most {_MOST:,} tokens in a list")
         if self.length < 2 + self.arguments:
             raise ValueError(f"{self}: an operator with {self.arguments} arguments takes {2 + self.arguments} tokens")
         longest = sum(2 * self.arguments**k for k in range(self.depth)) + self.arguments**self.depth

@@ -7,6 +7,7 @@ from functools import lru_cache
 from hashlib import sha256
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from traceback import extract_tb
 
 from formers.part import check_names
 from formers.tasks.task import Task
@@ -16,7 +17,7 @@ def own_task(file: str, text: str) -> Task:
     """Return the task in a Python file: the one that `name(option=…)` means, or without a text the only one there is.
 
     The file is run, as a file given to `python` is. Raise `FileNotFoundError` where there is none, `ValueError` where
-    it holds no such task.
+    it holds no such task, or cannot be run, with the line.
     """
     path = Path(file).expanduser().resolve()
     if not path.is_file():
@@ -41,9 +42,23 @@ def _kinds_in(path: Path, modified: int) -> tuple[type[Task], ...]:
     assert spec.loader is not None
     module = module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and inspect look their classes' modules up there
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise ValueError(f"cannot run the task file {_line_of(path, error)}") from error
     found = [v for v in vars(module).values() if isinstance(v, type) and issubclass(v, Task) and v.__module__ == name]
     kinds = tuple(kind for kind in found if not kind.__name__.startswith("_"))
     for kind in kinds:
         kind.origin = str(path)
     return kinds
+
+
+def _line_of(path: Path, error: BaseException) -> str:
+    """Return the line of a file that an error is about, and the error, in one line."""
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        return f"{path}, line {error.lineno}: {type(error).__name__}: {error.msg}"
+    lines = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == str(path)]
+    place = f"{path}, line {lines[-1]}" if lines else str(path)
+    first_line = (str(error).strip().splitlines() or [""])[0]
+    return f"{place}: {type(error).__name__}: {first_line}".removesuffix(": ")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 BLANK, IGNORED = 0, -100
 _EACH = 128  # held-out sequences for each number of pairs
 _ROWS = 128  # sequences evaluated at a time
+_MOST = 1 << 16  # tokens
 
 
 class Recall(Task):
@@ -65,6 +66,10 @@ class Recall(Task):
     budget: ClassVar[dict[str, float]] = {"steps": 500, "batch_size": 64, "learning_rate": 3e-3}
 
     def check(self) -> None:
+        if self.length > _MOST or self.vocab > _MOST:
+            raise ValueError(
+                f"recall: at most {_MOST:,} tokens, and as many different ones, not {self.length:,} and {self.vocab:,}"
+            )
         if self.pairs < 1 or self.length < 4 * self.pairs or self.length % 2:
             raise ValueError(
                 f"recall: {self.pairs} pairs and a question for each need an even length of at least "

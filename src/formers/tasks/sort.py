@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from formers.models import TransformerConfig
 
 _HELD_OUT = 1024  # arrays in a split that is not trained on
+_MOST = 1 << 16  # symbols
+_ENOUGH = 8  # of two symbols, there are 2⁸ = 256 arrays of this length
 
 
 class Sort(Task):
@@ -56,7 +58,12 @@ class Sort(Task):
     budget: ClassVar[dict[str, float]] = {"steps": 500, "batch_size": 64, "learning_rate": 5e-3}
 
     def check(self) -> None:
-        if self.length < 1 or self.symbols < 2 or self.symbols**self.length < 256:
+        if self.length > _MOST or self.symbols > _MOST:
+            raise ValueError(
+                f"sort: at most {_MOST:,} symbols in an array, and as many different ones, not {self.length:,} and "
+                f"{self.symbols:,}"
+            )
+        if self.length < 1 or self.symbols < 2 or self.symbols ** min(self.length, _ENOUGH) < 256:
             raise ValueError(
                 f"sort: {self.symbols} symbols in arrays of {self.length} make too few arrays to hold any out; "
                 "take at least 2 symbols, and at least 256 different arrays"

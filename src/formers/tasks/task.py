@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from formers.models import TransformerConfig
 
+LONGEST = 1 << 20
+"""Tokens in one example, at most: what is longer is a slip of the hand, and would be drawn for hours."""
 Example = dict[str, Tensor]
 "One training example: the model's inputs by name, without the batch dimension."
 
@@ -45,6 +47,11 @@ class Task(Part):
     "What each arm of the default study is given: values for `formers.lab.Budget`."
     origin: ClassVar[str] = ""
     "The user's file that a task comes from; its text form begins with it, so that a study.yaml finds it again."
+
+    def __post_init__(self) -> None:
+        if isinstance(self.length, int) and self.length > LONGEST:
+            raise ValueError(f"{self.name()}: examples have at most {LONGEST:,} tokens, not {self.length:,}")
+        super().__post_init__()
 
     def __repr__(self) -> str:
         return f"{self.origin}:{super().__repr__()}" if self.origin else super().__repr__()

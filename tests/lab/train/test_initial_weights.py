@@ -10,7 +10,7 @@ from formers.lab.train.initial_weights import seeded_model
 def weights(swaps: dict[str, object], seed: int = 0) -> dict[str, torch.Tensor]:
     base = {"width": 16, "heads": 2, "position": "learned", "initializer_range": 0.02}
     study = Study(task="sort(length=8)", base=base, arms=(Arm("a", swaps),))
-    return dict(seeded_model(study.task, study.config(study.arms[0]), seed).named_parameters())
+    return dict(seeded_model(study.checked_task, study.config(study.arms[0]), seed).named_parameters())
 
 
 def test_what_arms_have_in_common_starts_equal() -> None:

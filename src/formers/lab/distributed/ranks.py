@@ -104,7 +104,7 @@ def fail_together() -> Iterator[None]:
     """
     try:
         yield
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if not _all_failed():
             raise LostRank(
                 f"rank {rank()} of {world_size()} cannot go on: {type(error).__name__}: {error}\n"

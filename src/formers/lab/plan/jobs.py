@@ -68,9 +68,9 @@ def _unsupported_row(study: Study, arm: Arm, seed: int, reason: Unsupported) -> 
         seed=seed,
         status="unsupported",
         cause=" ".join(str(reason).split()),
-        choices=study.task.base().choices() | {name: value_text(value) for name, value in choices.items()},
+        choices=study.checked_task.base().choices() | {name: value_text(value) for name, value in choices.items()},
         environment=environment(),
-        data_hash=study.task.data_hash,
+        data_hash=study.checked_task.data_hash,
         command=arm_command(study, arm, study.budget, seed),
         fingerprint=digest([study.task, study.budget, choices_text(choices), seed, reason]),
     )

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from formers.lab.study.arm import Arm
 from formers.lab.study.study import Match
 from formers.part import Part
+from formers.tasks.checks.checked_task import CheckedTask
 
 if TYPE_CHECKING:
     from formers.models import TransformerConfig
-    from formers.models.pretrained import FormersModel
     from formers.tasks.task import Task
 
 _NARROWEST, _WIDEST = 1 / 4, 4
@@ -28,7 +28,7 @@ _CLOSE_ENOUGH = 0.01
 def cost_of(task: Task, config: TransformerConfig, match: Match) -> float:
     """Return the number of parameters, or of operations per token at the task's length, counted without memory."""
     with torch.device("meta"):
-        model = cast("FormersModel", task.model(config))
+        model = CheckedTask(task).model(config)
     return float(model.num_parameters()) if match == "parameters" else model.flops_per_token(task.length)
 
 

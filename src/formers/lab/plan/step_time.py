@@ -12,6 +12,7 @@ import torch
 from formers.lab.train.initial_weights import seeded_model
 from formers.machine.environment import environment
 from formers.machine.files import write_atomically
+from formers.tasks.checks.examples import Collator
 from formers.tasks.task import digest
 
 if TYPE_CHECKING:
@@ -51,11 +52,11 @@ class StepTimer:
 
     def __init__(self, study: Study, config: TransformerConfig) -> None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.model = seeded_model(study.task, config, 0).to(device).train()
+        self.model = seeded_model(study.checked_task, config, 0).to(device).train()
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=0.0)
-        data = study.task.build(0, study.budget.batch_size)
-        examples = [data[i] for i in range(study.budget.batch_size)]
-        self.batch = {name: torch.stack([e[name] for e in examples]).to(device) for name in examples[0]}
+        data = study.checked_task.build(0, study.budget.batch_size)
+        batch = Collator(study.task, self.model)([data[i] for i in range(study.budget.batch_size)])
+        self.batch = {name: tensor.to(device) for name, tensor in batch.items()}
 
     def time_step(self) -> float:
         """Take one step, and return the seconds that it took."""

@@ -32,7 +32,7 @@ def stored_results(folder: Path) -> Results:
     if (folder / YAML).is_file() and (os.environ.get("MLFLOW_TRACKING_URI") or (folder / DATABASE).is_file()):
         study = replace(read_study(folder / YAML), folder=folder)
         if rows := _rows(study, before):
-            return study_results(study, rows)
+            return study_results(study, rows, study.checked_task.references())
     if published is None:
         raise FileNotFoundError(
             f"there is no study in {folder}: neither {YAML} with {DATABASE} and a row in it, nor {JSON}"

@@ -7,15 +7,15 @@ from formers.lab.study.command_line import study_command
 from formers.lab.study.study import Study
 
 
-def study_results(study: Study, rows: tuple[Row, ...]) -> Results:
-    """Return everything that a report shows about a study with these rows."""
+def study_results(study: Study, rows: tuple[Row, ...], references: dict[str, float]) -> Results:
+    """Return everything that a report shows about a study with these rows, and its task's references."""
     task = study.task
     return Results(
         title=str(task).removesuffix("()"),
         description=task.description,
         metric=task.metric,
         rows=rows,
-        references=task.references(),
+        references=references,
         budget=study.budget.describe(task.length),
         matched=study.match,
         command=study_command(study),

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeGuard
 
 from safetensors import SafetensorError
+
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+"""No room, no quota, no permission to write at all, a fault."""
 
 
 class WriteError(OSError):
@@ -22,6 +27,11 @@ def reporting_write_errors(what: str, place: Path | str) -> Iterator[None]:
         raise
     except (OSError, SafetensorError) as error:
         raise WriteError(f"cannot keep {what} in {place}: {one_line(error)}") from error
+
+
+def is_about_the_disk(error: BaseException | None) -> TypeGuard[OSError]:
+    """Return whether an error is about the disk, not about what was to be written."""
+    return isinstance(error, OSError) and error.errno in _DISK
 
 
 def one_line(error: BaseException) -> str:

@@ -14,6 +14,9 @@ from formers.lab.study.budget import Budget
 from formers.lab.study.choices import choices_text, parse_choice
 from formers.part import Unsupported, check_names
 from formers.tasks import parse as parse_task
+from formers.tasks.checks.checked_task import CheckedTask
+from formers.tasks.checks.declaration import check_declaration
+from formers.tasks.checks.task_error import TaskError
 from formers.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -24,6 +27,9 @@ STUDIES_FOLDER = Path("studies")
 
 Match = Literal["steps", "parameters", "flops", "time"]
 _MATCHES: tuple[Match, ...] = ("steps", "parameters", "flops", "time")
+_DEEPEST = 1024
+"""Layers of an arm: as many as anybody has trained, and few enough to be built in seconds."""
+_MOST_SEEDS = 10_000
 _FILLED_IN: Any = None
 """The default of attributes that get their value from others when a study is made."""
 
@@ -60,6 +66,7 @@ class Study:
 
     def __post_init__(self) -> None:
         task = cast(Task, parse_task(self.task)) if isinstance(self.task, str) else self.task
+        check_declaration(task)
         filled: dict[str, Any] = {
             "task": task,
             "arms": tuple(self.arms) or tuple(Arm.parse(text) for text in task.arms),
@@ -88,7 +95,7 @@ class Study:
 
     def config(self, arm: Arm) -> TransformerConfig:
         """Return the whole configuration of an arm. Raise for unknown choices, naming the nearest known one."""
-        config = self.task.base()
+        config = self.checked_task.base()
         for swaps in (self.base, arm.swaps):
             config = config.swap(**swaps) if swaps else config
         return config
@@ -110,13 +117,22 @@ class Study:
 
         try:
             config = self.config(arm)
+            if config.depth > _DEEPEST:
+                raise ValueError(f"depth is at most {_DEEPEST:,} layers, not {config.depth:,}")
             with torch.device("meta"):
-                self.task.model(config)
+                self.checked_task.model(config)
         except Unsupported as reason:
             return reason
+        except TaskError:
+            raise
         except (ValueError, TypeError) as error:
             raise ValueError(f"arm {arm.name!r}: {error}") from error
         return config
+
+    @property
+    def checked_task(self) -> CheckedTask:
+        """The task with every result checked: what it returns is right, or raises with the file and the line."""
+        return CheckedTask(self.task)
 
     @property
     def content_hash(self) -> str:
@@ -133,6 +149,13 @@ class Study:
             "match": self.match,
             "seeds": list(self.seeds),
         }
+
+
+def first_seeds(count: int) -> tuple[int, ...]:
+    """Return the seeds 0 … count − 1. Raise ValueError for none or too many."""
+    if isinstance(count, bool) or not 1 <= count <= _MOST_SEEDS:
+        raise ValueError(f"the number of seeds is from 1 to {_MOST_SEEDS:,}, not {count}")
+    return tuple(range(count))
 
 
 def default_budget(task: Task) -> Budget:

@@ -28,7 +28,7 @@ import yaml
 from formers.lab.study.arm import Arm, vary
 from formers.lab.study.budget import Budget
 from formers.lab.study.choices import parse_choices
-from formers.lab.study.study import Study, default_budget
+from formers.lab.study.study import Study, default_budget, first_seeds
 from formers.part import check_names
 from formers.tasks import parse as parse_task
 
@@ -114,7 +114,11 @@ def _parse_choices(choices: Any) -> dict[str, Any]:
 
 def _parse_seeds(seeds: Any) -> tuple[int, ...]:
     """Return the first seeds, where just their number is given; else those that are listed."""
-    return tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
+    if isinstance(seeds, int):
+        return first_seeds(seeds)
+    if not isinstance(seeds, (list, tuple)):
+        raise ValueError(f"seeds are a number of them or a list, not {seeds!r}")
+    return tuple(seeds)
 
 
 def _parse_number(value: Any) -> Any:

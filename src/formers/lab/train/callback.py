@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from typing import Any
 
@@ -13,13 +12,11 @@ from formers.lab.distributed import ranks
 from formers.lab.store.records import Point
 from formers.lab.train.best_weights import BestWeights
 from formers.lab.train.crash_counter import TrainingAttempt
+from formers.lab.train.finite import check_finite, check_validation
 from formers.lab.train.job import Job
 from formers.lab.train.progress import Progress
 from formers.lab.train.stop import Stop
-
-
-class Diverged(ArithmeticError):
-    """The loss or a metric is no longer a finite number."""
+from formers.lab.train.undisturbed import undisturbed
 
 
 class TrainingCallback(TrainerCallback):
@@ -66,11 +63,13 @@ class TrainingCallback(TrainerCallback):
         """Measure the validation metrics, log them, and keep the weights if they are the best so far.
 
         Raises:
+            TaskError: where the task returns something else than metrics.
             Diverged: where a metric is not finite.
         """
-        values = ranks.broadcast_from_rank0(self.job.study.task.evaluate(model, "validation").metrics)
+        with undisturbed():
+            values = ranks.broadcast_from_rank0(self.job.task.evaluate(model, "validation").metrics)
+        check_validation(self.job, model, values, state.global_step)
         model.train()  # as it was, in whatever mode a user's own task leaves it
-        check_finite(values, state.global_step)
         state.log_history.append({"step": state.global_step, "seconds": self.train_seconds, "values": values})
         self.best_weights.offer(model, state.global_step, values[self.best_weights.metric.name])
         self.progress.measured(self.job.label, state.global_step, values)
@@ -95,13 +94,6 @@ class TrainingCallback(TrainerCallback):
         state.log_history[-1] |= {"seconds": self.train_seconds, "values": values}
         check_finite(values, state.global_step)
         self.progress.measured(self.job.label, state.global_step, values)
-
-
-def check_finite(values: dict[str, float], step: int) -> None:
-    """Raise Diverged where a value, measured after `step` steps, is not a finite number."""
-    for name, value in values.items():
-        if not math.isfinite(value):
-            raise Diverged(f"{name} is {value} after {step} steps; try a lower learning rate or a longer warmup")
 
 
 def curve_points(log: list[dict[str, Any]]) -> tuple[Point, ...]:

@@ -6,18 +6,21 @@ import traceback
 
 from formers.lab.store.records import Status
 from formers.lab.store.write_error import reporting_write_errors
-from formers.lab.train.callback import Diverged
 from formers.lab.train.checkpoint import ForeignCheckpoint
 from formers.lab.train.crash_counter import RepeatedCrash
+from formers.lab.train.finite import Diverged
 from formers.lab.train.job import Job
 from formers.machine.memory import is_out_of_memory
 from formers.part import Unsupported
+from formers.tasks.checks.task_error import TaskError, one_line_of
 
-_SELF_EXPLAINING = (Unsupported, Diverged, RepeatedCrash, ForeignCheckpoint)
+_SELF_EXPLAINING = (TaskError, Unsupported, Diverged, RepeatedCrash, ForeignCheckpoint)
 
 
-def status_of(error: Exception) -> Status:
-    """Return the status of a row whose training ended with an error."""
+def status_of(error: BaseException) -> Status:
+    """Return the status of a row whose training ended with an error: its own, or of what a task's code raised."""
+    if isinstance(error, TaskError) and error.__cause__ is not None:
+        return status_of(error.__cause__)
     if isinstance(error, Unsupported):
         return "unsupported"
     if isinstance(error, Diverged):
@@ -25,15 +28,13 @@ def status_of(error: Exception) -> Status:
     return "out_of_memory" if is_out_of_memory(error) else "failed"
 
 
-def cause_of(error: Exception) -> str:
+def cause_of(error: BaseException) -> str:
     """Return an error in one line, with its type where its message alone does not explain it."""
-    first_line = (str(error).strip().splitlines() or [""])[0]
-    if isinstance(error, _SELF_EXPLAINING):
-        return first_line
-    return f"{type(error).__name__}: {first_line}".removesuffix(": ")
+    one_line = one_line_of(error)
+    return one_line.partition(": ")[2] if isinstance(error, _SELF_EXPLAINING) else one_line
 
 
-def save_traceback(job: Job, error: Exception) -> None:
+def save_traceback(job: Job, error: BaseException) -> None:
     """Write the traceback of a failed job into the study's folder. Raise WriteError where that is not possible."""
     folder = job.study.folder / "failures"
     with reporting_write_errors("a traceback", folder):

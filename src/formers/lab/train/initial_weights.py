@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
     from formers.models import TransformerConfig
-    from formers.tasks.task import Task
+    from formers.models.pretrained import FormersModel
+    from formers.tasks.checks.checked_task import CheckedTask
 
 
-def seeded_model(task: Task, config: TransformerConfig, seed: int) -> PreTrainedModel:
+def seeded_model(task: CheckedTask, config: TransformerConfig, seed: int) -> FormersModel:
     """Return a new model whose every module draws its weights from a stream of its own, given by seed and module name.
 
     So a swapped part does not shift the random numbers of the parts after it: parameters with the same name, shape and

@@ -14,6 +14,7 @@ from formers.lab.study.arm import Arm
 from formers.lab.study.budget import Budget
 from formers.lab.study.command_line import arm_command
 from formers.lab.study.study import Study
+from formers.tasks.checks.checked_task import CheckedTask
 
 if TYPE_CHECKING:
     from formers.models import TransformerConfig
@@ -41,6 +42,11 @@ class Job:
     seed: int
 
     @property
+    def task(self) -> CheckedTask:
+        """The study's task, with every result checked."""
+        return self.study.checked_task
+
+    @property
     def label(self) -> str:
         """The arm's name, with the seed where the study has several."""
         return self.arm.name if len(self.study.seeds) == 1 else f"{self.arm.name} · seed {self.seed}"
@@ -56,7 +62,7 @@ class Job:
         """sha256 of what decides the outcome: task, data, configuration, budget, seed. The arm's name does not."""
         facts = {
             "task": str(self.study.task),
-            "data": self.study.task.data_hash + self.study.task.code_hash,
+            "data": self.task.data_hash + self.study.task.code_hash,
             "config": {name: value for name, value in self.config_json.items() if name not in _INCIDENTAL},
             "budget": asdict(self.budget),
             "seed": self.seed,
@@ -87,7 +93,7 @@ class Job:
             status="stopped",
             choices=self.config.choices(),
             config=self.config_json,
-            data_hash=self.study.task.data_hash,
+            data_hash=self.task.data_hash,
             command=arm_command(self.study, self.arm, self.budget, self.seed),
             fingerprint=self.fingerprint,
         )

@@ -14,6 +14,7 @@ from formers.lab.train.callback import TrainingCallback
 from formers.lab.train.checkpoint import seal_checkpoint
 from formers.lab.train.job import Job
 from formers.lab.train.trainer import SafeTrainer
+from formers.tasks.checks.examples import Collator
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -25,8 +26,14 @@ _CHECKPOINTS = 4  # checkpoints along a training; what is lost by a power cut is
 def make_trainer(job: Job, model: PreTrainedModel, callback: TrainingCallback) -> SafeTrainer:
     """Return Hugging Face's trainer for a job, with the data in order and no reports of its own."""
     disable_progress_bar()  # one for each checkpoint that is written
-    data = job.study.task.build(job.seed, job.budget.steps * job.budget.batch_size)
-    trainer = SafeTrainer(model=model, args=_training_arguments(job), train_dataset=data, callbacks=[callback])
+    data = job.task.build(job.seed, job.budget.steps * job.budget.batch_size)
+    trainer = SafeTrainer(
+        model=model,
+        args=_training_arguments(job),
+        data_collator=Collator(job.study.task, model),
+        train_dataset=data,
+        callbacks=[callback],
+    )
     trainer.seal = partial(seal_checkpoint, fingerprint=job.fingerprint, sharded=job.study.shard)
     trainer.remove_callback(PrinterCallback)
     return trainer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from formers.lab.distributed import ranks
 from formers.lab.distributed.fsdp import shard
@@ -22,6 +22,7 @@ from formers.lab.train.stop import Stop
 from formers.lab.train.trained_model import save_model, test_best_weights
 from formers.lab.train.trainer import SafeTrainer
 from formers.lab.train.trainer_setup import make_trainer
+from formers.lab.train.undisturbed import undisturbed
 from formers.machine.environment import environment
 from formers.machine.memory import peak_bytes, reset_peak
 from formers.models.costs import on_meta
@@ -49,7 +50,7 @@ def train_job(job: Job, progress: Progress, stop: Stop) -> Row:
         cause = "" if status == "finished" else f"after {facts['steps']} steps; its checkpoint is kept"
     except (WriteError, ranks.LostRank):
         raise
-    except Exception as error:  # an arm that fails is a row, not the end of the study
+    except (Exception, SystemExit) as error:  # an arm that fails is a row, not the end of the study
         status, cause = status_of(error), cause_of(error)
         if ranks.is_rank0():
             save_traceback(job, error)
@@ -65,8 +66,8 @@ def _train_and_test(callback: TrainingCallback, facts: dict[str, Any]) -> None:
     """Train, test and save a model. Fill in facts of its row as they become known: an error keeps those before it."""
     job = callback.job
     measures_peak = reset_peak()
-    model = seeded_model(job.study.task, job.config, job.seed)
-    facts |= count_costs(cast("FormersModel", model), job.study.task.length)
+    model = seeded_model(job.task, job.config, job.seed)
+    facts |= count_costs(model, job.study.task.length)
     if job.study.shard:
         shard(model)
     trainer = make_trainer(job, model, callback)
@@ -85,7 +86,8 @@ def _test_and_save(callback: TrainingCallback, model: PreTrainedModel, facts: di
     job = callback.job
     with ranks.fail_together():  # a model that is sharded over the ranks runs on all of them, or on none
         facts |= test_best_weights(job, model, callback.best_weights, facts["curve"])
-        facts["samples"] = job.study.task.samples(model)
+        with undisturbed():
+            facts["samples"] = job.task.samples(model)
         weights = full_weights(model)
     if ranks.is_rank0():
         save_model(job, model, weights)

@@ -1,0 +1,65 @@
+"""Numbers that are not finite: of a training that diverged, or of a task whose own evaluation has no number to give."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from formers.lab.distributed import ranks
+from formers.lab.train.initial_weights import seeded_model
+from formers.lab.train.undisturbed import undisturbed
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from formers.lab.train.job import Job
+
+
+class Diverged(ArithmeticError):
+    """The loss or a metric is no longer a finite number."""
+
+
+def check_finite(values: Mapping[str, float], step: int) -> None:
+    """Raise Diverged where a value, measured after `step` steps, is not a finite number."""
+    if wrong := _first_not_finite(values):
+        raise Diverged(f"{wrong} is {values[wrong]} after {step} steps; try a lower learning rate or a longer warmup")
+
+
+def check_validation(job: Job, model: PreTrainedModel, values: Mapping[str, float], step: int) -> None:
+    """Raise for a validation metric that is not finite, measured on `model` after `step` steps.
+
+    Raises:
+        TaskError: where it is not finite for a model that has not been trained either: the task has nothing to measure.
+        Diverged: otherwise.
+    """
+    wrong = _first_not_finite(values)
+    if wrong and not job.study.shard and _is_never_finite(job, model, wrong):
+        raise job.task.not_finite(
+            f"measured {wrong} {values[wrong]} on the validation split, and so it does on a model that has not been "
+            "trained; is the split empty, or a number divided by 0?"
+        )
+    check_finite(values, step)
+
+
+def check_test(job: Job, values: Mapping[str, float]) -> None:
+    """Raise TaskError for a test metric that is not finite; those on the validation split are."""
+    if wrong := _first_not_finite(values):
+        raise job.task.not_finite(
+            f"measured {wrong} {values[wrong]} on the test split, of a model whose metrics on the validation split are "
+            "finite; is the test split empty, or different?"
+        )
+
+
+def _first_not_finite(values: Mapping[str, float]) -> str | None:
+    return next((name for name, value in values.items() if not math.isfinite(value)), None)
+
+
+def _is_never_finite(job: Job, model: PreTrainedModel, name: str) -> bool:
+    """Return whether a metric is not finite for a new model either."""
+    found = {name: 0.0}
+    with suppress(RuntimeError, MemoryError), undisturbed():  # no room for a second model: then nothing is known
+        new = seeded_model(job.task, job.config, job.seed).to(model.device)
+        found = ranks.broadcast_from_rank0(job.task.evaluate(new, "validation").metrics)
+    return not math.isfinite(found.get(name, 0.0))

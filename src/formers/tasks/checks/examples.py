@@ -1,0 +1,149 @@
+"""The examples of a task, each checked as it is asked for, and the batches that they make."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from formers.tasks.checks.task_error import TaskError, naming_task_code, place_of, wrong_result
+from formers.tasks.checks.values import shown
+from formers.tasks.task import Example, Task
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+_RENAMED = {"label": "labels", "label_ids": "labels"}
+"""Names that Hugging Face's collators take for labels."""
+_IGNORED = -100
+
+
+class CheckedExamples(Dataset[Example]):
+    """The examples that a task built: mappings of names to tensors, all of them with the shapes of the first.
+
+    Numbers, lists and NumPy arrays become tensors, float64 the default type.
+    """
+
+    def __init__(self, task: Task, data: Any, seed: int, count: int) -> None:
+        """Raise TaskError for what is not a data set with an example for each of `count`."""
+        self.task, self.data, self.call = task, data, f"({seed}, {count})"
+        if not hasattr(data, "__getitem__") or not hasattr(data, "__len__"):
+            wanted = "a data set with a length and numbered examples was expected"
+            raise wrong_result(task, "build", f"returned {shown(data)}, but {wanted}")
+        with naming_task_code(task, "build", f"{self.call}, its length,"):
+            self.count = len(data)
+        if self.count < count:
+            raise wrong_result(
+                task,
+                "build",
+                f"returned {self.count} examples, but {count} were asked for; draw some again, from the seed and their "
+                "number, as formers.tasks.task.Generated does",
+            )
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Example:
+        example = self._example(index)
+        for name, tensor in example.items():
+            if name not in self._first or tensor.shape != self._first[name].shape:
+                raise self._different(index, example)
+        if len(example) != len(self._first):
+            raise self._different(index, example)
+        return example
+
+    @cached_property
+    def _first(self) -> Example:
+        return self._example(0)
+
+    def _example(self, index: int) -> Example:
+        """Return an example with tensors only."""
+        with naming_task_code(self.task, "build", f"{self.call}[{index}]"):
+            found = self.data[index]
+        if not isinstance(found, Mapping) or not found or not all(isinstance(name, str) for name in found):
+            raise self._wrong(index, f"is {shown(found)}, but a mapping of the model's inputs to tensors was expected")
+        tensors: Example = {}
+        for name, value in found.items():
+            if value is not None:
+                tensors[_RENAMED.get(name) or name] = self._tensor(index, name, value)
+        return tensors
+
+    def _tensor(self, index: int, name: str, value: Any) -> Tensor:
+        try:
+            tensor = value if isinstance(value, Tensor) else torch.as_tensor(value)
+        except (TypeError, ValueError, RuntimeError):
+            raise self._wrong(index, f"has {name} {shown(value)}, but a tensor was expected") from None
+        tensor = tensor.to(torch.get_default_dtype()) if tensor.dtype == torch.float64 else tensor
+        if tensor.is_floating_point() and bool(tensor.isnan().any()):
+            raise self._wrong(index, f"has NaN in {name}")
+        return tensor
+
+    def _different(self, index: int, example: Example) -> TaskError:
+        here, first = (", ".join(f"{k} {tuple(v.shape)}" for k, v in e.items()) for e in (example, self._first))
+        return self._wrong(
+            index, f"has {here}, but example 0 has {first}; pad or cut them to one length: formers.tasks.padding.padded"
+        )
+
+    def _wrong(self, index: int, problem: str) -> TaskError:
+        return TaskError(f"{place_of(self.task, 'build', f'{self.call}[{index}]')} {problem}")
+
+
+class Collator:
+    """Makes batches of a task's examples, and checks that the model can take them.
+
+    Indices that are too large are an error here: on a GPU, they would end every training in the process.
+    """
+
+    def __init__(self, task: Task, model: PreTrainedModel) -> None:
+        self.task, self.model, self._is_checked = task, model, False
+
+    def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
+        """Return the examples as one batch. Raise TaskError where the model cannot take it."""
+        batch = {name: torch.stack([example[name] for example in examples]) for name in examples[0]}
+        if not self._is_checked:
+            self._check_names(batch)
+            self._is_checked = True
+        if type(self.task).model is Task.model:
+            self._check_ids(batch)
+        return batch
+
+    def _check_names(self, batch: Mapping[str, Tensor]) -> None:
+        """Raise TaskError for an input that the model does not have, or without labels, which the loss is made of."""
+        taken = inspect.signature(self.model.forward).parameters
+        takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values())
+        name = type(self.model).__name__
+        if unknown := [] if takes_any else [name for name in batch if name not in taken]:
+            given = f"have {', '.join(unknown)}"
+            raise self._wrong(f"{given}, which {name} does not take; it takes {', '.join(taken)}")
+        if "labels" in taken and "labels" not in batch:
+            raise self._wrong(f"have no labels, of which {name} makes its loss; they have {', '.join(batch)}")
+
+    def _check_ids(self, batch: Mapping[str, Tensor]) -> None:
+        """Raise TaskError for tokens and classes that do not exist."""
+        ids, labels, config = batch.get("input_ids"), batch.get("labels"), self.model.config
+        if ids is not None:
+            if ids.ndim != 2 or ids.is_floating_point() or ids.is_complex() or not ids.numel():
+                raise self._wrong(f"have input_ids {shown(ids[0])}, but tokens, integers (L,), were expected")
+            self._check_range("input_ids", ids, config.vocab_size, "tokens (vocab_size)")
+        if labels is None or labels.is_floating_point() or labels.dtype == torch.bool or not labels.numel():
+            return
+        if self.task.head in ("CausalLM", "MaskedLM"):
+            self._check_range("labels", labels[labels != _IGNORED], config.vocab_size, "tokens (vocab_size)")
+        elif config.num_labels > 1 and config.problem_type in (None, "single_label_classification"):
+            self._check_range("labels", labels[labels != _IGNORED], config.num_labels, "classes (num_labels)")
+
+    def _check_range(self, name: str, values: Tensor, count: int, what: str) -> None:
+        if not values.numel():
+            return
+        low, high = (int(value) for value in values.aminmax())
+        if low < 0 or high >= count:
+            wrong = low if low < 0 else high
+            raise self._wrong(f"have {name} {wrong}, but the model has {count} {what}: 0 to {count - 1}")
+
+    def _wrong(self, problem: str) -> TaskError:
+        return wrong_result(self.task, "build", f"returned examples that {problem}")
