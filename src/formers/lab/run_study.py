@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -16,7 +17,7 @@ from formers.lab.plan.task_check import check_task
 from formers.lab.report.study_files import write_report
 from formers.lab.store.records import Results, Row
 from formers.lab.store.store import Store
-from formers.lab.store.write_error import WriteError, reporting_write_errors
+from formers.lab.store.write_error import NoAnswer, WriteError, reporting_write_errors
 from formers.lab.study.folder import how_to_resume, open_folder
 from formers.lab.study.study import Study
 from formers.lab.train.job import Job
@@ -34,6 +35,10 @@ _FINAL = (
     "diverged",
     "unsupported",
 )  # when the study is started again, arms with other rows are tried again
+
+_PAUSES = (5, 10, 20, 40, 80)
+"""Seconds between attempts to keep a row on a server that does not answer: it may be starting again."""
+_SECONDS_BETWEEN_CHECKS = 0.2  # of whether a stop was requested
 
 
 def run(study: Study, progress: Progress | None = None, executor: Executor | None = None) -> Results:
@@ -104,7 +109,7 @@ def _run_all(
         entry = plan[i]
         progress.end(row, entry.label if isinstance(entry, Job) else entry.arm)
         if row.fingerprint not in before:
-            store.save(row)
+            _save_patiently(store, row, progress, stop)
         if isinstance(entry, Job):
             remove_checkpoints(entry)  # they are still there where the process died after keeping the row
     left = [(i, entry) for i, entry in enumerate(plan) if i not in rows and isinstance(entry, Job)]
@@ -113,13 +118,33 @@ def _run_all(
             i, job = left[k]
             rows[i] = row
             progress.end(row, job.label)
-            store.save(row)
+            _save_patiently(store, row, progress, stop)
             if row.status in _FINAL:
                 remove_checkpoints(job)
     done = [rows[i] for i in sorted(rows)]
     if len(done) < len(plan) or any(row.status == "stopped" for row in done):
         raise Stopped(_stopped_message(study, done, len(plan)))
     return tuple(done)
+
+
+def _save_patiently(store: Store, row: Row, progress: Progress, stop: Stop) -> None:
+    """Keep a row; where the server does not answer, ask it again for minutes, but not once a stop is requested.
+
+    Raises:
+        WriteError: where the row cannot be kept.
+    """
+    for pause in _PAUSES:
+        try:
+            store.save(row)
+            return
+        except NoAnswer as error:
+            if stop.requested:
+                raise
+            progress.note(f"{error}; trying again in {pause} s")
+        end = time.monotonic() + pause
+        while time.monotonic() < end and not stop.requested:
+            time.sleep(_SECONDS_BETWEEN_CHECKS)
+    store.save(row)
 
 
 def _kept_row(entry: Job | Row, before: Row | None) -> Row | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from formers.lab.store.database import database_problem, make_database, sqlite_uri
+from formers.lab.store.tracking_uri import VARIABLE, check_server, without_secrets
 from formers.lab.store.write_error import one_line, reporting_write_errors
 from formers.machine.quiet_libraries import quiet_libraries
 
@@ -25,7 +26,7 @@ class Experiment:
 
     Attributes:
         client: MLflow's client.
-        place: the tracking URI, or the path of the study's own database.
+        place: the tracking URI without passwords, or the path of the study's own database.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
@@ -39,14 +40,16 @@ class Experiment:
         from mlflow.tracking import MlflowClient  # takes a second; only a study needs it
 
         quiet_libraries()  # importing MLflow sets its own log level
-        uri = os.environ.get("MLFLOW_TRACKING_URI")
+        uri = os.environ.get(VARIABLE)
         self._folder, self._name, self._is_own = folder.resolve(), name, not uri
-        self.place = uri or str(folder / _DATABASE)
+        self.place = without_secrets(uri) if uri else str(folder / _DATABASE)
         # A server decides itself where artifacts go; a file in the folder must not put them into the working directory.
         self._artifacts = None if uri and not uri.startswith("sqlite:") else (self._folder / "artifacts").as_uri()
         with self._reporting_mlflow_errors():
             if self._is_own:
                 self._check_own_database(folder / _DATABASE)
+            if uri:
+                check_server(uri)
             self.client = MlflowClient(tracking_uri=uri or sqlite_uri(folder / _DATABASE))
 
     @cached_property
@@ -105,8 +108,9 @@ class Experiment:
 
         try:
             yield
-        except (MlflowException, SQLAlchemyError) as error:
-            raise ValueError(self._unusable(mlflow_error_text(error))) from error
+        except (MlflowException, SQLAlchemyError, ConnectionError) as error:
+            cause = error if self._is_own else None  # MLflow's own error names the whole address
+            raise ValueError(self._unusable(mlflow_error_text(error))) from cause
 
     def _unusable(self, cause: str) -> str:
         hint = f". It is left as it is; if it is damaged, move it away or restore a copy: {_WITHOUT_IT}"
@@ -114,5 +118,5 @@ class Experiment:
 
 
 def mlflow_error_text(error: Exception) -> str:
-    """Return an error of MLflow in one line, without SQLAlchemy's query and link."""
-    return one_line(error).partition(" [SQL:")[0].partition(" (Background")[0]
+    """Return an error of MLflow in one line, without SQLAlchemy's query and link, and without passwords."""
+    return without_secrets(one_line(error).partition(" [SQL:")[0].partition(" (Background")[0])

@@ -11,7 +11,8 @@ from typing import Any
 
 from formers.lab.store.experiment import Experiment, mlflow_error_text
 from formers.lab.store.records import Point, Row
-from formers.lab.store.write_error import WriteError, reporting_write_errors
+from formers.lab.store.tracking_uri import is_without_answer, without_secrets
+from formers.lab.store.write_error import NoAnswer, WriteError, reporting_write_errors
 
 _FINGERPRINT, _ROW = "formers.fingerprint", "row.json"
 _RUN_STATUS = {"finished": "FINISHED", "stopped": "KILLED"}
@@ -40,7 +41,10 @@ class Store:
         assert self.experiment.experiment_id
 
     def save(self, row: Row) -> None:
-        """Keep a row: whole, or not at all. Raise WriteError where that is not possible."""
+        """Keep a row: whole, or not at all. Raise WriteError where that is not possible.
+
+        Raise NoAnswer where a server gives none; nothing is kept then, and it may be tried again.
+        """
         from mlflow.exceptions import MlflowException
 
         place = self.experiment.place
@@ -48,9 +52,10 @@ class Store:
             with reporting_write_errors(f"the row of {row.arm!r}", place):
                 self._write_run(row)
         except MlflowException as error:
-            raise WriteError(
+            kind = NoAnswer if is_without_answer(error) else WriteError
+            raise kind(
                 f"cannot keep the row of {row.arm!r} in MLflow at {place}: {mlflow_error_text(error)}"
-            ) from error
+            ) from None  # MLflow's own error names the whole address
 
     def rows(self) -> dict[str, Row]:
         """Return fingerprint → the newest row that was kept for it. Raise ValueError where a row cannot be read."""
@@ -83,7 +88,7 @@ class Store:
                 path = self.experiment.client.download_artifacts(run.info.run_id, _ROW, folder)
                 return _row_from_json(json.loads(Path(path).read_text(encoding="utf-8")))
         except (MlflowException, OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
-            place = own.as_uri() if own.is_file() else f"{run.info.artifact_uri}/{_ROW}"
+            place = own.as_uri() if own.is_file() else without_secrets(f"{run.info.artifact_uri}/{_ROW}")
             raise ValueError(
                 f"the row of {run.info.run_name!r} cannot be read from {place}: {mlflow_error_text(error)}. If the "
                 "file is damaged or gone, restore a copy, leave only report.json in the folder, or keep the study in "

@@ -18,6 +18,10 @@ class WriteError(OSError):
     """Something could not be written: a full disk, a folder without permission. What was there is untouched."""
 
 
+class NoAnswer(WriteError):
+    """The tracking server gave no answer; it may later."""
+
+
 @contextmanager
 def reporting_write_errors(what: str, place: Path | str) -> Iterator[None]:
     """Turn a failure to write, inside the block, into a WriteError that names what was to be kept and where."""
