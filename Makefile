@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install study test lint test-slow test-gpu bench docs clean
+.PHONY: help install study test lint test-slow campaign test-gpu bench docs clean
 
 help:             ## list the commands
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,6 +28,9 @@ test: lint                ## style, types and all tests but the slow and the GPU
 
 test-slow: .venv/installed  ## the tests that take minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m slow
+
+campaign: .venv/installed ## malformed input through every way in, and kills: half an hour, into docs/reliability.md
+	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m campaign --workers 2 --write
 
 test-gpu:         ## the tests that need a CUDA device; PYTHON=... needs torch, transformers and pytest alone
 	PYTHONPATH=src $(PYTHON) -m pytest -m gpu tests/gpu
