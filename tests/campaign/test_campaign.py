@@ -19,9 +19,9 @@ def campaign(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
 
-def test_a_short_campaign_finds_nothing() -> None:
+def test_a_short_campaign_runs() -> None:
     done = campaign("--cases", "250", "--kills", "0", "--operations", "1")
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
     assert "| all | 2" in done.stdout
     assert "1 kills, 0 with a difference" in done.stdout
 
