@@ -36,7 +36,8 @@ def make_stand(folder: Path) -> None:
 
     torch.set_num_threads(1)
     os.environ[HOME] = str(folder)
-    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    for variable in ("MLFLOW_TRACKING_URI", "FORMERS_DATA"):
+        os.environ.pop(variable, None)
     (folder / "words.txt").write_text(WORDS * 38 + WORDS[::-1] * 2, encoding="utf-8")
     (folder / "empty").mkdir()
     make_database(folder / "empty" / "mlflow.db")

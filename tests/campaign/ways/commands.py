@@ -56,7 +56,7 @@ def _words(*choices: tuple[str, ...]) -> Any:
         words = [_filled(rng, word) for word in rng.choice(choices)]
         for _ in range(rng.choice((0, 0, 1, 2))):
             at = rng.randrange(1, len(words))
-            words[at] = str(mutate.a_value(rng, words[at]))[:30_000] if rng.random() < 0.6 else words[at]
+            words[at] = rng.choice((words[at], mutate.a_text(rng, words[at]), rng.choice(mutate.TEXTS)))
             if rng.random() < 0.15:
                 words.insert(at, rng.choice(mutate.TEXTS))
         return [word.replace("\0", "") for word in words]  # no system hands over such a word
