@@ -20,5 +20,12 @@ def test_parts_read_back_equal() -> None:
 
 
 def test_other_quotes_stay() -> None:
-    for word in ("my friend's task.py", 'say(text="it\'s")', "path='a\\'b'"):
+    for word in ("my friend's task.py", 'say(text="it\'s")', "path='a\\'b'", "text(path=\"it='x'\")"):
         assert shlex.split(command_line([word])) == [word]
+
+
+def test_names_of_arms_stay() -> None:
+    line = command_line(["--arm", "performer(kind='relu'), depth=2: mixer=performer(kind='relu'), depth=2"])
+    name, _, choices = shlex.split(line)[1].partition(": ")
+    assert name == "performer(kind='relu'), depth=2"
+    assert choices == 'mixer=performer(kind="relu"), depth=2'
