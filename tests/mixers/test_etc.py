@@ -118,5 +118,11 @@ def test_what_cannot_be_says_so() -> None:
             Etc(**wrong)
     with pytest.raises(Unsupported, match="longformer"):
         build(Etc(), causal=True)
-    with pytest.raises(ValueError, match="global input alone has 8 tokens, but 5 were given"):
-        build(Etc(), causal=False)(tokens(length=5))
+
+
+def test_a_sequence_of_less_than_the_global_input_is_all_of_it() -> None:
+    module = build(Etc(), causal=False)
+    theirs = build(Etc(tokens=5), causal=False)
+    theirs.load_state_dict(module.state_dict())
+    x = tokens(length=5)
+    assert_same(module(x)[0], theirs(x)[0], "output")

@@ -10,10 +10,22 @@ import pytest
 import torch
 
 from formers.catalogue import CATALOGUE
-from formers.mixers import BigBird, Dense, ImageLocal, LocalDense, Longformer, Mixer, Routing, Softmax, Sparse
+from formers.mixers import (
+    BigBird,
+    Dense,
+    ImageLocal,
+    Linformer,
+    LocalDense,
+    Longformer,
+    Mixer,
+    Routing,
+    Softmax,
+    Sparse,
+)
 from formers.part import Part, alternatives
-from formers.patterns import Chunk, Ends, Every, Global, Local1D, Outside, Pattern, Window
+from formers.patterns import Chunk, Ends, Every, Global, Local1D, Local2D, Outside, Pattern, Window
 from formers.testing import assert_finite, assert_same, assert_zero, build, directions, padding_mask, tokens
+from formers.testing.laws import lengths_do_not_depend_on_padding, no_tokens_are_taken
 
 KINDS: list[type[Part]] = [kind for kind in CATALOGUE if issubclass(kind, Mixer)] + list(Pattern.kinds())
 SHORT = tokens(length=20)
@@ -46,6 +58,33 @@ def test_extreme_options_are_refused_or_give_numbers(kind: type[Part]) -> None:
         for value in extremes(hints[field.name], field.name):
             with contextlib.suppress(ValueError):
                 runs(kind(**{field.name: value}), SHORT)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        Longformer(tokens=(0, 6)),
+        Sparse(pattern=Window(3) | Global(6)),
+        ImageLocal(pattern=Local2D(4, 5, 2, 1)),
+        ImageLocal(pattern=Local2D(4, 2, 2, 1)),
+        *[Linformer(length=4, kind=kind) for kind in ("mean", "max", "conv")],
+    ],
+    ids=str,
+)
+def test_length_limits_do_not_depend_on_padding(part: Mixer) -> None:
+    lengths_do_not_depend_on_padding(part)
+    no_tokens_are_taken(part)
+
+
+def test_more_tokens_than_an_image_has_are_refused_padded_too() -> None:
+    module = build(ImageLocal(pattern=Local2D(4, 4)), causal=False)
+    x, mask_bl = tokens(2, 20), torch.ones(2, 20, dtype=torch.bool)
+    mask_bl[:, 16:] = False
+    assert_same(module(x, mask_bl=mask_bl)[0][:, :16], module(x[:, :16])[0], "an image with padding behind it")
+    mask_bl[1, 16] = True
+    for given in ({}, {"mask_bl": mask_bl}):
+        with pytest.raises(ValueError, match=r"local2d\(4, width=4\) is for up to 16 tokens, but \d+ were given"):
+            module(x, **given)
 
 
 @pytest.mark.parametrize("length", [0, 1])
@@ -117,14 +156,12 @@ def test_some_queries_without_keys_leave_the_others_alone() -> None:
 
 
 def test_a_global_token_that_is_not_there() -> None:
-    """A sequence without it raises, unless it may still come; in a batch, a shorter row has none."""
+    """A sequence that ends before it has none, alone or in a batch; a causal one may still come to it."""
     part = Sparse(pattern=Window(3) | Global(40))
-    with pytest.raises(ValueError, match=r"global\(40\): there is no token 40 among 20"):
-        build(part, causal=False)(SHORT)
-    near = build(Sparse(pattern=Window(3)), causal=True)
-    module = build(part, causal=True)
-    module.load_state_dict(near.state_dict())
-    assert_same(module(SHORT)[0], near(SHORT)[0], "causal output before the global token")
+    for causal in (True, False):
+        near, module = (build(one, causal=causal) for one in (Sparse(pattern=Window(3)), part))
+        module.load_state_dict(near.state_dict())
+        assert_same(module(SHORT)[0], near(SHORT)[0], "output before the global token")
     for kind in (part, Longformer(window=(3,), tokens=(40,))):
         module, mask = build(kind, causal=False), padding_mask(2, 77)
         mask[1, 35:] = False

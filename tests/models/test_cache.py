@@ -47,6 +47,16 @@ def test_an_empty_cache_answers_what_can_be_known() -> None:
         cache.seen_b  # noqa: B018
 
 
+@EVERY_MIXER
+def test_no_tokens_leave_a_cache_as_it_is(causal_lm: Any, ids: torch.Tensor, mixer: Mixer) -> None:
+    model, cache = causal_lm(mixer=mixer, position="none"), StateCache()
+    want = model(ids).logits
+    assert model(ids[:, :0], past_key_values=cache).logits.shape[1] == 0
+    assert_same(model(ids[:, :5], past_key_values=cache).logits, want[:, :5], "after an empty start")
+    assert model(ids[:, :0], past_key_values=cache).logits.shape[1] == 0
+    assert_same(model(ids[:, 5:], past_key_values=cache).logits, want[:, 5:], "after an empty chunk")
+
+
 def test_a_filled_cache_counts_tokens_rows_and_bytes(causal_lm: Any, ids: torch.Tensor) -> None:
     cache = filled(causal_lm(), ids, attention_mask=MASK)
     assert (cache.get_seq_length(), cache.get_seq_length(1), cache.batch_size, len(cache)) == (13, 13, 3, 2)

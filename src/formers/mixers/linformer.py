@@ -10,7 +10,7 @@ from formers.mixers.context import Context
 from formers.mixers.length_projection import LengthProjection
 from formers.mixers.mixer import Mixer, MixerModule
 from formers.mixers.qkv import QKV, QkvMixer, join_heads, split_heads
-from formers.ops import attention, packing, unpad_input
+from formers.ops import attention, check_lengths, packing, unpad_input
 from formers.part import Site, State
 
 
@@ -67,7 +67,10 @@ class LinformerMixer(QkvMixer):
         if context.mask_bl is not None:
             pack = packing(context.mask_bl)
             k, v = (split_heads(unpad_input(join_heads(t), pack), self.heads) for t in (k, v))
-            counts_b = pack.length_b
+            counts_b, longest = pack.length_b, self.key_length.longest
+            if k.shape[2] > longest:
+                check_lengths(counts_b, longest, f"linformer, built with context_length={longest},")
+                k, v = k[:, :, :longest], v[:, :, :longest]
         value_length = self.key_length if self.value_length is None else self.value_length
         key_mask_bs = self.key_length.filled(counts_b, k.shape[2])
         k, v = (

@@ -77,6 +77,7 @@ class MixerModule(SharingModule):
 
     Returns:
         y (B, L, D), and the state after the last token (None where the mixer keeps none, as bidirectional ones).
+        Without tokens y is empty, and the state the one that was given.
 
     Raises:
         Unsupported, for a state where the mixer does not stream; TypeError, for a state of another mixer's type;
@@ -103,9 +104,9 @@ class MixerModule(SharingModule):
     ) -> tuple[Tensor, State | None]:
         if state is not None:
             self.check_state(state)
-            if not x_bld.shape[1]:
-                return x_bld, state
-            state = state.outside_inference_mode()
+        if not x_bld.shape[1]:
+            return x_bld, state
+        state = None if state is None else state.outside_inference_mode()
         return self.mix(self.context(x_bld, state, mask_bl, positions_bl))
 
     def mix(self, context: Context) -> tuple[Tensor, State | None]:

@@ -11,7 +11,16 @@ from formers.mixers.context import Context
 from formers.mixers.mixer import Mixer, MixerModule
 from formers.mixers.qkv import QKV, QkvMixer, join_heads, split_heads
 from formers.mixers.sparse_state import SparseState, capacity_for, take_tokens
-from formers.ops import PairBias, attention, packing, pad_input, sparse_attention, varlen_attention
+from formers.ops import (
+    Packing,
+    PairBias,
+    attention,
+    check_lengths,
+    packing,
+    pad_input,
+    sparse_attention,
+    varlen_attention,
+)
 from formers.part import Site, State, weights_of
 from formers.patterns import Pattern, Window
 
@@ -85,14 +94,28 @@ class SparseMixer(QkvMixer):
             y_bhlv = self.attend_over_pattern(qkv, context)
         else:
             pack = packing(context.mask_bl)
-            unpadded = context.unpad(pack)
+            length = self.length_within(pack)
+            unpadded = context.unpad(pack).piece(0, length, None)
             assert unpadded.mask_bl is not None
-            q, k, v = (take_tokens(t, pack.source_bl, ~unpadded.mask_bl) for t in qkv)
+            q, k, v = (take_tokens(t, pack.source_bl[:, :length], ~unpadded.mask_bl) for t in qkv)
             y_bhlv = self.attend_over_pattern(QKV(q, k, v), unpadded)
             y_bhlv = split_heads(pad_input(join_heads(y_bhlv), pack), self.heads)
         if not self.streams:
             return y_bhlv, None
         return y_bhlv, self.state_of(qkv, context).forget(self.causal_forms, self.capacity)
+
+    def length_within(self, pack: Packing) -> int:
+        """Return how many tokens to attend over, padding not beyond what the patterns are for.
+
+        Raise ValueError where real tokens are: in a causal model these are as many as there are, as it may still grow.
+        """
+        length = pack.source_bl.shape[1]
+        for one in self.patterns:
+            longest = None if self.causal else one.longest()
+            if longest is not None and length > longest:
+                check_lengths(pack.length_b, longest, str(one))
+                length = longest
+        return length
 
     def attend_over_pattern(self, qkv: QKV, context: Context) -> Tensor:
         """Return y (B, H, L, V) of a sequence that begins here; padding, if any, is behind it."""

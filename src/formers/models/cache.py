@@ -218,7 +218,12 @@ def states_in(cache: Cache, layers: int, batch: int) -> Sequence[State | None]:
 
 
 def store_states(cache: Cache, states: Sequence[State], mask_bl: Tensor | None, tokens: int) -> None:
-    """Put the states after `tokens` more tokens into the cache; `mask_bl` tells the real ones of these, None = all."""
+    """Put the states after `tokens` more tokens into the cache; `mask_bl` tells the real ones of these, None = all.
+
+    No tokens leave it as it is: at the start there are no states yet.
+    """
+    if not tokens:
+        return
     if not cache.get_seq_length():
         cache.layers[:] = [StateLayer() for _ in states]
     croppable = all(type(state).trim is not State.trim for state in states)

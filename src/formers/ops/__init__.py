@@ -22,7 +22,7 @@ from formers.ops.common.derivatives import gradients_by_autograd, is_transformed
 from formers.ops.common.dispatch import forms_table
 from formers.ops.common.dtypes import accumulation_dtype, without_autocast
 from formers.ops.common.operations import OperationCount, count_operations
-from formers.ops.common.padding import Packing, packing, pad_input, unpad_input
+from formers.ops.common.padding import Packing, check_lengths, packing, pad_input, unpad_input
 from formers.ops.linear_attention import (
     LinearState,
     dense_attention,
@@ -45,6 +45,7 @@ __all__ = [
     "accumulation_dtype",
     "attention",
     "bucketed_attention",
+    "check_lengths",
     "clustered_attention",
     "count_operations",
     "dense_attention",

@@ -25,9 +25,8 @@ class _OfTwo(Pattern):
     def at_layer(self, layer: int) -> Pattern:
         return type(self)(self.a.at_layer(layer), self.b.at_layer(layer))
 
-    def fits(self, length: int) -> None:
-        self.a.fits(length)
-        self.b.fits(length)
+    def longest(self) -> int | None:
+        return min((most for most in (self.a.longest(), self.b.longest()) if most is not None), default=None)
 
 
 class Both(_OfTwo):
@@ -123,8 +122,8 @@ class Outside(Pattern):
     def at_layer(self, layer: int) -> Pattern:
         return Outside(self.of.at_layer(layer))
 
-    def fits(self, length: int) -> None:
-        self.of.fits(length)
+    def longest(self) -> int | None:
+        return self.of.longest()
 
     def __repr__(self) -> str:
         return f"~{_bracketed(self.of, (Either, Both))}"

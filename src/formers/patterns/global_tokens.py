@@ -9,7 +9,7 @@ from formers.patterns.pattern import Pattern
 
 
 class Global(Pattern):
-    """i ∈ index or j ∈ index: some tokens see all and are seen by all.
+    """i ∈ index or j ∈ index: some tokens see all and are seen by all; a sequence that ends before one has none there.
 
     Source: Beltagy et al. 2020 (Longformer), arXiv:2004.05150; Ainslie et al. 2020 (ETC), arXiv:2004.08483.
     """
@@ -23,10 +23,6 @@ class Global(Pattern):
 
     def _tokens(self) -> tuple[int, ...]:
         return tuple(sorted({self.index} if isinstance(self.index, int) else set(self.index)))
-
-    def fits(self, length: int) -> None:
-        if self._tokens()[-1] >= length:
-            raise ValueError(f"{self}: there is no token {self._tokens()[-1]} among {length}, counted from 0")
 
     def mask(self, q_idx: Tensor, k_idx: Tensor) -> Tensor:
         return self._named(q_idx) | self._named(k_idx)
@@ -63,7 +59,8 @@ class Global(Pattern):
 class Etc(Pattern):
     """The first tokens are a global input, the others a long one: global sees all, long sees global and its neighbours.
 
-    The pieces g2g, g2l and l2g are full, l2l is |i − j| ≤ radius. Source: Ainslie et al. 2020 (ETC), arXiv:2004.08483.
+    The pieces g2g, g2l and l2g are full, l2l is |i − j| ≤ radius. A sequence of fewer tokens is all global input.
+    Source: Ainslie et al. 2020 (ETC), arXiv:2004.08483.
     """
 
     tokens: int = 8
@@ -74,10 +71,6 @@ class Etc(Pattern):
     def check(self) -> None:
         if self.tokens < 1 or self.radius < 0:
             raise ValueError(f"{self}: tokens must be at least 1 and radius at least 0")
-
-    def fits(self, length: int) -> None:
-        if self.tokens > length:
-            raise ValueError(f"{self}: the global input alone has {self.tokens} tokens, but {length} were given")
 
     def mask(self, q_idx: Tensor, k_idx: Tensor) -> Tensor:
         return (q_idx < self.tokens) | (k_idx < self.tokens) | ((q_idx - k_idx).abs() <= self.radius)

@@ -33,9 +33,8 @@ class Local2D(Pattern):
         if min(self.height, self.width, self.block) < 1 or self.halo < 0:
             raise ValueError(f"{self}: height, width and block must be at least 1 and halo at least 0")
 
-    def fits(self, length: int) -> None:
-        if length > self.height * self.width:
-            raise ValueError(f"{self} has {self.height * self.width} pixels, but {length} tokens were given")
+    def longest(self) -> int:
+        return self.height * self.width
 
     def mask(self, q_idx: Tensor, k_idx: Tensor) -> Tensor:
         (q_row, q_column), (k_row, k_column) = ((idx // self.width, idx % self.width) for idx in (q_idx, k_idx))

@@ -57,8 +57,15 @@ class Pattern(Part):
         """Return an order of the tokens in which the pairs lie closer together, or None where there is none."""
         return None
 
+    def longest(self) -> int | None:
+        """Return the most tokens that the pattern makes sense for; None without a limit. There is no least number."""
+        return None
+
     def fits(self, length: int) -> None:
-        """Raise `ValueError` where the pattern makes no sense for so many tokens."""
+        """Raise `ValueError` for more tokens than the pattern makes sense for."""
+        longest = self.longest()
+        if longest is not None and length > longest:
+            raise ValueError(f"{self} is for up to {longest} tokens, but {length} were given")
 
     def needs_length(self) -> bool:
         """Return True if the pairs depend on how many tokens there are. Such a pattern cannot stream."""

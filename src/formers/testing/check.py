@@ -20,6 +20,8 @@ LAWS: dict[Law, frozenset[str]] = {
     laws.same_as_reference: frozenset({"reference"}),
     laws.cannot_see_the_future: frozenset({"causal"}),
     laws.padding_does_not_matter: frozenset(),
+    laws.lengths_do_not_depend_on_padding: frozenset(),
+    laws.no_tokens_are_taken: frozenset(),
     laws.one_pass_equals_pieces: frozenset({"causal", "streaming"}),
     laws.gradients_flow_through_states: frozenset({"causal", "streaming"}),
     laws.state_is_a_value: frozenset({"causal", "streaming"}),

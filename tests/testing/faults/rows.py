@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from planting import Patch, fault, op, spoiled
+from torch import Tensor
 
 from formers.mixers import Fourier, Softmax
 from formers.part import Part, Site
@@ -37,6 +38,21 @@ def mask_taken_and_ignored(patch: Patch) -> Part:
             return module
 
     return _Deaf()
+
+
+@fault(laws.lengths_do_not_depend_on_padding)
+def counts_padding_against_its_limit(patch: Patch) -> Part:
+    def limited(y: Tensor, x: Tensor, state: Any, module: Any) -> Any:
+        if x.shape[1] > 25:
+            raise ValueError(f"{x.shape[1]} tokens are too many")
+        return y, state
+
+    return spoiled(Softmax(), limited)
+
+
+@fault(laws.no_tokens_are_taken)
+def makes_an_output_of_no_tokens(patch: Patch) -> Part:
+    return spoiled(Softmax(), lambda y, x, state, module: (y if x.shape[1] else y.new_zeros(len(y), 1, 24), state))
 
 
 @fault(laws.cannot_see_the_future)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -40,9 +41,25 @@ def unpad_input(x_bld: Tensor, pack: Packing) -> Tensor:
 
 
 def pad_input(y_bld: Tensor, pack: Packing) -> Tensor:
-    """Return results where their tokens were before `unpad_input`, zeros at padded positions."""
-    back = y_bld.gather(1, pack.place_bl[..., None].expand_as(y_bld))
+    """Return results where their tokens were before `unpad_input`, zeros at padded positions.
+
+    What stands behind the last real token of the longest sequence may be left out of `y_bld`.
+    """
+    back = y_bld.gather(1, pack.place_bl[..., None].expand(-1, -1, y_bld.shape[2]))
     return back.masked_fill(~pack.mask_bl[..., None], 0)
+
+
+def check_lengths(length_b: Tensor, longest: int, what: str) -> None:
+    """Raise ValueError for a sequence of more than `longest` real tokens; reading them waits for the device.
+
+    A compiled graph raises RuntimeError where it runs; without data there is nothing to raise for.
+    """
+    if length_b.is_meta or not len(length_b):
+        return
+    if torch.compiler.is_compiling():
+        torch._assert_async(length_b.max() <= longest, f"{what} is for up to {longest} tokens, but more were given")
+    elif (most := int(length_b.max())) > longest:
+        raise ValueError(f"{what} is for up to {longest} tokens, but {most} were given")
 
 
 def zero_masked(t_bhsx: Tensor, key_mask_bs: Tensor | None) -> Tensor:

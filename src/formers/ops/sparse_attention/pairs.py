@@ -33,7 +33,7 @@ class Pairs(PairMask, Hashable, Protocol):
         """Return an order of the tokens in which the pairs lie closer together, or None where there is none."""
 
     def fits(self, length: int) -> None:
-        """Raise `ValueError` where the pattern makes no sense for so many tokens."""
+        """Raise `ValueError` for more tokens than the pattern makes sense for."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,8 +27,8 @@ from formers.testing.harness import SITE, build, directions
 
 _LONG = 4096
 """Tokens at which the growth to twice as many is counted: enough for the largest power to lead."""
-_LENGTHS = (40, 77, 128)
-"""Tokens at which operations are compared with those by hand: less than a chunk, more than one, and whole chunks."""
+_LENGTHS = (1, 40, 77, 128)
+"""Tokens at which operations are compared with those by hand: one, less than a chunk, more than one, whole chunks."""
 _SLACK = 0.15
 """How far the exponent may be off the promise: a factor log L adds 0.1 there."""
 
