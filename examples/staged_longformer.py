@@ -84,7 +84,7 @@ def run(first: Phase, phases: int) -> list[tuple[Phase, CausalLM, list[float]]]:
     for _ in range(phases):
         if done:
             phase = phase.next()
-            model = convert_weights(model, phase.config(len(text.characters))).model
+            model = convert_weights(model, phase.config(len(text.characters)), strict=True).model
         began = time.perf_counter()
         losses = train(model, text.train, phase)
         done.append((phase, model, losses))

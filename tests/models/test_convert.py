@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from typing import Any
 
 import pytest
 import torch
 
+from formers.catalogue import CATALOGUE
+from formers.mixers import Mixer
 from formers.models import CausalLM, MaskedLM, SequenceClassifier, Transformer, TransformerConfig, convert_weights
 from formers.part import Unsupported
 
@@ -35,6 +39,7 @@ COVERING = [
 ]
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("mixer", COVERING)
 @pytest.mark.parametrize("position", ["learned()", "rotary()", "alibi()"])
 @torch.no_grad()
@@ -45,6 +50,7 @@ def test_a_window_of_everything_changes_nothing(mixer: str, position: str) -> No
     assert not made.model.training
     torch.testing.assert_close(made.model(IDS).logits, model(IDS).logits)
     assert made.fresh == made.left == ()
+    assert made.caveats == ""
 
 
 @pytest.mark.parametrize(
@@ -89,16 +95,63 @@ def test_learned_positions_are_repeated() -> None:
 
 def test_the_report_names_what_has_no_counterpart(tmp_path: Any) -> None:
     model = dense(SequenceClassifier).float()
-    made = convert_weights(model, model.config.swap(mixer="etc(tokens=2)"))
+    with pytest.warns(UserWarning, match=r"2 tensors: model\.layers\.\*\.mixer\.labels\.key_hkc \(2\)"):
+        made = convert_weights(model, model.config.swap(mixer="etc(tokens=2)"))
     assert made.fresh == tuple(f"model.layers.{i}.mixer.labels.key_hkc" for i in range(2))
     assert "fresh model.layers.0.mixer.labels.key_hkc" in str(made)
-    hashed = convert_weights(model, model.config.swap(mixer="lsh(buckets=4)"))
+    with pytest.warns(UserWarning, match=r"dropped .* 2 tensors: model\.layers\.\*\.mixer\.k_proj\.weight \(2\)"):
+        hashed = convert_weights(model, model.config.swap(mixer="lsh(buckets=4)"))
     assert hashed.left == tuple(f"model.layers.{i}.mixer.k_proj.weight" for i in range(2))
     assert "left out model.layers.0.mixer.k_proj.weight" in str(hashed)
+    assert repr(hashed) == str(hashed), "it prints itself"
     assert len(made.copied) + len(made.derived) + len(made.fresh) == len(made.model.state_dict())
     made.model.save_pretrained(tmp_path)
     again = SequenceClassifier.from_pretrained(tmp_path).eval()
     assert torch.equal(again(IDS).logits, made.model(IDS).logits)
+
+
+MIXERS = [kind() for kind in CATALOGUE if issubclass(kind, Mixer)]
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("mixer", MIXERS, ids=str)
+def test_all_that_is_new_or_dropped_is_said_aloud(mixer: Mixer, bias: bool) -> None:
+    """Whatever the mixer, a conversion is whole, warns with every name, or raises, and strict ones raise for all."""
+    kind = MaskedLM if "bidirectional" in mixer.abilities else CausalLM
+    model = dense(kind, position="none()", mixer=f"softmax(bias={bias})")
+    config = model.config.swap(mixer=mixer)
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        try:
+            made = convert_weights(model, config)
+        except ValueError:
+            assert not heard
+            return
+    missed = made.fresh + made.left
+    assert bool(heard) == bool(missed) == bool(made.caveats)
+    said = "".join(str(warning.message) for warning in heard)
+    assert all(re.sub(r"(?<=layers\.)\d+", "*", name) in said for name in missed)
+    if bias:
+        assert "8 of them biases" in said or "8 biases" in said or "10 of them biases" in said
+    if not missed:
+        assert convert_weights(model, config, strict=True).caveats == ""
+        return
+    with pytest.raises(ValueError, match=r"MaskedLM is not converted whole:|CausalLM is not converted whole:"):
+        convert_weights(model, config, strict=True)
+
+
+def test_dropped_biases_name_the_option_that_keeps_them() -> None:
+    model = dense(mixer="softmax(bias=True)")
+    with pytest.warns(UserWarning, match=r"(?s)dropped from the given model: 8 biases.*kept by sparse\(bias=True\)"):
+        convert_weights(model, model.config.swap(mixer="sparse()"))
+    assert convert_weights(model, model.config.swap(mixer="sparse(bias=True)"), strict=True).left == ()
+
+
+def test_a_mixer_that_is_mostly_new_says_how_much() -> None:
+    model = dense(CausalLM, position="none()")
+    with pytest.warns(UserWarning, match=r"(?s)5\d % of metric\(\) is new\n.*p_proj\.weight \(2\)"):
+        made = convert_weights(model, model.config.swap(mixer="metric()"))
+    assert str(made).splitlines()[-1].endswith("% of metric() is new")
 
 
 def test_dtype_device_and_mode_are_kept() -> None:

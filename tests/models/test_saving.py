@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModel,
     AutoModelForCausalLM,
@@ -144,3 +145,36 @@ def test_transformers_finds_the_classes_only_after_an_import(config: Any, tmp_pa
         for code in (load, f"import formers.models; {load}")
     ]
     assert found == [False, True]
+
+
+def test_a_folder_without_some_weights_is_an_error_for_every_loader(config: Any, tmp_path: Any) -> None:
+    CausalLM(config()).save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    del weights["model.norm.weight"]
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    for loader in (CausalLM, AutoModelForCausalLM, Transformer, AutoModel, SequenceClassifier):
+        with pytest.raises(ValueError, match=r"norm\.weight is missing"):
+            loader.from_pretrained(tmp_path)
+
+
+def test_another_head_starts_anew_and_says_so(config: Any, ids: torch.Tensor, tmp_path: Any, caplog: Any) -> None:
+    model = unsettled(MaskedLM(config(causal=False, tie_word_embeddings=False)))
+    model.save_pretrained(tmp_path)
+    logger = logging.getLogger("transformers")
+    logger.addHandler(caplog.handler)
+    try:
+        with caplog.at_level(logging.WARNING, "transformers"):
+            loaded = SequenceClassifier.from_pretrained(tmp_path, num_labels=3)
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert torch.equal(first(loaded.model, ids), first(model.model, ids))
+    assert "SequenceClassifier" in caplog.text, caplog.text
+    assert "lm_head.weight" in caplog.text, caplog.text
+
+
+def test_another_number_of_labels_is_an_error_unless_it_is_meant(config: Any, tmp_path: Any) -> None:
+    SequenceClassifier(config(num_labels=5)).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"has the shape \(5, 24\) instead of \(3, 24\)"):
+        SequenceClassifier.from_pretrained(tmp_path, num_labels=3)
+    meant = SequenceClassifier.from_pretrained(tmp_path, num_labels=3, ignore_mismatched_sizes=True)
+    assert meant.config.num_labels == 3

@@ -10,7 +10,10 @@ import typer
 
 def generate(
     folder: Annotated[Path, typer.Argument(help="A model's folder, or a study's that holds one model.")],
-    prompt: Annotated[str, typer.Option(help="What the text starts with.")] = "\n",
+    prompt: Annotated[
+        str | None,
+        typer.Option(help="What the text starts with.", show_default="a line break, or the first character known"),
+    ] = None,
     tokens: Annotated[int, typer.Option(min=1, help="Characters to write.")] = 300,
     temperature: Annotated[
         float, typer.Option(min=0.0, help="0 always takes the likeliest; 1 samples as learned.")
@@ -23,15 +26,18 @@ def generate(
     formers generate my-model --prompt 'JULIET:' --tokens 500
     """
     from formers.models import CausalLM
+    from formers.models.loading import check_finite
     from formers.tasks.characters import Characters
     from formers.tasks.shakespeare import generate as continued
 
     place = _model_folder(folder)
     characters = Characters.load(place)
-    ids = characters.encode(prompt)
+    ids = characters.encode(characters.start if prompt is None else prompt)
     if not len(ids):
         raise ValueError("the prompt is empty; give at least one character")
     model = CausalLM.from_pretrained(place)
+    check_finite(model, place)
+    characters.check_size(model.config.vocab_size, place)
     typer.echo(characters.decode(continued(model, ids, tokens=tokens, temperature=temperature, seed=seed)))
 
 

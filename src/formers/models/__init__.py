@@ -13,7 +13,8 @@ from formers.models.backbone import Transformer
 from formers.models.cache import StateCache
 from formers.models.causal_lm import CausalLM
 from formers.models.config import TransformerConfig
-from formers.models.convert import Conversion, convert_weights
+from formers.models.conversion import Conversion
+from formers.models.convert import convert_weights
 from formers.models.masked_lm import MaskedLM
 from formers.models.sequence_classifier import SequenceClassifier
 from formers.models.token_classifier import TokenClassifier

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from typing import Any, Self
 
 from transformers import PreTrainedConfig
@@ -11,7 +12,7 @@ from formers.ffn import Ffn, Mlp
 from formers.mixers import Mixer, Softmax, Sparse
 from formers.models.options import check_labels, check_option
 from formers.norms import NORM_OPTIONS, LayerNorm, NoNorm, Norm
-from formers.part import Part, Site, check_names, value_json, value_text
+from formers.part import Part, Site, Unsupported, check_names, value_json, value_text
 from formers.patterns import Pattern
 from formers.positions import Position, Rotary
 from formers.residuals import PreNorm, Residual
@@ -117,11 +118,26 @@ class TransformerConfig(PreTrainedConfig):
         return changed
 
     @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **options: Any) -> Any:
+        """Return the configuration in a folder, as Hugging Face does. Raise ValueError naming it if there is none."""
+        try:
+            return super().from_pretrained(pretrained_model_name_or_path, **options)
+        except (TypeError, ValueError, AttributeError, KeyError, RecursionError) as error:
+            kind = next((kind for kind in (Unsupported, TypeError) if isinstance(error, kind)), ValueError)
+            raise kind(f"{error} (in config.json of {pretrained_model_name_or_path})") from error
+
+    @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
         """Return the configuration in a dictionary with some options changed, as `from_pretrained` does.
 
-        Labels that are given, by number or by name, take the place of those in the dictionary.
+        Labels that are given, by number or by name, take the place of those in the dictionary. Raise ValueError for a
+        dictionary of another library's model.
         """
+        if config_dict.get("model_type", cls.model_type) != cls.model_type:
+            raise ValueError(
+                f"model_type is {config_dict['model_type']!r}, but {cls.model_type!r} was expected; load it with "
+                "transformers' own AutoConfig and AutoModel classes"
+            )
         check_labels(kwargs)
         if kwargs.get("num_labels") is not None or kwargs.get("id2label") is not None:
             config_dict = {name: value for name, value in config_dict.items() if name not in ("id2label", "label2id")}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+import warnings
 
 import torch
 from torch import Tensor
 
 from formers.models.config import TransformerConfig
+from formers.models.conversion import Conversion
 from formers.models.pretrained import FormersModel
 from formers.part import Unsupported
 
@@ -20,33 +20,7 @@ _GLOBAL = "_global."
 """The part of a name by which the projections of global tokens differ from those of all others."""
 
 
-@dataclass(frozen=True)
-class Conversion:
-    """A converted model, and the origin of each of its weights and buffers.
-
-    Attributes:
-        model: the new model, of the old one's class, dtype, device and mode.
-        copied: names of tensors taken over as they are.
-        derived: names of tensors made from an old one → how.
-        fresh: names of tensors without a counterpart, which start as in a new model.
-        left: names of tensors of the old model that were of no use.
-    """
-
-    model: Any
-    copied: tuple[str, ...]
-    derived: dict[str, str]
-    fresh: tuple[str, ...]
-    left: tuple[str, ...]
-
-    def __str__(self) -> str:
-        lines = [f"copied {len(self.copied)} tensors"]
-        lines += [f"derived {name}: {how}" for name, how in self.derived.items()]
-        lines += [f"fresh {name}" for name in self.fresh]
-        lines += [f"left out {name}" for name in self.left]
-        return "\n".join(lines)
-
-
-def convert_weights(model: FormersModel, config: TransformerConfig) -> Conversion:
+def convert_weights(model: FormersModel, config: TransformerConfig, *, strict: bool = False) -> Conversion:
     """Return a model of `config` that starts from the weights of `model`: dense attention into longformer, bigbird, …
 
     Weights of the same name and shape are copied. A global token's projections start as copies of the local ones.
@@ -54,13 +28,33 @@ def convert_weights(model: FormersModel, config: TransformerConfig) -> Conversio
     as in a new model. Where the new mixer still sees every pair, so with a window that covers the sequence, nothing
     changes.
 
-    Raise ValueError if sizes, wiring, norm, feed-forward, kind of position or direction differ, or if a weight of the
-    same name has another shape; Unsupported if a layer's mixer has no weight in common with the old one.
+    A UserWarning names all that is new or dropped: biases of the given model, for which the new mixer has no place,
+    or projections of the new mixer that the given model does not have. Print the result for all of it.
+
+    Args:
+        strict: whether anything new or dropped is an error.
+
+    Raise ValueError if sizes, wiring, norm, feed-forward, kind of position or direction differ, if a weight of the
+    same name has another shape, or if `strict` and something is new or dropped; Unsupported if a layer's mixer has no
+    weight in common with the old one.
     Source: Beltagy et al. 2020 (Longformer), arXiv:2004.05150, section 5.
     """
     _check_configs(model.config, config)
     target = type(model)(_with_direction(model, config)).to(model.device, model.dtype).train(model.training)
-    old, new = model.state_dict(), target.state_dict()
+    conversion = _copied(model.state_dict(), target)
+    _check_mixers(model.config, target, conversion.fresh)
+    if caveats := conversion.caveats:
+        message = f"{type(model).__name__} is not converted whole:\n{caveats}"
+        if strict:
+            raise ValueError(f"{message}\nTo go on with the rest, leave out strict=True")
+        warnings.warn(message, stacklevel=2)
+    return conversion
+
+
+@torch.no_grad()
+def _copied(old: dict[str, Tensor], target: FormersModel) -> Conversion:
+    """Copy into a new model all old tensors that have a place there; return it with the origin of each tensor."""
+    new = target.state_dict()
     copied, derived, used = list[str](), dict[str, str](), set[str]()
     for name, tensor in new.items():
         source = _source_of(name, old)
@@ -75,7 +69,6 @@ def convert_weights(model: FormersModel, config: TransformerConfig) -> Conversio
             repeated = f"{len(old[source])} positions repeated to {len(tensor)}"
             derived[name] = repeated if source == name else f"from {source}"
     fresh = tuple(name for name in new if name not in derived and name not in copied)
-    _check_mixers(model.config, target.config, new, fresh)
     return Conversion(target, tuple(copied), derived, fresh, tuple(name for name in old if name not in used))
 
 
@@ -119,10 +112,9 @@ def _check_configs(old: TransformerConfig, new: TransformerConfig) -> None:
         )
 
 
-def _check_mixers(
-    before: TransformerConfig, config: TransformerConfig, new: dict[str, Tensor], fresh: tuple[str, ...]
-) -> None:
+def _check_mixers(before: TransformerConfig, target: FormersModel, fresh: tuple[str, ...]) -> None:
     """Raise Unsupported if nothing of a layer's new mixer comes from the given model."""
+    config, new = target.config, target.state_dict()
     for layer in range(config.depth):
         own = {name for name in new if f"layers.{layer}.mixer." in name}
         if config.mixer_at(layer) != before.mixer_at(layer) and not own - set(fresh):

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from formers.models import costs
 from formers.models.config import TransformerConfig
+from formers.models.loading import check_whole, naming
 from formers.models.model_card import model_card
 
 
@@ -49,6 +50,32 @@ class FormersModel(PreTrainedModel):
             super()._initialize_weights(module, is_custom_code)
         elif not tensors or not all(map(_is_set, tensors)):
             super()._initialize_weights(module, is_custom_code=False)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike[str] | None,
+        *args: Any,
+        output_loading_info: bool = False,
+        ignore_mismatched_sizes: bool = False,
+        **options: Any,
+    ) -> Any:
+        """Load a model as Hugging Face does, or raise ValueError if it is not whole: see `check_whole`.
+
+        Anything that a file should hold is in it: a damaged one gives no model of new weights. Arguments are those of
+        `PreTrainedModel.from_pretrained`.
+        """
+        folder = pretrained_model_name_or_path or "the given state_dict"
+        with naming(folder):
+            model, info = super().from_pretrained(
+                pretrained_model_name_or_path,
+                *args,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # the check names them, with both shapes
+                **options,
+            )
+        check_whole(model, info, folder, may_misfit=ignore_mismatched_sizes)
+        return (model, info) if output_loading_info else model
 
     def save_pretrained(
         self, save_directory: str | os.PathLike[str], is_main_process: bool = True, *args: Any, **options: Any

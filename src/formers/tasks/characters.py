@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 _FILE = "characters.json"
+_REMEDY = "copy the model's folder again, or train the model again"
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,35 @@ class Characters:
         """Write the alphabet beside a model."""
         (folder / _FILE).write_text(json.dumps({"alphabet": self.alphabet}), encoding="utf-8")
 
+    @property
+    def start(self) -> str:
+        """The character that a text starts with unless told otherwise: a line break, or the first one known."""
+        return "\n" if "\n" in self.number else self.alphabet[0]
+
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Return the alphabet beside a model. Raise `FileNotFoundError` where there is none."""
+        """Return the alphabet beside a model.
+
+        Raise `FileNotFoundError` where there is none, `ValueError` where it is no text of distinct characters.
+        """
         path = folder / _FILE
         if not path.is_file():
             raise FileNotFoundError(f"{folder} has no {_FILE}: it does not hold a model of characters")
-        return cls(json.loads(path.read_text(encoding="utf-8"))["alphabet"])
+        try:
+            saved = json.loads(path.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{path} is damaged: it is no JSON ({error}); {_REMEDY}") from None
+        alphabet = saved.get("alphabet") if isinstance(saved, dict) else None
+        if not isinstance(alphabet, str) or not alphabet or len(set(alphabet)) < len(alphabet):
+            raise ValueError(
+                f'{path} is damaged: expected {{"alphabet": a text in which each character stands once}}; {_REMEDY}'
+            )
+        return cls(alphabet)
+
+    def check_size(self, vocab_size: int, folder: Path) -> None:
+        """Raise `ValueError` unless a model of so many tokens, loaded from the folder, knows these characters."""
+        if len(self) != vocab_size:
+            raise ValueError(
+                f"{folder / _FILE} holds {len(self)} characters, but the model was trained on {vocab_size}: it is "
+                f"another model's; {_REMEDY}"
+            )

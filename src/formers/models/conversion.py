@@ -1,0 +1,91 @@
+"""The report on a converted model: which of its weights are a trained model's, and which are new."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from formers.models.config import TransformerConfig
+
+_LAYER = re.compile(r"(?<=\blayers\.)\d+(?=\.)")
+"""The number of a layer within a name."""
+_MIXER = re.compile(r"\blayers\.(\d+)\.mixer\.")
+"""The beginning of the names of a layer's mixer."""
+
+
+@dataclass(frozen=True, repr=False)
+class Conversion:
+    """A converted model, and the origin of each of its weights and buffers. Printed, it is a report on them.
+
+    Attributes:
+        model: the new model, of the old one's class, dtype, device and mode.
+        copied: names of tensors taken over as they are.
+        derived: names of tensors made from an old one → how.
+        fresh: names of tensors without a counterpart, which start as in a new model.
+        left: names of tensors of the old model that were of no use.
+    """
+
+    model: Any
+    copied: tuple[str, ...]
+    derived: dict[str, str]
+    fresh: tuple[str, ...]
+    left: tuple[str, ...]
+
+    @property
+    def caveats(self) -> str:
+        """Everything that is new or dropped, in a few lines with names and counts; empty if there is nothing."""
+        config: TransformerConfig = self.model.config
+        lines = [f"{_percent(share)} of {mixer} is new" for mixer, share in self._new_shares(config).items()]
+        if self.fresh:
+            lines.append(f"new, as at the start of training: {_count(self.fresh)}: {_names(self.fresh)}")
+        if self.left:
+            lines.append(f"dropped from the given model: {_count(self.left)}: {_names(self.left)}")
+        mixers = {config.mixer_at(layer) for layer in self._layers_without_their_bias()}
+        takers = sorted(mixer.name() for mixer in mixers if getattr(mixer, "bias", None) is False)
+        if takers:
+            lines.append("biases are kept by " + ", ".join(f"{name}(bias=True)" for name in takers))
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        lines = [f"copied {len(self.copied)} tensors"]
+        lines += [f"derived {name}: {how}" for name, how in self.derived.items()]
+        lines += [f"fresh {name}" for name in self.fresh]
+        lines += [f"left out {name}" for name in self.left]
+        return "\n".join([*lines, *self.caveats.splitlines()[: len(self._new_shares(self.model.config))]])
+
+    __repr__ = __str__
+
+    def _new_shares(self, config: TransformerConfig) -> dict[str, float]:
+        """Return the share of new numbers in each mixer that has new ones: of all its layers, by its text."""
+        fresh, total, new = set(self.fresh), Counter[str](), Counter[str]()
+        for name, tensor in self.model.state_dict().items():
+            if layer := _MIXER.search(name):
+                mixer = str(config.mixer_at(int(layer[1])))
+                total[mixer] += tensor.numel()
+                new[mixer] += tensor.numel() if name in fresh else 0
+        return {mixer: new[mixer] / total[mixer] for mixer in total if new[mixer]}
+
+    def _layers_without_their_bias(self) -> list[int]:
+        """Return the layers whose mixer had biases that were dropped."""
+        found = (_MIXER.search(name) for name in self.left if name.endswith(".bias"))
+        return sorted({int(layer[1]) for layer in found if layer})
+
+
+def _count(names: tuple[str, ...]) -> str:
+    biases = sum(name.endswith(".bias") for name in names)
+    of_them = f", {biases} of them biases" if biases and biases < len(names) else ""
+    kind = "biases" if biases == len(names) else "tensors"
+    return f"{len(names)} {kind if len(names) > 1 else kind.removesuffix('es' if biases else 's')}{of_them}"
+
+
+def _names(names: Iterable[str]) -> str:
+    """Return names with a count each, those that differ only in their layer as one."""
+    counts = Counter(_LAYER.sub("*", name) for name in names)
+    return ", ".join(f"{name} ({count})" if count > 1 else name for name, count in counts.items())
+
+
+def _percent(share: float) -> str:
+    return "all" if share == 1 else f"{100 * share:.0f} %" if share >= 0.01 else "less than 1 %"

@@ -1,0 +1,82 @@
+"""Checks of a model that was loaded: each weight came from the file and has its place in the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import nn
+
+from formers.part import Unsupported
+
+_SHOWN = 4
+"""The most names that an error lists."""
+_REMEDY = "copy the folder again, or save the model anew with save_pretrained"
+
+
+@contextmanager
+def naming(folder: object) -> Iterator[None]:
+    """Turn errors of reading a model, which do not say from which folder, into a ValueError that does."""
+    try:
+        yield
+    except (SafetensorError, KeyError, EOFError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"{folder}: its weights cannot be read, so the file is damaged or cut short "
+            f"({type(error).__name__}: {error}); {_REMEDY}"
+        ) from error
+    except ValueError as error:
+        if str(folder) in str(error):
+            raise
+        kind = Unsupported if isinstance(error, Unsupported) else ValueError
+        raise kind(f"{folder}: {error}") from error
+
+
+def check_whole(model: Any, info: dict[str, Any], folder: object, *, may_misfit: bool) -> None:
+    """Raise ValueError where a loaded model is not what the file says: weights missing, left over or of another shape.
+
+    A model of another head than the saved one may lack all weights of its own, which then start anew, and leave out
+    those of the other head: transformers warns of them.
+
+    Args:
+        info: `output_loading_info` of Hugging Face's `from_pretrained`.
+        may_misfit: `ignore_mismatched_sizes` of the same: weights of another shape start anew.
+    """
+    same_head = type(model).__name__ in (model.config.architectures or ())
+    prefix = "" if model.base_model is model else f"{model.base_model_prefix}."
+    head = {name for name in model.state_dict() if not name.startswith(prefix)}
+    missing, extra = set(info["missing_keys"]), set(info["unexpected_keys"])
+    if not same_head:
+        missing -= head if head <= missing else set()
+        extra = {name for name in extra if prefix and name.startswith(prefix)}
+    misfits = {} if may_misfit else {name: shapes for name, *shapes in info["mismatched_keys"]}
+    wrong = [
+        *([f"{_named(missing)} missing"] if missing else []),
+        *([f"{_named(extra)} there without a place in the model"] if extra else []),
+        *(f"{name} has the shape {tuple(got)} instead of {tuple(want)}" for name, (got, want) in misfits.items()),
+    ]
+    if wrong:
+        raise ValueError(
+            f"{folder}: the weights do not fit its config.json, which describes a {type(model).__name__}: "
+            f"{'; '.join(wrong[: _SHOWN + 2])}; {_REMEDY}"
+        )
+
+
+@torch.no_grad()
+def check_finite(model: nn.Module, folder: object) -> None:
+    """Raise ValueError if some weights of a loaded model are NaN or infinite. Cost: reads each once."""
+    bad = [name for name, weight in model.state_dict().items() if not bool(weight.isfinite().all())]
+    if bad:
+        raise ValueError(
+            f"{folder}: {_named(bad)} not finite (NaN or infinity), so its training diverged or the file is damaged; "
+            "train it again, with a lower learning rate"
+        )
+
+
+def _named(names: Sequence[str] | set[str]) -> str:
+    """Return "name and 3 more weights are", ready for what is wrong with them."""
+    shown, rest = sorted(names)[:_SHOWN], len(names) - _SHOWN
+    tail = f" and {rest} more weights" if rest > 0 else ""
+    return f"{', '.join(shown)}{tail} {'is' if len(names) == 1 else 'are'}"
