@@ -12,6 +12,7 @@ Ends with 1 where anything was found.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import tempfile
 import time
@@ -55,7 +56,7 @@ def _one(asked: argparse.Namespace) -> int:
     """Try one case in this process, and show it with its traceback."""
     case = case_of(asked.way, asked.seed)
     print(repr(case)[:20_000])
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         try:
             enter_case(asked.way, asked.seed, Path(folder))
         except BaseException as error:
