@@ -169,3 +169,27 @@ def test_what_cannot_be_says_so():
 )
 def test_variants_keep_the_laws(part):
     assert broken_laws(part) == {}
+
+
+@pytest.mark.parametrize("orthogonal", [True, False])
+def test_regularised_directions_have_one_length(orthogonal):
+    directions = Favor(features=40, orthogonal=orthogonal, regularize=True).build(K).directions.w_mk
+    torch.testing.assert_close(directions.norm(dim=1), torch.full((40,), K**0.5))
+    if orthogonal:
+        torch.testing.assert_close(directions[:K] @ directions[:K].mT, K * torch.eye(K), atol=1e-4, rtol=0)
+    assert Performer(regularize=True).linear() == Linear(feature=Favor(regularize=True))
+
+
+def test_the_regularised_kernel_is_below_softmax():
+    """Its directions are never longer than √K: far products, which need long ones, come out smaller."""
+    torch.manual_seed(0)
+    q = 2 * torch.randn(1, 1, LENGTH, K).double()
+    exact = (q.square().sum(-1) / K**0.5).exp()
+    sums = torch.zeros(2, *exact.shape).double()
+    for seed in range(20):
+        for i, regularize in enumerate((False, True)):
+            torch.manual_seed(seed)
+            phi = Favor(features=2048, regularize=regularize).build(K).double().eval()(q)
+            sums[i] += phi.square().sum(-1) / 20
+    assert (sums[1] < exact).all()
+    assert (sums[1] / exact).mean() < (sums[0] / exact).mean()

@@ -46,6 +46,9 @@ VARIANTS = [
     "longformer(window=[4, 8], dilation=[1, 2], tokens=[0, 5], bias=True)",
     "bigbird(first=3)",
     "sparse_transformer(factors=merged)",
+    "sparse_transformer(pattern=fixed(12), distinct=True)",
+    "bigbird(per_head=True)",
+    "image_local(pattern=local2d(128, 80, order=blocks))",
     "image_local(pattern=local2d(128, 80))",
 ]
 
@@ -96,8 +99,24 @@ def test_which_patterns_the_mixers_have() -> None:
     assert Longformer(window=(4, 8)).patterns(replace(two, layer=0)) == (Window(4) | Global((0,)),)
     assert Longformer(window=(4,), dilation=(1, 2), tokens=()).patterns(SITE) == (Window(4), Window(4, 2))
     assert BigBird(random=1).patterns(two) == (Neighbours(16) | Edges(16) | Random(1, layer=1),)
+    assert BigBird(random=1, per_head=True).patterns(two) == tuple(
+        Neighbours(16) | Edges(16) | Random(1, layer=1, head=head) for head in range(3)
+    )
     assert SparseTransformer(pattern=Strided(8)).patterns(SITE) == (Strided(8, "local"), Strided(8, "columns"))
     assert SparseTransformer(pattern=Fixed(8), factors="layers").patterns(two) == (Fixed(8, factor="columns"),)
+    assert SparseTransformer(pattern=Fixed(8, 4), distinct=True).patterns(replace(SITE, heads=6, width=48)) == (
+        *(Fixed(8, 4, "local"), Fixed(8, 4, "columns", 0)),
+        *(Fixed(8, 4, "local"), Fixed(8, 4, "columns", 1)),
+    )
+    assert SparseTransformer(pattern=Fixed(8, 4), factors="layers", distinct=True).patterns(two) == (
+        Fixed(8, 4, "columns", 0),
+        Fixed(8, 4, "columns", 1),
+    )
+    assert SparseTransformer(pattern=Fixed(6, 2), factors="merged", distinct=True).patterns(SITE) == (
+        Fixed(6, 2),
+        Fixed(6, 2, group=1),
+        Fixed(6, 2, group=2),
+    )
     assert BlockwiseAttention(blocks=3).patterns(SITE) == (
         Blockwise((0, 1, 2)),
         Blockwise((1, 2, 0)),
@@ -110,6 +129,8 @@ def test_which_patterns_the_mixers_have() -> None:
     ("wrong", "message"),
     [
         (lambda: SparseTransformer(pattern=Window(3)), "strided"),
+        (lambda: SparseTransformer(distinct=True), r"distinct is for fixed\(l, c\)"),
+        (lambda: SparseTransformer(pattern=Fixed(8, group=1), distinct=True), "leave its own group out"),
         (lambda: ImageLocal(pattern=Window(3)), "local1d"),
         (lambda: Sparse(pattern=Window(3), per_head=(Window(2),)), "not both"),
         (lambda: Longformer(window=()), "at least 1"),

@@ -111,6 +111,27 @@ def test_image_blocks():
     assert torch.equal(page, want)
 
 
+def test_image_blocks_one_after_the_other():
+    """The last pixel of a rectangle sees all of it, and of the halo everything: it lies in earlier rectangles, but for
+    what is to the right of it below the rectangle's top."""
+    pattern = Local2D(8, 8, block=2, halo=1, order="blocks")
+    order = torch.tensor(
+        [(r + i) * 8 + c + j for r in (0, 2, 4, 6) for c in (0, 2, 4, 6) for i in (0, 1) for j in (0, 1)]
+    )
+    pixel = (order == 27).nonzero().item()  # row 3, column 3
+    page = (
+        torch.zeros(64, dtype=torch.bool)
+        .index_copy(0, order, seen(pattern, 64, causal=True)[pixel])
+        .unflatten(0, (8, 8))
+    )
+    want = torch.zeros(8, 8, dtype=torch.bool)
+    want[1, 1:5] = True
+    want[2:4, 1:4] = True
+    assert torch.equal(page, want)
+    in_rows = seen(pattern.swap(order="raster"), 64)
+    assert torch.equal(seen(pattern, 64), in_rows[order][:, order])
+
+
 @pytest.mark.parametrize("kind", [Strided(8), Fixed(8, 2)])
 def test_two_sparse_layers_and_one_more_reach_everything(kind):
     """The Sparse Transformer's promise: p factors connect every i with every j ≤ i in p + 1 steps."""
@@ -135,6 +156,10 @@ def test_random_blocks_belong_to_seed_layer_and_length():
     assert one.resolve(length=64, causal=False) != one.at_layer(1).resolve(length=64, causal=False)
     assert one.resolve(length=64, causal=False) != one.swap(seed=2).resolve(length=64, causal=False)
     assert (seen(one, 64).sum(1) == 8).all()
+    heads = [one.swap(head=head).resolve(length=64, causal=False) for head in range(4)]
+    assert len(set(heads)) == 4
+    assert heads[0] == one.resolve(length=64, causal=False)
+    Random(seed=2_000_000, layer=95, head=127).resolve(length=64, causal=False)
     short, long = seen(one, 40, causal=True), seen(one, 64, causal=True)
     assert torch.equal(short, long[:40, :40]), "a causal choice may not depend on what comes"
     assert (Window(2) | one).at_layer(3) == Window(2) | one.at_layer(3)
@@ -166,6 +191,8 @@ def test_brackets_only_where_needed():
         (lambda: Chunk(4, shift=4), "below width"),
         (lambda: Global(-1), "counted from 0"),
         (lambda: Fixed(4, 5), "at most block"),
+        (lambda: Fixed(8, 3, group=2), "groups 0 to 1 of 3 tokens"),
+        (lambda: Local2D(8, 12, block=8, order="blocks"), "multiples of block"),
         (lambda: Local2D(4, 4).fits(17), "up to 16 tokens"),
         (lambda: Listed(4, ((-1,),)), "from 0 on"),
         (lambda: Window(wdith=3), "did you mean 'width'"),

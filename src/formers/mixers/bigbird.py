@@ -13,10 +13,11 @@ class BigBird(Mixer):
 
     Random blocks are a function of seed, layer and number of blocks: the same in training and evaluation, and a short
     batch never becomes full attention. The published code draws anew and switches. Random blocks may fall on what is
-    seen anyway. Source: Zaheer et al. 2020, arXiv:2007.14062; there blocks of 64, a window of 3 blocks and 3 random
-    ones.
+    seen anyway. They are the same in all heads, where the published code draws others for each (`per_head`). Source:
+    Zaheer et al. 2020, arXiv:2007.14062; there blocks of 64, a window of 3 blocks and 3 random ones.
     """
 
+    added = {"per_head": False}  # noqa: RUF012
     can = frozenset({"causal", "bidirectional", "padding", "qk_position", "score_position", "relative"})
     block: int = 16
     "Tokens in a block."
@@ -28,6 +29,8 @@ class BigBird(Mixer):
     "Number of first tokens that are global (ETC); None: the first and the last block are (ITC), the first when causal."
     seed: int = 0
     "Seed of the random blocks, together with the layer."
+    per_head: bool = False
+    "Whether every head has random blocks of its own, as published, or all the same."
 
     @classmethod
     def name(cls) -> str:
@@ -40,9 +43,10 @@ class BigBird(Mixer):
     def patterns(self, site: Site) -> tuple[Pattern, ...]:
         """Return the patterns of one layer, which its heads take in turn."""
         pattern = Neighbours(self.block, self.radius) | (Edges(self.block) if self.first is None else Ends(self.first))
-        if self.random:
-            pattern = pattern | Random(self.random, self.seed, self.block, layer=site.layer)
-        return (pattern,)
+        if not self.random:
+            return (pattern,)
+        heads = range(site.heads if self.per_head else 1)
+        return tuple(pattern | Random(self.random, self.seed, self.block, layer=site.layer, head=h) for h in heads)
 
     def growth(self) -> float:
         return 1.0

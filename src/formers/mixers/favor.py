@@ -27,11 +27,14 @@ class Favor(FeatureMap):
 
     Queries are known up to a factor per token, which the normaliser divides out: the largest exponent of each is 0. The
     exponents of keys are lowered by the largest among them, up to each token when causal (see `ScaledLinearMixer`),
-    where the published code takes the largest of all. Computed in float32. Source: Choromanski et al. 2021,
+    where the published code takes the largest of all. Computed in float32. Directions are as long as Gaussian vectors,
+    which makes the mean exact and is the published code's default; with `regularize` all have the length √K, its
+    alternative (`scaling=1`), whose kernel is below softmax's for large q and k. Source: Choromanski et al. 2021,
     arXiv:2009.14794.
     """
 
     needs_normalizer = True
+    added = {"regularize": False}  # noqa: RUF012
     features: int | None = None
     "M; about K·ln K unless given."
     kind: Literal["positive", "hyperbolic", "trigonometric", "relu"] = "positive"
@@ -40,6 +43,8 @@ class Favor(FeatureMap):
     "Whether directions are orthogonal within each block of K, for a smaller error, or independent."
     redraw: int | None = 1000
     "Training steps between draws of new directions; None keeps the first. Never in eval mode."
+    regularize: bool = False
+    "Whether all directions are √K long, which makes the kernel the paper's regularised softmax, or as Gaussian ones."
 
     def check(self) -> None:
         check_count("favor", self.features, halves=self.kind in ("hyperbolic", "trigonometric"))
@@ -54,7 +59,9 @@ class Favor(FeatureMap):
     def projections(self, width: int, *, halves: bool) -> RandomProjections:
         """Return the directions of the features; with `halves`, each makes two of them."""
         count = self.count(width) // 2 if halves else self.count(width)
-        return RandomProjections(count, width, orthogonal=self.orthogonal, redraw=self.redraw)
+        return RandomProjections(
+            count, width, orthogonal=self.orthogonal, redraw=self.redraw, one_length=self.regularize
+        )
 
     def count(self, width: int) -> int:
         return self.features if self.features is not None else 2 * max(1, round(width * math.log(width) / 2))

@@ -11,7 +11,8 @@ from formers.patterns import Local1D, Local2D, Pattern
 class ImageLocal(Mixer):
     """Blocks of queries that see their own block and what lies around it, along the raster or as rectangles.
 
-    O(L·memory).
+    O(L·memory). In the published code the sequence of a 2D image goes through one rectangle after the other, which is
+    `local2d(order=blocks)`.
 
     Source: Parmar et al. 2018 (Image Transformer), arXiv:1802.05751.
     """

@@ -17,6 +17,7 @@ class Performer(Mixer):
     Source: Choromanski et al. 2021 (FAVOR+), arXiv:2009.14794.
     """
 
+    added = {"regularize": False}  # noqa: RUF012
     can = Linear.can
     features: int | None = None
     "M; about K·ln K unless given."
@@ -26,15 +27,22 @@ class Performer(Mixer):
     "Whether random directions are orthogonal within each block of K, for a smaller error, or independent."
     redraw: int | None = 1000
     "Training steps between draws of new directions; None keeps the first. Never in eval mode."
+    regularize: bool = False
+    "Whether all directions are √K long, which makes the kernel the paper's regularised softmax, or as Gaussian ones."
 
     def check(self) -> None:
         self.linear()
 
     def linear(self) -> Linear:
         """Return the same mixer, spelt out."""
-        return Linear(
-            feature=Favor(features=self.features, kind=self.kind, orthogonal=self.orthogonal, redraw=self.redraw)
+        feature = Favor(
+            features=self.features,
+            kind=self.kind,
+            orthogonal=self.orthogonal,
+            redraw=self.redraw,
+            regularize=self.regularize,
         )
+        return Linear(feature=feature)
 
     def growth(self) -> float:
         return 1.0

@@ -7,21 +7,24 @@ from torch import Tensor, nn
 from torch import distributed as dist
 
 
-def draw(count: int, width: int, *, orthogonal: bool, device: torch.device | None = None) -> Tensor:
+def draw(
+    count: int, width: int, *, orthogonal: bool, one_length: bool = False, device: torch.device | None = None
+) -> Tensor:
     """Return `count` vectors ~ N(0, I) of this width, (M, K); with `orthogonal`, orthogonal within each block of K.
 
     Orthogonal ones are the rows of random rotations, with the lengths of independent Gaussian vectors: each is still
-    N(0, I), but together they cover the space evenly. Source: Yu et al. 2016, arXiv:1610.09072. O(M K²).
+    N(0, I), but together they cover the space evenly. With `one_length` all are √K long instead. Source: Yu et al.
+    2016, arXiv:1610.09072; one length: Choromanski et al. 2021, arXiv:2009.14794. O(M K²).
     """
     wide = torch.promote_types(torch.get_default_dtype(), torch.float32)  # rotations are not to be had in less
     gaussian_mk = torch.randn(count, width, device=device, dtype=wide)
     if not orthogonal:
-        return gaussian_mk
+        return torch.nn.functional.normalize(gaussian_mk, dim=1) * width**0.5 if one_length else gaussian_mk
     blocks = -(-count // width)
     rotations, triangles = torch.linalg.qr(torch.randn(blocks, width, width, device=device, dtype=wide))
     signs = triangles.diagonal(dim1=1, dim2=2).sign()  # makes the rotations uniform, whatever QR's convention
     rows_mk = (rotations * signs.unsqueeze(1)).mT.reshape(-1, width)[:count]
-    return rows_mk * gaussian_mk.norm(dim=1, keepdim=True)
+    return rows_mk * (width**0.5 if one_length else gaussian_mk.norm(dim=1, keepdim=True))
 
 
 class RandomProjections(nn.Module):
@@ -36,9 +39,9 @@ class RandomProjections(nn.Module):
     "Backward passes to go until the next draw; saved too, so that a resumed run draws when the first one would have."
     w_mk: Tensor
 
-    def __init__(self, count: int, width: int, *, orthogonal: bool, redraw: int | None):
+    def __init__(self, count: int, width: int, *, orthogonal: bool, redraw: int | None, one_length: bool = False):
         super().__init__()
-        self.orthogonal, self.redraw = orthogonal, redraw
+        self.orthogonal, self.redraw, self.one_length = orthogonal, redraw, one_length
         self.register_buffer("w_mk", torch.empty(count, width))
         if redraw is not None:
             self.register_buffer("left", torch.empty((), dtype=torch.long))
@@ -64,7 +67,8 @@ class RandomProjections(nn.Module):
     def init_weights(self, std: float) -> None:
         """Draw new directions."""
         count, width = self.w_mk.shape
-        self.w_mk.copy_(draw(count, width, orthogonal=self.orthogonal, device=self.w_mk.device))
+        drawn = draw(count, width, orthogonal=self.orthogonal, one_length=self.one_length, device=self.w_mk.device)
+        self.w_mk.copy_(drawn)
         if self.redraw is not None:
             self.left.fill_(self.redraw)
             if dist.is_available() and dist.is_initialized() and self.training and not self.w_mk.is_meta:

@@ -16,15 +16,19 @@ class SparseTransformer(Mixer):
     The two factors go to different heads in turn (best in the paper), to the layers in turn, or merged into every head;
     they connect any two tokens in three layers. With l ≈ √L strided factors cost O(L√L); for L ≫ l² the columns take
     over, L²/l pairs, or c·L²/l where fixed. Merged strided factors cost as all pairs do, as every block of queries then
-    needs every key.
+    needs every key. In a fixed pattern all heads see the same c tokens of a block, where the paper found it better that
+    each sees others (`distinct`).
     Source: Child et al. 2019, arXiv:1904.10509.
     """
 
+    added = {"distinct": False}  # noqa: RUF012
     can = Sparse.can
     pattern: Pattern = Strided(16)
     "`strided(l)` or `fixed(l, c)`; its `factor` is chosen here."
     factors: Literal["heads", "layers", "merged"] = "heads"
     "Where the two factors go."
+    distinct: bool = False
+    "Whether heads with a fixed pattern's columns see other groups of c tokens of a block in turn, the last ones first."
 
     def check(self) -> None:
         if not isinstance(self.pattern, (Strided, Fixed)) or self.pattern.factor != "merged":
@@ -32,14 +36,28 @@ class SparseTransformer(Mixer):
                 f"sparse_transformer: pattern must be strided(l) or fixed(l, c) as a whole, but "
                 f"{self.pattern} was given"
             )
+        if self.distinct and not isinstance(self.pattern, Fixed):
+            raise ValueError(f"{self}: distinct is for fixed(l, c), whose blocks have groups of c tokens to share out")
+        if self.distinct and self.pattern.swap(group=0) != self.pattern:
+            raise ValueError(f"{self}: distinct takes the groups of the pattern in turn; leave its own group out")
 
     def patterns(self, site: Site) -> tuple[Pattern, ...]:
         """Return the patterns of one layer, which its heads take in turn."""
         assert isinstance(self.pattern, (Strided, Fixed))
         if self.factors == "merged":
-            return (self.pattern,)
-        both = (self.pattern.swap(factor="local"), self.pattern.swap(factor="columns"))
-        return both if self.factors == "heads" and site.heads > 1 else (both[site.layer % 2],)
+            return self.shared_out(self.pattern, site.heads)
+        local, columns = self.pattern.swap(factor="local"), self.pattern.swap(factor="columns")
+        if self.factors == "heads" and site.heads > 1:
+            groups = self.shared_out(columns, site.heads // 2)
+            return tuple(pattern for one in groups for pattern in (local, one))
+        return self.shared_out(columns, site.heads) if site.layer % 2 else (local,)
+
+    def shared_out(self, columns: Pattern, heads: int) -> tuple[Pattern, ...]:
+        """Return the patterns that so many heads with columns take in turn: one, unless their tokens are distinct."""
+        if not isinstance(columns, Fixed) or not self.distinct:
+            return (columns,)
+        groups = min(heads, columns.block // columns.summary)
+        return tuple(columns.swap(group=group) for group in range(groups))
 
     def growth(self) -> float:
         """Return 1.5 for lengths up to about l², as the paper uses it; 2 in the end."""

@@ -178,6 +178,10 @@ class Ends(Pattern):
         return 1.0
 
 
+_NEXT_HEAD = 0x9E3779B97F4A7C15
+"""What seeds of neighbouring heads differ by: far more than those of layers, lengths and rows do."""
+
+
 class Random(Pattern):
     """A few random key blocks for every query block, drawn once from seed and layer: the same in train and eval.
 
@@ -185,6 +189,7 @@ class Random(Pattern):
     so that it does not. Source: Zaheer et al. 2020 (BigBird), arXiv:2007.14062.
     """
 
+    added = {"head": 0}  # noqa: RUF012
     blocks: int = 2
     "r, random blocks per query block."
     seed: int = 0
@@ -193,6 +198,8 @@ class Random(Pattern):
     "Tokens in a block."
     layer: int = 0
     "Layer of the model, filled in where the pattern is used in one."
+    head: int = 0
+    "Head that draws blocks of its own."
 
     def check(self) -> None:
         if self.blocks < 1 or self.block < 1:
@@ -215,7 +222,8 @@ class Random(Pattern):
 
     def drawn(self, count: int, row: int) -> tuple[int, ...]:
         """Return the key blocks, out of `count`, of one query block. Public, because no state dict holds them."""
-        generator = torch.Generator().manual_seed(((self.seed * 4099 + self.layer) * 65537 + count) * 65537 + row)
+        seed = ((self.seed * 4099 + self.layer) * 65537 + count) * 65537 + row + self.head * _NEXT_HEAD
+        generator = torch.Generator().manual_seed(seed % 2**63)
         return tuple(sorted(torch.randperm(count, generator=generator)[: self.blocks].tolist()))
 
     def mask(self, q_idx: Tensor, k_idx: Tensor) -> Tensor:

@@ -88,41 +88,58 @@ class Columns(Pattern):
 class Fixed(_Factorised):
     """The tokens of the query's block (local), the last `summary` tokens of every block (columns), or both (merged).
 
-    A¹: ⌊j/l⌋ = ⌊i/l⌋; A²: j mod l ≥ l − c; causal: also j ≤ i. Different heads may take different parts of the last c.
+    A¹: ⌊j/l⌋ = ⌊i/l⌋; A²: l − c·(g + 1) ≤ j mod l < l − c·g, the last c tokens for g = 0; causal: also j ≤ i. The paper
+    found it better that heads take other g (`sparse_transformer(distinct=True)`).
     Source: Child et al. 2019 (Sparse Transformer), arXiv:1904.10509: l ∈ {128, 256}, c ∈ {8, 16, 32}.
     """
 
+    added = {"group": 0}  # noqa: RUF012
     block: int = 32
     "l, tokens in a block."
     summary: int = 4
     "c, tokens at the end of each block that are seen from everywhere."
     factor: Literal["merged", "local", "columns"] = "merged"
     "A¹, A², or their union."
+    group: int = 0
+    "g, which c tokens, counted in groups from the end of the block."
 
     def check(self) -> None:
-        if not 1 <= self.summary <= self.block:
-            raise ValueError(f"{self}: summary must be at least 1 and at most block")
+        Summaries(self.block, self.summary, self.group)  # has its own conditions
 
     def parts(self) -> Pattern:
         """Return the same pattern from simpler ones."""
-        local, columns = Chunk(self.block), Summaries(self.block, self.summary)
+        local, columns = Chunk(self.block), Summaries(self.block, self.summary, self.group)
         return {"merged": Either(local, columns), "local": local, "columns": columns}[self.factor]
 
 
 class Summaries(Pattern):
-    """j mod block ≥ block − summary: the last tokens of every block, seen from everywhere."""
+    """j mod block ≥ block − summary: the last tokens of every block, or those right before them, seen from everywhere.
 
+    In general block − summary·(group + 1) ≤ j mod block < block − summary·group.
+    """
+
+    added = {"group": 0}  # noqa: RUF012
     block: int = 32
     "Tokens in a block."
     summary: int = 4
-    "Tokens at the end of each block that are seen."
+    "Tokens of each block that are seen."
+    group: int = 0
+    "Which tokens, counted in groups of `summary` from the end of the block."
 
     def check(self) -> None:
         if not 1 <= self.summary <= self.block:
             raise ValueError(f"{self}: summary must be at least 1 and at most block")
+        if not 0 <= self.group < self.block // self.summary:
+            raise ValueError(f"{self}: there are groups 0 to {self.block // self.summary - 1} of {self.summary} tokens")
+
+    @property
+    def first(self) -> int:
+        """Place in its block of the first token that is seen."""
+        return self.block - self.summary * (self.group + 1)
 
     def mask(self, q_idx: Tensor, k_idx: Tensor) -> Tensor:
-        return (k_idx % self.block >= self.block - self.summary) & (q_idx >= 0)
+        place = k_idx % self.block - self.first
+        return (place >= 0) & (place < self.summary) & (q_idx >= 0)
 
     def bounds(self, q_lo: Tensor, q_hi: Tensor, k_lo: Tensor, k_hi: Tensor) -> tuple[Tensor, Tensor]:
         inside = self.up_to(k_hi) - self.up_to(k_lo - 1)
@@ -132,7 +149,7 @@ class Summaries(Pattern):
     def up_to(self, idx: Tensor) -> Tensor:
         """Return how many tokens up to this one are seen."""
         whole = (idx + 1).div(self.block, rounding_mode="floor")
-        return whole * self.summary + ((idx + 1).remainder(self.block) - (self.block - self.summary)).clamp(min=0)
+        return whole * self.summary + ((idx + 1).remainder(self.block) - self.first).clamp(0, self.summary)
 
     def recalled(self, k_idx: Tensor, next_idx: Tensor) -> Tensor:
         return self.mask(next_idx, k_idx)

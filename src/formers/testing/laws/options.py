@@ -15,7 +15,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import fields, replace
+from dataclasses import fields
+from functools import partial
 from itertools import combinations, product
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -158,8 +159,7 @@ def _shown(part: Part, causal: bool, site: Site) -> str:
     if isinstance(part, Position):
         _add(digest, "position", _alone(part, site, x, near))
     for place in places_of(part) if isinstance(part, Mixer) else ():
-        there = replace(site, position=POSITIONED[place].position)
-        _add(digest, place, build(part, causal=causal, site=there)(x)[0])
+        _add(digest, place, _attempt(partial(_output_at, part, causal, POSITIONED[place])))
     _train(module, x)
     for name, tensor in module.state_dict().items():
         _add(digest, name, tensor)
@@ -170,6 +170,11 @@ def _shown(part: Part, causal: bool, site: Site) -> str:
     for name, tensor in module.state_dict().items():
         _add(digest, name, tensor)
     return digest.hexdigest()
+
+
+def _output_at(part: Part, causal: bool, site: Site) -> Tensor:
+    y: Tensor = build(part, causal=causal, site=site)(tokens(width=site.width))[0]
+    return y
 
 
 def _train(module: nn.Module, x: Tensor) -> None:

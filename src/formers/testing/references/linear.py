@@ -26,7 +26,7 @@ def linear(part: Linear, site: Site, weights: Weights, x_bld: Tensor, positions_
 @reference(Performer)
 def performer(part: Performer, site: Site, weights: Weights, x_bld: Tensor, positions_bl: Tensor) -> Tensor:
     """Linear attention with the features of FAVOR+."""
-    feature = Favor(features=part.features, kind=part.kind, orthogonal=part.orthogonal, redraw=part.redraw)
+    feature = Favor(features=part.features, kind=part.kind)  # the directions are saved
     return linear(Linear(feature=feature), site, weights, x_bld, positions_bl)
 
 

@@ -97,11 +97,21 @@ def local1d(part: Local1D, i: int, j: int, length: int, causal: bool, layer: int
 
 @reference(Local2D)
 def local2d(part: Local2D, i: int, j: int, length: int, causal: bool, layer: int) -> bool:
-    """In raster order: j in the rectangle of i, or within `halo` above, left and right of it, down to its last row."""
-    (row_i, column_i), (row_j, column_j) = divmod(i, part.width), divmod(j, part.width)
+    """j in the rectangle of i, or within `halo` above, left and right of it, down to its last row."""
+    (row_i, column_i), (row_j, column_j) = _pixel(part, i), _pixel(part, j)
     top, left = row_i - row_i % part.block, column_i - column_i % part.block
     inside_rows = top - part.halo <= row_j < top + part.block
     return inside_rows and left - part.halo <= column_j < left + part.block + part.halo
+
+
+def _pixel(part: Local2D, token: int) -> tuple[int, int]:
+    """Return row and column of a token: row after row, or rectangle after rectangle, and in each row after row."""
+    if part.order == "raster":
+        return divmod(token, part.width)
+    size, across = part.block, part.width // part.block
+    order = [(r, c) for r in range(part.height // size) for c in range(across)]
+    (row, column), inside = order[token // size**2], divmod(token % size**2, size)
+    return row * size + inside[0], column * size + inside[1]
 
 
 @reference(Strided)
@@ -113,8 +123,9 @@ def strided(part: Strided, i: int, j: int, length: int, causal: bool, layer: int
 
 @reference(Fixed)
 def fixed(part: Fixed, i: int, j: int, length: int, causal: bool, layer: int) -> bool:
-    """A¹: ⌊j/l⌋ = ⌊i/l⌋; A²: j mod l ∈ {l − c, …, l − 1}; merged: either."""
-    local, columns = i // part.block == j // part.block, j % part.block >= part.block - part.summary
+    """A¹: ⌊j/l⌋ = ⌊i/l⌋; A²: j mod l ∈ {l − c, …, l − 1}, or the g-th c before these; merged: either."""
+    local = i // part.block == j // part.block
+    columns = (part.block - 1 - j % part.block) // part.summary == part.group
     return {"local": local, "columns": columns, "merged": local or columns}[part.factor]
 
 
@@ -126,8 +137,8 @@ def columns(part: Columns, i: int, j: int, length: int, causal: bool, layer: int
 
 @reference(Summaries)
 def summaries(part: Summaries, i: int, j: int, length: int, causal: bool, layer: int) -> bool:
-    """j among the last c tokens of its block."""
-    return j % part.block >= part.block - part.summary
+    """j among the last c tokens of its block, or among the g-th c before these."""
+    return (part.block - 1 - j % part.block) // part.summary == part.group
 
 
 @reference(Blockwise)

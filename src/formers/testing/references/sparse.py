@@ -44,23 +44,31 @@ def sparse(part: Sparse, site: Site, weights: Weights, x_bld: Tensor, positions_
 def sparse_transformer(
     part: SparseTransformer, site: Site, weights: Weights, x_bld: Tensor, positions_bl: Tensor
 ) -> Tensor:
-    """The local factor and the columns in turn over the heads, or over the layers, or both in every head."""
-    local, columns = _factors(part.pattern)
-    if part.factors == "merged":
-        patterns: tuple[Pattern, ...] = (Either(local, columns),)
-    elif part.factors == "heads" and site.heads > 1:
-        patterns = (local, columns)
-    else:
-        patterns = (columns if site.layer % 2 else local,)
-    return _over(patterns, site, weights, x_bld, positions_bl)
+    """The local factor and the columns in turn over the heads, or over the layers, or both in every head.
+
+    With `distinct`, heads with columns take the groups of c tokens of a block in turn.
+    """
+    patterns: list[Pattern] = []
+    with_columns = 0
+    for head in range(site.heads):
+        has_columns = head % 2 == 1 if part.factors == "heads" and site.heads > 1 else site.layer % 2 == 1
+        local, columns = _factors(part.pattern, with_columns if part.distinct else None)
+        if part.factors == "merged":
+            patterns.append(Either(local, columns))
+        else:
+            patterns.append(columns if has_columns else local)
+        with_columns += part.factors == "merged" or has_columns
+    return _over(tuple(patterns), site, weights, x_bld, positions_bl)
 
 
-def _factors(pattern: Pattern) -> tuple[Pattern, Pattern]:
-    """Return the local factor and the columns of a strided or a fixed pattern."""
+def _factors(pattern: Pattern, turn: int | None) -> tuple[Pattern, Pattern]:
+    """Return the local factor and the columns of a strided or a fixed pattern, with this head's tokens of a block."""
     if isinstance(pattern, Strided):
         return Strided(pattern.stride, "local"), Strided(pattern.stride, "columns")
     assert isinstance(pattern, Fixed)
-    return Fixed(pattern.block, pattern.summary, "local"), Fixed(pattern.block, pattern.summary, "columns")
+    group = pattern.group if turn is None else turn % (pattern.block // pattern.summary)
+    local = Fixed(pattern.block, pattern.summary, "local")
+    return local, Fixed(pattern.block, pattern.summary, "columns", group)
 
 
 @reference(ImageLocal)
@@ -86,9 +94,11 @@ def bigbird(part: BigBird, site: Site, weights: Weights, x_bld: Tensor, position
     """Blocks at most `radius` apart, the first and last block (or first tokens) with everything, and random blocks."""
     anchored = Edges(part.block) if part.first is None else Ends(part.first)
     pattern = Either(Neighbours(part.block, part.radius), anchored)
-    if part.random:
-        pattern = Either(pattern, Random(part.random, part.seed, part.block))
-    return _over((pattern,), site, weights, x_bld, positions_bl)
+    if not part.random:
+        return _over((pattern,), site, weights, x_bld, positions_bl)
+    heads = range(site.heads if part.per_head else 1)
+    drawn = tuple(Either(pattern, Random(part.random, part.seed, part.block, head=h)) for h in heads)
+    return _over(drawn, site, weights, x_bld, positions_bl)
 
 
 @reference(Longformer)
