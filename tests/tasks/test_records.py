@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import random
+from contextlib import suppress
 from pathlib import Path
-from zipfile import ZipFile
+from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED, ZipFile
 
 import pytest
 
@@ -144,3 +146,20 @@ def test_json_rows_name_their_number(tmp_path: Path) -> None:
         read_table(place)
     with pytest.raises(ValueError, match="not JSON that can be read"):
         read_table(written(place, b"[" * 100_000))
+
+
+@pytest.mark.parametrize("method", [ZIP_STORED, ZIP_DEFLATED, ZIP_BZIP2, ZIP_LZMA])
+def test_flipped_bytes_are_told_or_harmless(tmp_path: Path, method: int) -> None:
+    place, stream = tmp_path / "a.zip", random.Random(method)
+    with ZipFile(place, "w", method) as archive:
+        for label in ("pos", "neg"):
+            for i in range(3):
+                archive.writestr(f"{label}/{i}.txt", f"text {label} {i} " * 20)
+    whole = place.read_bytes()
+    for _ in range(400):
+        data = bytearray(whole)
+        for _ in range(stream.choice((1, 1, 2, 8))):
+            data[stream.randrange(len(data))] = stream.randrange(256)
+        place.write_bytes(data[: stream.randrange(len(data))] if stream.random() < 0.1 else data)
+        with suppress(ValueError):  # any other error is a fault
+            labelled(place)

@@ -7,6 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from zipfile import BadZipFile, ZipFile
 
+try:
+    from lzma import LZMAError
+except ImportError:  # Python was built without it, and then zipfile refuses such data itself
+    LZMAError = EOFError  # type: ignore[misc,assignment]
+
+_DAMAGED = (BadZipFile, zlib.error, LZMAError, OSError, EOFError, NotImplementedError, ValueError, IndexError)
+"""Errors of the decompressors for data that is not what it says."""
 _LITTER = ("__macosx", "thumbs.db", "desktop.ini")
 
 
@@ -42,11 +49,11 @@ def _in_zip(place: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
                     data = archive.read(text)
                 except RuntimeError as error:  # zipfile's own for a password
                     raise ValueError(f"{place}, {text}: {error}; give a zip file without a password") from None
-                except (BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+                except _DAMAGED as error:
                     raise ValueError(f"{place}, {text} cannot be unpacked: {error}") from None
                 yield PurePosixPath(text), data
-    except BadZipFile as error:
-        raise ValueError(f"{place} is not a zip file: {error}") from None
+    except (BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
+        raise ValueError(f"{place} is not a zip file that can be read: {error}") from None
 
 
 def _wanted(name: PurePosixPath) -> bool:

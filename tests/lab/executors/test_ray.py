@@ -13,8 +13,11 @@ import torch
 from safetensors.torch import load_file
 
 from formers.lab import Cluster, Stopped, Store, Study, run
+from formers.lab.executors.ray import _Postman
+from formers.lab.executors.ray_connection import connect
 from formers.lab.store.write_error import WriteError
 from formers.lab.train.progress import Silent
+from formers.lab.train.stop import catch_signals
 
 
 class Listens(Silent):
@@ -78,6 +81,57 @@ def test_a_full_disk_on_a_worker_stops_the_study(small: Study, two_cores: object
     assert [row.status for row in run(small, executor=Cluster("auto")).rows] == ["finished", "finished"]
 
 
+class LosesTheMailbox(Listens):
+    """Kills the process of the mailbox once, or the mailbox for good, when an arm takes a step."""
+
+    def __init__(self, ray: object, for_good: bool) -> None:
+        super().__init__()
+        self.ray, self.for_good, self.killed, self.notes = ray, for_good, 0, list[str]()
+        self.postmen = list[object]()
+
+    def step(self, label: str, done: int) -> None:
+        super().step(label, done)
+        if not self.killed:
+            self.killed = 1
+            if self.for_good:
+                self.ray.kill(self.postmen[-1].actor)  # type: ignore[attr-defined]
+            else:
+                os.kill(worker(b"ray::_Mailbox"), signal.SIGKILL)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+@pytest.mark.slow
+def test_a_lost_mailbox_costs_no_arm(small: Study, two_cores: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = replace(small, budget=replace(small.budget, steps=200))
+    for_good, once = LosesTheMailbox(two_cores, for_good=True), LosesTheMailbox(two_cores, for_good=False)
+    make = _Postman.__init__
+
+    def record(self: _Postman, ray: object) -> None:
+        make(self, ray)
+        for_good.postmen.append(self)
+
+    monkeypatch.setattr(_Postman, "__init__", record)
+    with pytest.raises(Stopped, match=r"0 of 2 .*Go on with: "):
+        run(small, for_good, Cluster("auto"))
+    assert any("lost the progress of all arms" in note for note in for_good.notes)
+    results = run(small, once, Cluster("auto"))
+    assert once.killed
+    assert [row.status for row in results.rows] == ["finished", "finished"], [row.cause for row in results.rows]
+
+
+@pytest.mark.slow
+def test_a_cluster_of_its_own_leaves_signals_as_they_are() -> None:
+    pytest.importorskip("ray")
+    with catch_signals() as stop:
+        before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+        with connect("local"):
+            assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+            signal.raise_signal(signal.SIGTERM)
+    assert stop.requested
+
+
 class Kills(Listens):
     """Kills the process of the first arm that takes a step, as a machine that goes away does."""
 
@@ -91,11 +145,11 @@ class Kills(Listens):
             os.kill(self.killed, signal.SIGKILL)
 
 
-def worker() -> int:
-    """The process of a Ray task of this test."""
+def worker(name: bytes = b"ray::_train_on_cluster") -> int:
+    """The process of a Ray task, or actor, of this test."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            if b"ray::_train_on_cluster" in (folder / "cmdline").read_bytes() and descends(int(folder.name)):
+            if name in (folder / "cmdline").read_bytes() and descends(int(folder.name)):
                 return int(folder.name)
         except OSError:
             continue  # it ended meanwhile

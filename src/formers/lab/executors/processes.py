@@ -62,7 +62,8 @@ class Processes:
                         raise message
                     del busy[worker.connection]
                     row = message or worker.lost_row(jobs[worker.index])
-                    stop.requested |= row.status == "stopped"
+                    if row.status == "stopped":
+                        stop.requested = True  # not |=, which would undo a signal that arrives meanwhile
                     yield worker.index, replace(row, environment={**row.environment, "jobs": str(self.count)})
                     if waiting and not stop.requested:
                         start_next_job(worker if message else Worker(worker.number, self.threads))

@@ -14,7 +14,7 @@ from typing import Any
 from formers.lab.executors.ray_connection import connect
 from formers.lab.executors.remote_progress import Message, RemoteProgress, deliver
 from formers.lab.store.records import Row
-from formers.lab.store.write_error import WriteError
+from formers.lab.store.write_error import WriteError, one_line
 from formers.lab.train.job import Job
 from formers.lab.train.progress import Progress
 from formers.lab.train.stop import Stop
@@ -22,6 +22,8 @@ from formers.machine.environment import environment, installed_version
 
 _SECONDS_BETWEEN_CHECKS = 0.25  # of the mailbox, and of whether a stop was requested
 _RETRIES = 3
+_TIMEOUT, _LONG_TIMEOUT = 10.0, 120.0
+"""Seconds that this process waits for the mailbox, and that an arm does, before it stops with a checkpoint."""
 
 
 class Cluster:
@@ -44,27 +46,54 @@ class Cluster:
     def run_jobs(self, jobs: Sequence[Job], progress: Progress, stop: Stop) -> Generator[tuple[int, Row], None, None]:
         """Yield the index of each job with its row, as they end. Raise WriteError where one of them could not write."""
         with connect(self.address) as ray:
-            mailbox = ray.remote(num_cpus=0)(_Mailbox).remote()
+            mailbox = _Postman(ray)
             needs = {"num_cpus": self.cores, "num_gpus": int("GPU" in ray.cluster_resources()), "max_retries": _RETRIES}
             task = ray.remote(**needs)(_train_on_cluster)
-            running = {task.remote(_with_absolute_folder(job), mailbox, self.cores): i for i, job in enumerate(jobs)}
+            given = (mailbox.actor, self.cores)
+            running = {task.remote(_with_absolute_folder(job), *given): i for i, job in enumerate(jobs)}
             for job in jobs:
                 progress.begin(job.label, job.budget.steps)
             cluster = f"ray {installed_version('ray')}"
             try:
                 while running:
                     ready, _ = ray.wait([*running], timeout=_SECONDS_BETWEEN_CHECKS)
-                    for message in ray.get(mailbox.read.remote(stop.requested)):
-                        deliver(message, progress)
+                    if mailbox.deliver(progress, stop.requested):
+                        stop.requested = True  # not |=, which would undo a signal that arrives meanwhile
                     for reference in ready:
                         i = running.pop(reference)
                         row = _row_of(ray, reference, jobs[i])
                         if row is not None:
-                            stop.requested |= row.status == "stopped"
+                            if row.status == "stopped":
+                                stop.requested = True
                             yield i, replace(row, environment={**row.environment, "cluster": cluster})
             finally:
                 for reference in running:
                     ray.cancel(reference, force=True)
+
+
+class _Postman:
+    """Brings the messages of a mailbox to this process.
+
+    The mailbox is started again where its process or machine is lost. Where it is lost for good, arms cannot be told
+    to stop any more: they find out themselves, and stop with a checkpoint.
+    """
+
+    def __init__(self, ray: Any) -> None:
+        self._ray, self._is_lost = ray, False
+        self.actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_Mailbox).remote()
+
+    def deliver(self, progress: Progress, stop_requested: bool) -> bool:
+        """Tell a progress what arrived, hand on whether a stop is requested, and return whether it has to be."""
+        if not self._is_lost:
+            try:
+                for message in self._ray.get(self.actor.read.remote(stop_requested), timeout=_TIMEOUT):
+                    deliver(message, progress)
+            except self._ray.exceptions.GetTimeoutError:
+                pass  # it is being started again
+            except self._ray.exceptions.RayActorError as error:
+                self._is_lost = True
+                progress.note(f"the cluster lost the progress of all arms ({one_line(error)}); they stop")
+        return self._is_lost
 
 
 class _Mailbox:
@@ -101,11 +130,19 @@ def _train_on_cluster(job: Job, mailbox: Any, cores: int) -> Row | None:
     quiet_libraries()
     torch.set_num_threads(cores)
     stop = Stop()
-    if ray.get(mailbox.is_stop_requested.remote()):
+    lost = (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError)
+    try:
+        if ray.get(mailbox.is_stop_requested.remote(), timeout=_LONG_TIMEOUT):
+            return None
+    except lost:
         return None
 
     def send(message: Message) -> None:
-        stop.requested |= ray.get(mailbox.write.remote(message))
+        try:
+            if ray.get(mailbox.write.remote(message), timeout=_LONG_TIMEOUT):
+                stop.requested = True
+        except lost:  # for good: nobody listens, and nobody could ask for a stop
+            stop.requested = True
 
     return train_job(job, RemoteProgress(send), stop)
 

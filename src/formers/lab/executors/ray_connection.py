@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,7 +44,8 @@ def connect(address: str) -> Iterator[Any]:
     check_address(address)
     local = {"include_dashboard": False} if address == "local" else {}
     try:
-        ray.init(address=address, log_to_driver=False, configure_logging=False, **local)
+        with signals_kept():
+            ray.init(address=address, log_to_driver=False, configure_logging=False, **local)
     except ConnectionError as error:
         raise ValueError(
             f"--ray {address}: no Ray cluster runs on this machine, and RAY_ADDRESS names none. {_HOW_TO_START}"
@@ -53,6 +56,20 @@ def connect(address: str) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def signals_kept() -> Iterator[None]:
+    """Put back what Ctrl-C and SIGTERM do, after the block: `ray.init` lets SIGTERM end the process at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set what signals do
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def check_address(address: str) -> None:

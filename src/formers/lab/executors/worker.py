@@ -103,7 +103,8 @@ def _sender(connection: Connection, stop: Stop) -> Callable[[Message | Row | Wri
     def send(message: Message | Row | WriteError) -> None:
         try:
             connection.send(message)
-            stop.requested |= connection.poll()  # None, or the end of the other process
+            if connection.poll():  # None, or the end of the other process
+                stop.requested = True  # not |=, which would undo a signal that arrives meanwhile
         except _CONNECTION_LOST:
             stop.requested = True
 
