@@ -18,6 +18,7 @@ from formers.lab import Arm, Budget, Store, Study, write_study
 from formers.lab.report import dump, load
 from formers.lab.report.study_results import study_results
 from formers.lab.store.records import Results, Row
+from formers.lab.study.newest import number_opening
 
 Run = Callable[..., Result]
 
@@ -95,7 +96,13 @@ def test_the_newest_study_is_meant_and_opened(
     monkeypatch.setattr(formers.lab.study.study, "STUDIES_FOLDER", here)
     (here / "old").mkdir()
     (here / "old" / "study.yaml").touch()
-    os.utime(here / "old" / "study.yaml", (0, 0))
+    unknown = command("report")  # both are of a version that gave studies no numbers
+    assert unknown.exit_code == 2
+    assert f"name one: {here / 'old'}, {here / 'study'}" in unknown.output
+    number_opening(here / "old")
+    number_opening(study.folder)
+    for path in (here / "old").iterdir():
+        os.utime(path, (2**32, 2**32))  # times of files mean nothing
     assert command("report", "--open").exit_code == 0
     assert opened == [str(here / "study" / "report.html")]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,11 +60,17 @@ def bench(
     changes |= {"rounds": rounds, "seconds": seconds}
     plan = options.read_plan(subjects or [], sizes, phases, causal=not bidirectional, quick=quick, changes=changes)
     results = measure(plan)
-    show(results, out or _HOME / datetime.now(UTC).strftime("%Y-%m-%d-%H%M%S"))
+    show(results, out or _new_folder(datetime.now(UTC).strftime("%Y-%m-%d-%H%M%S")))
     if results.stopped:
         raise typer.Exit(130)
     if not results.measured:
         raise typer.Exit(1)
+
+
+def _new_folder(name: str) -> Path:
+    """Return a folder for a benchmark that is not there yet: a clock that was set back may give a name twice."""
+    names = (name if k == 1 else f"{name}-{k}" for k in count(1))
+    return next(folder for folder in map(_HOME.joinpath, names) if not folder.exists())
 
 
 def measure(plan: BenchPlan) -> BenchResults:

@@ -15,10 +15,11 @@ from formers.lab.executors.torchrun import Torchrun, follow_rank0, lead_ranks
 from formers.lab.plan.jobs import plan_jobs
 from formers.lab.plan.task_check import check_task
 from formers.lab.report.study_files import write_report
-from formers.lab.store.records import Results, Row
+from formers.lab.store.records import FINAL, Results, Row
 from formers.lab.store.store import Store
 from formers.lab.store.write_error import NoAnswer, WriteError, reporting_write_errors
 from formers.lab.study.folder import how_to_resume, open_folder
+from formers.lab.study.newest import number_opening
 from formers.lab.study.study import Study
 from formers.lab.train.job import Job
 from formers.lab.train.progress import Progress, Silent
@@ -30,11 +31,6 @@ _SINGLE_PROCESS = (
     "--shard spreads a model over processes that train it together, but this is a single one; start two of them with "
     "`torchrun --nproc-per-node 2 -m formers …`, without --jobs and --ray, or leave the model whole: --no-shard"
 )
-_FINAL = (
-    "finished",
-    "diverged",
-    "unsupported",
-)  # when the study is started again, arms with other rows are tried again
 
 _PAUSES = (5, 10, 20, 40, 80)
 """Seconds between attempts to keep a row on a server that does not answer: it may be starting again."""
@@ -104,6 +100,7 @@ def _run_all(
     """Return the row of every entry of the plan: kept from before, or trained now. Raise Stopped when asked to stop."""
     before = store.rows()
     store.check_writable()
+    number_opening(study.folder)
     rows = {i: row for i, entry in enumerate(plan) if (row := _kept_row(entry, before.get(entry.fingerprint)))}
     for i, row in rows.items():
         entry = plan[i]
@@ -119,7 +116,7 @@ def _run_all(
             rows[i] = row
             progress.end(row, job.label)
             _save_patiently(store, row, progress, stop)
-            if row.status in _FINAL:
+            if row.status in FINAL:
                 remove_checkpoints(job)
     done = [rows[i] for i in sorted(rows)]
     if len(done) < len(plan) or any(row.status == "stopped" for row in done):
@@ -149,13 +146,13 @@ def _save_patiently(store: Store, row: Row, progress: Progress, stop: Stop) -> N
 
 def _kept_row(entry: Job | Row, before: Row | None) -> Row | None:
     """Return a row that needs no training: one from before, under the arm's present name, or of an unsupported arm."""
-    if before and before.status in _FINAL:
+    if before and before.status in FINAL:
         return replace(before, arm=entry.arm if isinstance(entry, Row) else entry.arm.name)
     return entry if isinstance(entry, Row) else None
 
 
 def _stopped_message(study: Study, rows: list[Row], total: int) -> str:
     """Return what is kept of a stopped study, and the command that goes on with it."""
-    done = sum(row.status in _FINAL for row in rows)
+    done = sum(row.status in FINAL for row in rows)
     held = ", ".join(f"{row.arm!r} is kept at step {row.steps}" for row in rows if row.status == "stopped")
     return f"stopped: {done} of {total} runs are done{'; ' if held else ''}{held}. {how_to_resume(study)}"

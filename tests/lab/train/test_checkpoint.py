@@ -16,6 +16,7 @@ def written(folder: Path, step: int) -> Path:
     (path / "inner").mkdir(parents=True)
     (path / "model.safetensors").write_bytes(bytes(range(200)))
     (path / "inner" / "state.json").write_text("{}")
+    (path / "trainer_state.json").write_text("{}")
     return path
 
 
@@ -55,14 +56,45 @@ def turn_a_bit(path: Path) -> None:
     (path / "model.safetensors").write_bytes(data)
 
 
+def changed(**facts: object) -> Callable[[Path], None]:
+    """Change facts of a manifest, or take away those that are None."""
+
+    def change(path: Path) -> None:
+        data = {**json.loads((path / MANIFEST).read_text()), **facts}
+        (path / MANIFEST).write_text(json.dumps({name: value for name, value in data.items() if value is not None}))
+
+    return change
+
+
+def unhashed(name: str) -> Callable[[Path], None]:
+    """Take the hash of one file out of a manifest."""
+
+    def change(path: Path) -> None:
+        files = json.loads((path / MANIFEST).read_text())["files"]
+        del files[name]["sha256"]
+        changed(sha256=None, files=files)(path)
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
         (cut, "model.safetensors has 100 bytes of 200"),
         (turn_a_bit, "model.safetensors is not what was written"),
         (lambda path: shutil.rmtree(path / "inner"), "inner/state.json is missing"),
-        (lambda path: (path / MANIFEST).write_text("{"), "its complete.json cannot be read"),
-        (lambda path: (path / MANIFEST).write_text("[]"), "its complete.json cannot be read"),
+        (lambda path: (path / MANIFEST).write_text("{"), "its complete.json cannot be read: this is no JSON: "),
+        (lambda path: (path / MANIFEST).write_text("[" * 99999), "its complete.json cannot be read: this is no JSON: "),
+        (lambda path: (path / MANIFEST).write_bytes(b"\xff"), "its complete.json cannot be read: "),
+        (lambda path: (path / MANIFEST).write_text("[]"), "its complete.json cannot be read: an object is expected"),
+        (changed(step="9"), "its complete.json cannot be read: its content does not fit its sha256"),
+        (changed(sha256=None, files=None), "its complete.json cannot be read: it holds no 'files'; restore"),
+        (changed(sha256=None, files=[]), "its complete.json cannot be read: 'files' is no dict"),
+        (changed(sha256=None, files={}), "complete.json holds no hash of inner/state.json, so that it may be anything"),
+        (changed(sha256=None, files={"trainer_state.json": {}}), "complete.json holds no hash of inner/state.json"),
+        (unhashed("model.safetensors"), "complete.json holds no hash of model.safetensors, so that it may be anything"),
+        (lambda path: (path / "model-2.safetensors").touch(), "complete.json holds no hash of model-2.safetensors"),
+        (lambda path: (path / "trainer_state.json").unlink(), "trainer_state.json is missing"),
     ],
 )
 def test_a_damaged_one_is_passed_over_and_named(tmp_path: Path, damage: Callable[[Path], None], reason: str) -> None:
@@ -70,15 +102,30 @@ def test_a_damaged_one_is_passed_over_and_named(tmp_path: Path, damage: Callable
     damage(sealed(tmp_path, 6))
     found = newest_checkpoint(tmp_path, "mine")
     assert found.path == tmp_path / "checkpoint-3"
-    assert found.notes == (f"the checkpoint of step 6 cannot be used: {reason}",)
+    assert len(found.notes) == 1
+    assert found.notes[0].startswith(f"the checkpoint of step 6 cannot be used: {reason}")
+
+
+def test_what_operating_systems_leave_damages_nothing(tmp_path: Path) -> None:
+    path = sealed(tmp_path, 6)
+    for name in (".DS_Store", "Thumbs.db", "._model.safetensors"):
+        (path / name).touch()
+    assert newest_checkpoint(tmp_path, "mine").path == path
+
+
+def test_the_best_weights_are_part_of_it_once_there_are_some(tmp_path: Path) -> None:
+    sealed(tmp_path, 3)
+    found = newest_checkpoint(tmp_path, "mine", evaluated_from=3)
+    assert found.path is None
+    assert "kept the best weights so far without a hash" in found.notes[0]
+    assert newest_checkpoint(tmp_path, "mine", evaluated_from=4).path == tmp_path / "checkpoint-3"
 
 
 def test_a_foreign_one_is_left_alone(tmp_path: Path) -> None:
     path = sealed(tmp_path, 3, "yours")
     with pytest.raises(ForeignCheckpoint, match="move it away"):
         newest_checkpoint(tmp_path, "mine")
-    facts = json.loads((path / MANIFEST).read_text())
-    (path / MANIFEST).write_text(json.dumps({**facts, "job": "mine", "format": 99}))
+    changed(sha256=None, job="mine", format=99)(path)
     with pytest.raises(ForeignCheckpoint, match="this version"):
         newest_checkpoint(tmp_path, "mine")
     assert path.is_dir()

@@ -11,6 +11,16 @@ from pathlib import Path
 
 from formers.machine.files import flush_to_disk
 
+_WRITE_FAILURES = (
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+)
+
 
 def sqlite_uri(path: Path) -> str:
     """Return a database file's address for MLflow."""
@@ -27,6 +37,24 @@ def database_problem(path: Path) -> str | None:
     return None if path.stat().st_size else "it is empty"
 
 
+def is_write_failure(error: BaseException) -> bool:
+    """Return whether SQLite failed for want of room, of permission or of the lock, and not because of damage."""
+    cause: BaseException | None = error
+    while cause is not None:
+        code = getattr(cause, "sqlite_errorcode", None)
+        if code is not None:
+            return code & 0xFF in _WRITE_FAILURES
+        cause = getattr(cause, "orig", None) or cause.__cause__
+    return False
+
+
+def insertion_order(path: Path) -> dict[str, int]:
+    """Return the id of every run → its place among them, in the order in which they were added to the database."""
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
+        rows = database.execute("SELECT run_uuid, rowid FROM runs")
+        return {str(run): int(place) for run, place in rows}
+
+
 def make_database(path: Path) -> None:
     """Write MLflow's tables, without a row, to `path`: whole, or not at all.
 
@@ -35,11 +63,14 @@ def make_database(path: Path) -> None:
     """
     part, cached = path.with_name(f".{path.name}.part"), cache_path()
     part.unlink(missing_ok=True)
-    if not copy_from_cache(cached, part):
-        create_tables(part)
-        with suppress(OSError):  # the next study takes a second more
-            copy_to_cache(part, cached)
-    os.replace(part, path)
+    try:
+        if not copy_from_cache(cached, part):
+            create_tables(part)
+            with suppress(OSError):  # the next study takes a second more
+                copy_to_cache(part, cached)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def cache_path() -> Path:

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from formers.lab.store.database import database_problem, make_database, sqlite_uri
+from formers.lab.store.database import (
+    database_problem,
+    insertion_order,
+    is_write_failure,
+    make_database,
+    sqlite_uri,
+)
 from formers.lab.store.tracking_uri import VARIABLE, check_server, without_secrets
-from formers.lab.store.write_error import one_line, reporting_write_errors
+from formers.lab.store.write_error import WriteError, one_line, reporting_write_errors
 from formers.machine.quiet_libraries import quiet_libraries
 
 _DATABASE = "mlflow.db"
 _WITHOUT_IT = (
     "without it, every arm trains again; its rows are also in artifacts/*/artifacts/row.json and in report.json"
 )
-_PAGE = 1000
+SEQUENCE = "formers.sequence"
+"""The tag of a run that holds its number: each run of a study has a larger one than those before it."""
+_PAGE, _DIGITS = 1000, 20
 
 
 class Experiment:
@@ -42,6 +51,7 @@ class Experiment:
         quiet_libraries()  # importing MLflow sets its own log level
         uri = os.environ.get(VARIABLE)
         self._folder, self._name, self._is_own = folder.resolve(), name, not uri
+        self._last_sequence: int | None = None
         self.place = without_secrets(uri) if uri else str(folder / _DATABASE)
         # A server decides itself where artifacts go; a file in the folder must not put them into the working directory.
         self._artifacts = None if uri and not uri.startswith("sqlite:") else (self._folder / "artifacts").as_uri()
@@ -69,20 +79,31 @@ class Experiment:
             return self.client.create_experiment(name, self._artifacts)
 
     def runs(self) -> list[Any]:
-        """Return every run of the study, the oldest first. Raise ValueError where MLflow cannot read them."""
+        """Return every run of the study, the oldest first. Raise ValueError where MLflow cannot read them.
+
+        A run's place is the number in its tag `SEQUENCE`: MLflow's own times are those of a clock, which may be wrong.
+        Runs of versions without that tag come before all others, in the order in which SQLite holds them.
+        """
         runs: list[Any] = []
         token = None
         with self._reporting_mlflow_errors():
             ids = [found.experiment_id for found in self._experiments()]
             while ids:
-                page = self.client.search_runs(
-                    ids, max_results=_PAGE, order_by=["attributes.start_time ASC"], page_token=token
-                )
+                page = self.client.search_runs(ids, max_results=_PAGE, page_token=token)
                 runs += page
                 token = page.token
                 if not token:
                     break
-        return runs
+            place = insertion_order(self._folder / _DATABASE) if self._is_own else {}
+        self._last_sequence = max(map(sequence_of, runs), default=0)
+        return sorted(runs, key=lambda run: (sequence_of(run), place.get(run.info.run_id, 0), run.info.run_id))
+
+    def next_sequence(self) -> int:
+        """Return a number that is larger than those of all runs so far, and that no other call returns."""
+        if self._last_sequence is None:
+            self.runs()
+        self._last_sequence = (self._last_sequence or 0) + 1
+        return self._last_sequence
 
     def _experiments(self) -> list[Any]:
         """Return the experiments that may hold runs: all in the study's own database, elsewhere that of its name."""
@@ -102,19 +123,33 @@ class Experiment:
 
     @contextmanager
     def _reporting_mlflow_errors(self) -> Iterator[None]:
-        """Turn an error of MLflow, inside the block, into a ValueError that names the place and what to do."""
+        """Turn an error of MLflow, inside the block, into one that names the place and what to do.
+
+        Raises:
+            WriteError: where there was no room, or the database cannot be written now: nothing is wrong with it.
+            ValueError: for any other error.
+        """
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
 
         try:
             yield
-        except (MlflowException, SQLAlchemyError, ConnectionError) as error:
+        except (MlflowException, SQLAlchemyError, sqlite3.Error, ConnectionError) as error:
+            text = mlflow_error_text(error)
             cause = error if self._is_own else None  # MLflow's own error names the whole address
-            raise ValueError(self._unusable(mlflow_error_text(error))) from cause
+            if is_write_failure(error):
+                raise WriteError(f"cannot keep rows in MLflow at {self.place}: {text}") from cause
+            raise ValueError(self._unusable(text)) from cause
 
     def _unusable(self, cause: str) -> str:
         hint = f". It is left as it is; if it is damaged, move it away or restore a copy: {_WITHOUT_IT}"
         return f"cannot keep rows in MLflow at {self.place}: {cause}{hint if self.place.endswith(_DATABASE) else ''}"
+
+
+def sequence_of(run: Any) -> int:
+    """Return the number that orders the runs of a study; 0 for a run that has none."""
+    text = run.data.tags.get(SEQUENCE, "")
+    return int(text) if text.isdecimal() and len(text) < _DIGITS else 0
 
 
 def mlflow_error_text(error: Exception) -> str:

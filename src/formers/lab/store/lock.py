@@ -10,7 +10,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from formers.lab.store.write_error import WriteError, one_line
+from formers.lab.store.write_error import WriteError, one_line, reporting_write_errors
+from formers.machine.files import overwrite
 
 _FILE = ".lock"
 
@@ -45,7 +46,8 @@ def lock_folder(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise WriteError(f"cannot keep a lock in {folder}: {one_line(error)}") from error
     try:
-        path.write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
+        with reporting_write_errors("a lock", folder):
+            overwrite(path, f"process {os.getpid()} on {platform.node()}".ljust(path.stat().st_size))
         yield
     finally:
         lock.release()

@@ -10,6 +10,8 @@ from formers.tasks.metric import TaskMetric
 __all__ = ["Point", "Results", "Row", "Status", "TaskMetric"]
 
 Status = Literal["finished", "failed", "diverged", "out_of_memory", "unsupported", "stopped"]
+FINAL: tuple[Status, ...] = ("finished", "diverged", "unsupported")
+"""Statuses of rows that are kept when a study is started again; arms with other ones are tried again."""
 
 
 @dataclass(frozen=True, kw_only=True)

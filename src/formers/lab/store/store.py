@@ -9,12 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from formers.lab.store.experiment import Experiment, mlflow_error_text
-from formers.lab.store.records import Point, Row
+from formers.lab.store.experiment import SEQUENCE, Experiment, mlflow_error_text
+from formers.lab.store.records import FINAL, Point, Row
 from formers.lab.store.tracking_uri import is_without_answer, without_secrets
 from formers.lab.store.write_error import NoAnswer, WriteError, reporting_write_errors
 
-_FINGERPRINT, _ROW = "formers.fingerprint", "row.json"
+_FINGERPRINT, _STATUS, _ROW = "formers.fingerprint", "formers.status", "row.json"
 _RUN_STATUS = {"finished": "FINISHED", "stopped": "KILLED"}
 _CHUNK = 500  # MLflow takes at most a thousand metrics, and a hundred parameters, in one call
 
@@ -58,16 +58,28 @@ class Store:
             ) from None  # MLflow's own error names the whole address
 
     def rows(self) -> dict[str, Row]:
-        """Return fingerprint → the newest row that was kept for it. Raise ValueError where a row cannot be read."""
-        newest = {run.data.tags[_FINGERPRINT]: run for run in self.experiment.runs() if _is_complete(run)}
+        """Return fingerprint → the newest row that was kept for it, the oldest first.
+
+        A row with a final status is newer than any other of its fingerprint: nothing trains after it.
+
+        Raises:
+            ValueError: where a row cannot be read.
+        """
+        newest: dict[str, Any] = {}
+        for run in filter(_is_complete, self.experiment.runs()):
+            fingerprint = run.data.tags[_FINGERPRINT]
+            if fingerprint not in newest or _is_final(run) or not _is_final(newest[fingerprint]):
+                newest.pop(fingerprint, None)
+                newest[fingerprint] = run
         return {fingerprint: self._read_row(run) for fingerprint, run in newest.items()}
 
     def _write_run(self, row: Row) -> None:
         from mlflow.entities import Metric, Param
 
         client = self.experiment.client
-        run_id = client.create_run(self.experiment.experiment_id, run_name=row.arm, tags=_tags(row)).info.run_id
-        now = int(time.time() * 1000)
+        tags = _tags(row) | {SEQUENCE: str(self.experiment.next_sequence())}
+        run_id = client.create_run(self.experiment.experiment_id, run_name=row.arm, tags=tags).info.run_id
+        now = int(time.time() * 1000)  # for MLflow's page; nothing is decided by it
         metrics = [Metric(name, value, now, point.step) for point in row.curve for name, value in point.values.items()]
         params = [Param(name, text[:6000]) for name, text in {**row.choices, "seed": str(row.seed)}.items()]
         client.log_batch(run_id, params=params, metrics=metrics[:_CHUNK])
@@ -101,9 +113,13 @@ def _is_complete(run: Any) -> bool:
     return _FINGERPRINT in run.data.tags and run.info.status != "RUNNING"
 
 
+def _is_final(run: Any) -> bool:
+    return run.data.tags.get(_STATUS) in FINAL
+
+
 def _tags(row: Row) -> dict[str, str]:
     """Return the facts of a row that MLflow can search for."""
-    texts = {_FINGERPRINT: row.fingerprint, "formers.status": row.status, "formers.cause": row.cause}
+    texts = {_FINGERPRINT: row.fingerprint, _STATUS: row.status, "formers.cause": row.cause}
     texts |= {"formers.command": row.command, "formers.data_hash": row.data_hash}
     texts |= {f"formers.{name}": value for name, value in row.environment.items()}
     return {name: value[:4000] for name, value in texts.items() if value}

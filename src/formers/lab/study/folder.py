@@ -46,9 +46,7 @@ def _write_description(study: Study, notify: Callable[[str], None]) -> None:
     with reporting_write_errors("the study's description", path):
         if path.is_file() and not _covers(study, text := path.read_text(encoding="utf-8")):
             notify(_set_aside(path, path.with_name(f"study-{digest([text])[:8]}.yaml"), study.folder))
-        part = path.with_name(f".{_FILE}.part")
-        write_study(study, part)
-        os.replace(part, path)
+        write_study(study, path)
 
 
 def _set_aside(path: Path, aside: Path, folder: Path) -> str:

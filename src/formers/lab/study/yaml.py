@@ -29,6 +29,7 @@ from formers.lab.study.arm import Arm, vary
 from formers.lab.study.budget import Budget
 from formers.lab.study.choices import parse_choices
 from formers.lab.study.study import Study, default_budget, first_seeds
+from formers.machine.files import write_atomically
 from formers.part import check_names
 from formers.tasks import parse as parse_task
 
@@ -56,7 +57,7 @@ def write_study(study: Study, path: Path | str) -> None:
     in_own_folder = path.parent.resolve() == study.folder.resolve()
     folder = {"folder": str(_FOLDER_OF_FILE if in_own_folder else study.folder)}
     data = study.to_dict() | ({"shard": True} if study.shard else {}) | folder
-    path.write_text(yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120), encoding="utf-8")
+    write_atomically(path, yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120))
 
 
 def _parse_study(data: Any) -> Study:

@@ -1,25 +1,27 @@
-"""The weights with the best validation metric so far, kept on disk while an arm trains."""
+"""The weights with the best validation metric so far, kept on disk while an arm trains, and in its checkpoints."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from formers.lab.distributed import ranks
 from formers.lab.distributed.full_state import full_weights, load_full_weights
 from formers.lab.store.write_error import reporting_write_errors
-from formers.machine.files import flush_to_disk
+from formers.machine.files import flush_to_disk, remove
 from formers.tasks.metric import TaskMetric
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-_FILE = "best.safetensors"
+BEST_WEIGHTS = "best.safetensors"
+"""The file's name, beside the checkpoints of a training and in each of them."""
 
 
 class BestWeights:
@@ -27,12 +29,15 @@ class BestWeights:
 
     Rank 0 reads and writes it. All ranks have to call `offer`, and `restore`, at the same point.
 
+    The file is for the process that wrote it. Each checkpoint holds it as it was then, sealed as all its files are, and
+    a training that goes on takes it from there.
+
     Of equal values, the earlier step is the better one: a training that is resumed from before the best step, and
     reaches it a second time, ends with the same choice as one that was never stopped.
     """
 
     def __init__(self, folder: Path, metric: TaskMetric) -> None:
-        self.path, self.metric = folder / _FILE, metric
+        self.path, self.metric = folder / BEST_WEIGHTS, metric
 
     def offer(self, model: PreTrainedModel, step: int, value: float) -> None:
         """Keep the model's weights if `value`, measured after `step` steps, is better than what is kept."""
@@ -55,19 +60,22 @@ class BestWeights:
         load_full_weights(model, load_file(self.path) if ranks.is_rank0() else {})
         return kept[0]
 
-    def is_readable(self) -> bool:
-        """Return whether there is a file that can be read."""
-        try:
-            return self._read_step_and_value() is not None
-        except SafetensorError:
-            return False
+    def copy_to(self, checkpoint: Path) -> None:
+        """Put what is kept, if anything is, into the folder of a checkpoint. Raise WriteError where that fails."""
+        if self.path.is_file():
+            with reporting_write_errors("the best weights", checkpoint):
+                shutil.copyfile(self.path, checkpoint / BEST_WEIGHTS)
 
-    def discard(self) -> None:
-        """Remove the file, if there is one."""
-        self.path.unlink(missing_ok=True)
+    def take_from(self, checkpoint: Path | None) -> None:
+        """Keep what a sealed checkpoint holds instead of what is there; nothing without one, or where it holds none."""
+        remove(self.path)
+        if checkpoint and (checkpoint / BEST_WEIGHTS).is_file():
+            with reporting_write_errors("the best weights", self.path):
+                shutil.copyfile(checkpoint / BEST_WEIGHTS, self.path)
 
     def _write(self, weights: dict[str, Tensor], facts: dict[str, str]) -> None:
         part = self.path.with_suffix(".part")
+        remove(part)
         with reporting_write_errors("the best weights", self.path):
             save_file(weights, str(part), metadata=facts)
             flush_to_disk(part)

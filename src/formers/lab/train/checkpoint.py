@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from formers.lab.distributed import ranks
+from formers.lab.train.best_weights import BEST_WEIGHTS
 from formers.machine.environment import environment
-from formers.machine.files import flush_to_disk
+from formers.machine.files import flush_to_disk, remove, write_atomically
+from formers.machine.sealed_json import json_from_text, sealed, unsealed
 
 MANIFEST = "complete.json"
 _FORMAT = 2
 _KEEP = 2  # the newest, and the one before it in case the newest turns out to be damaged
+_REQUIRED = ("trainer_state.json",)
+"""Files without which no training goes on, whatever the manifest lists."""
+_LOADED = (".safetensors", ".json", ".bin", ".pt", ".pth")
+_RESTORE = f"restore {MANIFEST} from a copy of the folder to use it"
 _DECIDING = ("formers", "torch", "transformers", "commit", "device", "threads", "processes")
 """Facts of the environment that may change the last bits of a result."""
 
@@ -53,23 +58,24 @@ def seal_checkpoint(path: Path, fingerprint: str, sharded: bool = False) -> None
         flush_to_disk(file)
         files[str(file.relative_to(path))] = {"bytes": file.stat().st_size, "sha256": _sha256(file)}
     facts = {"format": _FORMAT, "job": fingerprint, "made_with": _made_with(sharded), "files": files}
-    part = path / f"{MANIFEST}.part"
-    part.write_text(json.dumps(facts, indent=1), encoding="utf-8")
-    flush_to_disk(part)
-    os.replace(part, path / MANIFEST)
+    write_atomically(path / MANIFEST, json.dumps(sealed(facts), indent=1), flush=True)
     flush_to_disk(path)
     _remove_old(path.parent, _step_of(path))
 
 
-def newest_checkpoint(folder: Path, fingerprint: str, sharded: bool = False) -> ResumePoint:
+def newest_checkpoint(
+    folder: Path, fingerprint: str, sharded: bool = False, evaluated_from: float = math.inf
+) -> ResumePoint:
     """Return the newest checkpoint that is whole. Change nothing.
+
+    From the step `evaluated_from` on, a whole one holds the best weights so far, too.
 
     Raises:
         ForeignCheckpoint: for a checkpoint of another job, or in a format of another version.
     """
     notes: list[str] = []
     for path in reversed(_checkpoints(folder)):
-        problem = _problem(path, fingerprint)
+        problem = _problem(path, fingerprint, has_best=_step_of(path) >= evaluated_from)
         if problem is None:
             return ResumePoint(path, (*notes, *_environment_notes(path, sharded)))
         notes.append(f"the checkpoint of step {_step_of(path)} cannot be used: {problem}")
@@ -80,36 +86,51 @@ def _remove_old(folder: Path, step: int) -> None:
     """Remove all but the newest sealed checkpoints up to `step`, and every one that was broken off."""
     sealed = [path for path in _checkpoints(folder) if _step_of(path) <= step and (path / MANIFEST).is_file()]
     for path in set(_checkpoints(folder)) - set(sealed[-_KEEP:]):
-        shutil.rmtree(path)
+        remove(path)
 
 
-def _problem(path: Path, fingerprint: str) -> str | None:
-    """Return why a checkpoint cannot be used; None for one that is whole."""
+def _problem(path: Path, fingerprint: str, has_best: bool) -> str | None:
+    """Return why a checkpoint cannot be used; None for one that is whole: every file in it is what was written."""
     if not (path / MANIFEST).is_file():
         return "it was broken off while it was written"
     try:
         facts = _read_manifest(path)
-    except ValueError:
-        return f"its {MANIFEST} cannot be read"
-    if facts.get("format") != _FORMAT or facts.get("job") != fingerprint:
+    except ValueError as error:
+        return f"its {MANIFEST} cannot be read: {error}"
+    if facts["format"] != _FORMAT or facts["job"] != fingerprint:
         raise ForeignCheckpoint(
             f"{path} is not a checkpoint that this version of formers made for this training; move it away to train "
             "anew"
         )
-    for name, expected in facts["files"].items():
-        file = path / name
-        if not file.is_file():
-            return f"{name} is missing"
-        if file.stat().st_size != expected["bytes"]:
-            return f"{name} has {file.stat().st_size} bytes of {expected['bytes']}"
-        if _sha256(file) != expected["sha256"]:
-            return f"{name} is not what was written"
-    return None
+    present = {file.relative_to(path).as_posix() for file in _contents(path)}
+    expected = {name.replace("\\", "/"): entry for name, entry in facts["files"].items()}
+    if has_best and BEST_WEIGHTS not in expected:
+        return "it is of a version of formers that kept the best weights so far without a hash"
+    if missing := sorted({*_REQUIRED, *expected} - present):
+        return f"{missing[0]} is missing"
+    if unknown := sorted(name for name in present - {*expected} if _is_read_back(Path(name))):
+        return f"{MANIFEST} holds no hash of {unknown[0]}, so that it may be anything; {_RESTORE}"
+    return next((problem for name in sorted(expected) if (problem := _damage(path / name, name, expected[name]))), None)
+
+
+def _is_read_back(file: Path) -> bool:
+    """Return whether a file of this name may be loaded, unlike what operating systems leave in folders."""
+    return file.suffix in _LOADED and not file.name.startswith(".")
+
+
+def _damage(file: Path, name: str, expected: Any) -> str | None:
+    """Return the difference between a file and its entry in the manifest; None where there is none."""
+    if not isinstance(expected, dict) or not {"bytes", "sha256"} <= set(expected):
+        return f"{MANIFEST} holds no hash of {name}, so that it may be anything; {_RESTORE}"
+    if file.stat().st_size != expected["bytes"]:
+        return f"{name} has {file.stat().st_size} bytes of {expected['bytes']}"
+    return None if _sha256(file) == expected["sha256"] else f"{name} is not what was written"
 
 
 def _environment_notes(path: Path, sharded: bool) -> tuple[str, ...]:
     """Return a note where a checkpoint was made with other versions, or on another machine."""
-    before, now = _read_manifest(path).get("made_with", {}), _made_with(sharded)
+    before, now = _read_manifest(path).get("made_with"), _made_with(sharded)
+    before = before if isinstance(before, dict) else {}
     names = [name for name in _DECIDING if before.get(name) != now.get(name)]
     if not names:
         return ()
@@ -125,9 +146,12 @@ def _made_with(sharded: bool) -> dict[str, str]:
 
 def _read_manifest(path: Path) -> dict[str, Any]:
     """Return the content of a checkpoint's manifest. Raise ValueError where it is not one."""
-    facts = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-    if not isinstance(facts, dict):
-        raise ValueError(f"{path / MANIFEST} is not a manifest")
+    facts = unsealed(json_from_text((path / MANIFEST).read_text(encoding="utf-8")))
+    for name, kind in (("format", int), ("job", str), ("files", dict)):
+        if not isinstance(facts.get(name), kind):
+            raise ValueError(
+                f"{name!r} is no {kind.__name__}" if name in facts else f"it holds no {name!r}; {_RESTORE}"
+            )
     return facts
 
 

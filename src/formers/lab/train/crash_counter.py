@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from formers.lab.distributed import ranks
 from formers.lab.store.write_error import reporting_write_errors
+from formers.machine.files import overwrite, write_atomically
+from formers.machine.sealed_json import json_from_text, sealed, unsealed
 
 FILE = "attempt.json"
 """It lies beside a training's checkpoints while the training runs; where it is found, the one before crashed."""
@@ -41,15 +42,17 @@ class TrainingAttempt:
         """Write down how far the training has come.
 
         The file is written over, never emptied first: some systems (ext4) put what was emptied on the disk at once.
+        One that is cut off in the middle is noticed by its digest.
         """
         self.step = step
         if not ranks.is_rank0():
             return
         with reporting_write_errors("how far the training is", self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            text = json.dumps({"deaths": self.crashes, "step": step}).ljust(self._bytes_written)
-            with self.path.open("r+" if self._bytes_written else "w", encoding="utf-8") as file:
-                file.write(text)
+            text = json.dumps(sealed({"deaths": self.crashes, "step": step})).ljust(self._bytes_written)
+            if self._bytes_written:
+                overwrite(self.path, text)
+            else:
+                write_atomically(self.path, text)
             self._bytes_written = len(text)
 
 
@@ -86,12 +89,13 @@ def count_crashes(folder: Path) -> Iterator[TrainingAttempt]:
 def _read_crashes(path: Path) -> tuple[int, ...]:
     """Return the steps at which earlier attempts crashed, the last one included.
 
-    A file that was cut off in the middle of a write counts as step 0.
+    A file that was cut off in the middle of a write, or that holds anything else, counts as step 0.
     """
     try:
-        before: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return (*before["deaths"], before["step"])
+        before = unsealed(json_from_text(path.read_text(encoding="utf-8")))
+        steps = (*before["deaths"], before["step"])
     except FileNotFoundError:
         return ()
     except (ValueError, KeyError, TypeError):
         return (0,)
+    return steps if all(type(step) is int and step >= 0 for step in steps) else (0,)

@@ -10,6 +10,7 @@ from formers.lab.train.checkpoint import ForeignCheckpoint
 from formers.lab.train.crash_counter import RepeatedCrash
 from formers.lab.train.finite import Diverged
 from formers.lab.train.job import Job
+from formers.machine.files import write_atomically
 from formers.machine.memory import is_out_of_memory
 from formers.part import Unsupported
 from formers.tasks.checks.task_error import TaskError, one_line_of
@@ -38,5 +39,4 @@ def save_traceback(job: Job, error: BaseException) -> None:
     """Write the traceback of a failed job into the study's folder. Raise WriteError where that is not possible."""
     folder = job.study.folder / "failures"
     with reporting_write_errors("a traceback", folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{job.slug}.txt").write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        write_atomically(folder / f"{job.slug}.txt", "".join(traceback.format_exception(error)))

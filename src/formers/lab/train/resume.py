@@ -10,22 +10,21 @@ from formers.lab.train.checkpoint import ResumePoint, newest_checkpoint
 def find_resume_point(callback: TrainingCallback) -> ResumePoint:
     """Return the checkpoint that a job goes on from, and tell the user why it is not the newest, or why there is none.
 
-    Without one, weights that were kept as the best are removed: the training starts at the beginning.
+    The best weights so far are those in the checkpoint, whatever lies beside it; without one there are none, and the
+    training starts at the beginning.
 
     Raises:
         ForeignCheckpoint: where the job's folder holds checkpoints of something else.
     """
     job, crashes = callback.job, callback.attempt.crashes
-    point = newest_checkpoint(job.checkpoint_folder, job.fingerprint, job.study.shard)
+    point = newest_checkpoint(
+        job.checkpoint_folder, job.fingerprint, job.study.shard, evaluated_from=min(callback.evaluation_steps)
+    )
     notes = list(point.notes)
     if crashes:
         notes.insert(0, f"the last attempt died after step {crashes[-1]} (killed, or out of memory?)")
-    evaluated = any(step <= point.step for step in callback.evaluation_steps)
-    if evaluated and not callback.best_weights.is_readable():
-        notes.append("its best weights so far are damaged or gone")
-        point = ResumePoint(None)
-    if not point.path and ranks.is_rank0():
-        callback.best_weights.discard()
+    if ranks.is_rank0():
+        callback.best_weights.take_from(point.path)
     if point.path or notes:
         notes.append(f"going on from step {point.step}" if point.path else "starting at the beginning")
     for note in notes:

@@ -21,6 +21,7 @@ from formers.lab.distributed.full_state import (
 from formers.lab.store.write_error import WriteError, reporting_write_errors
 from formers.lab.train.random_state import random_states, set_random_states
 from formers.lab.train.state_file import load_state, save_state
+from formers.machine.files import remove
 
 _OPTIMIZER = "optimizer.safetensors"
 
@@ -54,6 +55,9 @@ class SafeTrainer(Trainer):
         path = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
         try:
             with reporting_write_errors("a checkpoint", path):
+                if ranks.is_rank0():
+                    remove(path)  # of an attempt that was broken off, or a link that is not ours
+                self.accelerator.wait_for_everyone()
                 super()._save_checkpoint(model, trial)
                 self.accelerator.wait_for_everyone()  # every process has added its random state
                 if ranks.is_rank0():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -34,9 +35,15 @@ def make_trainer(job: Job, model: PreTrainedModel, callback: TrainingCallback) -
         train_dataset=data,
         callbacks=[callback],
     )
-    trainer.seal = partial(seal_checkpoint, fingerprint=job.fingerprint, sharded=job.study.shard)
+    trainer.seal = partial(_seal, callback)
     trainer.remove_callback(PrinterCallback)
     return trainer
+
+
+def _seal(callback: TrainingCallback, path: Path) -> None:
+    """Add the best weights so far to a checkpoint whose other files are there, and seal it."""
+    callback.best_weights.copy_to(path)
+    seal_checkpoint(path, callback.job.fingerprint, callback.job.study.shard)
 
 
 def _training_arguments(job: Job) -> TrainingArguments:
