@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from formers.mixers.documents import Documents, Mask
 from formers.ops import Packing, unpad_input
 from formers.part import State
 
@@ -50,8 +51,13 @@ class Context:
         return Context(self.x_bld[:, start:stop], self.positions_bl[:, start:stop], mask_bl, state)
 
 
-def count_tokens(x_bld: Tensor, mask_bl: Tensor | None, state: State | None) -> Tensor:
-    """Return the number of real tokens up to and including each one, those in the state too: (B or 1, L), int64."""
+def count_tokens(x_bld: Tensor, mask_bl: Mask, state: State | None) -> Tensor:
+    """Return the number of real tokens up to and including each one, those in the state too: (B or 1, L), int64.
+
+    In each of several documents the count begins anew.
+    """
+    if isinstance(mask_bl, Documents):
+        return mask_bl.counts_bl
     if mask_bl is None:
         counts_bl = torch.arange(1, x_bld.shape[1] + 1, device=x_bld.device).unsqueeze(0)
     else:

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any, ClassVar, Self
 
+import torch
 from torch import Tensor
 
 from formers.mixers.context import Context, count_tokens
+from formers.mixers.documents import DocumentBatch, Documents, Grouping, Mask
 from formers.part import Part, SharingModule, Site, State, Unsupported
 from formers.positions.position import build_at
 
@@ -72,16 +74,18 @@ class MixerModule(SharingModule):
     Args of `forward`:
         x_bld: hidden states of the new tokens, (B, L, D).
         state: what came before, or None at the start. Only streaming mixers take one, and only their own.
-        mask_bl: True = a real token, False = padding, (B, L); None = all real.
-        positions_bl: position of each token, (B, L) or (1, L). None counts the real tokens, on from the state.
+        mask_bl: True = a real token, False = padding, (B, L); None = all real. `Documents`, where rows hold several
+            that must not see each other: each is mixed alone, in a batch with others of like length.
+        positions_bl: position of each token, (B, L) or (1, L). None counts the real tokens, on from the state, and of
+            each document anew.
 
     Returns:
         y (B, L, D), and the state after the last token (None where the mixer keeps none, as bidirectional ones).
         Without tokens y is empty, and the state the one that was given.
 
     Raises:
-        Unsupported, for a state where the mixer does not stream; TypeError, for a state of another mixer's type;
-        ValueError, for a state in a bidirectional model.
+        Unsupported, for a state where the mixer does not stream, and for a state and documents; TypeError, for a state
+        of another mixer's type; ValueError, for a state in a bidirectional model.
     """
 
     states: ClassVar[tuple[type[State], ...]] = ()
@@ -99,9 +103,11 @@ class MixerModule(SharingModule):
         x_bld: Tensor,
         state: State | None = None,
         *,
-        mask_bl: Tensor | None = None,
+        mask_bl: Mask = None,
         positions_bl: Tensor | None = None,
     ) -> tuple[Tensor, State | None]:
+        if isinstance(mask_bl, Documents):
+            return self._mix_documents(x_bld, state, mask_bl, positions_bl), None
         if state is not None:
             self.check_state(state)
         if not x_bld.shape[1]:
@@ -137,6 +143,31 @@ class MixerModule(SharingModule):
         if self.layer_position is not None:
             x_bld = self.layer_position(x_bld, positions_bl)
         return Context(x_bld, positions_bl, mask_bl, state)
+
+    def _mix_documents(
+        self, x_bld: Tensor, state: State | None, documents: Documents, positions_bl: Tensor | None
+    ) -> Tensor:
+        """Return y (B, L, D) of rows of documents, each mixed as if it were alone."""
+        if state is not None:
+            raise Unsupported("each of several packed documents begins anew, but a state was given; leave it out")
+        if documents.lengths == ():  # nothing but padding
+            return torch.zeros_like(x_bld)
+
+        def mix(batch: DocumentBatch) -> Tensor:
+            positions_nm = None if positions_bl is None else batch.take(positions_bl.expand(x_bld.shape[:2]))
+            return self.mix(self.context(batch.take(x_bld), None, batch.mask_nm, positions_nm))[0]
+
+        return documents.map(mix, self._grouping())
+
+    def _grouping(self) -> Grouping:
+        """Return which documents are mixed in one batch.
+
+        What training moves, such as centroids, lies in buffers and moves once in a pass on every rank: all documents
+        together then, whatever the padding.
+        """
+        if self.built_by is not None and "padding" not in self.built_by.abilities:
+            return "equal"
+        return "all" if self.training and next(self.buffers(), None) is not None else "near"
 
     def init_weights(self, std: float) -> None:
         """Set the parameters that want another start than N(0, std²) for linear weights and 0 for biases."""

@@ -6,16 +6,18 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from transformers.cache_utils import Cache
 from transformers.modeling_outputs import BaseModelOutputWithPast
 from transformers.utils.generic import can_return_tuple
 
 from formers.mixers.context import count_tokens
+from formers.mixers.documents import Documents, Mask
 from formers.mixers.mixer import MixerModule
 from formers.models.cache import StateCache, check_cache, states_in, store_states
+from formers.models.checks import can_read, require_data
 from formers.models.config import TransformerConfig
+from formers.models.packing import DocumentHints, find_documents
 from formers.models.pretrained import FormersModel
 from formers.norms import NoNorm
 from formers.part import State, Unsupported, layers_share, share_across_layers
@@ -72,13 +74,19 @@ class Transformer(FormersModel):
         output_attentions: bool | None = None,
         return_dict: bool | None = None,
         token_type_ids: Tensor | None = None,
+        seq_idx: Tensor | None = None,
+        cu_seq_lens_q: Tensor | None = None,
+        cu_seq_lens_k: Tensor | None = None,
+        max_length_q: int | None = None,
+        max_length_k: int | None = None,
     ) -> BaseModelOutputWithPast:
         """Return the hidden states of a batch.
 
         Args:
             input_ids: tokens, (B, L); or `inputs_embeds`, (B, L, D).
             attention_mask: 1 = a real token, 0 = padding, (B, L), or with the past in front, (B, past + L).
-            position_ids: (B, L) or (1, L); None counts the real tokens of each row.
+            position_ids: (B, L) or (1, L); None counts the real tokens of each row, or of each document in it. Where
+                they begin again in a row and nothing else tells documents apart, there a new document begins.
             past_key_values: the `StateCache` of an earlier call, or an empty one; this call moves it on.
             use_cache: whether to return a `StateCache`; None = as the configuration says, if the model streams
                 (`model.streaming`) and is not in training.
@@ -87,9 +95,11 @@ class Transformer(FormersModel):
             output_attentions: weights are never formed, so True raises `Unsupported`.
             return_dict: False returns a tuple without what is None; None = as the configuration says.
             token_type_ids: zeros of any shape, as BERT's tokenizer gives for single texts: there are no token types.
+            seq_idx, cu_seq_lens_q, cu_seq_lens_k, max_length_q, max_length_k: documents that are packed into rows and
+                do not see each other, as in `DocumentHints`; `DataCollatorWithFlattening` makes them.
 
-        Raise Unsupported for a cache, given or asked for, if the model does not stream, and for one of keys and values;
-        and for token types other than 0.
+        Raise Unsupported for a cache, given or asked for, if the model does not stream, for one of keys and values, and
+        for one beside packed documents; and for token types other than 0.
         """
         if output_attentions:
             raise Unsupported(
@@ -103,9 +113,25 @@ class Transformer(FormersModel):
         cache = self._cache_for(past_key_values, use_cache)
         self._check_gradients(cache)
         x = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
-        mask = _real_tokens(attention_mask, x, 0 if cache is None else cache.get_seq_length())
+        real_bl = _real_tokens(attention_mask, x, 0 if cache is None else cache.get_seq_length())
+        hints = DocumentHints(seq_idx, cu_seq_lens_q, cu_seq_lens_k, max_length_q, max_length_k)
+        documents = find_documents(hints, position_ids, real_bl, x)
+        if documents is not None:
+            _check_no_cache(past_key_values, use_cache)
+            cache = None
+        mask = real_bl if documents is None else documents
+        positions = position_ids if position_ids is not None else self._counted(x, mask, cache)
+        return self._run(x, mask, positions, cache, output_hidden_states)
+
+    def _counted(self, x: Tensor, mask: Mask, cache: Cache | None) -> Tensor:
+        """Return the position of each token: how many real ones of its row, or its document, came before it."""
+        return count_tokens(x, mask, None if cache is None else states_in(cache, len(self.layers), len(x))[0]) - 1
+
+    def _run(
+        self, x: Tensor, mask: Mask, positions: Tensor, cache: Cache | None, output_hidden_states: bool
+    ) -> BaseModelOutputWithPast:
+        """Return what `forward` does for embedded tokens, and move the cache on."""
         past = [None] * len(self.layers) if cache is None else states_in(cache, len(self.layers), len(x))
-        positions = position_ids if position_ids is not None else count_tokens(x, mask, past[0]) - 1
         if self.input_position is not None:
             x = self.input_position(x, positions)
         x = self.config.residual.enter(self.dropout(self.embedding_norm(x)))
@@ -115,6 +141,7 @@ class Transformer(FormersModel):
         else:
             x, states, hidden = self._through_layers(x, past, mask, positions)
             if cache is not None:
+                assert not isinstance(mask, Documents)
                 store_states(cache, states, mask, x.shape[1])
         x = self.norm(self.config.residual.leave(x))
         return BaseModelOutputWithPast(
@@ -124,7 +151,7 @@ class Transformer(FormersModel):
         )
 
     def _through_layers(
-        self, x: Tensor, past: Sequence[State | None], mask: Tensor | None, positions: Tensor
+        self, x: Tensor, past: Sequence[State | None], mask: Mask, positions: Tensor
     ) -> tuple[Tensor, list[Any], list[Tensor]]:
         """Run all layers; return their output, the states after, and the hidden states that entered each layer."""
         states: list[State | None] = []
@@ -185,16 +212,23 @@ def _build_layer(config: TransformerConfig, layer: int) -> Block:
 
 def _check_token_types(token_type_ids: Tensor | None) -> None:
     """Raise Unsupported for token types other than 0; RuntimeError, when it runs, in a compiled or exported model."""
-    if token_type_ids is None or token_type_ids.is_meta:
-        return
-    message = (
-        "token_type_ids must be 0: the model has no token types, so that it would read both texts of a pair as one; "
-        "tokenize with return_token_type_ids=False to have it so"
-    )
-    if torch.compiler.is_compiling():
-        torch._assert_async((token_type_ids == 0).all(), message)
-    elif bool(token_type_ids.any()):
-        raise Unsupported(message)
+    if token_type_ids is not None:
+        message = (
+            "token_type_ids must be 0: the model has no token types, so that it would read both texts of a pair as "
+            "one; tokenize with return_token_type_ids=False to have it so"
+        )
+        require_data(token_type_ids == 0, Unsupported(message))
+
+
+def _check_no_cache(past: Cache | None, use_cache: bool | None) -> None:
+    """Raise Unsupported if a cache is given or asked for, as it is for rows of packed documents."""
+    if past is not None or use_cache:
+        what = "past_key_values were given" if past is not None else "use_cache=True was given"
+        raise Unsupported(
+            f"rows hold several documents (position_ids begin again, or seq_idx or cu_seq_lens_q says so), and {what}: "
+            "a state goes on from one row, not from each document in it. Give each document a row, padded on the left, "
+            "or leave out the cache"
+        )
 
 
 def _real_tokens(attention_mask: Tensor | None, x_bld: Tensor, seen: int) -> Tensor | None:
@@ -208,6 +242,12 @@ def _real_tokens(attention_mask: Tensor | None, x_bld: Tensor, seen: int) -> Ten
             f"attention_mask has shape {tuple(attention_mask.shape)}; expected (batch, length) = ({batch}, {length})"
             f"{past}, 1 for a real token and 0 for padding"
         )
-    mask = attention_mask[:, attention_mask.shape[1] - length :].bool()
-    readable = not torch.compiler.is_compiling() and not mask.is_meta
-    return None if readable and bool(mask.all()) else mask
+    mask = attention_mask[:, attention_mask.shape[1] - length :]
+    if can_read(mask) and bool((mask == 1).all()):
+        return None
+    numbers = ValueError(
+        "attention_mask must hold 1 for a real token and 0 for padding; numbers of documents that are packed into a "
+        "row belong into seq_idx"
+    )
+    require_data((mask == 0) | (mask == 1), numbers)
+    return mask.bool()

@@ -42,12 +42,19 @@ class CausalLM(ModelWithLMHead, StateGenerationMixin, GenerationMixin):  # Huggi
         return_dict: bool | None = None,
         num_items_in_batch: Tensor | int | None = None,
         token_type_ids: Tensor | None = None,
+        seq_idx: Tensor | None = None,
+        cu_seq_lens_q: Tensor | None = None,
+        cu_seq_lens_k: Tensor | None = None,
+        max_length_q: int | None = None,
+        max_length_k: int | None = None,
     ) -> CausalLMOutputWithPast:
         """Return logits of the next token, (B, L, vocabulary), and the mean cross-entropy in nats if there are labels.
 
         `labels` are the input ids themselves: they are shifted here, and −100 marks what does not count.
         `logits_to_keep` limits the logits to the last ones, and labels are then those of the kept tokens.
-        `num_items_in_batch` divides the sum instead of the number of labels. The rest as in `Transformer.forward`.
+        `num_items_in_batch` divides the sum instead of the number of labels. Where a row holds several documents, the
+        first label of each must be −100, as `DataCollatorWithFlattening` has it, or the last token before it is asked
+        for it. The rest as in `Transformer.forward`.
         """
         out = self.model(
             input_ids,
@@ -60,6 +67,11 @@ class CausalLM(ModelWithLMHead, StateGenerationMixin, GenerationMixin):  # Huggi
             output_attentions=output_attentions,
             return_dict=True,
             token_type_ids=token_type_ids,
+            seq_idx=seq_idx,
+            cu_seq_lens_q=cu_seq_lens_q,
+            cu_seq_lens_k=cu_seq_lens_k,
+            max_length_q=max_length_q,
+            max_length_k=max_length_k,
         )
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.lm_head(out.last_hidden_state[:, kept])

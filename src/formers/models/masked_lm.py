@@ -8,6 +8,7 @@ from transformers.utils.generic import can_return_tuple
 
 from formers.models.lm_head import ModelWithLMHead
 from formers.models.losses import cross_entropy
+from formers.models.packing import DocumentHints
 
 
 class MaskedLM(ModelWithLMHead):
@@ -29,6 +30,11 @@ class MaskedLM(ModelWithLMHead):
         return_dict: bool | None = None,
         num_items_in_batch: Tensor | int | None = None,
         token_type_ids: Tensor | None = None,
+        seq_idx: Tensor | None = None,
+        cu_seq_lens_q: Tensor | None = None,
+        cu_seq_lens_k: Tensor | None = None,
+        max_length_q: int | None = None,
+        max_length_k: int | None = None,
     ) -> MaskedLMOutput:
         """Return logits (B, L, vocabulary), and the mean cross-entropy where `labels` (B, L) are not −100.
 
@@ -42,6 +48,7 @@ class MaskedLM(ModelWithLMHead):
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
             token_type_ids=token_type_ids,
+            hints=DocumentHints(seq_idx, cu_seq_lens_q, cu_seq_lens_k, max_length_q, max_length_k),
         )
         logits = self.lm_head(out.last_hidden_state)
         loss = None if labels is None else cross_entropy(logits, labels, num_items_in_batch)

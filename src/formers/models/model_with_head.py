@@ -11,6 +11,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from formers.models.backbone import Transformer
 from formers.models.config import TransformerConfig
+from formers.models.packing import NO_HINTS, DocumentHints
 from formers.models.pretrained import FormersModel
 
 
@@ -59,6 +60,7 @@ class ModelWithHead(FormersModel):
         output_hidden_states: bool | None,
         output_attentions: bool | None,
         token_type_ids: Tensor | None = None,
+        hints: DocumentHints = NO_HINTS,
     ) -> BaseModelOutputWithPast:
         """Return the backbone's hidden states of whole sequences. Arguments as in `Transformer.forward`."""
         return self.model(
@@ -71,4 +73,5 @@ class ModelWithHead(FormersModel):
             output_attentions=output_attentions,
             return_dict=True,
             token_type_ids=token_type_ids,
+            **hints._asdict(),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from formers.mixers.documents import Mask
 from formers.mixers.mixer import MixerModule
 from formers.norms import Norm
 from formers.part import Site, State
@@ -25,7 +26,7 @@ class PostNormBlock(Block):
         x_bld: Tensor,
         state: State | None = None,
         *,
-        mask_bl: Tensor | None = None,
+        mask_bl: Mask = None,
         positions_bl: Tensor | None = None,
     ) -> tuple[Tensor, State | None]:
         mixed, state = self.mixer(x_bld, state, mask_bl=mask_bl, positions_bl=positions_bl)

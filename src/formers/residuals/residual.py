@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from formers.mixers.documents import Mask
 from formers.mixers.mixer import MixerModule
 from formers.norms import Norm
 from formers.part import Part, Site, State
@@ -31,7 +32,7 @@ class Residual(Part):
         """Return the hidden states (B, L, D), made from a layer's output."""
         return x
 
-    def through(self, layers: nn.ModuleList, x: Tensor, mask_bl: Tensor | None, positions_bl: Tensor | None) -> Tensor:
+    def through(self, layers: nn.ModuleList, x: Tensor, mask_bl: Mask, positions_bl: Tensor | None) -> Tensor:
         """Run all layers one after the other and return the last output alone."""
         for layer in layers:
             x, _ = layer(x, mask_bl=mask_bl, positions_bl=positions_bl)
@@ -55,7 +56,7 @@ class Block(nn.Module):
         x_bld: Tensor,
         state: State | None = None,
         *,
-        mask_bl: Tensor | None = None,
+        mask_bl: Mask = None,
         positions_bl: Tensor | None = None,
     ) -> tuple[Tensor, State | None]:
         raise NotImplementedError

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from formers.mixers.documents import Mask
 from formers.mixers.mixer import MixerModule
 from formers.norms import Norm
 from formers.ops import gradients_by_autograd, is_transformed, needs_autograd
@@ -45,7 +46,7 @@ class Reversible(Residual):
         first, second = x.chunk(2, -1)
         return (first + second) / 2
 
-    def through(self, layers: nn.ModuleList, x: Tensor, mask_bl: Tensor | None, positions_bl: Tensor | None) -> Tensor:
+    def through(self, layers: nn.ModuleList, x: Tensor, mask_bl: Mask, positions_bl: Tensor | None) -> Tensor:
         if torch.compiler.is_compiling() or is_transformed() or not torch.is_grad_enabled():
             return super().through(layers, x, mask_bl, positions_bl)
         run = _Pass(layers, mask_bl, positions_bl)
@@ -60,7 +61,7 @@ class ReversibleBlock(Block):
         x_bld: Tensor,
         state: State | None = None,
         *,
-        mask_bl: Tensor | None = None,
+        mask_bl: Mask = None,
         positions_bl: Tensor | None = None,
     ) -> tuple[Tensor, State | None]:
         first, second = x_bld.chunk(2, -1)
@@ -68,7 +69,7 @@ class ReversibleBlock(Block):
         first = first + self.dropout(mixed)
         return torch.cat([first, second + self.transform(first)], -1), state
 
-    def mix(self, second: Tensor, mask_bl: Tensor | None, positions_bl: Tensor | None) -> Tensor:
+    def mix(self, second: Tensor, mask_bl: Mask, positions_bl: Tensor | None) -> Tensor:
         """Return what is added to the first stream."""
         mixed, _ = self.mixer(self.mixer_norm(second), mask_bl=mask_bl, positions_bl=positions_bl)
         return self.dropout(mixed)
@@ -89,7 +90,7 @@ class _Pass:
         replays: of the mixer and the feed-forward of each layer.
     """
 
-    def __init__(self, layers: nn.ModuleList, mask_bl: Tensor | None, positions_bl: Tensor | None):
+    def __init__(self, layers: nn.ModuleList, mask_bl: Mask, positions_bl: Tensor | None):
         self.layers, self.mask_bl, self.positions_bl = layers, mask_bl, positions_bl
         self.blocks: list[Any] = list(layers)
         self.names = [name for name, _ in layers.named_parameters()]
@@ -217,9 +218,7 @@ class _Below:
                 g_firsts.append(g_first)
         self.second, self.g_first = torch.cat(seconds, 1), self.g_first + torch.cat(g_firsts, 1)
 
-    def undo_mixer(
-        self, layer: ReversibleBlock, replay: Replay, mask_bl: Tensor | None, positions_bl: Tensor | None
-    ) -> None:
+    def undo_mixer(self, layer: ReversibleBlock, replay: Replay, mask_bl: Mask, positions_bl: Tensor | None) -> None:
         """Restore x₁ = y₁ − mixer(norm(x₂))."""
         with replay.again():
             added, g_second = self.undo(lambda x: layer.mix(x, mask_bl, positions_bl), self.second, self.g_first)

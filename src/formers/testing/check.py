@@ -31,6 +31,7 @@ LAWS: dict[Law, frozenset[str]] = {
     laws.states_leave_inference_mode: frozenset({"causal", "streaming"}),
     laws.generation_equals_recomputation: frozenset({"causal"}),
     laws.rows_are_independent: frozenset(),
+    laws.packed_documents_are_separate: frozenset(),
     laws.randomness_is_owned: frozenset(),
     laws.survives_text_and_json: frozenset(),
     laws.every_option_counts: frozenset(),

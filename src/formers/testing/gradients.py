@@ -7,27 +7,31 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor, nn
 
+from formers.mixers.context import count_tokens
+from formers.mixers.documents import Documents, Mask
+
 
 def outputs_and_gradients(
     module: nn.Module,
     x_bld: Tensor,
     *,
-    mask_bl: Tensor | None = None,
+    mask_bl: Mask = None,
     positions_bl: Tensor | None = None,
     autocast: torch.dtype | None = None,
 ) -> dict[str, Tensor]:
     """Return `output`, `gradient of the input` and `gradient of NAME` for each parameter, for one random weighting of
     the outputs.
 
-    With a mask, only the outputs of real tokens count. The k-th real token of a row always has the same weights,
-    wherever padding puts it, so that gradients with and without padding can be compared. With `autocast`, the forward
-    pass, and only that, runs under autocast to this dtype.
+    With a mask, only the outputs of real tokens count. The k-th real token of a row, or of a document in it, always has
+    the same weights, wherever it lies, so that gradients with and without padding can be compared. With `autocast`, the
+    forward pass, and only that, runs under autocast to this dtype.
     """
     x = x_bld.detach().clone().requires_grad_()
     with torch.autocast(x.device.type, dtype=autocast) if autocast else nullcontext():
         y, _ = module(x, mask_bl=mask_bl, positions_bl=positions_bl)
-    counted_bl = mask_bl if mask_bl is not None else torch.ones(y.shape[:2], dtype=torch.bool, device=y.device)
-    loss = (y[counted_bl] * _weighting(y, counted_bl)[counted_bl]).sum()
+    everywhere = torch.ones(y.shape[:2], dtype=torch.bool, device=y.device)
+    counted_bl = mask_bl.mask_bl if isinstance(mask_bl, Documents) else mask_bl if mask_bl is not None else everywhere
+    loss = (y[counted_bl] * _weighting(y, count_tokens(y, mask_bl, None))[counted_bl]).sum()
     parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
     wanted = [x, *parameters.values()]
     gradients = torch.autograd.grad(loss, wanted, allow_unused=True)
@@ -38,7 +42,7 @@ def outputs_and_gradients(
     return {"output": y.detach()} | found
 
 
-def _weighting(y: Tensor, counted_bl: Tensor) -> Tensor:
+def _weighting(y: Tensor, counts_bl: Tensor) -> Tensor:
     """Return fixed random weights of the outputs, of their shape; the same for the k-th counted token of every row."""
     made = torch.randn(1024, y.shape[-1], generator=torch.Generator().manual_seed(7), dtype=torch.float64).to(y)
-    return made[(counted_bl.long().cumsum(-1) - 1).clamp(min=0)]
+    return made[counts_bl - 1].expand_as(y)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from formers.ffn import Ffn, Mlp
 from formers.mixers import FeatureMap, Linear, Mixer, Softmax
 from formers.mixers.context import count_tokens
+from formers.mixers.documents import Mask
 from formers.norms import LayerNorm, Norm
 from formers.part import Part, Site, State
 from formers.positions import Position
@@ -29,7 +30,7 @@ class Positioned(nn.Module):
         x_bld: Tensor,
         state: State | None = None,
         *,
-        mask_bl: Tensor | None = None,
+        mask_bl: Mask = None,
         positions_bl: Tensor | None = None,
     ) -> tuple[Tensor, State | None]:
         """Return the mixer's output for the first `width` features of the input, with their position, and its state."""
@@ -51,7 +52,7 @@ class Wired(nn.Module):
         x_bld: Tensor,
         state: State | None = None,
         *,
-        mask_bl: Tensor | None = None,
+        mask_bl: Mask = None,
         positions_bl: Tensor | None = None,
     ) -> tuple[Tensor, State | None]:
         """Return the output of a stack of one layer, and its state; in training the wiring runs the layer, as in a

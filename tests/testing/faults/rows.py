@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from planting import Patch, fault, op, spoiled
 from torch import Tensor
 
-from formers.mixers import Fourier, Softmax
+from formers.mixers import Documents, Fourier, Lsh, MixerModule, Softmax
 from formers.part import Part, Site
 from formers.testing import laws
 
@@ -64,3 +65,61 @@ def statistics_of_the_batch_in_training(patch: Patch) -> Part:
 @fault(laws.rows_are_independent)
 def first_row_leaks(patch: Patch) -> Part:
     return spoiled(Softmax(), lambda y, x, state, module: (y + 1e-6 * x[:1], state))
+
+
+def with_other_documents(change: Any) -> Part:
+    """Softmax attention that reads `change(documents)` and positions of its own instead of what it is given."""
+
+    class _Other(Softmax):
+        def build(self, site: Site) -> Any:
+            module = super().build(site)
+            whole = module.forward
+
+            def forward(x: Any, state: Any = None, *, mask_bl: Any = None, positions_bl: Any = None) -> Any:
+                if isinstance(mask_bl, Documents):
+                    mask_bl, positions_bl = change(mask_bl, positions_bl)
+                return whole(x, state, mask_bl=mask_bl, positions_bl=positions_bl)
+
+            module.forward = forward  # type: ignore[method-assign]
+            return module
+
+    return _Other()
+
+
+@fault(laws.packed_documents_are_separate)
+def documents_see_each_other(patch: Patch) -> Part:
+    return with_other_documents(lambda documents, positions: (documents.mask_bl, positions))
+
+
+@fault(laws.packed_documents_are_separate)
+def documents_end_a_token_late(patch: Patch) -> Part:
+    def late(documents: Documents, positions: Any) -> Any:
+        starts_bl = documents.counts_bl == 1
+        return Documents.starting_at(starts_bl.roll(1, 1), documents.mask_bl), positions
+
+    return with_other_documents(late)
+
+
+@fault(laws.packed_documents_are_separate)
+def positions_go_on_from_document_to_document(patch: Patch) -> Part:
+    def on(documents: Documents, positions: Any) -> Any:
+        return documents, torch.arange(documents.shape[1])[None] if positions is None else positions
+
+    return with_other_documents(on)
+
+
+@fault(laws.packed_documents_are_separate)
+def documents_in_the_wrong_order(patch: Patch) -> Part:
+    right = Documents.map
+
+    def swapped(self: Documents, mix: Any, grouping: Any) -> Any:
+        return right(self, lambda batch: mix(batch).flip(0), grouping)
+
+    patch.setattr(Documents, "map", swapped)
+    return Softmax()
+
+
+@fault(laws.packed_documents_are_separate)
+def draws_for_every_batch_of_documents(patch: Patch) -> Part:
+    patch.setattr(MixerModule, "_grouping", lambda self: "near")
+    return Lsh()

@@ -20,6 +20,7 @@ from formers.testing.laws.order import (
     positions_count_from_zero,
     takes_positions_it_declares,
 )
+from formers.testing.laws.packing import packed_documents_are_separate
 from formers.testing.laws.padding import padding_does_not_matter
 from formers.testing.laws.randomness import randomness_is_owned
 from formers.testing.laws.ranks import every_parameter_trains, two_ranks_equal_one, two_ranks_equal_one_for
@@ -56,6 +57,7 @@ __all__ = [
     "one_pass_equals_pieces",
     "only_differences_count",
     "order_makes_no_difference",
+    "packed_documents_are_separate",
     "padding_does_not_matter",
     "positions_count_from_zero",
     "randomness_is_owned",

@@ -1,0 +1,98 @@
+"""Documents that are packed into rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from formers import Unsupported
+from formers.catalogue import members
+from formers.mixers import Documents, Fourier, Mixer, Routing, Softmax
+from formers.mixers.documents import DocumentBatch
+from formers.testing import SITE, assert_same, build, tokens
+from formers.testing.laws import packed_documents_are_separate
+
+NUMBERS = torch.tensor([[0, 0, 0, 1, 1, 2, 2, 2, 2], [0, 0, 0, 0, 0, 0, 0, 0, 1]])
+
+
+def sizes(documents: Documents, grouping: Any) -> list[tuple[int, ...]]:
+    """The shapes of the batches in which documents are mixed."""
+    seen = []
+
+    def mix(batch: DocumentBatch) -> Tensor:
+        seen.append(tuple(batch.index_nm.shape))
+        return torch.zeros(*batch.index_nm.shape, 1)
+
+    documents.map(mix, grouping)
+    return seen
+
+
+def test_documents_of_like_length_are_mixed_together() -> None:
+    documents = Documents.numbered(NUMBERS)
+    assert documents.lengths == (3, 2, 4, 8, 1)
+    assert sizes(documents, "near") == [(2, 8), (2, 3), (1, 1)]
+    assert sizes(documents, "all") == [(5, 8)]
+    assert sizes(documents, "equal") == [(1, 8), (1, 4), (1, 3), (1, 2), (1, 1)]
+
+
+def test_counts_begin_anew_and_skip_padding() -> None:
+    mask_bl = torch.ones_like(NUMBERS, dtype=torch.bool)
+    mask_bl[0, 4:6] = False
+    counts = Documents.numbered(NUMBERS, mask_bl).counts_bl
+    assert counts.tolist() == [[1, 2, 3, 1, 1, 1, 1, 2, 3], [*range(1, 9), 1]]
+
+
+def test_a_number_counts_per_row() -> None:
+    assert Documents.numbered(torch.zeros(3, 5, dtype=torch.long)).lengths == (5, 5, 5)
+
+
+@pytest.mark.parametrize("grouping", ["near", "equal", "all"])
+def test_every_token_comes_back_to_its_place(grouping: Any) -> None:
+    x = tokens(2, 9)
+    mask_bl = torch.ones_like(NUMBERS, dtype=torch.bool)
+    mask_bl[1, 3:5] = False
+    documents = Documents.numbered(NUMBERS, mask_bl)
+    assert_same(documents.map(lambda batch: batch.take(x), grouping), x * mask_bl[..., None], "what is put back")
+
+
+def test_rows_without_a_real_token_give_zeros() -> None:
+    x, nothing = tokens(2, 9), torch.zeros_like(NUMBERS, dtype=torch.bool)
+    y, _ = build(Softmax(), causal=True)(x, mask_bl=Documents.numbered(NUMBERS, nothing))
+    assert_same(y, torch.zeros_like(x), "output of padding")
+
+
+def test_a_state_is_refused() -> None:
+    module = build(Softmax(), causal=True)
+    _, state = module(tokens(2, 9))
+    with pytest.raises(Unsupported, match="begins anew"):
+        module(tokens(2, 9), state, mask_bl=Documents.numbered(NUMBERS))
+
+
+def test_a_mixer_that_cannot_leave_out_padding_mixes_documents_of_one_length() -> None:
+    packed_documents_are_separate(Fourier(), SITE)
+    unknown = Documents((2, 9), torch.tensor([0, 3, 9, 18]), 9, None)
+    with pytest.raises(Unsupported, match="compiled"):
+        build(Fourier(), causal=False)(tokens(2, 9), mask_bl=unknown)
+
+
+def test_centroids_move_once_however_many_documents_there_are() -> None:
+    module = build(Routing(), causal=True).train()
+    before = int(module.centroids.steps)
+    y, _ = module(tokens(2, 9), mask_bl=Documents.numbered(NUMBERS))
+    y.sum().backward()
+    assert int(module.centroids.steps) == before + 1
+
+
+@pytest.mark.parametrize("part", [kind() for kind in members(Mixer)], ids=str)
+def test_documents_of_one_token_are_separate(part: Mixer) -> None:
+    module = build(part, causal="causal" in part.abilities)
+    x = tokens(1, 12)
+    number_bl = torch.tensor([[0] + [1] * 10 + [2]])
+    try:
+        alone = torch.cat([module(x[:, at])[0] for at in (slice(0, 1), slice(1, 11), slice(11, 12))], 1)
+    except (ValueError, IndexError):
+        pytest.skip(f"{part} does not take one token alone")
+    assert_same(module(x, mask_bl=Documents.numbered(number_bl))[0], alone, f"{part} packed")
