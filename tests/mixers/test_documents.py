@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from formers import Unsupported
-from formers.catalogue import members
-from formers.mixers import Documents, Fourier, Mixer, Routing, Softmax
+from formers.mixers import Documents, Fourier, Routing, Softmax
 from formers.mixers.documents import DocumentBatch
 from formers.testing import SITE, assert_same, build, tokens
 from formers.testing.laws import packed_documents_are_separate
@@ -84,15 +83,3 @@ def test_centroids_move_once_however_many_documents_there_are() -> None:
     y, _ = module(tokens(2, 9), mask_bl=Documents.numbered(NUMBERS))
     y.sum().backward()
     assert int(module.centroids.steps) == before + 1
-
-
-@pytest.mark.parametrize("part", [kind() for kind in members(Mixer)], ids=str)
-def test_documents_of_one_token_are_separate(part: Mixer) -> None:
-    module = build(part, causal="causal" in part.abilities)
-    x = tokens(1, 12)
-    number_bl = torch.tensor([[0] + [1] * 10 + [2]])
-    try:
-        alone = torch.cat([module(x[:, at])[0] for at in (slice(0, 1), slice(1, 11), slice(11, 12))], 1)
-    except (ValueError, IndexError):
-        pytest.skip(f"{part} does not take one token alone")
-    assert_same(module(x, mask_bl=Documents.numbered(number_bl))[0], alone, f"{part} packed")

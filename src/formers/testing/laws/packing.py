@@ -2,9 +2,9 @@
 
 A row of several documents gives what each of them gives alone, with positions that begin anew.
 
-Inputs: two rows, of documents of 19, 12, 9, 25 and 12 and of 44 and 33 tokens; without padding and with NaN behind each
-document; at counted positions, and at ones that begin anywhere. Outputs and all gradients; in training mode outputs,
-with one document 10,000 times larger.
+Inputs: two rows, of documents of 19, 12, 1, 8, 25 and 12 and of 44 and 33 tokens; without padding and with NaN behind
+each document; at counted positions, and at ones that begin anywhere. Outputs and all gradients; in training mode
+outputs, with one document 10,000 times larger.
 
 Exempt: padding, for parts without the ability `padding`; NaN in it, in hosts where padding stays in its own place.
 """
@@ -22,7 +22,7 @@ from formers.testing.compare import ROUNDING, assert_same
 from formers.testing.gradients import outputs_and_gradients
 from formers.testing.harness import SITE, abilities, build, directions, silences_padding, tokens
 
-_ROWS = ((19, 12, 9, 25, 12), (44, 33))
+_ROWS = ((19, 12, 1, 8, 25, 12), (44, 33))
 """Lengths of the documents in each row."""
 _GAP = 2
 """Tokens of padding behind each document, where there is any."""
