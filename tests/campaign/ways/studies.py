@@ -38,7 +38,7 @@ def _study_file(rng: Random) -> bytes:
     try:
         text = yaml.safe_dump(tree, sort_keys=False, allow_unicode=rng.random() < 0.5)
     except (yaml.YAMLError, RecursionError):  # halves of characters, and depths that yaml itself does not write
-        text = repr(tree) if len(str(tree)) < 5000 else "[" * 3000
+        text = "task: sort\narms: " + "[" * 3000
     if rng.random() < 0.3:
         text = mutate.a_text(rng, text)
     data = text.encode("utf-8", "surrogatepass")
