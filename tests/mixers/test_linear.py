@@ -6,6 +6,7 @@ import torch
 from formers.mixers import Linear, Taylor2
 from formers.mixers.linear_mixer import LinearMixerState, LinearPrefixState
 from formers.part import Site
+from formers.positions import Rotary
 
 WIDTH, HEADS = 12, 3  # 4 numbers a head, and so 15 features
 MASK = torch.tensor([[1] * 13, [0] * 4 + [1] * 9]).bool()
@@ -55,3 +56,35 @@ def test_as_many_tokens_as_features_are_summed_at_once():
     own, _ = mixers(True)
     states = {length: own(torch.randn(1, length, WIDTH, dtype=torch.float64))[1] for length in (14, 15)}
     assert [type(state) for state in states.values()] == [LinearPrefixState, LinearMixerState]
+
+
+@pytest.mark.parametrize("feature", ["elu", "favor(features=8)", "taylor2"])
+@pytest.mark.parametrize("causal", [True, False])
+def test_turned_features_know_differences_alone(feature, causal):
+    """Turning what enters φ, outputs change when all positions are shifted; turning φ, they do not."""
+    site = Site(width=9, heads=3, causal=causal, position=Rotary()) if feature == "taylor2" else SITE_OF[causal]
+    x = torch.randn(2, 40, site.width, dtype=torch.float64)
+    near = torch.arange(40)[None]
+    moved = {}
+    for turned in ("inputs", "features"):
+        if feature == "taylor2" and turned == "inputs":
+            continue  # K = 3 has no pairs, its 10 features have
+        torch.manual_seed(0)
+        module = Linear.parse(f"linear(feature={feature}, turned={turned})").build(site).double().eval()
+        moved[turned] = (module(x, positions_bl=near + 50)[0] - module(x, positions_bl=near)[0]).abs().max().item()
+    assert moved["features"] < 1e-9 < 1e-3 < moved.get("inputs", 1)
+
+
+SITE_OF = {causal: Site(width=24, heads=3, causal=causal, position=Rotary()) for causal in (True, False)}
+
+
+def test_turned_features_of_one_token_are_its_value():
+    """A token sees itself at distance 0, where turning both sides changes nothing."""
+    module = Linear(turned="features").build(SITE_OF[True])
+    x = torch.randn(1, 1, 24)
+    torch.testing.assert_close(module(x, positions_bl=torch.tensor([[90]]))[0], module.o_proj(module.v_proj(x)))
+
+
+def test_features_in_odd_numbers_are_not_turned():
+    with pytest.raises(ValueError, match="45 wide"):
+        Linear(feature=Taylor2(), turned="features").build(SITE_OF[True])

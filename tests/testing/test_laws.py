@@ -8,7 +8,7 @@ import pytest
 
 from formers.catalogue import AXES, CATALOGUE
 from formers.ffn import Glu
-from formers.mixers import Dense, Linear, LocalDense, Metric, Pool, Softmax
+from formers.mixers import Dense, Favor, Linear, LocalDense, Metric, Pool, Softmax
 from formers.norms import LayerNorm, MaxNorm
 from formers.part import ABILITIES, Part, Site, Unsupported
 from formers.positions import Cosine, Learned, Rotary, Sinusoidal
@@ -34,6 +34,8 @@ VARIANTS = [
     Dense(heads=3),
     Dense(order="scores"),
     Linear(normalize=False),
+    Linear(turned="features"),
+    Linear(feature=Favor(regularize=True), turned="features"),
     Pool(window=5),
     Sinusoidal(how="concatenate", width=6),
     Learned(beyond="copy"),

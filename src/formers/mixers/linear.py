@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from formers.mixers.feature_maps import Elu, FeatureMap
 from formers.mixers.linear_mixer import LinearMixer
 from formers.mixers.mixer import Mixer, MixerModule
 from formers.mixers.scaled_linear import ScaledLinearMixer
+from formers.mixers.turned_linear import TurnedLinearMixer
 from formers.part import Site, Unsupported
 
 
@@ -14,15 +17,22 @@ class Linear(Mixer):
 
     O(L·M·V) time; streams with a state of M·V + M numbers per head, whatever the length ("Transformers are RNNs").
     Where φ(q)·φ(k) is known without features, as for taylor2, fewer tokens than features make scores of it instead,
-    O(L²(K + V)), and are summed when others follow them. A rotary position turns queries and keys before φ.
-    Source: Katharopoulos et al. 2020, arXiv:2006.16236.
+    O(L²(K + V)), and are summed when others follow them.
+
+    A rotary position turns queries and keys before φ, as it does in softmax attention; outputs then depend on positions
+    beyond their differences. As published with rotary positions, features are turned, in the numerator alone, and only
+    differences count (`turned=features`): Σ_j (R_i φ(q_i))·(R_j φ(k_j)) v_j / Σ_j φ(q_i)·φ(k_j).
+    Source: Katharopoulos et al. 2020, arXiv:2006.16236; turned features: Su et al. 2021, arXiv:2104.09864, eq. 19.
     """
 
-    can = frozenset({"causal", "bidirectional", "streaming", "padding", "qk_position", "order_blind"})
+    added = {"turned": "inputs"}  # noqa: RUF012
+    can = frozenset({"causal", "bidirectional", "streaming", "padding", "qk_position", "order_blind", "relative"})
     feature: FeatureMap = Elu()
     "φ."
     normalize: bool = True
     "Whether to divide by φ(q_i)·Σ φ(k_j)."
+    turned: Literal["inputs", "features"] = "inputs"
+    "What a position that acts on queries and keys turns: these, before φ, or their features, as published."
 
     def check(self) -> None:
         if self.feature.needs_normalizer and not self.normalize:
@@ -31,10 +41,17 @@ class Linear(Mixer):
                 "out; use normalize=True, or another feature"
             )
 
+    @property
+    def abilities(self) -> frozenset[str]:
+        """All of `can`, but relative only where features are turned."""
+        return self.can if self.turned == "features" else self.can - {"relative"}
+
     def growth(self) -> float:
         return 1.0
 
     def module(self, site: Site) -> MixerModule:
+        if self.turned == "features" and site.position is not None and site.position.acts_on == "heads":
+            return TurnedLinearMixer(site, self.feature, normalize=self.normalize)
         if self.feature.exponential:
             return ScaledLinearMixer(site, self.feature, normalize=self.normalize)
         return LinearMixer(site, self.feature, normalize=self.normalize)

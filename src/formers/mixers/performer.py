@@ -13,12 +13,13 @@ from formers.part import Site
 class Performer(Mixer):
     """Softmax attention in linear time, on average: `linear(feature=favor(…))` under its own name.
 
-    O(L·M·K) time; streams with a state of M·V + M numbers per head. The error falls as 1/√M.
+    O(L·M·K) time; streams with a state of M·V + M numbers per head. The error falls as 1/√M. Rotary positions after the
+    features: `linear(feature=favor(…), turned=features)`.
     Source: Choromanski et al. 2021 (FAVOR+), arXiv:2009.14794.
     """
 
     added = {"regularize": False}  # noqa: RUF012
-    can = Linear.can
+    can = Linear.can - {"relative"}
     features: int | None = None
     "M; about K·ln K unless given."
     kind: Literal["positive", "hyperbolic", "trigonometric", "relu"] = "positive"

@@ -31,6 +31,7 @@ from formers.ops.linear_attention import (
     largest_exponents,
     linear_attention,
     linear_state,
+    safe_divisor,
 )
 from formers.ops.sparse_attention import PairBias, sparse_attention, varlen_attention
 from formers.ops.token_mixing import PoolState, fourier_mix, pool_mix
@@ -63,6 +64,7 @@ __all__ = [
     "packing",
     "pad_input",
     "pool_mix",
+    "safe_divisor",
     "sparse_attention",
     "unpad_input",
     "varlen_attention",

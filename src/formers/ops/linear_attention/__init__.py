@@ -4,6 +4,7 @@ from formers.ops.linear_attention.dense_attention import dense_attention
 from formers.ops.linear_attention.exp_features import exp_features, largest_exponents
 from formers.ops.linear_attention.kernel_attention import kernel_attention
 from formers.ops.linear_attention.linear_attention import linear_attention
+from formers.ops.linear_attention.normalizer import safe_divisor
 from formers.ops.linear_attention.state import LinearState, linear_state
 
 __all__ = [
@@ -14,4 +15,5 @@ __all__ = [
     "largest_exponents",
     "linear_attention",
     "linear_state",
+    "safe_divisor",
 ]

@@ -31,15 +31,21 @@ def dense(part: Dense, site: Site, length: int) -> Count:
 
 @counted_by_hand(Linear)
 def linear(part: Linear, site: Site, length: int) -> Count:
-    """Projections, features, and sums; scores where the kernel is known and tokens are fewer than features."""
+    """Projections, features, and sums; scores where the kernel is known and tokens are fewer than features.
+
+    Where features are turned, sums without a normaliser, and the totals as sums of values that are all 1.
+    """
     d, k, heads = site.width, site.head_width, site.heads
     features = part.feature.count(k)
     projections = 4 * product(length, d, d)
-    if isinstance(part.feature, Taylor2) and length < features:
+    turned = part.turned == "features" and site.position is not None and site.position.acts_on == "heads"
+    if isinstance(part.feature, Taylor2) and length < features and not turned:
         return projections + 2 * heads * product(length, length, k)
     faded = part.feature.exponential and site.causal
     mix = causal_sums if site.causal else sums_over_all
-    mixed = mix(length, features, k, normalize=part.normalize, faded=faded)
+    mixed = mix(length, features, k, normalize=part.normalize and not turned, faded=faded)
+    if turned and part.normalize:
+        mixed = mixed + mix(length, features, 1, normalize=False, faded=faded, constant=True)
     return projections + heads * (features_of(part.feature, length, k) + mixed)
 
 
@@ -80,18 +86,24 @@ def dense_over_all(order: str, length: int, k: int) -> Count:
     return sums_over_all(length, k, k, normalize=False)
 
 
-def sums_over_all(length: int, m: int, v: int, *, normalize: bool, faded: bool = False) -> Count:
-    """Return the count of kᵀ v, q (kᵀ v), and q·Σ k; `faded` is for causal sums only."""
+def sums_over_all(
+    length: int, m: int, v: int, *, normalize: bool, faded: bool = False, constant: bool = False
+) -> Count:
+    """Return the count of kᵀ v, q (kᵀ v), and q·Σ k; `constant` values get no gradient; `faded` is for causal sums."""
     denominators = product(1, length, m) if normalize else NOTHING
-    return product(m, v, length) + product(length, v, m) + denominators
+    return product(m, v, length, gradients=2 - constant) + product(length, v, m) + denominators
 
 
-def causal_sums(length: int, m: int, v: int, *, normalize: bool, faded: bool = False) -> Count:
-    """Return the count of causal linear attention from its start; `faded` where sums decay from token to token."""
+def causal_sums(length: int, m: int, v: int, *, normalize: bool, faded: bool = False, constant: bool = False) -> Count:
+    """Return the count of causal linear attention from its start; `faded` where sums decay from token to token.
+
+    `constant` values get no gradient; of chunks it is made all the same.
+    """
     if length <= 1:
-        return sums_over_all(length, m, v, normalize=normalize)
+        return sums_over_all(length, m, v, normalize=normalize, constant=constant)
     if length <= SCORES_TO and not faded:  # and the state, which nothing later reads here
-        return product(length, length, m) + product(length, v, length) + product(m, v, length, gradients=0)
+        weighted = product(length, v, length, gradients=2 - constant)
+        return product(length, length, m) + weighted + product(m, v, length, gradients=0)
     chunks = math.ceil(length / CHUNK)
     return chunks * _chunk(math.ceil(length / chunks), m, v, normalize=normalize, faded=faded)
 

@@ -6,6 +6,7 @@ Where a feature map needs a normaliser, similarities may be off by a factor per 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -25,29 +26,29 @@ def _products(phi_q: Tensor, phi_k: Tensor) -> Tensor:
     return torch.einsum("bhim,bhjm->bhij", phi_q, phi_k)
 
 
-@reference(Elu)
-def elu(part: Elu, site: Site, weights: Weights, q_bhlk: Tensor, k_bhsk: Tensor) -> Tensor:
-    """φ(x) = x + 1 above 0, exp(x) below."""
-    q, k = (torch.where(x > 0, x + 1, torch.where(x > 0, 0.0, x).exp()) for x in (q_bhlk, k_bhsk))
-    return _products(q, k)
+_ELEMENTWISE: dict[type[Part], Callable[[Tensor], Tensor]] = {
+    Elu: lambda x: torch.where(x > 0, x + 1, torch.where(x > 0, 0.0, x).exp()),
+    Relu: lambda x: torch.where(x > 0, x, 0.0),
+    SquaredRelu: lambda x: torch.where(x > 0, x, 0.0) ** 2,
+    Exp: torch.exp,
+}
+"""φ(x): x + 1 above 0 and exp(x) below; max(x, 0); its square; exp(x)."""
 
 
-@reference(Relu)
-def relu(part: Relu, site: Site, weights: Weights, q_bhlk: Tensor, k_bhsk: Tensor) -> Tensor:
-    """φ(x) = max(x, 0)."""
-    return _products(*(torch.where(x > 0, x, 0.0) for x in (q_bhlk, k_bhsk)))
+def features_of(part: Part, weights: Weights, q_bhlk: Tensor, k_bhsk: Tensor) -> tuple[Tensor, Tensor]:
+    """Return φ(q) and φ(k) themselves. Raise LookupError where only their products are known here."""
+    if isinstance(part, Favor):
+        return _favor_features(part, weights, q_bhlk, k_bhsk)
+    if type(part) not in _ELEMENTWISE:
+        raise LookupError(f"the reference of {part} knows products of its features only")
+    phi = _ELEMENTWISE[type(part)]
+    return phi(q_bhlk), phi(k_bhsk)
 
 
-@reference(SquaredRelu)
-def squared_relu(part: SquaredRelu, site: Site, weights: Weights, q_bhlk: Tensor, k_bhsk: Tensor) -> Tensor:
-    """φ(x) = max(x, 0)²."""
-    return _products(*(torch.where(x > 0, x, 0.0) ** 2 for x in (q_bhlk, k_bhsk)))
-
-
-@reference(Exp)
-def exp(part: Exp, site: Site, weights: Weights, q_bhlk: Tensor, k_bhsk: Tensor) -> Tensor:
-    """φ(x) = exp(x)."""
-    return _products(q_bhlk.exp(), k_bhsk.exp())
+@reference(Elu, Relu, SquaredRelu, Exp)
+def elementwise(part: Part, site: Site, weights: Weights, q_bhlk: Tensor, k_bhsk: Tensor) -> Tensor:
+    """φ of every number on its own."""
+    return _products(*features_of(part, weights, q_bhlk, k_bhsk))
 
 
 @reference(Taylor2)
@@ -59,7 +60,12 @@ def taylor2(part: Taylor2, site: Site, weights: Weights, q_bhlk: Tensor, k_bhsk:
 
 @reference(Favor)
 def favor(part: Favor, site: Site, weights: Weights, q_bhlk: Tensor, k_bhsk: Tensor) -> Tensor:
-    """φ(q)·φ(k) with x = input·K^{−1/4} and the saved directions w.
+    """φ(q)·φ(k) of FAVOR+."""
+    return _products(*features_of(part, weights, q_bhlk, k_bhsk))
+
+
+def _favor_features(part: Favor, weights: Weights, q_bhlk: Tensor, k_bhsk: Tensor) -> tuple[Tensor, Tensor]:
+    """Return φ(q) and φ(k) with x = input·K^{−1/4} and the saved directions w.
 
     positive: φ(x) = exp(w·x − |x|²/2)/√M; hyperbolic: the same with w and −w; trigonometric: (sin w·x, cos w·x) times
     exp(|x|²/2)/√(M/2); relu: max(w·x, 0)/√M + 0.001. Exponents are lowered as published, by the largest of each query
@@ -71,16 +77,16 @@ def favor(part: Favor, site: Site, weights: Weights, q_bhlk: Tensor, k_bhsk: Ten
     half_k = (k**2).sum(-1, keepdim=True) / 2
     if part.kind == "relu":
         q, k = (torch.where(p > 0, p, 0.0) / math.sqrt(len(w)) + 0.001 for p in (along_q, along_k))
-        return _products(q, k)
+        return q, k
     if part.kind == "trigonometric":
         q, k = (torch.cat([p.sin(), p.cos()], -1) / math.sqrt(len(w)) for p in (along_q, along_k))
-        return _products(q, k * half_k.exp())
+        return q, k * half_k.exp()
     if part.kind == "hyperbolic":
         along_q, along_k = (torch.cat([p, -p], -1) for p in (along_q, along_k))
     q_exponents, k_exponents = along_q, along_k - half_k
     q = (q_exponents - q_exponents.amax(-1, keepdim=True).detach()).exp()
     k = (k_exponents - k_exponents.amax((-2, -1), keepdim=True).detach()).exp()
-    return _products(q, k)
+    return q, k
 
 
 @reference(RandomFourier)

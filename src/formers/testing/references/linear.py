@@ -2,25 +2,46 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from formers.mixers import ArcCosine, Favor, FeatureMap, Linear, Performer, RandomFourier, Rfa
 from formers.part import Site
 from formers.testing.references.algebra import Weights, everything, heads_of, project, side_by_side, under
-from formers.testing.references.features import least_denominator
+from formers.testing.references.features import features_of, least_denominator
 from formers.testing.references.positions import on_heads, on_layer
 from formers.testing.references.registry import reference, reference_of
 
 
 @reference(Linear)
 def linear(part: Linear, site: Site, weights: Weights, x_bld: Tensor, positions_bl: Tensor) -> Tensor:
-    """y_i = Σ_j s_ij v_j / Σ_j s_ij, s_ij = φ(q_i)·φ(k_j), over j ≤ i when causal; not divided if not normalised."""
+    """y_i = Σ_j s_ij v_j / Σ_j s_ij, s_ij = φ(q_i)·φ(k_j), over j ≤ i when causal; not divided if not normalised.
+
+    With turned features s_ij = (R_i φ(q_i))·(R_j φ(k_j)) in the numerator alone.
+    """
     x_bld = on_layer(site, weights, x_bld, positions_bl)
-    s_bhls, v = _similarities(part.feature, site, weights, x_bld, positions_bl)
-    s_bhls = torch.where(everything(x_bld.shape[1], site.causal), s_bhls, 0.0)
-    total = s_bhls.sum(-1, keepdim=True) if part.normalize else None
-    return project(weights, "o_proj", side_by_side(_divided(s_bhls @ v, total, least_denominator(part.feature))))
+    position, past = site.position, everything(x_bld.shape[1], site.causal)
+    turns = part.turned == "features" and position is not None and position.acts_on == "heads"
+    given = replace(site, position=None) if turns else site
+    s_bhls, v = _similarities(part.feature, given, weights, x_bld, positions_bl)
+    total = torch.where(past, s_bhls, 0.0).sum(-1, keepdim=True) if part.normalize else None
+    if turns:
+        s_bhls = _turned_similarities(part.feature, site, weights, x_bld, positions_bl)
+    sums = torch.where(past, s_bhls, 0.0) @ v
+    return project(weights, "o_proj", side_by_side(_divided(sums, total, least_denominator(part.feature))))
+
+
+def _turned_similarities(
+    feature: FeatureMap, site: Site, weights: Weights, x_bld: Tensor, positions_bl: Tensor
+) -> Tensor:
+    """Return (R_i φ(q_i))·(R_j φ(k_j)) for all pairs, (B, H, L, L)."""
+    q, k = (heads_of(project(weights, f"{name}_proj", x_bld), site.heads) for name in "qk")
+    phi_q, phi_k = features_of(feature, under(weights, "feature"), q, k)
+    at = replace(site, width=site.heads * phi_q.shape[3])
+    turned_q, turned_k = (on_heads(at, weights, phi, positions_bl) for phi in (phi_q, phi_k))
+    return torch.einsum("bhim,bhjm->bhij", turned_q, turned_k)
 
 
 @reference(Performer)
