@@ -10,6 +10,9 @@ from torch import nn
 Place = Literal["nothing", "input", "layer", "heads", "scores"]
 """Places in a model where a position may act; `formers.positions.Position.acts_on` explains each."""
 
+_FARTHEST = 100_000
+"""How far from the number that was given another one is looked for."""
+
 
 class _SitePosition(Protocol):
     """The position part as a site knows it: where it acts, and that it builds a module."""
@@ -52,9 +55,8 @@ class Site:
         if heads < 1:
             raise ValueError(f"there must be at least 1 head, but {heads} was given")
         if self.width % heads:
-            near = [h for h in range(1, self.width + 1) if self.width % h == 0]
-            best = min(near, key=lambda h: abs(h - heads))
-            raise ValueError(f"width {self.width} does not divide into {heads} heads; {best} heads would work")
+            near = _near_divisor(self.width, heads)
+            raise ValueError(f"width {self.width} does not divide into {heads} heads; {near} heads would work")
         return self.width // heads
 
     def at(self, layer: int) -> Self:
@@ -64,3 +66,13 @@ class Site:
     def with_heads(self, heads: int) -> Self:
         """Return the same site for a mixer that has its own number of heads."""
         return replace(self, heads=heads)
+
+
+def _near_divisor(width: int, heads: int) -> int:
+    """Return the number of heads nearest to `heads` that divides the width, of those near it; 1 where none is."""
+    start = min(heads, width)
+    for distance in range(min(start, _FARTHEST)):
+        for near in (start - distance, start + distance):
+            if width % near == 0:
+                return near
+    return 1

@@ -29,3 +29,22 @@ def test_types() -> None:
 
 def test_a_budget_in_words() -> None:
     assert Budget(steps=5, batch_size=2).describe(16) == "5 steps × 2 × 16 tokens, learning rate 0.001"
+
+
+@pytest.mark.parametrize(
+    "amounts",
+    [
+        {"steps": float("inf")},
+        {"learning_rate": float("nan")},
+        {"clip": float("inf")},
+        {"weight_decay": float("nan")},
+        {"steps": 10**400},
+        {"evaluations": 10**9, "steps": 10**9},
+        {"batch_size": 10**12},
+        {"steps": 10**10},
+    ],
+)
+def test_amounts_that_nobody_means(amounts: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"must be a finite number|is at most") as caught:
+        Budget(**amounts)  # type: ignore[arg-type]
+    assert len(str(caught.value)) < 200

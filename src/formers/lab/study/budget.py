@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
+
+_MOST = {"steps": 10**9, "batch_size": 1 << 20, "evaluations": 10_000}
+"""Amounts that nobody means: what is above them is a slip, and would be counted out for hours."""
+_SHOWN = 40  # characters of a number that a message shows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +25,7 @@ class Budget:
 
     Raises:
         TypeError: for a value that is not a number, or not a whole one where that is needed.
-        ValueError: for amounts that cannot be trained with.
+        ValueError: for amounts that cannot be trained with, and numbers that are not finite.
     """
 
     steps: int = 300
@@ -36,6 +41,8 @@ class Budget:
             value = getattr(self, field.name)
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 raise TypeError(f"budget: {field.name} must be a number, but {value!r} was given")
+            if not _is_finite(value):
+                raise ValueError(f"budget: {field.name} must be a finite number, but {str(value)[:_SHOWN]} was given")
             kind = int if field.type == "int" else float
             if kind(value) != value:
                 raise TypeError(f"budget: {field.name} must be a whole number, but {value!r} was given")
@@ -46,6 +53,9 @@ class Budget:
         for name in ("steps", "batch_size", "evaluations", "learning_rate", "clip"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"budget: {name} must be positive, but {getattr(self, name)} was given")
+        for name, most in _MOST.items():
+            if getattr(self, name) > most:
+                raise ValueError(f"budget: {name} is at most {most:,}, but {getattr(self, name):,} was given")
         if not 0 <= self.warmup < 1:
             raise ValueError(f"budget: warmup is a share of the steps, from 0 up to 1, but {self.warmup} was given")
         if self.weight_decay < 0:
@@ -60,3 +70,11 @@ class Budget:
         """The steps after which the arm is evaluated; the last step is among them."""
         times = min(self.evaluations, self.steps)
         return frozenset(round(self.steps * k / times) for k in range(1, times + 1))
+
+
+def _is_finite(value: float) -> bool:
+    """Return whether a number is finite, and small enough for a float."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
