@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import PreTrainedModel, Trainer
+from transformers import PreTrainedModel, Trainer, TrainerControl, TrainerState
 
 from formers.lab import Arm, Results, Row, Stopped, Store, Study, run
 from formers.lab.store.write_error import WriteError
+from formers.lab.train.callback import TrainingCallback
 from formers.lab.train.progress import Silent
 from formers.lab.train.trainer import SafeTrainer
 from formers.mixers.identity import IdentityMixer
@@ -153,6 +154,20 @@ def test_a_failing_arm_is_a_row(
     assert results.rows[0].parameters > 0
     assert "Traceback" in next(small.folder.glob("failures/identity*")).read_text()
     assert statuses(run(first)) == {"identity": "finished", "softmax": "finished"}  # a failed arm is tried again
+
+
+def test_an_arm_that_ends_early_by_itself_is_not_stopped_for_ever(
+    one_arm: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(
+        self: TrainingCallback, args: object, state: TrainerState, control: TrainerControl, **given: object
+    ) -> None:
+        control.should_training_stop = state.global_step == 3
+
+    monkeypatch.setattr(TrainingCallback, "on_step_end", end)
+    [row] = run(one_arm).rows
+    assert row.status == "failed"
+    assert "ended after 3 of 8 steps, and nobody asked it to stop" in row.cause
 
 
 def test_a_diverging_arm_is_a_row(one_arm: Study) -> None:

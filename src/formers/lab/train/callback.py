@@ -30,6 +30,7 @@ class TrainingCallback(TrainerCallback):
         self.evaluation_steps = job.budget.evaluation_steps
         self.best_weights = BestWeights(job.checkpoint_folder, job.study.task.metric)
         self.train_seconds = self.step_start = 0.0
+        self.is_stopped = False  # because it was asked to
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
@@ -55,7 +56,7 @@ class TrainingCallback(TrainerCallback):
             self.evaluate(given["model"], state)
         self.progress.step(self.job.label, state.global_step)
         if ranks.any_rank(self.stop.requested):
-            control.should_save = control.should_training_stop = True
+            control.should_save = control.should_training_stop = self.is_stopped = True
         if control.should_save:  # the clock goes into the checkpoint
             state.log_history.append({"step": state.global_step, "seconds": self.train_seconds})
 

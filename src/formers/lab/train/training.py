@@ -80,6 +80,11 @@ def _train_and_test(callback: TrainingCallback, facts: dict[str, Any]) -> None:
         facts["peak_bytes"] = peak_bytes() if measures_peak else None
     if facts["steps"] == job.budget.steps:
         _test_and_save(callback, model, facts)
+    elif not callback.is_stopped:
+        raise RuntimeError(
+            f"its training ended after {facts['steps']} of {job.budget.steps} steps, and nobody asked it to stop; did "
+            "its data end?"
+        )
 
 
 def _test_and_save(callback: TrainingCallback, model: PreTrainedModel, facts: dict[str, Any]) -> None:
