@@ -12,7 +12,7 @@ from formers.ffn import Ffn, Mlp
 from formers.mixers import Mixer, Softmax, Sparse
 from formers.models.options import check_labels, check_option
 from formers.norms import NORM_OPTIONS, LayerNorm, NoNorm, Norm
-from formers.part import Part, Site, Unsupported, check_names, value_json, value_text
+from formers.part import Part, Site, Unsupported, check_names, check_nesting, quoted, value_json, value_text
 from formers.patterns import Pattern
 from formers.positions import Position, Rotary
 from formers.residuals import PreNorm, Residual
@@ -186,7 +186,7 @@ class TransformerConfig(PreTrainedConfig):
         for theirs, ours in self.attribute_map.items():
             if theirs in kwargs and kwargs[theirs] != getattr(self, ours):
                 raise TypeError(
-                    f"{theirs}={kwargs[theirs]} was given, but {ours}={getattr(self, ours)}: they are one; "
+                    f"{theirs}={quoted(kwargs[theirs])} was given, but {ours}={getattr(self, ours)}: they are one; "
                     f"give {ours} alone"
                 )
         return {name: value for name, value in kwargs.items() if name not in self.attribute_map}
@@ -207,6 +207,7 @@ def _as_part(axis: str, value: Any) -> Any:
     kind: type[Part] = _KIND_OF[axis]
     if value is None and axis in NORM_OPTIONS:
         return None
+    check_nesting(value)
     if isinstance(value, str):
         value = kind.parse(value)
     if isinstance(value, dict):
@@ -216,5 +217,7 @@ def _as_part(axis: str, value: Any) -> Any:
     if isinstance(value, type) and issubclass(value, kind):
         raise TypeError(f"{axis} must be a part, but the class {value.__name__} was given; write {value.__name__}()")
     if not isinstance(value, kind):
-        raise TypeError(f"{axis} must be one of {', '.join(k.name() for k in kind.kinds())}, but {value!r} was given")
+        raise TypeError(
+            f"{axis} must be one of {', '.join(k.name() for k in kind.kinds())}, but {quoted(value)} was given"
+        )
     return value

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import torch
 
-from formers.part import Unsupported
+from formers.part import Unsupported, quoted
 from formers.part.option_types import MISMATCH, accept
 
 
@@ -72,13 +72,18 @@ _WITHOUT_EFFECT = {
 """Options of Hugging Face's that models here cannot follow, and why: each may only be left as it is."""
 
 
+def option_type(name: str) -> Any:
+    """Return the type of an option, as a hint that text is read by; `object` for one that takes anything."""
+    return _RULES[name].hint if name in _RULES else object
+
+
 def check_option(name: str, value: Any) -> None:
     """Raise ValueError for a value out of the option's type or range; Unsupported for one that would have no effect."""
     rule = _RULES.get(name)
     if rule is not None and not rule.holds(value):
-        raise ValueError(f"{name} must be {rule.words}, but {value!r} ({type(value).__name__}) was given")
+        raise ValueError(f"{name} must be {rule.words}, but {quoted(value)} ({type(value).__name__}) was given")
     if name in _WITHOUT_EFFECT and value:
-        raise Unsupported(f"{name}={value!r} has no effect here: {_WITHOUT_EFFECT[name]}; leave it out")
+        raise Unsupported(f"{name}={quoted(value)} has no effect here: {_WITHOUT_EFFECT[name]}; leave it out")
 
 
 def check_labels(options: dict[str, Any]) -> None:

@@ -2,12 +2,14 @@
 
 from formers.part.json_form import value_json
 from formers.part.member import default_of, members_in
+from formers.part.nesting import check_nesting
 from formers.part.option_types import alternatives, describe
 from formers.part.part import ABILITIES, Part
+from formers.part.quoted import quoted, shortened
 from formers.part.sharing import SharingModule, layers_share, share_across_layers, weights_of
 from formers.part.site import Site
 from formers.part.state import State
-from formers.part.text import value_text
+from formers.part.text import parse_value, value_text
 from formers.part.unsupported import Unsupported, check_names
 
 __all__ = [
@@ -19,11 +21,15 @@ __all__ = [
     "Unsupported",
     "alternatives",
     "check_names",
+    "check_nesting",
     "default_of",
     "describe",
     "layers_share",
     "members_in",
+    "parse_value",
+    "quoted",
     "share_across_layers",
+    "shortened",
     "value_json",
     "value_text",
     "weights_of",

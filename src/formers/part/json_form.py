@@ -6,7 +6,9 @@ from dataclasses import fields
 from typing import Any, get_type_hints
 
 from formers.part.member import Member, find, option_names
+from formers.part.nesting import check_nesting
 from formers.part.option_types import part_hint
+from formers.part.quoted import quoted
 from formers.part.unsupported import check_names
 
 
@@ -21,8 +23,16 @@ def value_json(value: Any) -> Any:
 
 def part_from_json(axis: type[Member], data: Any) -> Any:
     """Return the part of an axis that `value_json` described. Raise ValueError or TypeError with what is wrong."""
+    check_nesting(data)
+    return _part(axis, data)
+
+
+def _part(axis: type[Member], data: Any) -> Any:
+    """Return the part that a dictionary describes, whose depth has been checked."""
     if not isinstance(data, dict) or not isinstance(data.get("part"), str):
-        raise ValueError(f'expected {{"part": name, option: value, …}} for a {axis.name()}, but {data!r} was given')
+        raise ValueError(
+            f'expected {{"part": name, option: value, …}} for a {axis.name()}, but {quoted(data)} was given'
+        )
     kind = find(axis, data["part"])
     hints = get_type_hints(kind)
     options = {key: value for key, value in data.items() if key != "part"}
@@ -33,5 +43,5 @@ def part_from_json(axis: type[Member], data: Any) -> Any:
 def _from_json(value: Any, hint: Any) -> Any:
     """Return a JSON value as the hint wants it; dictionaries become parts of the hinted axis."""
     if isinstance(value, dict):
-        return part_from_json(part_hint(hint), value)
+        return _part(part_hint(hint), value)
     return tuple(_from_json(item, hint) for item in value) if isinstance(value, list) else value

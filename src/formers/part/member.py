@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import Any, ClassVar, Self, TypeVar
 
+from formers.part.quoted import quoted
 from formers.part.unsupported import check_names
 
 
@@ -56,10 +57,10 @@ def find(axis: type[Member], name: str) -> type[Any]:
     """
     kinds = axis.kinds() or (axis,)
     for kind in (axis, *kinds):
-        if name.rstrip("_") in (kind.name(), kind.__name__) and not kind.is_axis():
+        if name in (kind.name(), kind.__name__) and not kind.is_axis():
             return kind
     check_names(axis.name(), [name], [kind.name() for kind in kinds], word="member")
-    raise ValueError(f"{name} is an axis, not a part; {example(axis)}")
+    raise ValueError(f"{quoted(name)} is an axis, not a part; {example(axis)}")
 
 
 def option_names(kind: type[Member]) -> list[str]:

@@ -28,18 +28,33 @@ def accept(value: Any, hint: Any) -> Any:
 def _accept_one(value: Any, option: Any) -> Any:
     origin = get_origin(option)
     if origin is Literal:
-        return value if value in get_args(option) else MISMATCH
+        return next((word for word in get_args(option) if type(word) is type(value) and word == value), MISMATCH)
     if origin is tuple:
         inner = (
             [accept(item, get_args(option)[0]) for item in value] if isinstance(value, (tuple, list)) else [MISMATCH]
         )
         return MISMATCH if MISMATCH in inner else tuple(inner)
-    if option is float:
-        number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-        return float(value) if number else MISMATCH
-    if option is int and isinstance(value, bool):
-        return MISMATCH
+    if isinstance(value, bool) or option is bool:
+        return value if isinstance(value, bool) and option in (bool, object) else MISMATCH
+    if option in (int, float):
+        return _number(value, option)
+    if option is str:  # of subclasses, such as words of an Enum, their characters
+        return str.__str__(value) if isinstance(value, str) else MISMATCH
     return value if isinstance(option, type) and isinstance(value, option) else MISMATCH
+
+
+def _number(value: Any, option: type[int] | type[float]) -> Any:
+    """Return a whole number of at most 64 bits, or a finite one; `MISMATCH` for others."""
+    if option is int:
+        return int(value) if isinstance(value, int) and is_64_bit(value) else MISMATCH
+    if not isinstance(value, (int, float)) or (isinstance(value, int) and not is_64_bit(value)):
+        return MISMATCH
+    return float(value) + 0.0 if math.isfinite(value) else MISMATCH  # + 0.0: no -0.0, which is equal, but another text
+
+
+def is_64_bit(value: int) -> bool:
+    """Return whether a whole number is one of torch's: at least -2⁶³, less than 2⁶³."""
+    return -(2**63) <= value < 2**63
 
 
 def describe(hint: Any) -> str:

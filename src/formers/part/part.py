@@ -9,6 +9,7 @@ from formers.part.json_form import part_from_json, value_json
 from formers.part.member import Member, default_of, example_call, option_names
 from formers.part.option_docs import docs_in_source
 from formers.part.option_types import MISMATCH, accept, describe
+from formers.part.quoted import quoted
 from formers.part.text import parse_part, value_text
 from formers.part.unsupported import Unsupported, check_names
 
@@ -77,7 +78,7 @@ class Part(Member):
                 given = getattr(self, field.name)
                 raise TypeError(
                     f"{self.name()}: option {field.name} must be {describe(hints[field.name])}, "
-                    f"but {given!r} ({type(given).__name__}) was given"
+                    f"but {quoted(given)} ({type(given).__name__}) was given"
                 )
             object.__setattr__(self, field.name, value)
         self.check()

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
+
+from formers.part.quoted import LONGEST, quoted
 
 
 class Unsupported(ValueError):
     """A combination that cannot exist. The message names both sides, the reason, and what to use instead."""
 
 
-def check_names(owner: str, given: Iterable[str], known: list[str], word: str = "option") -> None:
+def check_names(owner: str, given: Iterable[Any], known: list[str], word: str = "option") -> None:
     """Raise TypeError for the first option that is not known, with the nearest that is; ValueError for other words."""
     for name in given:
         if name not in known:
-            near = get_close_matches(name, known, n=1, cutoff=0.5)
+            near = get_close_matches(name, known, n=1, cutoff=0.5) if _is_word(name) else []
             hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known) or 'none'}"
-            raise (TypeError if word == "option" else ValueError)(f"{owner} has no {word} {name!r}; {hint}")
+            raise (TypeError if word == "option" else ValueError)(f"{owner} has no {word} {quoted(name)}; {hint}")
+
+
+def _is_word(name: Any) -> bool:
+    """Return whether a name may be a misspelt one: text that is not long, which comparing it would take."""
+    return isinstance(name, str) and len(name) <= LONGEST

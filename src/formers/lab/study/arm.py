@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
+from math import prod
 from typing import Any, Self
 
 from formers.lab.study.choices import choice_text, choices_text, parse_choice, parse_choices
-from formers.part import Part
+from formers.part import Part, parse_value, quoted
+from formers.part.tokens import tokens
+
+_MOST_ARMS = 10_000
+"""Combinations that `vary` makes at most: more could not be trained."""
 
 
 @dataclass(frozen=True)
@@ -20,27 +25,60 @@ class Arm:
         swaps: axis or size → the choice that replaces the base's: a part, its text form, or a number.
 
     Raises:
-        ValueError: for an empty name or a part that does not exist, naming the nearest one.
+        TypeError: for a name that is no text.
+        ValueError: for an empty name, one that is no text in UTF-8, and for a choice that the configuration does not
+            take: an option or a part that does not exist, naming the nearest one, or a value out of range.
     """
 
     name: str
     swaps: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not self.name.strip():
-            raise ValueError("an arm needs a name")
-        object.__setattr__(self, "swaps", {name: parse_choice(name, value) for name, value in self.swaps.items()})
+        _check_name(self.name)
+        if not isinstance(self.swaps, Mapping):
+            raise TypeError(f"arm {quoted(self.name)}: choices are a mapping, not {quoted(self.swaps)}")
+        try:
+            swaps = {name: parse_choice(name, value) for name, value in self.swaps.items()}
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"arm {quoted(self.name)}: {error}") from error
+        object.__setattr__(self, "swaps", swaps)
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Return the arm that `name: mixer=dense, residual=danet` means; without `name:` the choices are the name."""
-        name, colon, choices = text.partition(": ")
-        return cls(name.strip(), parse_choices(choices)) if colon else cls(text.strip(), parse_choices(text))
+        """Return the arm that `name: mixer=dense, residual=danet` means; without `name:` the choices are the name.
+
+        A name in which `: ` comes is written in quotes.
+        """
+        name, choices = _split_name(text)
+        return cls(name, parse_choices(choices))
 
     @property
     def text(self) -> str:
-        """The text form, which `parse` reads back."""
-        return f"{self.name}: {choices_text(self.swaps)}"
+        """The text form, which `parse` reads back: the name is in quotes where it would be read otherwise without."""
+        choices = choices_text(self.swaps)
+        plain = f"{self.name}: {choices}"
+        return plain if _split_name(plain) == (self.name, choices) else f"{self.name!r}: {choices}"
+
+
+def _check_name(name: Any) -> None:
+    """Raise TypeError for a name that is no text, ValueError for one that cannot be shown or written."""
+    if not isinstance(name, str):
+        raise TypeError(f"an arm's name is text, not {quoted(name)} ({type(name).__name__}); write it in quotes")
+    if not name.strip():
+        raise ValueError("an arm needs a name")
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"an arm's name is text in UTF-8, but {quoted(name)} is not; write it anew") from None
+
+
+def _split_name(text: str) -> tuple[str, str]:
+    """Return the name and the choices of `name: choices`; without a name the choices are both."""
+    first, *others = tokens(text)
+    if first.kind == "text" and others[0].text == ":":
+        return parse_value(str, first.text), text[others[0].start + 1 :].strip()
+    name, colon, choices = text.partition(": ")
+    return (name.strip(), choices.strip()) if colon else (text.strip(), text.strip())
 
 
 def vary(**axes: Sequence[Any]) -> tuple[Arm, ...]:
@@ -49,11 +87,13 @@ def vary(**axes: Sequence[Any]) -> tuple[Arm, ...]:
     `vary(mixer=["softmax", Linear()], depth=[2, 4])` is four arms, named after what they choose.
 
     Raises:
-        ValueError: where the alternatives of an axis are not a list, or an empty one.
+        ValueError: where the alternatives of an axis are not a list, or an empty one, and for too many combinations.
     """
     for name, values in axes.items():
-        if isinstance(values, (str, Part)) or not values:
-            raise ValueError(f"vary: {name} needs a list of alternatives, not {values!r}")
+        if not isinstance(values, (list, tuple)) or not values:
+            raise ValueError(f"vary: {name} needs a list of alternatives, not {quoted(values)}")
+    if (count := prod(map(len, axes.values()))) > _MOST_ARMS:
+        raise ValueError(f"vary: {count:,} combinations are too many arms; there may be {_MOST_ARMS:,}")
     combinations = [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
     return tuple(Arm(_arm_name(swaps), swaps) for swaps in combinations)
 

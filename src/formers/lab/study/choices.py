@@ -2,54 +2,62 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
-from formers.part import Part
+from formers.part import Part, Unsupported, parse_value, quoted
+from formers.part.tokens import tokens
 
-_OPEN, _CLOSE, _QUOTES = "([{", ")]}", "'\""
+_OPENING = {"(": ")", "[": "]", "{": "}"}
 
 
 def parse_choices(text: str) -> dict[str, Any]:
-    """Return name → value for a text such as `mixer=dense, depth=2`.
+    """Return name → value for a text such as `mixer=dense, depth=2`; nothing for an empty one.
 
     Raises:
-        ValueError: for a text that cannot be read, a repeated name, or a part that does not exist.
-        TypeError: for an option that a part does not have.
+        ValueError: for a text that cannot be read, a repeated name, a part that does not exist, and a value that the
+            configuration does not take.
+        TypeError: for a name that the configuration does not have, and an option that a part does not have.
     """
     choices: dict[str, Any] = {}
-    for piece in split_top_level(text):
+    for piece in split_top_level(text) if text.strip() else []:
         name, value = _split_assignment(piece)
         if name in choices:
-            raise ValueError(f"{text!r} chooses {name} twice")
+            raise ValueError(f"{quoted(text)} chooses {name} twice")
         choices[name] = parse_choice(name, value)
     return choices
 
 
 def parse_choice(name: str, value: Any) -> Any:
-    """Return a value as the configuration takes it.
+    """Return a value as the configuration takes it: a part from text or JSON, a number or word from text.
 
-    On an axis, text and lists of text become parts; elsewhere, text becomes the literal that it spells. Other values
-    stay.
+    Raise as a configuration does that is given it, for a name it does not have and for a value out of an option's type
+    or range; a value that would have no effect is left to the arm that is `Unsupported` by it.
     """
-    from formers.catalogue import AXES  # imports every part; splitting text does not need them
+    from formers.models import TransformerConfig  # takes seconds; splitting text does not need it
+
+    read = [_from_text(name, item) for item in value] if isinstance(value, (list, tuple)) else _from_text(name, value)
+    with suppress(Unsupported):
+        checked = TransformerConfig().swap(**{name: read})
+        read = getattr(checked, name)
+    return tuple(read) if isinstance(read, list) else read
+
+
+def _from_text(name: str, value: Any) -> Any:
+    """Return what a text means as a choice; anything else as it is."""
+    from formers.catalogue import AXES  # imports every part
+    from formers.models.options import option_type
     from formers.norms import NORM_OPTIONS
 
-    axis = AXES["norm"] if name in NORM_OPTIONS else AXES.get(name)
-    if name in NORM_OPTIONS and value == "None":
-        return None
-    if isinstance(value, (list, tuple)):
-        return tuple(parse_choice(name, item) for item in value)
     if not isinstance(value, str):
         return value
-    if axis is not None:
-        is_list = value.startswith("[") and value.endswith("]")
-        return tuple(axis.parse(item) for item in split_top_level(value[1:-1])) if is_list else axis.parse(value)
-    try:
-        return ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return value  # a bare word; the configuration raises if it does not take one
+    if name in NORM_OPTIONS and value == "None":
+        return None
+    if (axis := AXES.get("norm" if name in NORM_OPTIONS else name)) is None:
+        return parse_value(option_type(name), value)
+    is_list = value.startswith("[") and value.endswith("]")
+    return [axis.parse(item) for item in split_top_level(value[1:-1])] if is_list else axis.parse(value)
 
 
 def parse_alternatives(text: str) -> tuple[str, list[str]]:
@@ -75,23 +83,21 @@ def split_top_level(text: str, separator: str = ",") -> list[str]:
 
     Raise ValueError for an empty piece, and for a bracket or quote that is left open.
     """
-    pieces, depth, quote = [""], 0, ""
-    for character in text:
-        if quote:
-            quote = "" if character == quote else quote
-        elif character in _QUOTES:
-            quote = character
-        else:
-            depth += (character in _OPEN) - (character in _CLOSE)
-        if character == separator and not depth and not quote:
-            pieces.append("")
-        else:
-            pieces[-1] += character
-    pieces = [piece.strip() for piece in pieces]
-    if depth or quote:
-        raise ValueError(f"cannot read {text!r}: a bracket or quote is left open")
+    cuts, closing = [-1], list[str]()
+    for token in tokens(text):
+        if token.text in _OPENING:
+            closing.append(_OPENING[token.text])
+        elif token.kind == "open" or (token.text in _OPENING.values() and (not closing or closing.pop() != token.text)):
+            raise ValueError(
+                f"cannot read {quoted(text)}: {token.text[:1]!r} at character {token.start + 1} has no pair"
+            )
+        elif token.text == separator and not closing:
+            cuts.append(token.start)
+    if closing:
+        raise ValueError(f"cannot read {quoted(text)}: a bracket is left open; {closing[-1]!r} is missing")
+    pieces = [text[start + 1 : end].strip() for start, end in zip(cuts, [*cuts[1:], len(text)], strict=True)]
     if not all(pieces):
-        raise ValueError(f"cannot read {text!r}: nothing stands beside one of its {separator!r}")
+        raise ValueError(f"cannot read {quoted(text)}: nothing stands beside one of its {separator!r}")
     return pieces
 
 
@@ -99,5 +105,5 @@ def _split_assignment(text: str) -> tuple[str, str]:
     """Return the name and the value of `mixer=softmax`."""
     name, equals, value = text.partition("=")
     if not equals or not name.strip().isidentifier() or not value.strip():
-        raise ValueError(f"cannot read {text!r}; write name=value, as in mixer=softmax or depth=4")
+        raise ValueError(f"cannot read {quoted(text)}; write name=value, as in mixer=softmax or depth=4")
     return name.strip(), value.strip()

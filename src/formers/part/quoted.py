@@ -1,0 +1,45 @@
+"""Values as error messages quote them: on one line, printable, and never long."""
+
+from __future__ import annotations
+
+import reprlib
+from typing import Any
+
+LONGEST = 120
+"""Characters of a value that a message quotes."""
+
+
+def quoted(value: Any, longest: int = LONGEST) -> str:
+    """Return the `repr` of a value, cut in the middle where it is longer than so many characters, with its length.
+
+    The cost is bounded, too: only a few items of each container are looked at, and only a few levels of them.
+    """
+    if isinstance(value, str):
+        if len(value) <= longest:
+            return repr(value)
+        return f"{value[: longest // 2]!r} … {value[-longest // 4 :]!r} ({len(value):,} characters)"
+    text = _SHORT.repr(value)
+    return text if len(text) <= longest else f"{text[: longest // 2]} … {text[-longest // 4 :]}"
+
+
+def shortened(text: str, longest: int) -> str:
+    """Return a text without its middle where it is longer than so many characters, and say how much is left out."""
+    if len(text) <= longest:
+        return text
+    return f"{text[: longest // 2]} … ({len(text) - longest:,} characters) … {text[-(longest - longest // 2) :]}"
+
+
+class _Short(reprlib.Repr):
+    """A `repr` of a few items and levels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxstring, self.maxother = 4, LONGEST, 10 * LONGEST
+        self.maxlist = self.maxtuple = self.maxset = self.maxfrozenset = self.maxdict = 8
+
+    def repr_int(self, x: int, level: int) -> str:
+        """Return a whole number, or for one with too many digits to read, how many bits it has."""
+        return repr(x) if x.bit_length() <= 4 * LONGEST else f"a whole number of {x.bit_length():,} bits"
+
+
+_SHORT = _Short()
