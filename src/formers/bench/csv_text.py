@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
-
 from formers.bench.results import BenchResults, Measurement
 from formers.bench.summarize import summarize
 from formers.bench.summary import BenchSummary
+from formers.plot.csv_file import csv_text
 
 _COLUMNS = ("subject", "kind", "phase", "length", "width", "heads", "batch", "status")
 _HEADER = (
@@ -20,12 +18,10 @@ _HEADER = (
 def to_csv(results: BenchResults) -> str:
     """Return one line a measurement, in full precision: times in seconds, ratios to the reference."""
     summary = summarize(results)
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(_HEADER)
-    for row in results.rows:
-        writer.writerow([*(getattr(row, name) for name in _COLUMNS), *_numbers(summary, row), row.cause])
-    return out.getvalue()
+    return csv_text(
+        _HEADER,
+        [[*(getattr(row, name) for name in _COLUMNS), *_numbers(summary, row), row.cause] for row in results.rows],
+    )
 
 
 def _numbers(summary: BenchSummary, row: Measurement) -> list[float | int | None]:

@@ -14,7 +14,7 @@ NAME = "bench.json"
 
 def to_json(results: BenchResults) -> str:
     """Return everything as strict JSON."""
-    return json.dumps(asdict(results), indent=1, allow_nan=False, ensure_ascii=False)
+    return json.dumps(asdict(results), indent=1, allow_nan=False)
 
 
 def from_json(text: str) -> BenchResults:

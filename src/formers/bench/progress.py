@@ -6,6 +6,9 @@ from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from formers.plot.visible_text import visible_line
 
 
 class BenchProgress(Protocol):
@@ -45,7 +48,7 @@ class BenchLines(BenchProgress):
 
     def _print(self, text: str) -> None:
         if text != self.last:
-            self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            self.console.print(Text(visible_line(text)), soft_wrap=True)
         self.last = text
 
 
@@ -72,11 +75,11 @@ class BenchBar(BenchProgress):
         self.bar.stop()
 
     def stage(self, text: str) -> None:
-        self.bar.update(self.task, description=text)
+        self.bar.update(self.task, description=visible_line(text))
 
     def begin(self, steps: int) -> None:
         self.bar.reset(self.task, total=steps)
 
     def step(self, text: str) -> None:
-        self.bar.update(self.task, description=text, advance=1 if self.begun else 0)
+        self.bar.update(self.task, description=visible_line(text), advance=1 if self.begun else 0)
         self.begun = True

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
-
 from formers.lab.report.costs import COSTS
 from formers.lab.report.summarize import summarize
 from formers.lab.report.summary import StudySummary
 from formers.lab.store.records import Results
+from formers.plot.csv_file import csv_text
 
 
 def to_csv(results: Results) -> str:
@@ -22,10 +20,8 @@ def csv_of(summary: StudySummary) -> str:
     ranks = {arm.name: arm.rank for arm in summary.arms}
     metrics = list(dict.fromkeys(name for row in rows for name in row.metrics))
     costs = [cost.name for cost in COSTS]
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["rank", "arm", "seed", "status", *metrics, *costs, "cause", "command"])
+    lines = []
     for row in rows:
         measured = [*(row.metrics.get(name) for name in metrics), *(getattr(row, name) for name in costs)]
-        writer.writerow([ranks[row.arm], row.arm, row.seed, row.status, *measured, row.cause, row.command])
-    return out.getvalue()
+        lines.append([ranks[row.arm], row.arm, row.seed, row.status, *measured, row.cause, row.command])
+    return csv_text(["rank", "arm", "seed", "status", *metrics, *costs, "cause", "command"], lines)

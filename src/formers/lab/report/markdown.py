@@ -28,6 +28,7 @@ def _markdown_line(cells: Iterable[str]) -> str:
 
 def _escaped(cell: str) -> str:
     """Return a cell that stays one cell, and in which nothing is markup."""
+    cell = visible(cell)
     for character in "\\`*_{}[]<>|#":
         cell = cell.replace(character, "\\" + character)
-    return " ".join(visible(cell).split())
+    return " ".join(cell.split())

@@ -9,8 +9,10 @@ from typing import Protocol
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from formers.lab.store.records import Row
+from formers.plot.visible_text import visible, visible_line
 
 _BAR = 24
 
@@ -101,7 +103,7 @@ class Lines:
         self._print(text)
 
     def _print(self, line: str) -> None:
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(Text(visible(line)), soft_wrap=True)
 
 
 class Bars:
@@ -133,16 +135,17 @@ class Bars:
         self.done.append((label, "█" * _BAR if row.status == "finished" else row.status, _outcome(row)))
 
     def note(self, text: str) -> None:
-        self.live.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self.live.console.print(Text(visible(text)), soft_wrap=True)
 
     def table(self) -> Table:
-        """Return the table as it is now."""
+        """Return the table as it is now. Labels and causes are shown to the letter, never read as markup."""
         table = Table.grid(padding=(0, 2))
-        for row in self.done:
-            table.add_row(*row)
+        rows: list[tuple[str, ...]] = [*self.done]
         for label, arm in [*self.running.items()]:  # drawn in a thread of its own
             filled = _BAR * arm.done // max(1, arm.steps)
-            table.add_row(label, "█" * filled + "░" * (_BAR - filled), _numbers(arm.values), arm.time_left())
+            rows.append((label, "█" * filled + "░" * (_BAR - filled), _numbers(arm.values), arm.time_left()))
+        for row in rows:
+            table.add_row(*(Text(visible_line(cell)) for cell in row))
         return table
 
 
