@@ -116,8 +116,10 @@ def test_nothing_in_a_text_is_dropped(text: str, message: str) -> None:
         Mixer.parse(text)
 
 
-def test_an_unquoted_path_needs_quotes() -> None:
+def test_a_text_with_signs_in_it_needs_quotes() -> None:
     with pytest.raises(ValueError, match="written in quotes"):
+        Ffn.parse("mlp(activation=gelu/tanh)")
+    with pytest.raises(ValueError, match="quotes"):
         parse_task("shakespeare(path=texts/my.txt)")
     assert parse_task("shakespeare(path='texts/my.txt')") == Shakespeare(path="texts/my.txt")
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 _DIRECTIONS = (0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
 """Characters that change the direction of the text around them: all that Unicode has."""
-_CONTROLS = {
+_CONTROLS: dict[int, int | str] = {
     **{code: 0x2400 + code for code in range(32) if code not in (9, 10)},
     **{code: f"[U+{code:04X}]" for code in (*range(0x80, 0xA0), *_DIRECTIONS)},
-    **{0x7F: 0x2421, 0x2028: 10, 0x2029: 10},
+    0x7F: 0x2421,
+    0x2028: 10,
+    0x2029: 10,
 }
 
 
