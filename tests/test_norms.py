@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from formers.norms import Hardtanh, LayerNorm, MaxNorm, NoNorm, RmsNorm
+from formers.norms import Hardtanh, LayerNorm, MaxNorm, NoNorm, Norm, RmsNorm
 from formers.testing import SITE, assert_same, tokens
 
 X = 3 * tokens() + 1
@@ -48,3 +49,10 @@ def test_hardtanh_and_none() -> None:
     assert_same(Hardtanh().build(SITE)(X), X.clamp(-1, 1), "hardtanh")
     assert NoNorm.name() == "none"
     assert torch.equal(NoNorm().build(SITE)(X), X)
+
+
+@pytest.mark.parametrize("kind", [LayerNorm, RmsNorm, MaxNorm])
+@pytest.mark.parametrize("eps", [0.0, -1.0])
+def test_eps_is_positive(kind: type[Norm], eps: float) -> None:
+    with pytest.raises(ValueError, match=f"eps must be positive, but {eps} was given"):
+        kind.parse(f"{kind.name()}(eps={eps})")

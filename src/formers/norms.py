@@ -13,6 +13,11 @@ from formers.part import Part, Site
 class Norm(Part):
     """A function that keeps activations at scale, over the last axis: (…, D) → (…, D)."""
 
+    def check(self) -> None:
+        eps = getattr(self, "eps", None)
+        if eps is not None and not eps > 0:
+            raise ValueError(f"{self.name()}: eps must be positive, but {eps} was given; zeros would be divided by it")
+
     def build(self, site: Site) -> nn.Module:
         """Return the module, (…, D) → (…, D)."""
         raise NotImplementedError

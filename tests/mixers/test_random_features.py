@@ -152,6 +152,9 @@ def test_what_cannot_be_says_so():
         Performer(features=7, kind="hyperbolic")
     with pytest.raises(ValueError, match="sigma"):
         Rfa(kernel="arccos", sigma=2.0)
+    for sigma in (0.0, -1.0, 1e-300, 1e300):
+        with pytest.raises(ValueError, match="sigma must be positive, from 1e-18 to 1e\\+18"):
+            Rfa(sigma=sigma)
     with pytest.raises(Unsupported, match="bidirectional"):
         Rfa(gate=True).build(Site(width=16, heads=2, causal=False))
 

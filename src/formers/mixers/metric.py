@@ -33,6 +33,8 @@ class Metric(Mixer):
     "ε of the positive form."
 
     def check(self) -> None:
+        if self.eps < 0:
+            raise ValueError(f"metric: eps cannot be negative, but {self.eps} was given")
         if self.eps != type(self).eps and not self.positive:
             raise ValueError(f"metric: eps is for positive=True, but eps={self.eps} was given with positive=False")
 

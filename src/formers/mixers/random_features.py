@@ -12,6 +12,9 @@ from formers.mixers.feature_maps import FeatureMap
 from formers.mixers.random_projections import RandomProjections
 from formers.ops import without_autocast
 
+_LARGEST_SIGMA = 1e18
+"""σ² and 1/σ² are numbers of float32 and bfloat16 up to here."""
+
 
 class RandomFourier(FeatureMap):
     """φ(x) = [sin w·x̂, cos w·x̂]/√(M/2), x̂ = x/|x|, w ~ N(0, I/σ²): φ(q)·φ(k) = exp((q̂·k̂ − 1)/σ²) on average.
@@ -115,5 +118,7 @@ def check_redraw(name: str, redraw: int | None) -> None:
 
 
 def _check_sigma(name: str, sigma: float) -> None:
-    if sigma <= 0:
-        raise ValueError(f"{name}: sigma must be positive, but {sigma} was given")
+    if not 1 / _LARGEST_SIGMA <= sigma <= _LARGEST_SIGMA:
+        raise ValueError(
+            f"{name}: sigma must be positive, from {1 / _LARGEST_SIGMA:g} to {_LARGEST_SIGMA:g}, but {sigma} was given"
+        )
