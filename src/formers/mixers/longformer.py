@@ -23,7 +23,9 @@ class Longformer(Mixer):
     v_g, which start as copies of the local ones. The window may grow from layer to layer and be dilated on some heads.
     In a causal model a global token sees little that is not local, so there it has no projections of its own; it
     streams.
-    Source: Beltagy et al. 2020, arXiv:2004.05150. `attention_window` there counts both sides: 2·window.
+    Source: Beltagy et al. 2020, arXiv:2004.05150. `attention_window` there counts both sides: 2·window. Its models take
+    other global tokens in every row (`global_attention_mask`), such as those of a question; here they are `tokens` in
+    all rows, and the kernel alone takes them row by row: `formers.ops.sparse_attention(global_bs=…)`.
     """
 
     can = Sparse.can

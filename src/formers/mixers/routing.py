@@ -34,6 +34,12 @@ class Routing(Mixer):
 
     The local heads see the `window` tokens before (bidirectional: their chunk of `window` and the one before). No
     streaming: the tokens that the next one may meet, the last `window` of every cluster, are as a rule all there were.
+
+    Centroids are unit vectors: μ ← direction of decay·μ + (1 − decay)·m, m the direction of the mean of queries (and
+    keys, where they differ) nearest to μ; at the first step m alone. They move in the backward pass. The paper has
+    decay·μ + (1 − decay)/2 · (sum of queries + sum of keys). Its code divides a moving average of such sums by one of
+    their number, so that centroids have lengths, which weigh in the choice of the nearest; moves them in the forward
+    pass; and adds |x − μ|² to the loss, which draws vectors to their centroids and which no mixer can do here.
     Source: Roy et al. 2021, arXiv:2003.05997.
     """
 

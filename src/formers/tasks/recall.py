@@ -60,7 +60,7 @@ class Recall(Task):
         "performer: mixer=[sparse(pattern=window(2)), performer]",
         "rfa: mixer=[sparse(pattern=window(2)), rfa]",
         "dense: mixer=[sparse(pattern=window(2)), dense], residual=danet, norm=max_norm, "
-        "ffn=mlp(activation=relu, bias=False)",
+        "ffn=mlp(activation=relu, bias=False, init=1.0), embedding_norm=max_norm",
         "identity: mixer=[sparse(pattern=window(2)), identity]",
     )
     budget: ClassVar[dict[str, float]] = {"steps": 500, "batch_size": 64, "learning_rate": 3e-3}

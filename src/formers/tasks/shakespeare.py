@@ -50,7 +50,8 @@ class Shakespeare(Task):
     arms: ClassVar[tuple[str, ...]] = (
         "softmax: mixer=softmax",
         "linear: mixer=linear",
-        "dense: mixer=dense, residual=danet, norm=max_norm, ffn=mlp(activation=relu, bias=False)",
+        "dense: mixer=dense, residual=danet, norm=max_norm, ffn=mlp(activation=relu, bias=False, init=1.0), "
+        "embedding_norm=max_norm",
         "metric: mixer=metric",
         "pool: mixer=pool",
         "identity: mixer=identity",

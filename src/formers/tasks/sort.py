@@ -49,7 +49,8 @@ class Sort(Task):
     arms: ClassVar[tuple[str, ...]] = (
         "softmax: mixer=softmax",
         "linear: mixer=linear",
-        "dense: mixer=dense, residual=danet, norm=max_norm, ffn=mlp(activation=relu, bias=False)",
+        "dense: mixer=dense, residual=danet, norm=max_norm, ffn=mlp(activation=relu, bias=False, init=1.0), "
+        "embedding_norm=max_norm",
         "metric: mixer=metric",
         "fourier: mixer=fourier",
         "pool: mixer=pool",
