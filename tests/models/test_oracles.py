@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from transformers import BertConfig, BertModel, FNetConfig, FNetModel
+from transformers import BertConfig, BertModel, FNetConfig, FNetModel, LlamaConfig, LlamaModel
 
 from formers import Transformer, TransformerConfig
-from formers.ffn import Mlp
+from formers.ffn import Glu, Mlp
 from formers.mixers import Fourier, Mixer, Softmax
 from formers.models.backbone import Transformer as Backbone
-from formers.norms import LayerNorm
+from formers.norms import LayerNorm, RmsNorm
 from formers.positions import NoPosition
 from formers.residuals import PostNorm
 from formers.testing import assert_same, padding_mask, tokens
@@ -101,3 +101,25 @@ def test_fourier_and_post_norm_are_fnet() -> None:
         want = theirs.encoder(embedded).last_hidden_state
         got = ours(inputs_embeds=embedded).last_hidden_state
     assert_same(got, want, "hidden states")
+
+
+def test_packed_documents_are_llamas() -> None:
+    """With the positions that `DataCollatorWithFlattening` makes, which both read as boundaries."""
+    sizes = {"hidden_size": 24, "num_hidden_layers": 2, "intermediate_size": 40, "vocab_size": 11}
+    heads = {"num_attention_heads": 3, "num_key_value_heads": 3}
+    theirs = unsettled(LlamaModel(LlamaConfig(**sizes, **heads, rms_norm_eps=1e-6, attn_implementation="sdpa")))
+    choices = {"position": "rotary()", "norm": RmsNorm(eps=1e-6), "ffn": Glu(expand=40 / 24)}
+    ours = Transformer(TransformerConfig(vocab_size=11, width=24, depth=2, heads=3, causal=True, **choices)).double()
+    names = {
+        "self_attn.": "mixer.",
+        "mlp.": "ffn.",
+        "input_layernorm": "mixer_norm",
+        "post_attention_layernorm": "ffn_norm",
+    }
+    ours.load_state_dict(renamed(theirs.state_dict(), names))
+    positions = torch.cat([torch.arange(n) for n in (9, 1, 13, 10)]).unsqueeze(0)
+    ids = torch.randint(11, positions.shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        want = theirs(ids, position_ids=positions, use_cache=False).last_hidden_state
+        got = ours.eval()(ids, position_ids=positions).last_hidden_state
+    assert_same(got, want, "hidden states", 1e-5)  # Llama's rotations are float32
