@@ -6,25 +6,25 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from formers.bench.results import BenchResults, Measurement
+from formers.bench.results import BenchResults
 from formers.machine.files import write_atomically
+from formers.machine.sealed_json import json_from_text, sealed, unsealed
+from formers.machine.typed_json import record_from_json
 
 NAME = "bench.json"
 
 
 def to_json(results: BenchResults) -> str:
     """Return everything as strict JSON."""
-    return json.dumps(asdict(results), indent=1, allow_nan=False)
+    return json.dumps(sealed(asdict(results)), indent=1, allow_nan=False)
 
 
 def from_json(text: str) -> BenchResults:
     """Return the results that `to_json` wrote. Raise ValueError for a text that is something else."""
     try:
-        data = json.loads(text)
-        rows = [{**row, "seconds": tuple(row["seconds"]), "yardstick": tuple(row["yardstick"])} for row in data["rows"]]
-        return BenchResults(**{**data, "rows": tuple(Measurement(**row) for row in rows)})
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(f"this is not a bench: {type(error).__name__}: {error}") from None
+        return record_from_json(BenchResults, unsealed(json_from_text(text)))
+    except ValueError as error:
+        raise ValueError(f"this is not a bench: {error}") from None
 
 
 def load(path: Path) -> BenchResults:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from formers.lab.plan.matching import cost_of, match_arm
@@ -70,6 +70,7 @@ def _unsupported_row(study: Study, arm: Arm, seed: int, reason: Unsupported) -> 
         cause=" ".join(str(reason).split()),
         choices=study.checked_task.base().choices() | {name: value_text(value) for name, value in choices.items()},
         environment=environment(),
+        budget=asdict(study.budget),
         data_hash=study.checked_task.data_hash,
         command=arm_command(study, arm, study.budget, seed),
         fingerprint=digest([study.task, study.budget, choices_text(choices), seed, reason]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from formers.lab.report.estimate_text import estimate_text
-from formers.lab.report.matching import warning
+from formers.lab.report.matching import inequalities
 from formers.lab.report.summary import ArmSummary, StudySummary
 from formers.plot.number_format import fixed
 
@@ -18,7 +18,7 @@ def headline(summary: StudySummary) -> tuple[str, ...]:
     ranked = summary.ranked
     if not ranked:
         return (f"No arm finished with a test {summary.metric.label}.", *_failures(summary))
-    sentences = [_best(summary)]
+    sentences = [_best(summary), *inequalities(summary)]
     if len(ranked) == 1:
         sentences.append("No other arm has a result to compare it with.")
     elif max(len(arm.values) for arm in ranked) > 1:
@@ -30,8 +30,7 @@ def headline(summary: StudySummary) -> tuple[str, ...]:
         )
     else:
         sentences.append("Every arm ran with one seed, and a single seed cannot separate arms: the order is a hint.")
-    unequal = [sentence] if (sentence := warning(summary)) else []
-    return (*sentences, *unequal, *_references(summary), *_failures(summary))
+    return (*sentences, *_references(summary), *_failures(summary))
 
 
 def over_items(summary: StudySummary) -> bool:

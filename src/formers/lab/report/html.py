@@ -20,7 +20,7 @@ from formers.lab.report.ranking import ranking
 from formers.lab.report.slices import all_slices
 from formers.lab.report.summarize import summarize
 from formers.lab.report.summary import StudySummary
-from formers.lab.store.records import Results
+from formers.lab.store.records import NOTHING_MATCHED, Results
 from formers.machine.files import write_atomically
 from formers.plot.chart import Chart
 from formers.plot.page import csv_download, render_page
@@ -56,6 +56,7 @@ def _sentences(summary: StudySummary) -> dict[str, object]:
     """Return the sentences of the page, and what decides which of its own sentences it shows."""
     return {
         "headline": headline(summary),
+        "same_budget": summary.results.matched != NOTHING_MATCHED,
         "matched_sentence": matching.matched_sentence(summary),
         "unmatched_sentence": matching.unmatched_sentence(summary),
         "contention": page_tables.contention_sentence(summary),

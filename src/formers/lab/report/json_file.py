@@ -8,24 +8,35 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from formers.lab.store.records import Point, Results, Row, TaskMetric
+from formers.lab.report.matching import inequalities
+from formers.lab.report.summarize import summarize
+from formers.lab.store.records import Results
 from formers.machine.files import write_atomically
+from formers.machine.sealed_json import json_from_text, sealed, unsealed
+from formers.machine.typed_json import record_from_json
 
-_FLOATS = ("flops_per_token", "state_bytes_per_token", "state_bytes", "train_seconds", "tokens_per_second")
+_UNEQUAL = "unequal"
 
 
 def to_json(results: Results) -> str:
-    """Return everything as strict JSON: numbers that JSON lacks become "NaN", "Infinity" and "-Infinity"."""
-    return json.dumps(_encode(asdict(results)), indent=1, allow_nan=False)
+    """Return everything as strict JSON: numbers that JSON lacks become "NaN", "Infinity" and "-Infinity".
+
+    `unequal` lists every reason why the arms were not given the same, so that nobody ranks them without knowing.
+    `sha256` is that of all the rest.
+    """
+    data = _encode(asdict(results)) | {_UNEQUAL: list(inequalities(summarize(results)))}
+    return json.dumps(sealed(data), indent=1, allow_nan=False)
 
 
 def from_json(text: str) -> Results:
-    """Return the `Results` that `to_json` wrote. Inside `Row.config`, numbers that JSON lacks stay text."""
-    data = json.loads(text)
-    rows = tuple(_row(row) for row in data.pop("rows"))
-    return Results(
-        metric=TaskMetric(**data.pop("metric")), references=_numbers(data.pop("references")), rows=rows, **data
-    )
+    """Return the `Results` that `to_json` wrote. Inside `Row.config`, numbers that JSON lacks stay text.
+
+    Raises:
+        ValueError: for a text that is something else, naming the entry that is wrong.
+    """
+    data = unsealed(json_from_text(text))
+    data.pop(_UNEQUAL, None)
+    return record_from_json(Results, data)
 
 
 def dump(results: Results, path: Path) -> Path:
@@ -34,26 +45,11 @@ def dump(results: Results, path: Path) -> Path:
 
 
 def load(path: Path) -> Results:
-    """Return the results that `dump` wrote."""
-    return from_json(Path(path).read_text(encoding="utf-8"))
-
-
-def _row(data: dict[str, Any]) -> Row:
-    data["curve"] = tuple(
-        Point(step=point["step"], seconds=float(point["seconds"]), values=_numbers(point["values"]))
-        for point in data["curve"]
-    )
-    data["samples"] = tuple(data["samples"])
-    data["items"] = tuple(float(item) for item in data["items"])
-    data["slices"] = {title: _numbers(values) for title, values in data["slices"].items()}
-    data["validation"] = _numbers(data["validation"])
-    data["metrics"] = _numbers(data["metrics"])
-    data |= {name: float(data[name]) for name in _FLOATS if data[name] is not None}
-    return Row(**data)
-
-
-def _numbers(data: dict[str, Any]) -> dict[str, float]:
-    return {name: float(value) for name, value in data.items()}
+    """Return the results that `dump` wrote. Raise ValueError with the path for a file that is something else."""
+    try:
+        return from_json(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read: {error}. Restore a copy of it, or move it away") from None
 
 
 def _encode(value: Any) -> Any:

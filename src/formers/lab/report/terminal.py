@@ -6,6 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from formers.lab.report.headline import headline
+from formers.lab.report.matching import matching_sentences
 from formers.lab.report.ranking import ranking
 from formers.lab.report.summarize import summarize
 from formers.lab.store.records import Results
@@ -17,7 +18,9 @@ def terminal_table(results: Results) -> Table:
     summary = summarize(results)
     shown = ranking(summary)
     table = Table(
-        title=Text(visible(results.title)), caption=Text(visible(" ".join(headline(summary)))), caption_justify="left"
+        title=Text(visible(results.title)),
+        caption=Text(visible(f"{' '.join(headline(summary))} {matching_sentences(summary)}".strip())),
+        caption_justify="left",
     )
     for column in shown.columns:
         table.add_column(Text(column.title), justify="left" if column.text else "right", no_wrap=not column.text)

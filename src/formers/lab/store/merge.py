@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from formers.lab.store.records import Results, Row
+from formers.lab.store.records import NOTHING_MATCHED, Results, Row
 
 _STUDY = "study"
 """The entry of `Row.environment` that names the study which a row comes from."""
@@ -27,14 +27,15 @@ def merge_studies(studies: Mapping[str, Results]) -> Results:
     first = next(iter(studies.values()))
     budgets = {name: results.budget for name, results in studies.items()}
     matched = {results.matched for results in studies.values()}
-    same_budget = len(set(budgets.values())) == 1
+    same_text = len(set(budgets.values())) == 1
+    same_budget = same_text and len(_given_budgets(studies)) <= 1
     return replace(
         first,
         description=f"{first.description} From {len(studies)} studies: {', '.join(studies)}.",
         rows=_merge_rows(studies),
         references={name: value for results in studies.values() for name, value in results.references.items()},
-        budget=first.budget if same_budget else "; ".join(f"{name}: {budget}" for name, budget in budgets.items()),
-        matched=first.matched if same_budget and len(matched) == 1 else "nothing",
+        budget=first.budget if same_text else "; ".join(f"{name}: {budget}" for name, budget in budgets.items()),
+        matched=first.matched if same_budget and len(matched) == 1 else NOTHING_MATCHED,
         command="\n".join(results.command for results in studies.values() if results.command),
     )
 
@@ -71,12 +72,24 @@ def _merge_rows(studies: Mapping[str, Results]) -> tuple[Row, ...]:
     return tuple(merged.values())
 
 
+def _given_budgets(studies: Mapping[str, Results]) -> set[tuple[tuple[str, float], ...]]:
+    """Return the different budgets that rows tell of, without the steps, which equal time changes from arm to arm."""
+    rows = [row for results in studies.values() for row in results.rows if row.budget]
+    return {tuple((name, value) for name, value in sorted(row.budget.items()) if name != "steps") for row in rows}
+
+
 def _variants(studies: Mapping[str, Results]) -> dict[str, list[object]]:
-    """Return arm name → the different configurations and budgets that studies train under it."""
+    """Return arm name → the different configurations and budgets that studies train under it.
+
+    Runs with the same seed that are not the same experiment are different, too: the task's own code may have changed.
+    """
     variants: dict[str, list[object]] = {}
+    experiments: dict[tuple[str, int], str] = {}
     for results in studies.values():
         for row in results.rows:
             known = variants.setdefault(row.arm, [])
-            if (variant := (row.config, results.budget)) not in known:
+            if (variant := (row.config, row.budget, results.budget)) not in known:
                 known.append(variant)
+            if row.fingerprint != experiments.setdefault((row.arm, row.seed), row.fingerprint) and len(known) == 1:
+                known.append(row.fingerprint)
     return variants

@@ -10,6 +10,8 @@ from formers.tasks.metric import TaskMetric
 __all__ = ["Point", "Results", "Row", "Status", "TaskMetric"]
 
 Status = Literal["finished", "failed", "diverged", "out_of_memory", "unsupported", "stopped"]
+NOTHING_MATCHED = "nothing"
+"""`Results.matched` of studies with different budgets, which are shown as one."""
 FINAL: tuple[Status, ...] = ("finished", "diverged", "unsupported")
 """Statuses of rows that are kept when a study is started again; arms with other ones are tried again."""
 
@@ -65,6 +67,8 @@ class Row:
     peak_bytes: int | None = None
     environment: dict[str, str] = field(default_factory=dict)
     "Versions, device, threads, commit."
+    budget: dict[str, float] = field(default_factory=dict)
+    "What the run was given, by the names of `Budget`'s attributes; empty in rows of versions that did not keep it."
     data_hash: str = ""
     command: str = ""
     "The command line that repeats this row."

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from formers.lab.store.experiment import SEQUENCE, Experiment, mlflow_error_text
-from formers.lab.store.records import FINAL, Point, Row
+from formers.lab.store.records import FINAL, Row
 from formers.lab.store.tracking_uri import is_without_answer, without_secrets
 from formers.lab.store.write_error import NoAnswer, WriteError, reporting_write_errors
+from formers.machine.sealed_json import DamagedJson, json_from_text
+from formers.machine.typed_json import WrongJson, record_from_json
 
-_FINGERPRINT, _STATUS, _ROW = "formers.fingerprint", "formers.status", "row.json"
+_FINGERPRINT, _STATUS, _DIGEST, _ROW = "formers.fingerprint", "formers.status", "formers.row_sha256", "row.json"
 _RUN_STATUS = {"finished": "FINISHED", "stopped": "KILLED"}
+_ALWAYS = ("curve", "samples", "fingerprint")  # in the rows of every version
+_SHOWN = 80  # characters of a name in a message
 _CHUNK = 500  # MLflow takes at most a thousand metrics, and a hundred parameters, in one call
 
 
@@ -77,7 +83,8 @@ class Store:
         from mlflow.entities import Metric, Param
 
         client = self.experiment.client
-        tags = _tags(row) | {SEQUENCE: str(self.experiment.next_sequence())}
+        written = json.dumps(asdict(row))
+        tags = _tags(row) | {SEQUENCE: str(self.experiment.next_sequence()), _DIGEST: _sha256(written)}
         run_id = client.create_run(self.experiment.experiment_id, run_name=row.arm, tags=tags).info.run_id
         now = int(time.time() * 1000)  # for MLflow's page; nothing is decided by it
         metrics = [Metric(name, value, now, point.step) for point in row.curve for name, value in point.values.items()]
@@ -85,22 +92,23 @@ class Store:
         client.log_batch(run_id, params=params, metrics=metrics[:_CHUNK])
         for start in range(_CHUNK, len(metrics), _CHUNK):
             client.log_batch(run_id, metrics=metrics[start : start + _CHUNK])
-        client.log_text(run_id, json.dumps(asdict(row)), _ROW)
+        client.log_text(run_id, written, _ROW)
         client.set_terminated(run_id, _RUN_STATUS.get(row.status, "FAILED"))
 
     def _read_row(self, run: Any) -> Row:
         """Return the row of a run: from the study's folder, wherever that is now; else from where MLflow keeps it."""
         from mlflow.exceptions import MlflowException
 
+        tags = run.data.tags
         own = self._artifacts / run.info.run_id / "artifacts" / _ROW
+        place = own.as_uri() if own.is_file() else without_secrets(f"{run.info.artifact_uri}/{_ROW}")
         try:
             if own.is_file():
-                return _row_from_json(json.loads(own.read_text(encoding="utf-8")))
+                return _row_from_json(own.read_text(encoding="utf-8"), tags, place)
             with tempfile.TemporaryDirectory() as folder:
                 path = self.experiment.client.download_artifacts(run.info.run_id, _ROW, folder)
-                return _row_from_json(json.loads(Path(path).read_text(encoding="utf-8")))
-        except (MlflowException, OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
-            place = own.as_uri() if own.is_file() else without_secrets(f"{run.info.artifact_uri}/{_ROW}")
+                return _row_from_json(Path(path).read_text(encoding="utf-8"), tags, place)
+        except (MlflowException, OSError, DamagedJson, UnicodeDecodeError) as error:
             raise ValueError(
                 f"the row of {run.info.run_name!r} cannot be read from {place}: {mlflow_error_text(error)}. If the "
                 "file is damaged or gone, restore a copy, leave only report.json in the folder, or keep the study in "
@@ -125,16 +133,31 @@ def _tags(row: Row) -> dict[str, str]:
     return {name: value[:4000] for name, value in texts.items() if value}
 
 
-def _row_from_json(data: Any) -> Row:
-    """Return the row that `asdict` wrote as JSON. Raise ValueError where its fields are not those of this version."""
+def _row_from_json(text: str, tags: Mapping[str, str], place: str) -> Row:
+    """Return the row that the artifact at `place`, of a run with these tags, holds.
+
+    Raises:
+        ValueError: for a text that is not what was written, and for a row whose fields are not those of this version.
+    """
+    data = json_from_text(text)
     if not isinstance(data, dict):
-        raise ValueError(f"a {type(data).__name__} is not a row of formers; {_ROW} is damaged. Nothing was changed")
+        raise ValueError(f"a {type(data).__name__} is not a row of formers; {place} is damaged. Nothing was changed")
     try:
-        curve = tuple(Point(**point) for point in data["curve"])
-        return Row(**{**data, "curve": curve, "samples": tuple(data["samples"]), "items": tuple(data.get("items", ()))})
-    except (KeyError, TypeError) as error:
-        version = data.get("environment", {}).get("formers", "of another version")
+        if missing := [name for name in _ALWAYS if name not in data]:
+            raise WrongJson(f"it holds no {missing[0]!r}")
+        row = record_from_json(Row, data)
+    except WrongJson as error:
+        environment = data.get("environment")
+        version = environment.get("formers") if isinstance(environment, dict) else None
         raise ValueError(
-            f"the row of {data.get('arm')!r} was written by formers {version}, and this version cannot read it "
-            f"({error}); use that version, or keep this study in another folder with --folder. Nothing was changed"
+            f"the row of {str(data.get('arm'))[:_SHOWN]!r} was written by formers {str(version)[:_SHOWN]}, and this "
+            f"version cannot read it ({error}); if {place} is damaged, restore a copy, else use that version, or keep "
+            "this study in another folder with --folder. Nothing was changed"
         ) from error
+    if tags.get(_DIGEST, _sha256(text)) != _sha256(text) or row.fingerprint != tags[_FINGERPRINT]:
+        raise DamagedJson("it is not what was written")
+    return row
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

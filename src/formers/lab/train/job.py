@@ -93,6 +93,7 @@ class Job:
             status="stopped",
             choices=self.config.choices(),
             config=self.config_json,
+            budget=asdict(self.budget),
             data_hash=self.task.data_hash,
             command=arm_command(self.study, self.arm, self.budget, self.seed),
             fingerprint=self.fingerprint,
