@@ -2,11 +2,13 @@
 
 import copy
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
+from torch.utils.checkpoint import checkpoint
 
-from formers.mixers import ArcCosine, Favor, Linear, Performer, RandomFourier, Rfa
+from formers.mixers import ArcCosine, Favor, Linear, Mixer, Performer, RandomFourier, Rfa
 from formers.mixers.random_projections import draw
 from formers.part import Site, Unsupported
 from formers.testing import broken_laws
@@ -89,8 +91,12 @@ def test_orthogonal_directions_have_gaussian_lengths():
     assert float(lengths.std()) > 0.5
 
 
-def train_step(module: torch.nn.Module, x: torch.Tensor) -> None:
-    module(x)[0].sum().backward()
+def train_step(module: torch.nn.Module, x: torch.Tensor, passes: int = 1, checkpointed: bool = False) -> None:
+    optimiser = torch.optim.SGD(module.parameters(), lr=0.1)
+    for _ in range(passes):
+        y = checkpoint(module, x.clone().requires_grad_(), use_reentrant=False) if checkpointed else module(x)
+        y[0].sum().backward()
+    optimiser.step()
 
 
 def test_directions_are_redrawn_after_so_many_training_steps_and_never_in_eval():
@@ -107,6 +113,32 @@ def test_directions_are_redrawn_after_so_many_training_steps_and_never_in_eval()
     for _ in range(5):
         train_step(module.eval(), x)
     assert torch.equal(drawn, before)
+
+
+@pytest.mark.parametrize("how", [{"passes": 3}, {"checkpointed": True}], ids=["accumulated", "checkpointed"])
+@pytest.mark.parametrize("part", [Performer(redraw=2), Rfa(redraw=2)], ids=str)
+def test_steps_are_counted_and_not_the_passes_that_make_them(part: Mixer, how: dict[str, Any]) -> None:
+    module, x = part.build(Site(width=16, heads=2, causal=True)).train(), torch.randn(1, 5, 16)
+    directions = module.feature.directions
+    for left in (1, 0, 1, 0):
+        train_step(module, x, **how)
+        assert int(directions.left) == left
+        module.eval()(x)
+        module(x)[0].sum().backward()
+        other = torch.nn.Parameter(torch.ones(()))
+        torch.optim.SGD([other], lr=0.1).step()  # nothing of what was evaluated counts
+        module.train()
+        assert int(directions.left) == left
+
+
+def test_one_forward_pass_of_a_step_draws() -> None:
+    module, x = Performer(redraw=1).build(Site(width=16, heads=2, causal=True)).train(), torch.randn(1, 5, 16)
+    drawn = module.feature.directions.w_mk
+    train_step(module, x)
+    module(x)[0].sum().backward()
+    first = drawn.clone()
+    module(x)[0].sum().backward()
+    assert torch.equal(drawn, first), "the second pass of an accumulated step sees other directions"
 
 
 def test_a_resumed_run_redraws_when_the_first_would_have():

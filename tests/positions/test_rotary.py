@@ -42,8 +42,11 @@ def test_pairs_turn_by_the_formula(layout: str, fraction: float) -> None:
     want = x.clone()
     for m in range(rotated // 2):
         a, b = (2 * m, 2 * m + 1) if layout == "interleaved" else (m, m + rotated // 2)
-        theta = torch.tensor(500.0 ** (-2 * m / rotated)).float().double()  # frequencies are float32 for every dtype
-        cos, sin = ((torch.arange(LENGTH) + 3) * theta).cos(), ((torch.arange(LENGTH) + 3) * theta).sin()
+        theta = 500.0 ** (-2 * m / rotated)
+        cos, sin = (
+            ((torch.arange(LENGTH).double() + 3) * theta).cos(),
+            ((torch.arange(LENGTH).double() + 3) * theta).sin(),
+        )
         want[..., a] = x[..., a] * cos - x[..., b] * sin
         want[..., b] = x[..., a] * sin + x[..., b] * cos
     assert_same(got, want, "rotated heads")
@@ -67,7 +70,10 @@ def test_the_interleaved_layout_is_gpt_js() -> None:
 
 
 def scaled(part: Rotary) -> tuple[Tensor, float]:
-    return part.build(SITE).angles_per_token(torch.device("cpu"))
+    """θ as a model in float32 uses it, and the magnitude."""
+    theta, magnitude = part.build(SITE).angles_per_token(torch.device("cpu"))
+    assert theta.dtype == torch.float64
+    return theta.float(), magnitude
 
 
 def test_linear_scaling_is_transformers() -> None:

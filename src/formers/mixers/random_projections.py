@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
+from weakref import WeakSet
+
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
+from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 
 def draw(
@@ -27,16 +32,33 @@ def draw(
     return rows_mk * (width**0.5 if one_length else gaussian_mk.norm(dim=1, keepdim=True))
 
 
+_AWAITING_STEP: WeakSet[RandomProjections] = WeakSet()
+"""Directions that a gradient has passed since an optimiser's last step."""
+
+
+@cache
+def _watch_optimisers() -> None:
+    """Let every optimiser of torch count its steps for the directions that await one."""
+    register_optimizer_step_post_hook(_count_step)
+
+
+def _count_step(optimiser: Optimizer, args: object, options: object) -> None:
+    for directions in list(_AWAITING_STEP):
+        directions.count_step()
+    _AWAITING_STEP.clear()
+
+
 class RandomProjections(nn.Module):
     """Random directions w, (M, K), for inputs of width K.
 
     They are a buffer, saved with the model. With `redraw`, they are drawn anew at the start of the first training
-    pass after so many backward passes: those are counted, not forward ones, since a forward pass may be repeated during
-    the backward one and must then see the same directions. In eval mode nothing is drawn. All ranks get rank 0's draw.
+    pass after so many training steps: steps of an optimiser of torch after backward passes in training mode, however
+    many these were (gradient accumulation) and however often a forward pass was repeated (checkpointing). In eval mode
+    nothing is drawn or counted. All ranks get rank 0's draw.
     """
 
     left: Tensor
-    "Backward passes to go until the next draw; saved too, so that a resumed run draws when the first one would have."
+    "Training steps to go until the next draw; saved too, so that a resumed run draws when the first one would have."
     w_mk: Tensor
 
     def __init__(self, count: int, width: int, *, orthogonal: bool, redraw: int | None, one_length: bool = False):
@@ -56,12 +78,18 @@ class RandomProjections(nn.Module):
             if not self.left.is_meta and int(self.left) <= 0:
                 self.init_weights(0.0)
             if x.requires_grad and torch.is_grad_enabled():
-                x.register_hook(self.count)
+                x.register_hook(self.await_step)
         return self.w_mk.to(x.dtype)
 
-    def count(self, gradient: Tensor) -> None:
-        """Count a backward pass."""
-        self.left -= 1
+    def await_step(self, gradient: Tensor) -> None:
+        """Count the next step of an optimiser, as a gradient has passed."""
+        _AWAITING_STEP.add(self)
+        _watch_optimisers()
+
+    def count_step(self) -> None:
+        """Count a training step. Only loops that train without an optimiser of torch need to call it."""
+        if self.redraw is not None:
+            self.left -= 1
 
     @torch.no_grad()
     def init_weights(self, std: float) -> None:

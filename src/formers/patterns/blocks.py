@@ -222,8 +222,9 @@ class Random(Pattern):
 
     def drawn(self, count: int, row: int) -> tuple[int, ...]:
         """Return the key blocks, out of `count`, of one query block. Public, because no state dict holds them."""
-        seed = ((self.seed * 4099 + self.layer) * 65537 + count) * 65537 + row + self.head * _NEXT_HEAD
-        generator = torch.Generator().manual_seed(seed % 2**63)
+        own = ((self.seed * 4099 + self.layer) * 65537 + count) * 65537 + row + self.head * _NEXT_HEAD
+        fits = -(2**63) <= own < 2**64
+        generator = torch.Generator().manual_seed(own if fits else own % 2**64)
         return tuple(sorted(torch.randperm(count, generator=generator)[: self.blocks].tolist()))
 
     def mask(self, q_idx: Tensor, k_idx: Tensor) -> Tensor:

@@ -26,13 +26,18 @@ class Alibi(Position):
 
 
 class AlibiPosition(nn.Module):
+    like: Tensor
+    "Without values; its dtype is the model's, which the bias must be as exact as."
+
     def __init__(self, heads: int):
         super().__init__()
         self.slopes = alibi_slopes(heads)
+        self.register_buffer("like", torch.empty(0), persistent=False)
 
     def forward(self, q_positions_bl: Tensor, k_positions_bs: Tensor) -> Tensor:
-        """Return the bias, (B|1, H, L, S) in float32; ask for it in blocks of queries when L·S is large."""
-        slopes_h11 = torch.tensor(self.slopes, device=q_positions_bl.device).view(-1, 1, 1)
+        """Return the bias, (B|1, H, L, S) in float32 or wider; ask for it in blocks of queries when L·S is large."""
+        wide = torch.promote_types(self.like.dtype, torch.float32)
+        slopes_h11 = torch.tensor(self.slopes, dtype=wide, device=q_positions_bl.device).view(-1, 1, 1)
         distance_b1ls = (q_positions_bl.unsqueeze(-1) - k_positions_bs.unsqueeze(-2)).abs().unsqueeze(1)
         return -slopes_h11 * distance_b1ls
 

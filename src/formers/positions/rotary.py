@@ -80,12 +80,12 @@ class RotaryPosition(nn.Module):
     def rotations(self, positions_bl: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Return cos and sin of every angle, (B|1, 1, L, R/2), computed in float32 or wider whatever the dtype."""
         theta, magnitude = self.angles_per_token(positions_bl.device)
-        wide = theta.double() if dtype == torch.float64 else theta
-        angles = ((positions_bl + self.part.offset).unsqueeze(-1) * wide).unsqueeze(1)
+        theta = theta.to(torch.promote_types(dtype, torch.float32))
+        angles = ((positions_bl + self.part.offset).unsqueeze(-1) * theta).unsqueeze(1)
         return (angles.cos() * magnitude).to(dtype), (angles.sin() * magnitude).to(dtype)
 
     def angles_per_token(self, device: torch.device) -> tuple[Tensor, float]:
-        """Return θ_m after scaling, and the factor that YaRN puts on cos and sin."""
+        """Return θ_m after scaling, in float64, and the factor that YaRN puts on cos and sin."""
         part, r = self.part, self.rotated
         if part.scaling == "ntk" and r > 2:
             return frequencies(r, part.base * part.factor ** (r / (r - 2)), device), 1.0
@@ -109,5 +109,5 @@ def _yarn(theta: Tensor, base: float, factor: float, trained_length: int, fast: 
 
     low = max(math.floor(pair_turning(fast)), 0)
     high = min(math.ceil(pair_turning(slow)), 2 * pairs - 1)
-    ramp = ((torch.arange(pairs, device=theta.device) - low) / max(high - low, 1e-3)).clamp(0, 1)
+    ramp = ((torch.arange(pairs, dtype=theta.dtype, device=theta.device) - low) / max(high - low, 1e-3)).clamp(0, 1)
     return theta * (1 - ramp) + theta / factor * ramp

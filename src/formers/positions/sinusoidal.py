@@ -62,23 +62,24 @@ class SinusoidalPosition(nn.Module):
 
     def forward(self, x_bld: Tensor, positions_bl: Tensor) -> Tensor:
         x_bld = x_bld if self.scale == 1 else x_bld * self.scale
-        pe_blp = sinusoids(positions_bl, self.width, self.base).to(x_bld.dtype)
+        wide = torch.promote_types(x_bld.dtype, torch.float32)
+        pe_blp = sinusoids(positions_bl, self.width, self.base, dtype=wide).to(x_bld.dtype)
         if not self.concatenate:
             return x_bld + pe_blp
         return torch.cat([x_bld, pe_blp.expand(x_bld.shape[0], -1, -1)], -1)
 
 
-def sinusoids(positions_bl: Tensor, width: int, base: float = 10000.0) -> Tensor:
-    """Return sin and cos of i / base^{2m/width}, interleaved: (…, L) → (…, L, width), in float32 or wider."""
-    angles = positions_bl.unsqueeze(-1) * frequencies(width, base, positions_bl.device)
+def sinusoids(positions_bl: Tensor, width: int, base: float = 10000.0, *, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Return sin and cos of i / base^{2m/width}, interleaved: (…, L) → (…, L, width). `dtype`: float32 or wider."""
+    angles = positions_bl.unsqueeze(-1) * frequencies(width, base, positions_bl.device).to(dtype)
     return torch.stack([angles.sin(), angles.cos()], -1).flatten(-2)
 
 
 def frequencies(width: int, base: float, device: torch.device) -> Tensor:
     """Return θ_m = base^{−2m/width}, m = 0 … width/2 − 1.
 
-    Made anew from its formula wherever it is used, in float64 before rounding: it costs nothing beside the rest, and
-    there is no buffer that a checkpoint, a change of dtype or a meta device could spoil.
+    Made anew from its formula wherever it is used, in float64, to be rounded by the caller: it costs nothing beside the
+    rest, and there is no buffer that a checkpoint, a change of dtype or a meta device could spoil.
     """
     m = torch.arange(0, width, 2, dtype=torch.float64, device=device)
-    return (base ** (-m / width)).float()
+    return base ** (-m / width)

@@ -46,7 +46,7 @@ def test_an_arm_that_cannot_exist_is_told_apart_from_a_wrong_one() -> None:
 def test_arms_and_seeds_are_different() -> None:
     with pytest.raises(ValueError, match="'a' comes more than once"):
         Study(task="sort", arms=(Arm("a", {"depth": 1}), Arm("a", {"depth": 2})))
-    for seeds in ((), (1, 1)):
+    for seeds in ((), (1, 1), (-1,), (2**32,)):
         with pytest.raises(ValueError, match="seeds"):
             Study(task="sort", seeds=seeds)
 

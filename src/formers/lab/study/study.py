@@ -92,6 +92,8 @@ class Study:
             raise ValueError(f"arms need different names, but {', '.join(map(repr, twice))} comes more than once")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds) or not all(isinstance(s, int) for s in self.seeds):
             raise ValueError(f"seeds must be different whole numbers, at least one, not {list(self.seeds)}")
+        if unfit := [seed for seed in self.seeds if not 0 <= seed < 2**32]:
+            raise ValueError(f"seeds must lie in 0 … 2³² − 1, which all random generators take, not {unfit}")
 
     def config(self, arm: Arm) -> TransformerConfig:
         """Return the whole configuration of an arm. Raise for unknown choices, naming the nearest known one."""

@@ -178,12 +178,14 @@ def _output_at(part: Part, causal: bool, site: Site) -> Tensor:
 
 
 def _train(module: nn.Module, x: Tensor) -> None:
-    """Run two training passes, after which what follows the data has moved."""
+    """Run two training steps, after which what follows the data or counts them has moved; weights stay."""
     module.train()
+    optimiser = torch.optim.SGD([*module.parameters(), nn.Parameter(torch.zeros(()))], lr=0.0)
     with torch.enable_grad():
         for seed in range(2):
             torch.manual_seed(seed)
             module(x.clone().requires_grad_())[0].square().sum().backward()
+            optimiser.step()
     module.eval()
 
 

@@ -18,7 +18,6 @@ import torch
 from torch import Tensor, nn
 
 from formers.part import Part, Site
-from formers.positions import Position
 from formers.testing.compare import ROUNDING, assert_same
 from formers.testing.gradients import outputs_and_gradients
 from formers.testing.harness import BATCH, LENGTH, SITE, abilities, build, directions, silences_padding, tokens
@@ -27,9 +26,6 @@ from formers.testing.references import Hosted, hosted
 _VANISHING = 1e-9
 """A gradient this much smaller than the largest is zero in exact arithmetic, as that of a bias on a softmax's keys. All
 of it is rounding, which is judged by what it is the rounding of."""
-_WITH_POSITION = LENGTH * torch.finfo(torch.float32).eps
-"""Relative rounding where a position acts: angles and slopes are float32 in every dtype, and the position multiplies
-them."""
 
 
 def same_as_reference(part: Part, site: Site = SITE) -> None:
@@ -48,8 +44,6 @@ class _Comparison:
         self.expected = _Expected(self.module, hosted(part, replace(site, causal=causal)))
         self.x_bld = tokens(batch, length, site.width)
         self.filling = torch.nan if silences_padding(part) else 1e4
-        placed = isinstance(part, Position) or site.position is not None
-        self.unit = _WITH_POSITION if placed else ROUNDING
         position = "" if site.position is None else f" with {site.position}"
         self.what = f"{part}{position}, {'causal' if causal else 'bidirectional'}, width {site.width}"
 
@@ -76,7 +70,7 @@ class _Comparison:
     def same(self, got: Tensor, want: Tensor, what: str, largest: float = 0.0) -> None:
         """Compare up to rounding of the largest value; of all gradients' largest where this one vanishes beside it."""
         size = float(want.abs().max())
-        allowed = self.unit * (size if size > _VANISHING * largest else largest)
+        allowed = ROUNDING * (size if size > _VANISHING * largest else largest)
         assert_same(got, want, f"{what}, compared with the reference,", allowed)
 
     @torch.no_grad()

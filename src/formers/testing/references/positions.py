@@ -54,7 +54,7 @@ def sinusoidal(part: Sinusoidal, site: Site, weights: Weights, x_bld: Tensor, po
     width = site.width if adds else site.width // 2 if part.width is None else part.width
     encoding = torch.zeros(*positions_bl.shape, width, dtype=torch.float64)
     for c in range(width):
-        angle = positions_bl / part.base ** (2 * (c // 2) / width)
+        angle = positions_bl.double() / part.base ** (2 * (c // 2) / width)
         encoding[:, :, c] = angle.cos() if c % 2 else angle.sin()
     encoding = encoding.expand(len(x_bld), -1, -1)
     x_bld = x_bld * (part.scale if part.scale is not None else site.width**0.5 if adds else 1.0)
@@ -74,7 +74,7 @@ def cosine(part: Cosine, site: Site, weights: Weights, x_bld: Tensor, positions_
     columns = []
     width = site.width // site.heads if part.per_head else site.width
     for m in range(site.width):
-        angle = positions_bl * part.base ** (-(m % width) / width)
+        angle = positions_bl.double() * part.base ** (-(m % width) / width)
         columns.append(x_bld[:, :, m] * (angle.cos() if part.wave == "cos" else angle.cos() - angle.sin()))
     return torch.stack(columns, -1)
 
@@ -103,7 +103,7 @@ def rotary(part: Rotary, site: Site, weights: Weights, x_bhlk: Tensor, positions
     for m in range(pairs):
         first, second = (m, m + pairs) if part.layout == "half" else (2 * m, 2 * m + 1)
         a, b = x_bhlk[..., first], x_bhlk[..., second]
-        angle = ((positions_bl + part.offset) * _turn(part, site, m, pairs))[:, None, :]
+        angle = ((positions_bl + part.offset).double() * _turn(part, site, m, pairs))[:, None, :]
         columns[first] = grown * (a * angle.cos() - b * angle.sin())
         columns[second] = grown * (a * angle.sin() + b * angle.cos())
     return torch.stack(columns, -1)
