@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
-from formers.part import Site
+from formers.part import Site, quoted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,7 @@ def read_sizes(name: str, text: str) -> tuple[int, ...]:
         return tuple(int(piece) for piece in text.split(","))
     except ValueError:
         raise ValueError(
-            f"--{name} {text!r} is neither a number (512), nor a list (512,2048), "
+            f"--{name} {quoted(text)} is neither a number (512), nor a list (512,2048), "
             "nor a range to double through (512..4096)"
         ) from None
 

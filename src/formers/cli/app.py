@@ -5,27 +5,51 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
+from formers.cli.say import check_numbers, printable_error, say
 from formers.lab.train.stop import Stopped
 from formers.machine.quiet_libraries import quiet_libraries
+
+
+class _Command(TyperCommand):
+    """A command whose numbers are finite and fit into 64 bits."""
+
+    def invoke(self, ctx: Any) -> Any:
+        check_numbers(ctx.params)
+        return super().invoke(ctx)
 
 
 class _CommandGroup(TyperGroup):
     """Commands that turn what a user can get wrong into one clear message and a non-zero exit."""
 
+    def make_context(self, *args: Any, **extra: Any) -> Any:
+        try:
+            return super().make_context(*args, **extra)
+        except Exception as error:
+            _make_printable(error)
+            raise
+
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except Stopped as stopped:
-            typer.echo(str(stopped), err=True)
+            say(stopped, err=True)
             raise typer.Exit(130) from None
         except Exception as error:
             own = hasattr(error, "exit_code") or isinstance(error, typer.Abort)  # the parser's, with its own messages
+            if own:
+                _make_printable(error)
             if own or ctx.params.get("debug"):
                 raise
-            typer.echo(message(error), err=True)
+            say(message(error), err=True)
             raise typer.Exit(2 if expected(error) else 1) from None
+
+
+def _make_printable(error: Exception) -> None:
+    """Change the message of one of the parser's errors, which quotes what was typed, into one that can be shown."""
+    if isinstance(text := getattr(error, "message", None), str):
+        error.message = printable_error(text)  # type: ignore[attr-defined]
 
 
 def expected(error: Exception) -> bool:
@@ -35,7 +59,7 @@ def expected(error: Exception) -> bool:
 
 def message(error: Exception) -> str:
     """Return an error as a user reads it: its text, and for an unexpected one its type and how to see the traceback."""
-    text = str(error) or type(error).__name__
+    text = printable_error(str(error)) or type(error).__name__
     if expected(error):
         return f"formers: {text}"
     return f"formers: {type(error).__name__}: {text}\nThis should not happen; --debug shows where it comes from."
@@ -54,7 +78,7 @@ def _version(wanted: bool) -> None:
     if wanted:
         from formers import __version__
 
-        typer.echo(f"formers {__version__}")
+        say(f"formers {__version__}")
         raise typer.Exit
 
 
@@ -78,15 +102,15 @@ def _load_commands() -> None:
     """Register every command. Each module imports what is heavy inside its functions, so that help is quick."""
     from formers.cli import ablate, bench, doctor, generate, listing, report, show, train, ui
 
-    app.command("ablate")(ablate.ablate)
-    app.command("bench")(bench.bench)
-    app.command("train")(train.train)
-    app.command("report")(report.report)
-    app.command("generate")(generate.generate)
-    app.command("list")(listing.list_parts)
-    app.command("show")(show.show)
-    app.command("doctor")(doctor.doctor)
-    app.command("ui")(ui.ui)
+    app.command("ablate", cls=_Command)(ablate.ablate)
+    app.command("bench", cls=_Command)(bench.bench)
+    app.command("train", cls=_Command)(train.train)
+    app.command("report", cls=_Command)(report.report)
+    app.command("generate", cls=_Command)(generate.generate)
+    app.command("list", cls=_Command)(listing.list_parts)
+    app.command("show", cls=_Command)(show.show)
+    app.command("doctor", cls=_Command)(doctor.doctor)
+    app.command("ui", cls=_Command)(ui.ui)
 
 
 _load_commands()

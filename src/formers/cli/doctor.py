@@ -6,6 +6,8 @@ from typing import Any
 
 import typer
 
+from formers.cli.say import say
+
 
 def doctor() -> None:
     """Show versions, device and extras, the forms of every op, and check that a small model runs.
@@ -17,16 +19,16 @@ def doctor() -> None:
     from formers.machine.environment import environment
 
     for name, value in environment().items():
-        typer.echo(f"{name:<14}{value}")
+        say(f"{name:<14}{value}")
     for line in _extra_lines():
-        typer.echo(line)
+        say(line)
     for line in _form_lines():
-        typer.echo(line)
+        say(line)
     chosen, failures = self_check()
     for line in chosen:
-        typer.echo(f"auto          {line}")
+        say(f"auto          {line}")
     for mixer in CHECKED:
-        typer.echo(f"check         {mixer}: {failures.get(mixer, 'ok')}")
+        say(f"check         {mixer}: {failures.get(mixer, 'ok')}")
     if failures:
         raise typer.Exit(1)
 

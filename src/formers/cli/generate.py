@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from formers.cli.say import say
+
 
 def generate(
     folder: Annotated[Path, typer.Argument(help="A model's folder, or a study's that holds one model.")],
@@ -38,7 +40,7 @@ def generate(
     model = CausalLM.from_pretrained(place)
     check_finite(model, place)
     characters.check_size(model.config.vocab_size, place)
-    typer.echo(characters.decode(continued(model, ids, tokens=tokens, temperature=temperature, seed=seed)))
+    say(characters.decode(continued(model, ids, tokens=tokens, temperature=temperature, seed=seed)))
 
 
 def _model_folder(folder: Path) -> Path:

@@ -92,9 +92,12 @@ def read_executor(jobs: int, ray: str | None, cores: int) -> Executor | None:
 def read_seeds(text: str) -> tuple[int, ...]:
     """Return the seeds that a text means: `3` → 0, 1, 2; `4,7` or `4,` → these."""
     from formers.lab.study.study import first_seeds
+    from formers.part import quoted
 
     try:
         numbers = [int(piece) for piece in text.split(",") if piece.strip()]
     except ValueError:
-        raise ValueError(f"--seeds {text!r} is neither a number of seeds (3) nor a list of them (0,1,2)") from None
+        raise ValueError(
+            f"--seeds {quoted(text)} is neither a number of seeds (3) nor a list of them (0,1,2)"
+        ) from None
     return tuple(numbers) if "," in text or not numbers else first_seeds(numbers[0])

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
+from rich.text import Text
+
+from formers.plot.visible_text import visible_line
 
 if TYPE_CHECKING:
     from formers.lab.executors.executor import Executor
@@ -42,4 +45,4 @@ def print_path(what: str, path: Any) -> None:
     """Print a line with a path that can be copied: never wrapped or cut."""
     from formers.lab.distributed.ranks import is_rank0
 
-    Console(soft_wrap=True, quiet=not is_rank0()).print(f"{what}: {path}", markup=False, highlight=False)
+    Console(soft_wrap=True, quiet=not is_rank0()).print(Text(visible_line(f"{what}: {path}")))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, get_type_hints
 import typer
 
 from formers.cli.listing import parts_by_axis
+from formers.cli.say import say
 
 if TYPE_CHECKING:
     from formers.part import Part
@@ -38,11 +39,11 @@ def show(
     """
     if "(" in part:
         shown: list[Part] = [_read(part)]
-        typer.echo(f"{shown[0]}\n\n{_pictures_of(shown[0], length)}")
+        say(f"{shown[0]}\n\n{_pictures_of(shown[0], length)}")
     else:
         kinds = _named(part)
         shown = [kind() for _, kind in kinds if png is not None]
-        typer.echo("\n\n".join(_page(kind, axis, code, length) for axis, kind in kinds))
+        say("\n\n".join(_page(kind, axis, code, length) for axis, kind in kinds))
     if png is not None:
         _draw(shown, length, png)
 
@@ -74,7 +75,7 @@ def _draw(shown: list[Part], length: int, png: Path) -> None:
     if not drawn:
         raise ValueError(f"{', '.join(map(str, shown))} has no pattern of pairs to draw")
     save_masks(str(drawn[0]), _patterns_of(drawn[0]), directions_of(drawn[0]), length, png)
-    typer.echo(f"\nwrote {png}")
+    say(f"\nwrote {png}")
 
 
 def _named(name: str) -> list[tuple[str, type[Part]]]:

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from formers.cli.say import say
 from formers.cli.studies import chosen
 
 
@@ -29,7 +30,7 @@ def ui(
     if not (place / DATABASE).is_file():
         raise FileNotFoundError(f"{place} holds no {DATABASE}: it is no study, or its rows are in another store")
     if not has_page():
-        typer.echo("formers: MLflow's page is not installed. Install it with: pip install 'formers[ui]'", err=True)
+        say("formers: MLflow's page is not installed. Install it with: pip install 'formers[ui]'", err=True)
         raise typer.Exit(1)
     words = ["--backend-store-uri", f"sqlite:///{(place / DATABASE).resolve()}", "--port", str(port)]
     os.execv(sys.executable, [sys.executable, "-m", "mlflow", "ui", *words])

@@ -36,3 +36,45 @@ def test_text_and_parts_are_the_same_arm() -> None:
 def test_one_alternative_must_be_a_list_too() -> None:
     with pytest.raises(ValueError, match="list of alternatives"):
         vary(mixer="softmax")
+
+
+@pytest.mark.parametrize("name", [1, None, True, "", "  ", "\udcff"])
+def test_names_are_text(name: object) -> None:
+    with pytest.raises((TypeError, ValueError), match="name"):
+        Arm(name, {})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["a: b", " a ", "'a': b", "'tis", "a:", '"', "mixer=softmax"])
+def test_any_name_reads_back(name: str) -> None:
+    for swaps in ({}, {"mixer": "dense"}):
+        assert Arm.parse(Arm(name, swaps).text) == Arm(name, swaps)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("causal", "maybe"),
+        ("dropout", float("nan")),
+        ("initializer_range", ""),
+        ("width", 10**400),
+        ("mixer", [["softmax"]]),
+        ("mixer", ...),
+        ("depth", ()),
+        ("dept", 1),
+    ],
+)
+def test_choices_are_checked_as_a_configuration_checks_them(name: str, value: object) -> None:
+    with pytest.raises(ValueError, match="arm 'a'"):
+        Arm("a", {name: value})
+
+
+def test_words_are_no_switches() -> None:
+    assert Arm.parse("a: causal=false, tie_word_embeddings=False").swaps == {
+        "causal": False,
+        "tie_word_embeddings": False,
+    }
+
+
+def test_too_many_combinations_are_refused() -> None:
+    with pytest.raises(ValueError, match="too many arms"):
+        vary(depth=[*range(1, 200)], width=[*range(1, 200)])

@@ -47,3 +47,21 @@ def test_bars_show_every_arm() -> None:
     assert "third" in out.getvalue()
     assert "first" in out.getvalue()
     assert "second" in out.getvalue()
+
+
+def test_labels_and_causes_are_shown_to_the_letter() -> None:
+    label = "[/x] mixer=[softmax,linear] \x1b[31m\x9b\u202e"
+    shown = "[/x] mixer=[softmax,linear] ␛[31m[U+009B][U+202E]"
+    failed = Row(arm="b", seed=0, status="failed", cause="ValueError: [/bold]\x1b]0;x\x07")
+    out = io.StringIO()
+    with Bars(Console(file=io.StringIO(), width=200, force_terminal=True)) as bars:
+        bars.begin(label, 10)
+        bars.end(failed, "[red]")
+        bars.note(label)
+        Console(file=out, width=200).print(bars.table())
+    assert shown in out.getvalue()
+    assert "[red] failed failed: ValueError: [/bold]␛]0;x␇" in " ".join(out.getvalue().split())
+    lines = Lines(Console(file=(plain := io.StringIO()), width=200))
+    lines.begin(label, 10)
+    lines.note(label)
+    assert plain.getvalue() == f"{shown}: 10 steps\n{shown}\n"

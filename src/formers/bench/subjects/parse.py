@@ -10,6 +10,7 @@ from formers.bench.subjects.other_libraries import PACKAGES, PREFIX, PackageSubj
 from formers.bench.subjects.sdpa import NAME, SdpaSubject
 from formers.bench.subjects.subject import Subject
 from formers.mixers import Mixer
+from formers.part import quoted
 
 
 def parse_subject(text: str) -> Subject:
@@ -36,4 +37,4 @@ def _package(text: str) -> PackageSubject:
         return PackageSubject(package, PACKAGES[package])
     near = get_close_matches(package, PACKAGES, n=1)
     hint = f"did you mean {PREFIX}{near[0]}?" if near else f"known: {', '.join(PREFIX + name for name in PACKAGES)}"
-    raise ValueError(f"no peer is called {text!r}; {hint}")
+    raise ValueError(f"no peer is called {quoted(text)}; {hint}")

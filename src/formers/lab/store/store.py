@@ -17,6 +17,7 @@ from formers.lab.store.tracking_uri import is_without_answer, without_secrets
 from formers.lab.store.write_error import NoAnswer, WriteError, reporting_write_errors
 from formers.machine.sealed_json import DamagedJson, json_from_text
 from formers.machine.typed_json import WrongJson, record_from_json
+from formers.plot.visible_text import visible_line
 
 _FINGERPRINT, _STATUS, _DIGEST, _ROW = "formers.fingerprint", "formers.status", "formers.row_sha256", "row.json"
 _RUN_STATUS = {"finished": "FINISHED", "stopped": "KILLED"}
@@ -85,7 +86,7 @@ class Store:
         client = self.experiment.client
         written = json.dumps(asdict(row))
         tags = _tags(row) | {SEQUENCE: str(self.experiment.next_sequence()), _DIGEST: _sha256(written)}
-        run_id = client.create_run(self.experiment.experiment_id, run_name=row.arm, tags=tags).info.run_id
+        run_id = client.create_run(self.experiment.experiment_id, run_name=visible_line(row.arm), tags=tags).info.run_id
         now = int(time.time() * 1000)  # for MLflow's page; nothing is decided by it
         metrics = [Metric(name, value, now, point.step) for point in row.curve for name, value in point.values.items()]
         params = [Param(name, text[:6000]) for name, text in {**row.choices, "seed": str(row.seed)}.items()]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 
+from formers.part import quoted
+
 _MOST = {"steps": 10**9, "batch_size": 1 << 20, "evaluations": 10_000}
 """Amounts that nobody means: what is above them is a slip, and would be counted out for hours."""
-_SHOWN = 40  # characters of a number that a message shows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,12 +41,12 @@ class Budget:
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise TypeError(f"budget: {field.name} must be a number, but {value!r} was given")
+                raise TypeError(f"budget: {field.name} must be a number, but {quoted(value)} was given")
             if not _is_finite(value):
-                raise ValueError(f"budget: {field.name} must be a finite number, but {str(value)[:_SHOWN]} was given")
+                raise ValueError(f"budget: {field.name} must be a finite number, but {quoted(value)} was given")
             kind = int if field.type == "int" else float
             if kind(value) != value:
-                raise TypeError(f"budget: {field.name} must be a whole number, but {value!r} was given")
+                raise TypeError(f"budget: {field.name} must be a whole number, but {quoted(value)} was given")
             object.__setattr__(self, field.name, kind(value))
         self._check_amounts()
 

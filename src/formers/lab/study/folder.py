@@ -8,13 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from formers.lab.store.lock import lock_folder
 from formers.lab.store.write_error import reporting_write_errors
 from formers.lab.study.command_line import file_command
 from formers.lab.study.study import Study
 from formers.lab.study.yaml import write_study
+from formers.lab.study.yaml_text import parse_yaml
 from formers.tasks.task import digest
 
 _FILE = "study.yaml"
@@ -44,7 +43,7 @@ def _write_description(study: Study, notify: Callable[[str], None]) -> None:
     """Write the study's description. That of another study, which would be lost, is renamed first."""
     path = study.folder / _FILE
     with reporting_write_errors("the study's description", path):
-        if path.is_file() and not _covers(study, text := path.read_text(encoding="utf-8")):
+        if path.is_file() and not _covers(study, text := path.read_text(encoding="utf-8", errors="replace")):
             notify(_set_aside(path, path.with_name(f"study-{digest([text])[:8]}.yaml"), study.folder))
         write_study(study, path)
 
@@ -61,11 +60,11 @@ def _set_aside(path: Path, aside: Path, folder: Path) -> str:
 def _covers(study: Study, text: str) -> bool:
     """Return whether a study has everything that a description has: the same task and budget, every arm, every seed."""
     try:
-        before = yaml.safe_load(text)
-    except yaml.YAMLError:
+        before = parse_yaml(text)
+    except ValueError:
         return False
     now: dict[str, Any] = study.to_dict()
-    if not isinstance(before, dict) or not {"arms", "seeds"} <= set(before):
+    if not isinstance(before, dict) or not all(isinstance(before.get(name), list) for name in ("arms", "seeds")):
         return False
     same = all(before.get(name) == value for name, value in now.items() if name not in ("arms", "seeds"))
     return same and all(item in now[name] for name in ("arms", "seeds") for item in before[name])

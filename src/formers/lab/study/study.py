@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from formers.lab.study.arm import Arm
 from formers.lab.study.budget import Budget
 from formers.lab.study.choices import choices_text, parse_choice
-from formers.part import Unsupported, check_names
+from formers.part import Unsupported, check_names, quoted
+from formers.part.option_types import MISMATCH, accept
 from formers.tasks import parse as parse_task
 from formers.tasks.checks.checked_task import CheckedTask
 from formers.tasks.checks.declaration import check_declaration
@@ -90,10 +91,11 @@ class Study:
         names = [arm.name for arm in self.arms]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"arms need different names, but {', '.join(map(repr, twice))} comes more than once")
-        if not self.seeds or len(set(self.seeds)) < len(self.seeds) or not all(isinstance(s, int) for s in self.seeds):
-            raise ValueError(f"seeds must be different whole numbers, at least one, not {list(self.seeds)}")
+        numbers = all(accept(seed, int) is not MISMATCH for seed in self.seeds)
+        if not self.seeds or not numbers or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds must be different whole numbers, at least one, not {quoted(list(self.seeds))}")
         if unfit := [seed for seed in self.seeds if not 0 <= seed < 2**32]:
-            raise ValueError(f"seeds must lie in 0 … 2³² − 1, which all random generators take, not {unfit}")
+            raise ValueError(f"seeds must lie in 0 … 2³² − 1, which all random generators take, not {quoted(unfit)}")
 
     def config(self, arm: Arm) -> TransformerConfig:
         """Return the whole configuration of an arm. Raise for unknown choices, naming the nearest known one."""
@@ -128,7 +130,7 @@ class Study:
         except TaskError:
             raise
         except (ValueError, TypeError) as error:
-            raise ValueError(f"arm {arm.name!r}: {error}") from error
+            raise ValueError(f"arm {quoted(arm.name)}: {error}") from error
         return config
 
     @property

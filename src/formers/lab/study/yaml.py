@@ -29,8 +29,9 @@ from formers.lab.study.arm import Arm, vary
 from formers.lab.study.budget import Budget
 from formers.lab.study.choices import parse_choices
 from formers.lab.study.study import Study, default_budget, first_seeds
+from formers.lab.study.yaml_text import parse_yaml
 from formers.machine.files import write_atomically
-from formers.part import check_names
+from formers.part import check_names, quoted
 from formers.tasks import parse as parse_task
 
 _FOLDER_OF_FILE = Path(".")
@@ -45,8 +46,11 @@ def read_study(path: Path | str) -> Study:
     """
     path = Path(path)
     try:
-        study = _parse_study(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError, yaml.YAMLError) as error:
+        study = _parse_study(parse_yaml(path.read_text(encoding="utf-8")))
+    except UnicodeDecodeError as error:
+        place = f"{error.reason} at byte {error.start}"
+        raise ValueError(f"{path}: a study is text in UTF-8, and this is not: {place}") from None
+    except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from error
     return replace(study, folder=path.parent) if study.folder == _FOLDER_OF_FILE else study
 
@@ -68,13 +72,13 @@ def _parse_study(data: Any) -> Study:
     task = parse_task(data["task"])
     budget = {name: _parse_number(value) for name, value in _mapping_at(data, "budget").items()}
     check_names("budget", budget, [field.name for field in fields(Budget)])
-    folder = {"folder": Path(data["folder"])} if data.get("folder") else {}
+    folder = {"folder": Path(_text_at(data, "folder"))} if data.get("folder") is not None else {}
     return Study(
         task=task,
         arms=_parse_arms(data),
-        base=_parse_choices(data.get("base") or {}),
+        base=_parse_choices(data.get("base")),
         budget=replace(default_budget(task), **budget),
-        match=data.get("match", "steps"),
+        match=_text_at(data, "match", "steps"),  # type: ignore[arg-type]
         seeds=_parse_seeds(data.get("seeds", 1)),
         shard=_flag_at(data, "shard"),
         **folder,
@@ -84,13 +88,16 @@ def _parse_study(data: Any) -> Study:
 def _parse_arms(data: dict[str, Any]) -> tuple[Arm, ...]:
     """Return the arms under `vary`, then those under `arms`."""
     varied = _mapping_at(data, "vary")
-    arms = data.get("arms") or {}
+    for name in varied:
+        if not isinstance(name, str):
+            raise ValueError(f"vary: the name of a choice is text, not {quoted(name)}")
+    arms = {} if data.get("arms") is None else data["arms"]
     if isinstance(arms, list):
         listed = tuple(_parse_arm(item) for item in arms)
     elif isinstance(arms, dict):
         listed = tuple(Arm(name, _parse_choices(choices)) for name, choices in arms.items())
     else:
-        raise ValueError(f"arms must be a mapping of names to choices, not {arms!r}")
+        raise ValueError(f"arms must be a mapping of names to choices, not {quoted(arms)}")
     return (vary(**varied) if varied else ()) + listed
 
 
@@ -101,16 +108,18 @@ def _parse_arm(item: Any) -> Arm:
         return Arm(name, _parse_choices(choices))
     if isinstance(item, str):
         return Arm.parse(item)
-    raise ValueError(f"an arm is `name: choices`, not {item!r}")
+    raise ValueError(f"an arm is `name: choices`, not {quoted(item)}")
 
 
 def _parse_choices(choices: Any) -> dict[str, Any]:
     """Return choices written as a mapping or as text."""
+    if choices is None:
+        return {}
     if isinstance(choices, str):
-        return parse_choices(choices) if choices.strip() else {}
+        return parse_choices(choices)
     if isinstance(choices, dict):
         return choices
-    raise ValueError(f"choices are a mapping or a text such as `mixer=dense, depth=2`, not {choices!r}")
+    raise ValueError(f"choices are a mapping or a text such as `mixer=dense, depth=2`, not {quoted(choices)}")
 
 
 def _parse_seeds(seeds: Any) -> tuple[int, ...]:
@@ -118,7 +127,7 @@ def _parse_seeds(seeds: Any) -> tuple[int, ...]:
     if isinstance(seeds, int):
         return first_seeds(seeds)
     if not isinstance(seeds, (list, tuple)):
-        raise ValueError(f"seeds are a number of them or a list, not {seeds!r}")
+        raise ValueError(f"seeds are a number of them or a list, not {quoted(seeds)}")
     return tuple(seeds)
 
 
@@ -133,12 +142,19 @@ def _parse_number(value: Any) -> Any:
 def _flag_at(data: dict[str, Any], key: str) -> bool:
     value = data.get(key, False)
     if not isinstance(value, bool):
-        raise ValueError(f"{key} is true or false, not {value!r}")
+        raise ValueError(f"{key} is true or false, not {quoted(value)}")
     return value
 
 
 def _mapping_at(data: dict[str, Any], key: str) -> dict[str, Any]:
-    value = data.get(key) or {}
+    value = {} if data.get(key) is None else data[key]
     if not isinstance(value, dict):
-        raise ValueError(f"{key} must be a mapping, not {value!r}")
+        raise ValueError(f"{key} must be a mapping, not {quoted(value)}")
+    return value
+
+
+def _text_at(data: dict[str, Any], key: str, default: str = "") -> str:
+    value = data.get(key, default)
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{key} must be text, not {quoted(value)}; write it in quotes")
     return value
