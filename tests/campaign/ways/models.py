@@ -34,10 +34,12 @@ def _hurt(path: Path, how: str, rng: Random) -> None:
         if how == "swapped":
             names = rng.sample(sorted(head.keys() - {"__metadata__"}), 2)
             head[names[0]], head[names[1]] = head[names[1]], head[names[0]]
-        written = json.dumps(head if how == "swapped" else mutate.a_tree(rng, head)).encode("utf-8", "surrogatepass")
+        written = mutate.as_json(head if how == "swapped" else mutate.a_tree(rng, head)).encode(
+            "utf-8", "surrogatepass"
+        )
         path.write_bytes(len(written).to_bytes(8, "little") + written + data[8 + size :])
     elif how == "json" and path.suffix == ".json":
-        path.write_text(json.dumps(mutate.a_tree(rng, json.loads(data))), errors="replace")
+        path.write_text(mutate.as_json(mutate.a_tree(rng, json.loads(data))), errors="replace")
     else:
         path.write_bytes(b"" if how == "empty" else mutate.some_bytes(rng, data))
 

@@ -25,7 +25,7 @@ from formers.lab.train.crash_counter import FILE, count_crashes
 
 def _text_of(rng: Random, tree: Any) -> bytes:
     """Return a tree as JSON, with damage somewhere: to a value, to the text, or to the bytes."""
-    text = json.dumps(mutate.a_tree(rng, tree))
+    text = mutate.as_json(mutate.a_tree(rng, tree))
     if rng.random() < 0.2:
         text = mutate.a_text(rng, text)
     data = text.encode("utf-8", "surrogatepass")
@@ -92,6 +92,7 @@ def enter_manifest(case: tuple[int, bytes], folder: Path) -> None:
         path = folder / f"checkpoint-{step}"
         path.mkdir()
         (path / "model.safetensors").write_bytes(b"weights" * 20)
+        (path / "trainer_state.json").write_text("{}")
         seal_checkpoint(path, "job")
     newest = folder / "checkpoint-4"
     if hurt:
