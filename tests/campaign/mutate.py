@@ -89,7 +89,7 @@ def a_tree(rng: Random, tree: Any) -> Any:
         elif edit == 1 and isinstance(holder, dict):
             holder[rng.choice((a_text(rng, str(key)), *TEXTS[:20]))] = holder.pop(key)
         elif edit == 2 and isinstance(holder, list) and holder is not root:
-            holder.insert(key, copy.deepcopy(rng.choice(holder)))
+            holder.insert(key, rng.choice(holder))
         else:
             holder[key] = a_value(rng, holder[key])
     return root[0]

@@ -178,3 +178,12 @@ def test_another_number_of_labels_is_an_error_unless_it_is_meant(config: Any, tm
         SequenceClassifier.from_pretrained(tmp_path, num_labels=3)
     meant = SequenceClassifier.from_pretrained(tmp_path, num_labels=3, ignore_mismatched_sizes=True)
     assert meant.config.num_labels == 3
+
+
+@pytest.mark.parametrize("name", ["config.json", "generation_config.json"])
+@pytest.mark.parametrize("text", ["3", "[]", "{", "[" * 20_000, "\x00"])
+def test_settings_that_are_none_are_named(name: str, text: str, config: Any, tmp_path: Any) -> None:
+    CausalLM(config()).save_pretrained(tmp_path)
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=name):
+        CausalLM.from_pretrained(tmp_path)

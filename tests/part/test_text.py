@@ -203,3 +203,9 @@ def test_words_that_are_a_subclass_of_text_become_text() -> None:
             return "<word>"
 
     assert str(Shakespeare(path=_Word("a"))) == "shakespeare(path='a')"
+
+
+def test_an_option_without_a_default_is_asked_for() -> None:
+    for text in ("glue", "glue(length=8)"):
+        with pytest.raises(TypeError, match=r"glue needs task; write glue\(length=…"):
+            parse_task(text)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -32,6 +34,20 @@ def naming(folder: object) -> Iterator[None]:
             raise
         kind = Unsupported if isinstance(error, Unsupported) else ValueError
         raise kind(f"{folder}: {error}") from error
+
+
+def check_settings(folder: object) -> None:
+    """Raise ValueError for a file of settings in a model's folder that is no mapping; nothing for a name on the hub."""
+    for name in ("config.json", "generation_config.json"):
+        path = Path(str(folder)) / name
+        if not path.is_file():
+            continue
+        try:
+            settings = json.loads(path.read_bytes())
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{path} is not JSON that can be read: {str(error)[:200]}; {_REMEDY}") from None
+        if not isinstance(settings, dict):
+            raise ValueError(f"{path} must hold a mapping of settings, not a {type(settings).__name__}; {_REMEDY}")
 
 
 def check_whole(model: Any, info: dict[str, Any], folder: object, *, may_misfit: bool) -> None:

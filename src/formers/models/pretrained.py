@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from formers.models import costs
 from formers.models.config import TransformerConfig
-from formers.models.loading import check_whole, naming
+from formers.models.loading import check_settings, check_whole, naming
 from formers.models.model_card import model_card
 
 
@@ -66,6 +66,7 @@ class FormersModel(PreTrainedModel):
         `PreTrainedModel.from_pretrained`.
         """
         folder = pretrained_model_name_or_path or "the given state_dict"
+        check_settings(folder)
         with naming(folder):
             model, info = super().from_pretrained(
                 pretrained_model_name_or_path,

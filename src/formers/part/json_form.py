@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any, get_type_hints
 
-from formers.part.member import Member, find, option_names
+from formers.part.member import Member, find, made, option_names
 from formers.part.nesting import check_nesting
 from formers.part.option_types import part_hint
 from formers.part.quoted import quoted
@@ -37,7 +37,7 @@ def _part(axis: type[Member], data: Any) -> Any:
     hints = get_type_hints(kind)
     options = {key: value for key, value in data.items() if key != "part"}
     check_names(kind.name(), options, option_names(kind))
-    return kind(**{**kind.added, **{key: _from_json(value, hints[key]) for key, value in options.items()}})
+    return made(kind, {**kind.added, **{key: _from_json(value, hints[key]) for key, value in options.items()}})
 
 
 def _from_json(value: Any, hint: Any) -> Any:

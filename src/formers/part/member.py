@@ -73,6 +73,14 @@ def default_of(field: Any) -> Any:
     return field.default if field.default_factory is MISSING else field.default_factory()
 
 
+def made(kind: type[Any], options: Mapping[str, Any]) -> Any:
+    """Return the part of a class with these options. Raise TypeError where one is missing that has no default."""
+    needed = [f.name for f in fields(kind) if default_of(f) is MISSING and f.name not in options]
+    if needed:
+        raise TypeError(f"{kind.name()} needs {' and '.join(needed)}; write {example_call(kind)}")
+    return kind(**options)
+
+
 def example_call(kind: type[Member]) -> str:
     """Return how to write a part with its options: `name(option=…)`."""
     return f"{kind.name()}({', '.join(f'{name}=…' for name in option_names(kind))})"

@@ -17,7 +17,7 @@ import warnings
 from types import NoneType
 from typing import Any, get_type_hints
 
-from formers.part.member import Member, example, example_call, find, option_names
+from formers.part.member import Member, example, example_call, find, made, option_names
 from formers.part.nesting import DEEPEST, check_nesting, too_deep
 from formers.part.option_types import alternatives, part_hint
 from formers.part.quoted import quoted
@@ -118,7 +118,7 @@ class _Reader:
         axis = part_hint(hint)
         if axis is not Member:
             kind = find(axis, token.text)
-            return kind(**self.options(kind)) if self.takes("(") else kind()
+            return made(kind, self.options(kind) if self.takes("(") else {})
         wanted, constant = _WORDS.get(token.text, (Member, None))
         if wanted in alternatives(hint):
             return constant

@@ -53,3 +53,25 @@ def test_arms_and_seeds_are_different() -> None:
 
 def test_the_budget_of_the_default_study_is_the_tasks() -> None:
     assert Study(task="sort").budget == Budget(**Study(task="sort").task.budget)  # type: ignore[arg-type]
+
+
+_WRONG = {"base": [1], "budget": "x", "match": ["steps"], "shard": 1, "folder": 5, "task": None}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"arms": arms} for arms in ((0.5,), "softmax", 3)),
+        *({"seeds": seeds} for seeds in (3, "1")),
+        *({name: value} for name, value in _WRONG.items()),
+    ],
+)
+def test_attributes_of_another_type_are_named(wrong: dict[str, object]) -> None:
+    with pytest.raises(TypeError, match=f"a study: {next(iter(wrong))} must be "):
+        Study(**{"task": "sort"} | wrong)
+
+
+def test_seeds_are_whole_numbers() -> None:
+    for seeds in ([True], [[1]], [0.0], []):
+        with pytest.raises(ValueError, match="seeds must be different whole numbers"):
+            Study(task="sort", seeds=seeds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -33,6 +33,18 @@ _DEEPEST = 1024
 _MOST_SEEDS = 10_000
 _FILLED_IN: Any = None
 """The default of attributes that get their value from others when a study is made."""
+
+_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
+    "task": ((str, Task), "a task, or its text"),
+    "arms": ((Iterable,), "a list of arms"),
+    "base": ((Mapping,), "a mapping of choices"),
+    "budget": ((Budget, type(None)), "a Budget"),
+    "match": ((str,), f"one of {', '.join(_MATCHES)}"),
+    "seeds": ((Iterable,), "a list of whole numbers"),
+    "shard": ((bool,), "True or False"),
+    "folder": ((str, Path, type(None)), "a path"),
+}
+"""Attribute → its types, and the words for them in an error."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,20 +78,31 @@ class Study:
     folder: Path = _FILLED_IN
 
     def __post_init__(self) -> None:
+        self._check_types()
         task = cast(Task, parse_task(self.task)) if isinstance(self.task, str) else self.task
         check_declaration(task)
         filled: dict[str, Any] = {
             "task": task,
-            "arms": tuple(self.arms) or tuple(Arm.parse(text) for text in task.arms),
+            "arms": self.arms or tuple(Arm.parse(text) for text in task.arms),
             "base": {name: parse_choice(name, value) for name, value in self.base.items()},
             "budget": self.budget or default_budget(task),
-            "seeds": tuple(self.seeds),
         }
         for name, value in filled.items():
             object.__setattr__(self, name, value)
         self._check()
         folder = Path(self.folder) if self.folder else STUDIES_FOLDER / f"{task.name()}-{self.content_hash[:8]}"
         object.__setattr__(self, "folder", folder)
+
+    def _check_types(self) -> None:
+        """Raise TypeError for an attribute of another type, and for arms that are none."""
+        for name, (kinds, words) in _TYPES.items():
+            value = getattr(self, name)
+            if not isinstance(value, kinds) or (isinstance(value, str) and str not in kinds):
+                raise TypeError(f"a study: {name} must be {words}, but {quoted(value)} was given")
+        for name in ("arms", "seeds"):  # may be iterators
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if others := [arm for arm in self.arms if not isinstance(arm, Arm)]:
+            raise TypeError(f"a study: arms must be Arm(name, choices), but {quoted(others[0])} was given")
 
     def _check(self) -> None:
         """Raise ValueError for repeated or missing arms or seeds, and for an unknown or impossible match."""
