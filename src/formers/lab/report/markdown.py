@@ -17,7 +17,7 @@ def to_markdown(results: Results) -> str:
     summary = summarize(results)
     table = ranking(summary)
     lines = [" ".join(map(_escaped, headline(summary))), ""]
-    lines += [_markdown_line(column.title for column in table.columns)]
+    lines += [_markdown_line(_escaped(column.title) for column in table.columns)]
     lines += [_markdown_line("---" if column.text else "--:" for column in table.columns)]
     lines += [_markdown_line(_escaped(cell) for cell in row.cells) for row in table.rows]
     if matched := matching_sentences(summary):

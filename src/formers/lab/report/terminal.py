@@ -23,7 +23,9 @@ def terminal_table(results: Results) -> Table:
         caption_justify="left",
     )
     for column in shown.columns:
-        table.add_column(Text(column.title), justify="left" if column.text else "right", no_wrap=not column.text)
+        table.add_column(
+            Text(visible(column.title)), justify="left" if column.text else "right", no_wrap=not column.text
+        )
     for row in shown.rows:
         style = "italic dim" if row.arm is None else "dim" if row.arm.rank is None else ""
         table.add_row(*(Text(visible(cell)) for cell in row.cells), style=style)
