@@ -21,6 +21,7 @@ from formers.mixers import (
     SparseTransformer,
 )
 from formers.models import TransformerConfig
+from formers.part import Unsupported
 from formers.patterns import (
     Blockwise,
     Chunk,
@@ -285,3 +286,18 @@ def test_a_wrong_pattern_in_text_says_so() -> None:
         Mixer.parse("sparce(window(3))")
     with pytest.raises(ValueError, match="did you mean the pattern 'window'"):
         Mixer.parse("windw(3)")
+
+
+@pytest.mark.parametrize(
+    ("mixer", "why"),
+    [
+        ("longformer(window=[8, 16, 32])", "window lists 3 numbers, .* never be used with 2 layers"),
+        ("longformer(dilation=[1, 2, 3, 4])", "dilation lists 4 numbers, .* never be used with 3 heads"),
+        ("sparse_transformer(factors=heads)", "the model has one head"),
+    ],
+)
+def test_options_that_cannot_have_an_effect_here_are_refused(mixer: str, why: str) -> None:
+    site = replace(SITE, layers=2, heads=1 if "transformer" in mixer else 3)
+    with pytest.raises(Unsupported, match=why):
+        Mixer.parse(mixer).build(site)
+    Mixer.parse(mixer).build(replace(SITE, layers=3, heads=4))

@@ -68,7 +68,7 @@ class SquaredRelu(FeatureMap):
 
 
 class Exp(FeatureMap):
-    """φ(x) = exp(x), each feature on its own: positive, and sharper than elu + 1. Inputs above 11 overflow float16."""
+    """φ(x) = exp(x), each feature on its own: positive, and sharper than elu + 1. Inputs above 88 overflow float32."""
 
     def build(self, width: int) -> nn.Module:
         return Elementwise(torch.exp)
@@ -107,12 +107,14 @@ def _squared_relu(x: Tensor) -> Tensor:
 
 
 class Elementwise(nn.Module):
+    """A function of each number, in float32 or wider: squares, and gradients of nearly nothing, would leave float16."""
+
     def __init__(self, function: Callable[[Tensor], Tensor]):
         super().__init__()
         self.function = function
 
     def forward(self, x_bhlk: Tensor, *, query: bool = False) -> Tensor:
-        return self.function(x_bhlk)
+        return self.function(x_bhlk.to(accumulation_dtype(x_bhlk.dtype)))
 
 
 class Taylor2Module(nn.Module):
@@ -121,7 +123,7 @@ class Taylor2Module(nn.Module):
         self.width = width
 
     def forward(self, x_bhlk: Tensor, *, query: bool = False) -> Tensor:
-        x = x_bhlk * self.width**-0.25
+        x = x_bhlk.to(accumulation_dtype(x_bhlk.dtype)) * self.width**-0.25  # products of two would leave float16
         rows, columns = torch.triu_indices(self.width, self.width, device=x.device)
         # (q·k)² = Σ_a q_a²k_a² + 2 Σ_{a<b} q_a q_b k_a k_b; half of it, split evenly between φ(q) and φ(k):
         weight = torch.ones_like(rows, dtype=x.dtype).masked_fill(rows == columns, math.sqrt(0.5))

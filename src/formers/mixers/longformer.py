@@ -12,7 +12,7 @@ from formers.mixers.mixer import Mixer, MixerModule
 from formers.mixers.qkv import QKV, split_heads
 from formers.mixers.sparse import Sparse, SparseMixer
 from formers.ops import attention
-from formers.part import Site
+from formers.part import Site, Unsupported
 from formers.patterns import Global, Pattern, Window
 
 
@@ -52,6 +52,17 @@ class Longformer(Mixer):
         width = self.window[site.layer * len(self.window) // max(site.layers, len(self.window))]
         windows = [Window(width, dilation) for dilation in self.dilation[: site.heads]]
         return tuple(one | Global(self.tokens) if self.tokens else one for one in windows)
+
+    def check_site(self, site: Site) -> None:
+        """Raise `Unsupported` also where the model has too few layers or heads for all windows or dilations."""
+        super().check_site(site)
+        for name, given, there in (("window", self.window, site.layers), ("dilation", self.dilation, site.heads)):
+            if len(given) > there:
+                of = "layers" if name == "window" else "heads"
+                raise Unsupported(
+                    f"{self}: {name} lists {len(given)} numbers, of which the last would never be used with {there} "
+                    f"{of}; list at most {there}"
+                )
 
     def growth(self) -> float:
         return 1.0

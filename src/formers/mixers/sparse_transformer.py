@@ -6,7 +6,7 @@ from typing import Literal
 
 from formers.mixers.mixer import Mixer, MixerModule
 from formers.mixers.sparse import Sparse, SparseMixer
-from formers.part import Site
+from formers.part import Site, Unsupported
 from formers.patterns import Fixed, Pattern, Strided
 
 
@@ -41,13 +41,22 @@ class SparseTransformer(Mixer):
         if self.distinct and self.pattern.swap(group=0) != self.pattern:
             raise ValueError(f"{self}: distinct takes the groups of the pattern in turn; leave its own group out")
 
+    def check_site(self, site: Site) -> None:
+        """Raise `Unsupported` also where one head is to take both factors in turn."""
+        super().check_site(site)
+        if self.factors == "heads" and site.heads == 1:
+            raise Unsupported(
+                f"{self}: factors='heads' gives the two factors to different heads, but the model has one head; use "
+                "factors='layers' or 'merged'"
+            )
+
     def patterns(self, site: Site) -> tuple[Pattern, ...]:
         """Return the patterns of one layer, which its heads take in turn."""
         assert isinstance(self.pattern, (Strided, Fixed))
         if self.factors == "merged":
             return self.shared_out(self.pattern, site.heads)
         local, columns = self.pattern.swap(factor="local"), self.pattern.swap(factor="columns")
-        if self.factors == "heads" and site.heads > 1:
+        if self.factors == "heads":
             groups = self.shared_out(columns, site.heads // 2)
             return tuple(pattern for one in groups for pattern in (local, one))
         return self.shared_out(columns, site.heads) if site.layer % 2 else (local,)

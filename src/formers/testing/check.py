@@ -10,7 +10,7 @@ from formers.part import Part, Site
 from formers.testing import laws
 from formers.testing.harness import SITE, abilities
 from formers.testing.references import Reference, has_reference, with_reference
-from formers.testing.sites import WIDE, label, sites_of
+from formers.testing.sites import WIDE, WIDE_PAIR, label, sites_of
 
 Law: TypeAlias = Callable[[Part, Site], None]
 """`law(part, site)` returns None, or raises `AssertionError` with what moved and by how much."""
@@ -96,7 +96,7 @@ def trials_of(part: Part, *, slow: bool = False) -> list[tuple[Law, Site]]:
 def _sites_for(law: Law, part: Part) -> list[Site]:
     if law in ANYWHERE:
         return [SITE]
-    return [site for site in sites_of(part) if site != WIDE or law not in NOT_WIDE]
+    return [site for site in sites_of(part) if site not in (WIDE, WIDE_PAIR) or law not in NOT_WIDE]
 
 
 def broken_laws(part: Part, *, site: Site | None = None, slow: bool = False) -> dict[str, str]:

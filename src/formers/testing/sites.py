@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from formers.part import Part, Site
+from dataclasses import replace
+
+from formers.part import Part, Site, Unsupported
 from formers.part.site import Place
 from formers.positions import Alibi, Cosine, Position, Rotary
 from formers.testing.harness import SITE
@@ -15,6 +17,8 @@ def _site(width: int, heads: int, position: Position | None = None) -> Site:
 
 WIDE = _site(72, 1)
 """A head as wide as real ones, alone so that laws stay quick."""
+WIDE_PAIR = _site(144, 2)
+"""Two heads as wide, for parts that need more than one."""
 POSITIONED: dict[Place, Site] = {
     "layer": _site(30, 5, Cosine()),
     "heads": _site(48, 4, Rotary()),
@@ -28,7 +32,17 @@ _NEEDED: dict[Place, str] = {"heads": "qk_position", "scores": "score_position"}
 def sites_of(part: Part) -> list[Site]:
     """Return the sites that the part must keep its laws at: without a position, with each that it can take, and
     wide."""
-    return [SITE, *(POSITIONED[place] for place in places_of(part)), WIDE]
+    return [SITE, *(POSITIONED[place] for place in places_of(part)), WIDE if takes(part, WIDE) else WIDE_PAIR]
+
+
+def takes(part: Part, site: Site) -> bool:
+    """Return whether the part's mixer can be built at a site, as one of several heads cannot with a single one."""
+    mixer = mixer_of(part)
+    try:
+        mixer.check_site(replace(site, causal="bidirectional" not in mixer.abilities))
+    except Unsupported:
+        return False
+    return True
 
 
 def places_of(part: Part) -> list[Place]:

@@ -2,9 +2,11 @@
 
 Outputs and gradients are finite and in the input's dtype, near vanishing denominators and beside rows of padding, too.
 
-Inputs: normalised tokens, tokens of size 0.0001, and zeros; a row that is all padding.
+Inputs: normalised tokens, tokens of size 0.0001, and zeros; for feature maps, tokens of size 300; a row that is all
+padding.
 
-Exempt: inputs at which the exact result itself leaves the range of the dtype, as a norm's gradient at zero.
+Exempt: inputs at which the exact result itself leaves the range of the dtype, as a norm's gradient at zero; and
+large inputs of `exp`, whose features leave float32 from 88 on.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from formers.mixers import Exp, FeatureMap
 from formers.part import Part, Site
 from formers.testing.compare import assert_finite, assert_zero
 from formers.testing.gradients import outputs_and_gradients
@@ -21,13 +24,17 @@ _SCALES = (1.0, 1e-4, 0.0)
 """Standard deviations of the inputs: normalised, nearly nothing (denominators near zero), nothing."""
 
 
+_LARGE = 300.0
+"""The size of inputs that feature maps take besides: products of two of them leave float16."""
+
+
 def finite_in_half(part: Part, site: Site = SITE) -> None:
     """Outputs and gradients are finite and of the input's dtype; a row that is all padding too, and it has no
     gradient."""
     for causal in directions(part):
         for dtype in (torch.float16, torch.bfloat16):
             module = build(part, causal=causal, site=site, dtype=dtype)
-            for scale in _SCALES:
+            for scale in (*_SCALES, _LARGE) if isinstance(part, FeatureMap) and not isinstance(part, Exp) else _SCALES:
                 x = tokens(width=site.width, dtype=dtype) * scale
                 exact = build(part, causal=causal, site=site)
                 _all_finite(module, exact, x, f"{part} in {dtype}, inputs of size {scale:g}")
