@@ -26,9 +26,9 @@ NOTES = (
 LENGTHS = {
     "4 equal documents": [512] * 4,
     "13 documents of 24 to 512": [512, 360, 280, 210, 160, 130, 100, 84, 62, 50, 44, 32, 24],
-    "1 document of 1024 and 16 of 64": [1024, *[64] * 16],
+    "1 document of 512 and 24 of 64": [512, *[64] * 24],
 }
-LIMITS = dict(zip(LENGTHS, (1.2, 0.8, 0.4), strict=True))
+LIMITS = dict(zip(LENGTHS, (1.2, 0.5, 0.4), strict=True))
 """The most of the padded batch's time that the packed row may take."""
 
 
