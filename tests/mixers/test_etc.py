@@ -120,6 +120,13 @@ def test_what_cannot_be_says_so() -> None:
         build(Etc(), causal=True)
 
 
+def test_what_is_kept_from_inference_mode_serves_training() -> None:
+    module, x = build(Etc(), causal=False), tokens(length=59)
+    with torch.inference_mode():
+        module(x)
+    module(x.requires_grad_())[0].sum().backward()
+
+
 def test_a_sequence_of_less_than_the_global_input_is_all_of_it() -> None:
     module = build(Etc(), causal=False)
     theirs = build(Etc(tokens=5), causal=False)

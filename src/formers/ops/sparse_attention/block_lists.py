@@ -89,6 +89,7 @@ class _QueryBlock:
 
 
 @lru_cache(_KEPT)
+@torch.inference_mode(False)  # lists first made for inference must serve training later
 def block_lists(pairs: Pairs, rows: int, keys: int, block: int = BLOCK, device: str = "cpu") -> BlockLists:
     """Return the lists of a resolved pattern for `rows` queries and `keys` keys; the last query stands at the last key.
 
