@@ -13,6 +13,7 @@ from formers.lab.plan.jobs import plan_jobs
 from formers.lab.plan.matching import cost_of
 from formers.lab.store.records import Row
 from formers.lab.train.job import Job
+from formers.machine.sealed_json import unsealed
 from formers.part import Unsupported
 
 ARMS = (
@@ -97,7 +98,7 @@ def test_equal_time_is_fewer_steps_for_slow_arms(tmp_path: Path, monkeypatch: py
     assert len(asked) == 1, "one measurement for all seeds"
     assert jobs(given) == found
     assert len(asked) == 1, "a study that is started again keeps its measurement"
-    assert list(json.loads((tmp_path / "pace.json").read_text()).values()) == [2.0]
+    assert list(unsealed(json.loads((tmp_path / "pace.json").read_text())).values()) == [2.0]
 
 
 def test_pace_is_taken_within_rounds(one_arm: Study, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,3 +137,11 @@ def test_a_matched_study_runs(small: Study) -> None:
 def test_an_unknown_match() -> None:
     with pytest.raises(ValueError, match="did you mean 'parameters'"):
         study("parameter")
+
+
+@pytest.mark.parametrize("text", ["[", "[]", "7", "[" * 99999, '{"a": 0}', '{"a": NaN}', '{"a": "1"}', '{"a": true}'])
+def test_a_damaged_pace_is_named(one_arm: Study, text: str) -> None:
+    (one_arm.folder / "pace.json").write_text(text)
+    config = one_arm.config(one_arm.arms[0])
+    with pytest.raises(ValueError, match=r"pace\.json cannot be read: .*measure anew"):
+        step_time.relative_step_time(one_arm, config, config)

@@ -9,10 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import OperationalError
 
 import formers.lab.store.database
 from formers.lab import Store
-from formers.lab.store.database import cache_path, copy_from_cache, copy_to_cache, make_database
+from formers.lab.store.database import cache_path, copy_from_cache, copy_to_cache, is_write_failure, make_database
 
 
 @pytest.fixture
@@ -88,3 +90,24 @@ def test_who_reads_while_others_write_finds_it_whole(empty_database: Path, made:
         assert all(item.result() for item in found)
         assert [item.result() for item in written] == [None] * 20
     assert [path.name for path in cache_path().parent.iterdir()] == [cache_path().name]
+
+
+@pytest.mark.parametrize(
+    ("code", "is_written_later"),
+    [
+        (sqlite3.SQLITE_FULL, True),
+        (sqlite3.SQLITE_IOERR | 3 << 8, True),  # of a write
+        (sqlite3.SQLITE_READONLY, True),
+        (sqlite3.SQLITE_BUSY, True),
+        (sqlite3.SQLITE_CORRUPT, False),
+        (sqlite3.SQLITE_NOTADB, False),
+    ],
+)
+def test_a_full_disk_is_not_damage(code: int, is_written_later: bool) -> None:
+    inner = sqlite3.OperationalError("database or disk is full")
+    inner.sqlite_errorcode = code
+    wrapped = OperationalError("INSERT", {}, inner)
+    outer = MlflowException("of MLflow")
+    outer.__cause__ = wrapped
+    assert [is_write_failure(error) for error in (inner, wrapped, outer)] == [is_written_later] * 3
+    assert not is_write_failure(ValueError("anything else"))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import time
+from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ import torch
 from formers.lab.train.initial_weights import seeded_model
 from formers.machine.environment import environment
 from formers.machine.files import write_atomically
+from formers.machine.sealed_json import json_from_text, sealed, unsealed
 from formers.tasks.checks.examples import Collator
 from formers.tasks.task import digest
 
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
 _FILE = "pace.json"
 _WARM_UP, _ROUNDS = 3, 15
+_ANEW = "restore a copy, or move it away to measure anew, which may give arms other numbers of steps"
 
 
 def relative_step_time(study: Study, config: TransformerConfig, base: TransformerConfig) -> float:
@@ -29,12 +33,24 @@ def relative_step_time(study: Study, config: TransformerConfig, base: Transforme
     Measured once for a study and kept in its folder, so that a study which is started again means the same thing.
     """
     path = study.folder / _FILE
-    known: dict[str, float] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    known = _read_times(path) if path.is_file() else {}
     key = digest([study.task, study.budget.batch_size, config.to_json_string(), base.to_json_string(), _machine()])
     if key not in known:
         known[key] = measure_relative_step_time(study, config, base)
-        write_atomically(path, json.dumps(known, indent=1) + "\n")
+        write_atomically(path, json.dumps(sealed({**known}), indent=1) + "\n")
     return known[key]
+
+
+def _read_times(path: Path) -> dict[str, float]:
+    """Return the relative times that were measured before. Raise ValueError for a file that holds anything else."""
+    try:
+        times = unsealed(json_from_text(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read: {error}; {_ANEW}") from None
+    for time_of in times.values():
+        if type(time_of) not in (int, float) or not 0 < time_of < math.inf:
+            raise ValueError(f"{path} cannot be read: a relative time of a step is a positive number; {_ANEW}")
+    return times
 
 
 def measure_relative_step_time(study: Study, config: TransformerConfig, base: TransformerConfig) -> float:

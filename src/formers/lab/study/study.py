@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from formers.lab.study.arm import Arm
 from formers.lab.study.budget import Budget
 from formers.lab.study.choices import choices_text, parse_choice
+from formers.lab.study.data_path import located
 from formers.part import Unsupported, check_names, quoted
 from formers.part.option_types import MISMATCH, accept
 from formers.tasks import parse as parse_task
@@ -63,6 +64,8 @@ class Study:
         shard: shard each model over the processes that `torchrun` starts, instead of holding it whole in each. Results
             are the same up to rounding, so `shard` is no part of what identifies a study.
         folder: where rows, models and the report go; by default a folder in `studies/` named after the content.
+        directory: where a relative path of the task's data starts: the working directory in which the study was made.
+            It is no part of what identifies a study.
 
     Raises:
         ValueError: for an unknown or repeated arm, or a choice that the base cannot take.
@@ -76,6 +79,7 @@ class Study:
     seeds: tuple[int, ...] = (0,)
     shard: bool = False
     folder: Path = _FILLED_IN
+    directory: Path = field(default_factory=Path.cwd, compare=False)
 
     def __post_init__(self) -> None:
         self._check_types()
@@ -159,7 +163,7 @@ class Study:
     @property
     def checked_task(self) -> CheckedTask:
         """The task with every result checked: what it returns is right, or raises with the file and the line."""
-        return CheckedTask(self.task)
+        return CheckedTask(located(self.task, self.directory))
 
     @property
     def content_hash(self) -> str:

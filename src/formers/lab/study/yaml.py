@@ -13,6 +13,7 @@
     seeds: 3                            # how many (0, 1, 2), or a list of them
     shard: true                         # shard each model over the processes that torchrun starts
     folder: studies/mine                # `.` is the folder that this file is in, wherever it is moved
+    directory: /home/me/plays           # where a relative path of the task starts, if not here and not beside this file
 
 What is left out is as in the task's default study. An unknown key raises, naming the nearest known one.
 """
@@ -28,6 +29,7 @@ import yaml
 from formers.lab.study.arm import Arm, vary
 from formers.lab.study.budget import Budget
 from formers.lab.study.choices import parse_choices
+from formers.lab.study.data_path import relative_path, start_of
 from formers.lab.study.study import Study, default_budget, first_seeds
 from formers.lab.study.yaml_text import parse_yaml
 from formers.machine.files import write_atomically
@@ -35,7 +37,7 @@ from formers.part import check_names, quoted
 from formers.tasks import parse as parse_task
 
 _FOLDER_OF_FILE = Path(".")
-_KEYS = ["task", "vary", "arms", "base", "budget", "match", "seeds", "shard", "folder"]
+_KEYS = ["task", "vary", "arms", "base", "budget", "match", "seeds", "shard", "folder", "directory"]
 
 
 def read_study(path: Path | str) -> Study:
@@ -52,7 +54,9 @@ def read_study(path: Path | str) -> Study:
         raise ValueError(f"{path}: a study is text in UTF-8, and this is not: {place}") from None
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from error
-    return replace(study, folder=path.parent) if study.folder == _FOLDER_OF_FILE else study
+    folder = path.parent if study.folder == _FOLDER_OF_FILE else study.folder
+    directory = start_of(study.task, [study.directory, Path.cwd(), path.resolve().parent])
+    return replace(study, folder=folder, directory=directory)
 
 
 def write_study(study: Study, path: Path | str) -> None:
@@ -60,7 +64,8 @@ def write_study(study: Study, path: Path | str) -> None:
     path = Path(path)
     in_own_folder = path.parent.resolve() == study.folder.resolve()
     folder = {"folder": str(_FOLDER_OF_FILE if in_own_folder else study.folder)}
-    data = study.to_dict() | ({"shard": True} if study.shard else {}) | folder
+    directory = {"directory": str(study.directory)} if relative_path(study.task) else {}
+    data = study.to_dict() | ({"shard": True} if study.shard else {}) | folder | directory
     write_atomically(path, yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120))
 
 
@@ -72,7 +77,8 @@ def _parse_study(data: Any) -> Study:
     task = parse_task(data["task"])
     budget = {name: _parse_number(value) for name, value in _mapping_at(data, "budget").items()}
     check_names("budget", budget, [field.name for field in fields(Budget)])
-    folder = {"folder": Path(_text_at(data, "folder"))} if data.get("folder") is not None else {}
+    places = [name for name in ("folder", "directory") if data.get(name) is not None]
+    folders = {name: Path(_text_at(data, name)) for name in places}
     return Study(
         task=task,
         arms=_parse_arms(data),
@@ -81,7 +87,7 @@ def _parse_study(data: Any) -> Study:
         match=_text_at(data, "match", "steps"),  # type: ignore[arg-type]
         seeds=_parse_seeds(data.get("seeds", 1)),
         shard=_flag_at(data, "shard"),
-        **folder,
+        **folders,
     )
 
 
