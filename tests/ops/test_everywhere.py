@@ -50,6 +50,8 @@ CALLS = {
     "metric_attention": lambda q, k, v: ops.metric_attention(q, k[0, :, :8], causal=True) + 0 * v,
     "linear_attention": lambda q, k, v: ops.linear_attention(q, k, v)[0],
     "linear_attention, causal": lambda q, k, v: ops.linear_attention(q, k, v, causal=True)[0],
+    "linear_attention of itself": lambda q, k, v: ops.linear_attention(q, q, q, causal=True)[0] + 0 * (k + v),
+    "dense_attention of itself": lambda q, k, v: ops.dense_attention(q, q, causal=True)[0] + 0 * (k + v),
     "linear_attention, decay": lambda q, k, v: ops.linear_attention(q, k, v, causal=True, log_decay_bhl=-q[..., 0])[0],
     "dense_attention": lambda q, k, v: ops.dense_attention(q, k, causal=True)[0] + ops.dense_attention(k, v)[0],
     "fourier_mix": lambda q, k, v: ops.fourier_mix((q + k + v)[0], impl="torch"),
@@ -67,6 +69,18 @@ def test_compiles_without_a_break(name):
     torch.testing.assert_close(found, wanted)
     gradients = [torch.autograd.grad(y.square().sum(), given) for y in (found, wanted)]
     torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize("name", ["attention", "linear_attention", "linear_attention, causal"])
+def test_compiles_for_any_length(name):
+    torch._dynamo.reset()
+    compiled = torch.compile(CALLS[name], fullgraph=True, backend="eager", dynamic=True)
+    for length in (70, 130, 1):
+        given = [t.requires_grad_() for t in torch.rand(3, 2, 2, length, 8).unbind()]
+        wanted, found = CALLS[name](*given), compiled(*given)
+        torch.testing.assert_close(found, wanted)
+        gradients = [torch.autograd.grad(y.square().sum(), given) for y in (found, wanted)]
+        torch.testing.assert_close(*gradients)
 
 
 @pytest.mark.slow

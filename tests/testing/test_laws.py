@@ -8,7 +8,7 @@ import pytest
 
 from formers.catalogue import AXES, CATALOGUE
 from formers.ffn import Glu
-from formers.mixers import Dense, Favor, Linear, LocalDense, Metric, Pool, Softmax
+from formers.mixers import Dense, Favor, Linear, LocalDense, Lsh, Metric, Pool, Routing, Softmax, Sparse
 from formers.norms import LayerNorm, MaxNorm
 from formers.part import ABILITIES, Part, Site, Unsupported
 from formers.positions import Cosine, Learned, Rotary, Sinusoidal
@@ -17,6 +17,7 @@ from formers.testing import LAWS, SITE, SLOW_LAWS, check, laws_of, trials_of
 from formers.testing.laws import (
     cannot_see_the_future,
     compiled_equals_eager,
+    exports_one_size,
     one_pass_equals_pieces,
     padding_does_not_matter,
     same_as_naive,
@@ -111,6 +112,17 @@ def test_every_part_traces_whole(part: Part) -> None:
 @pytest.mark.parametrize("part", PARTS, ids=str)
 def test_every_part_compiles(part: Part) -> None:
     compiled_equals_eager(part, SITE)
+
+
+@pytest.mark.parametrize("part", [Sparse(), Lsh(), Routing()], ids=str)
+def test_what_is_laid_out_by_the_length_exports_for_one(part: Part) -> None:
+    exports_one_size(part, SITE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", PARTS, ids=str)
+def test_every_part_exports_for_one_size(part: Part) -> None:
+    exports_one_size(part, SITE)
 
 
 def test_two_ranks_train_as_one() -> None:

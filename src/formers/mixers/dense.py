@@ -26,7 +26,9 @@ class Dense(Mixer):
     `residual=danet()`. Source: Argatkiny & Makarov 2025 (DenseAttention).
     """
 
-    can = frozenset({"causal", "bidirectional", "streaming", "padding", "qk_position", "order_blind", "relative"})
+    can = frozenset(
+        {"causal", "bidirectional", "streaming", "padding", "qk_position", "export", "order_blind", "relative"}
+    )
     heads: int = 1
     "Heads of this mixer, whatever the model's."
     order: Literal["auto", "scores", "state"] = "auto"

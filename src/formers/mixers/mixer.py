@@ -110,6 +110,8 @@ class MixerModule(SharingModule):
             return self._mix_documents(x_bld, state, mask_bl, positions_bl), None
         if state is not None:
             self.check_state(state)
+        if torch.compiler.is_exporting():
+            self.check_export(x_bld)
         if not x_bld.shape[1]:
             return x_bld, state
         state = None if state is None else state.outside_inference_mode()
@@ -130,6 +132,17 @@ class MixerModule(SharingModule):
             raise TypeError(
                 f"{self.built_by or type(self).__name__} goes on from a {expected}, but a {type(state).__name__} "
                 "was given; pass the state that this mixer returned, or None at the start"
+            )
+
+    def check_export(self, x_bld: Tensor) -> None:
+        """Raise Unsupported where torch.export asks for any batch or length, and the mixer's work is laid out by
+        them."""
+        if any(isinstance(size, torch.SymInt) for size in x_bld.shape) and self.built_by is not None:
+            self.built_by.require(
+                "export",
+                why="its work is laid out by the batch and the length. Leave dynamic_shapes out to export it for one "
+                "size",
+                instead="softmax() or dense()",
             )
 
     def context(

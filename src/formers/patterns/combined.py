@@ -26,7 +26,8 @@ class _OfTwo(Pattern):
         return type(self)(self.a.at_layer(layer), self.b.at_layer(layer))
 
     def longest(self) -> int | None:
-        return min((most for most in (self.a.longest(), self.b.longest()) if most is not None), default=None)
+        known = [most for most in (self.a.longest(), self.b.longest()) if most is not None]
+        return min(known) if known else None
 
 
 class Both(_OfTwo):
@@ -55,7 +56,8 @@ class Both(_OfTwo):
         return self.a.recalled(k_idx, next_idx) & self.b.recalled(k_idx, next_idx)
 
     def memory(self) -> int | None:
-        return min((most for most in (self.a.memory(), self.b.memory()) if most is not None), default=None)
+        known = [most for most in (self.a.memory(), self.b.memory()) if most is not None]
+        return min(known) if known else None
 
     def growth(self) -> float:
         return min(self.a.growth(), self.b.growth())

@@ -40,6 +40,7 @@ LAWS: dict[Law, frozenset[str]] = {
     laws.materialises_from_meta: frozenset(),
     laws.builds_in_bfloat16: frozenset(),
     laws.exports_with_any_length: frozenset({"export"}),
+    laws.refuses_sizes_it_cannot_leave_open: frozenset(),
     laws.checkpointed_equals_plain: frozenset(),
     laws.every_parameter_trains: frozenset(),
     laws.saves_whole: frozenset(),
@@ -59,6 +60,7 @@ together."""
 SLOW_LAWS: dict[Law, frozenset[str]] = {
     laws.traces_whole: frozenset(),
     laws.compiled_equals_eager: frozenset(),
+    laws.exports_one_size: frozenset(),
     laws.two_ranks_equal_one: frozenset(),
 }
 """Laws that take several seconds each: they compile, or start processes."""
@@ -71,6 +73,7 @@ ANYWHERE: frozenset[Law] = frozenset(
         laws.takes_positions_it_declares,
         laws.order_makes_no_difference,
         laws.exports_with_any_length,
+        laws.refuses_sizes_it_cannot_leave_open,
         *SLOW_LAWS,
     }
 )

@@ -85,3 +85,30 @@ def traces_one_length_only(patch: Patch) -> Part:
             return module
 
     return _Fixed()
+
+
+@fault(laws.refuses_sizes_it_cannot_leave_open)
+def traces_what_it_does_not_claim(patch: Patch) -> Part:
+    class _Silent(Softmax):
+        can = Softmax.can - {"export"}
+
+        def build(self, site: Site) -> Any:
+            module: Any = super().build(site)
+            module.check_export = lambda x_bld: None
+            return module
+
+    return _Silent()
+
+
+@fault(laws.exports_one_size)
+def another_graph_than_its_own(patch: Patch) -> Part:
+    class _Traced(Softmax):
+        def build(self, site: Site) -> Any:
+            module: Any = super().build(site)
+            whole = module.forward
+            module.forward = lambda x, *rest, **options: whole(
+                x * (1 + torch.compiler.is_exporting()), *rest, **options
+            )
+            return module
+
+    return _Traced()

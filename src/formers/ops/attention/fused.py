@@ -34,9 +34,13 @@ def attention(
     if key_mask_bs is not None:
         q, k, v, scale = _fold_key_mask(q, k, v, key_mask_bs, scale)
     q, k, v = _pad_to_one_width(q, k, v)
-    causal = bool(causal and q.shape[2] > 1)  # one query sees every key; the fused kernel takes no symbol
+    if causal and q.shape[2] <= 1:  # one query sees every key; a branch, since the fused kernel takes no symbol
+        causal = False
+    grouped = False
+    if q.shape[1] != k.shape[1]:
+        grouped = True
     if bias is None and (not causal or rows >= keys):
-        y = sdpa(q, k, v, is_causal=causal, scale=scale, enable_gqa=q.shape[1] != k.shape[1])
+        y = sdpa(q, k, v, is_causal=causal, scale=scale, enable_gqa=grouped)
     else:
         y = by_query_blocks(q, k, v, causal, bias, scale)
     y = y if y.shape[3] == width else y[..., :width]

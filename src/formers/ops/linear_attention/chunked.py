@@ -27,7 +27,8 @@ def chunked(
     q: Tensor, k: Tensor, v: Tensor, before: LinearState, floor: float, log_decay_bhl: Tensor | None
 ) -> tuple[Tensor, LinearState]:
     """Return y and the state after the last token, given the state before it; masked keys and values are zero."""
-    v = v.view_as(v) if v is k else v  # a compiler wants to see two tensors
+    k = k.view_as(k) if k is q else k  # a compiler wants to see three tensors
+    v = v.view_as(v) if v is k or v is q else v
     form = chunk_by_chunk if is_transformed() else _ChunkedLinearAttention.apply
     y, s, z = form(q, k, v, before.s_bhmv, before.z_bhm, log_decay_bhl, floor)
     return y, LinearState(s, z)

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, bmm
 from torch.nn.functional import pad
 
+from formers.ops.common.tracing import is_any
 from formers.ops.common.workspace import Workspace
 from formers.ops.linear_attention.decay import chunk_decay, log_decay_gradient
 from formers.ops.linear_attention.normalizer import safe_divisor
@@ -63,8 +64,11 @@ class Chunks:
         log_g: Tensor | None,
     ) -> None:
         self.workspace, self.dtype, self.shape = workspace, s0.dtype, q.shape[:3]
-        self.count = -(-q.shape[2] // CHUNK)
-        self.chunk = -(-q.shape[2] // self.count)  # ≤ CHUNK, so that little is filled up
+        if is_any(q.shape[2]):  # a graph has chunks of one size, and never a single one, which would be a case apart
+            self.count, self.chunk = (q.shape[2] + 2 * CHUNK - 1) // CHUNK, CHUNK
+        else:
+            self.count = -(-q.shape[2] // CHUNK)
+            self.chunk = -(-q.shape[2] // self.count)  # ≤ CHUNK, so that little is filled up
         self.q, self.k, self.v = self._cut(q), self._cut(k), self._cut(v)
         self.scores = self._product("scores", self.q, self.k.mT).tril_()
         self.q_in, self.k_out, self.decay = self.q, self.k, None
@@ -77,7 +81,7 @@ class Chunks:
         self.z: Tensor | None = None
         self.z_end: Tensor | None = None
         if z0 is not None:
-            ones = self.k.new_ones(1, self.chunk).expand(len(self.k), 1, -1)
+            ones = self.k.new_ones(1, self.chunk).expand(self.k.shape[0], 1, -1)
             self.z, self.z_end = self._running("z", ones, self.k_out, z0)
 
     def outputs(self, floor: float) -> Tensor:
@@ -131,16 +135,21 @@ class Chunks:
     def _cut(self, t_bhlx: Tensor) -> Tensor:
         """Return (N, C, ·), the last chunk filled up with zeros."""
         t_bhlx = t_bhlx.to(self.dtype)
-        missing = self.count * self.chunk - t_bhlx.shape[2]
-        t_bhlx = pad(t_bhlx, (0, 0, 0, missing)) if missing else t_bhlx
-        return t_bhlx.reshape(-1, self.chunk, t_bhlx.shape[3])
+        length, whole = t_bhlx.shape[2], self.count * self.chunk
+        if is_any(length):  # row `length` is zeros: picked, because a slice would be laid out by what it leaves over
+            t_bhlx = pad(t_bhlx, (0, 0, 0, 1)).index_select(2, _first(whole, t_bhlx).clamp(max=length))
+        elif length < whole:
+            t_bhlx = pad(t_bhlx, (0, 0, 0, whole - length))
+        return t_bhlx.unflatten(2, (self.count, self.chunk)).flatten(0, 2)
 
     def _join(self, t_ncx: Tensor) -> Tensor:
         """Return (B, H, L, ·): the inverse of `_cut`."""
-        return t_ncx.view(*self.shape[:2], -1, t_ncx.shape[2])[:, :, : self.shape[2]]
+        length, whole = self.shape[2], self.count * self.chunk
+        t_bhlx = t_ncx.view(*self.shape[:2], whole, t_ncx.shape[2])
+        return t_bhlx.index_select(2, _first(length, t_ncx)) if is_any(length) else t_bhlx[:, :, :length]
 
     def _product(self, name: str, a: Tensor, b: Tensor) -> Tensor:
-        return bmm(a, b, out=self.workspace.out(name, len(a), a.shape[1], b.shape[2]))
+        return bmm(a, b, out=self.workspace.out(name, a.shape[0], a.shape[1], b.shape[2]))
 
     def _scaled(self, name: str, t: Tensor, factor: Tensor) -> Tensor:
         return torch.mul(t, factor, out=self.workspace.out(name, *t.shape))
@@ -159,6 +168,11 @@ class Chunks:
         return running_sums(
             a, b, start, decay, count=self.count, workspace=self.workspace, name=name, backwards=backwards
         )
+
+
+def _first(count: int, like: Tensor) -> Tensor:
+    """Return 0, 1, …, count − 1 on the device of a tensor."""
+    return torch.arange(count, device=like.device)
 
 
 def _matrix_dot(a_nxy: Tensor, b_nxy: Tensor) -> Tensor:

@@ -33,8 +33,8 @@ def running_sums(
         workspace, name: the memory of the result.
         backwards: sum over every later chunk instead, from the last on.
     """
-    shape = (-1, count, a_nxc.shape[1], b_ncy.shape[2])
-    first = start.reshape(-1, *shape[2:])
+    first = start.reshape(-1, a_nxc.shape[1], b_ncy.shape[2])
+    shape = (first.shape[0], count, a_nxc.shape[1], b_ncy.shape[2])
     if decay_n11 is None and (not workspace.enabled or a_nxc.shape[1] == 1):
         each, end = _cumulative(bmm(a_nxc, b_ncy).view(shape), first.unsqueeze(1), backwards)
         return each.flatten(0, 1), end.reshape(start.shape)

@@ -20,6 +20,7 @@ from torch.utils.checkpoint import checkpoint
 from formers.ops.common.derivatives import gradients_by_autograd, is_transformed, needs_autograd
 from formers.ops.common.dtypes import without_autocast
 from formers.ops.common.row_index import Rows, as_rows, contiguous_strides, from_heads_last, heads_last_strides
+from formers.ops.common.tracing import outside_tracing
 from formers.ops.sparse_attention.block_lists import BLOCK, BlockLists, block_lists, heads_by_pattern
 from formers.ops.sparse_attention.gathered_scores import GatheredInputs, log_sum_exp
 from formers.ops.sparse_attention.gathered_tiles import GatherPlan, GatherTile, gather_tiles
@@ -71,7 +72,8 @@ def _lists_of_heads(
 ) -> tuple[tuple[BlockLists, tuple[int, ...]], ...]:
     """Return the block lists of each different pattern, and the heads that have it."""
     found = heads_by_pattern(patterns, heads)
-    return tuple((_resolved_lists(one, rows, keys, causal, device), tuple(which)) for one, which in found)
+    with outside_tracing():  # the lists are kept, and read by this process
+        return tuple((_resolved_lists(one, rows, keys, causal, device), tuple(which)) for one, which in found)
 
 
 # What `torch.compiler.assume_constant_result` does, without importing the compiler: nothing of this is traced.

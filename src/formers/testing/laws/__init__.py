@@ -6,7 +6,11 @@ from formers.testing.laws.building import builds_in_bfloat16, materialises_from_
 from formers.testing.laws.compiled import checkpointed_equals_plain, compiled_equals_eager, traces_whole
 from formers.testing.laws.cost import costs_as_promised, counted_as_by_hand
 from formers.testing.laws.derivatives import second_derivatives_are_right_or_refused
-from formers.testing.laws.export import exports_with_any_length
+from formers.testing.laws.export import (
+    exports_one_size,
+    exports_with_any_length,
+    refuses_sizes_it_cannot_leave_open,
+)
 from formers.testing.laws.future import cannot_see_the_future
 from formers.testing.laws.generation import generation_equals_recomputation
 from formers.testing.laws.half_precision import finite_in_half
@@ -46,6 +50,7 @@ __all__ = [
     "every_option_counts",
     "every_parameter_trains",
     "every_submodule_matters",
+    "exports_one_size",
     "exports_with_any_length",
     "finite_in_half",
     "foreign_states_raise",
@@ -61,6 +66,7 @@ __all__ = [
     "padding_does_not_matter",
     "positions_count_from_zero",
     "randomness_is_owned",
+    "refuses_sizes_it_cannot_leave_open",
     "rows_are_independent",
     "runs_under_autocast",
     "same_as_naive",

@@ -1,12 +1,13 @@
 """Law 17: a part is the same exported.
 
 A part that claims it is traced once by `torch.export`, with any batch and length, and the graph gives what the part
-gives.
+gives. Any other refuses to be traced for a batch or a length that is left open, with its name and what to do, and gives
+the same from a graph of one size. The part itself stays as it was.
 
 Inputs: traced with 3 rows of 41 tokens, then run at 2 of 77, 5 of 33, 16 of 128 and 1 of 2, without and with padding,
 in evaluation mode.
 
-Exempt: parts without the ability `export`, whose kernels choose their form by the length.
+Exempt: nothing. Graphs of one size are slow to make for some parts, and tried only when slow laws are asked for.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, export
 
-from formers.part import Part, Site
+from formers.part import Part, Site, Unsupported
 from formers.testing.compare import assert_same
 from formers.testing.harness import BATCH, LENGTH, SITE, abilities, build, directions, tokens
 
@@ -30,6 +31,40 @@ def exports_with_any_length(part: Part, site: Site = SITE) -> None:
         module = _Output(build(part, causal=causal, site=site))
         for masked in (False, True) if "padding" in abilities(part) else (False,):
             _same_when_exported(module, site.width, masked, f"{part}{', padded' if masked else ''}")
+
+
+def refuses_sizes_it_cannot_leave_open(part: Part, site: Site = SITE) -> None:
+    """A part without the ability to export raises Unsupported, naming itself, where batch or length are left open."""
+    if "export" in abilities(part):
+        return
+    for causal in directions(part):
+        module = _Output(build(part, causal=causal, site=site))
+        for sizes in (dict[int, object]({0: _ROWS}), {1: _TOKENS}, {0: _ROWS, 1: _TOKENS}):
+            refusal = _refusal_of(module, sizes, site.width)
+            assert refusal is not None, f"{part} does not claim export, but is traced with sizes left open: {sizes}"
+            assert "dynamic_shapes" in refusal, f"{part} does not say what to do: {refusal}"
+
+
+def _refusal_of(module: nn.Module, sizes: dict[int, object], width: int) -> str | None:
+    """Return the message of Unsupported for an export with these sizes left open; None where it is traced."""
+    try:
+        export(module, _inputs(3, 41, width, False), dynamic_shapes={"x_bld": sizes, "mask_bl": None})
+    except Unsupported as error:
+        return str(error)
+    return None
+
+
+@torch.no_grad()
+def exports_one_size(part: Part, site: Site = SITE) -> None:
+    """The graph of a part for one batch and length gives the same, and the part gives what it gave before. Slow."""
+    for causal in directions(part):
+        module = _Output(build(part, causal=causal, site=site))
+        for masked in (False, True) if "padding" in abilities(part) else (False,):
+            x_bld, mask_bl = _inputs(3, 41, site.width, masked)
+            real = slice(None) if mask_bl is None else mask_bl
+            graph = export(module, (x_bld, mask_bl)).module()
+            want = module(x_bld, mask_bl)[real]
+            assert_same(graph(x_bld, mask_bl)[real], want, f"{part}, exported for one size")
 
 
 @torch.no_grad()
