@@ -118,9 +118,10 @@ def enter_study(case: Any, folder: Path) -> None:
     ]
     others = _named(Study, case.get("study"))
     study = Study(task="sort(length=4)", budget=given, arms=tuple(arms), folder=folder, **others)
-    amounts = [given.learning_rate, given.warmup, given.weight_decay, given.clip]
+    taken = study.budget
+    amounts = [taken.learning_rate, taken.warmup, taken.weight_decay, taken.clip]
     if not all(math.isfinite(amount) for amount in amounts):
-        raise Nonsense(f"{given} was taken")
+        raise Nonsense(f"{taken} was taken")
     write_study(study, folder / "study.yaml")
     must_equal("study.yaml", read_study(folder / "study.yaml").to_dict(), study.to_dict())
 
