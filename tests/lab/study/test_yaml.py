@@ -113,3 +113,11 @@ def test_any_name_of_an_arm_reads_back(tmp_path: Path, name: str) -> None:
     study = replace(python_study(), arms=(Arm(name, {"depth": 1}), Arm(f"{name}: {name}", {})))
     write_study(study, tmp_path / "names.yaml")
     assert read_study(tmp_path / "names.yaml").arms == study.arms
+
+
+@pytest.mark.parametrize("name", ["a\x85b", "a\u2028b", "a\u2029 b", "a\u0085"])
+def test_unusual_line_breaks_in_names_read_back(name: str, tmp_path: Path) -> None:
+    study = Study(task="sort", arms=(Arm(name, {"mixer": "softmax"}), Arm("é", {})), folder=tmp_path)
+    write_study(study, tmp_path / "study.yaml")
+    assert read_study(tmp_path / "study.yaml").to_dict() == study.to_dict()
+    assert "é" in (tmp_path / "study.yaml").read_text(encoding="utf-8")

@@ -20,6 +20,7 @@ What is left out is as in the task's default study. An unknown key raises, namin
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,22 @@ def write_study(study: Study, path: Path | str) -> None:
     folder = {"folder": str(_FOLDER_OF_FILE if in_own_folder else study.folder)}
     directory = {"directory": str(study.directory)} if relative_path(study.task) else {}
     data = study.to_dict() | ({"shard": True} if study.shard else {}) | folder | directory
-    write_atomically(path, yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120))
+    write_atomically(path, yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120))
+
+
+_OTHER_BREAKS = re.compile("[\x85\u2028\u2029]")
+"""Line breaks of YAML that PyYAML writes as they are, and reads as spaces."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes texts with unusual line breaks in double quotes, where they are escaped."""
+
+
+def _represent_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if _OTHER_BREAKS.search(text) else None)
+
+
+_Dumper.add_representer(str, _represent_text)
 
 
 def _parse_study(data: Any) -> Study:
