@@ -13,7 +13,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "ops": (),
     "part": (),
     "patterns": ("part", "ops"),
-    "positions": ("part",),
+    "positions": ("part", "ops"),
     "mixers": ("part", "ops", "patterns", "positions"),
     "norms": ("part",),
     "ffn": ("part",),

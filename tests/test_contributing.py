@@ -34,9 +34,9 @@ def test_the_page(examples: dict[str, ModuleType], test: str) -> None:
 
 
 def test_options_are_documented(examples: dict[str, ModuleType]) -> None:
-    retention, t5_bias = examples["retention.py"].Retention, examples["t5_bias.py"].T5Bias
+    retention, kerple = examples["retention.py"].Retention, examples["kerple.py"].Kerple
     assert all(retention.option_docs().values())
-    assert all(t5_bias.option_docs().values())
+    assert all(kerple.option_docs().values())
     assert repr(retention(reach=4)) == "retention(reach=4.0)"
 
 
@@ -46,15 +46,15 @@ def test_a_shared_table_is_saved_once(examples: dict[str, ModuleType], tmp_path:
     from formers.models import MaskedLM, TransformerConfig
 
     config = TransformerConfig(
-        vocab_size=11, width=24, heads=3, depth=3, position=examples["t5_bias.py"].T5Bias(), mixer=["softmax", "sparse"]
+        vocab_size=11, width=24, heads=3, depth=3, position=examples["kerple.py"].Kerple(), mixer=["softmax", "sparse"]
     )
     model, ids = MaskedLM(config).eval(), torch.arange(22).view(2, 11) % 11
     model.save_pretrained(tmp_path)
     again = MaskedLM.from_pretrained(tmp_path).eval()
-    assert [name for name in model.state_dict() if "table" in name] == [
-        "model.layers.0.mixer.score_position.table.weight"
+    assert [name for name in model.state_dict() if "log_rates" in name] == [
+        "model.layers.0.mixer.score_position.log_rates.weight"
     ]
     assert torch.equal(again(ids).logits, model(ids).logits)
     model(ids).logits.sum().backward()
-    assert model.model.layers[0].mixer.score_position.table.weight.grad is not None
+    assert model.model.layers[0].mixer.score_position.log_rates.weight.grad is not None
     assert model.model.separate_layers() == []

@@ -7,6 +7,7 @@ from torch import Tensor
 from formers.mixers.context import Context
 from formers.mixers.kv_cache import KeyValueState, append
 from formers.mixers.qkv import QKV, HeadMixer
+from formers.mixers.score_bias import row_bias
 from formers.ops import Bias, attention
 from formers.part import State
 
@@ -24,16 +25,10 @@ class CachedAttention(HeadMixer):
         values = None if qkv.v is qkv.k else qkv.v
         positions_bl = context.positions_bl if self.score_position is not None else None
         cache = append(context.state, qkv.k, values, mask_bl=context.mask_bl, positions_bl=positions_bl)
-        y_bhlv = self.attend_to(cache, qkv.q, self.score_bias(cache, context.positions_bl))
+        bias = row_bias(self.score_position, context.positions_bl, cache.positions_bs)
+        y_bhlv = self.attend_to(cache, qkv.q, bias)
         return y_bhlv, cache if self.causal else None
 
     def attend_to(self, cache: KeyValueState, q_bhlk: Tensor, bias: Bias) -> Tensor:
         """Return what the queries see in the cache, (B, H, L, V)."""
         return attention(q_bhlk, cache.k_bgsk, cache.values, causal=self.causal, key_mask_bs=cache.mask_bs, bias=bias)
-
-    def score_bias(self, cache: KeyValueState, positions_bl: Tensor) -> Bias:
-        """Return the position's bias on the scores, made for a block of queries at a time; None without a position."""
-        position = self.score_position
-        if position is None:
-            return None
-        return lambda start, stop: position(positions_bl[:, start:stop], cache.positions_bs)

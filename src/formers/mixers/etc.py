@@ -64,9 +64,9 @@ class EtcMixer(SparseMixer):
         super().__init__(site, part.patterns(site), bias=part.bias)
         self.labels = Labels(part, site)
 
-    def pair_bias(self, q_bhlk: Tensor, positions_bl: Tensor) -> PairBias:
+    def pair_bias(self, q_bhlk: Tensor, k_bgsk: Tensor, positions_bl: Tensor) -> PairBias:
         """Return the labels' part of the scores, and the position's where there is one."""
-        position, labels = super().pair_bias(q_bhlk, positions_bl), self.labels
+        position, labels = super().pair_bias(q_bhlk, k_bgsk, positions_bl), self.labels
         scores_bhlc = labels(q_bhlk)
 
         def bias(b: int, q_nl: Tensor, k_ns: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from formers.mixers.context import Context
 from formers.mixers.mixer import Mixer, MixerModule
 from formers.mixers.qkv import QKV, split_heads
+from formers.mixers.score_bias import row_bias
 from formers.mixers.sparse import Sparse, SparseMixer
 from formers.ops import attention
 from formers.part import Site, Unsupported
@@ -101,10 +102,7 @@ class LongformerMixer(SparseMixer):
             return self.folded_outputs(q, x_bld.to(q.dtype), mask_bl)
         k, v = (split_heads(proj(x_bld), self.heads) for proj in (self.k_proj_global, self.v_proj_global))
         q, k = self.apply_position(q, positions_bl[:, index]), self.apply_position(k, positions_bl)
-        position = self.score_position
-        bias = (
-            None if position is None else lambda start, stop: position(positions_bl[:, index[start:stop]], positions_bl)
-        )
+        bias = row_bias(self.score_position, positions_bl[:, index], positions_bl)
         return attention(q, k, v, key_mask_bs=mask_bl, bias=bias)
 
     def can_fold(self) -> bool:

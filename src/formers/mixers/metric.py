@@ -25,7 +25,7 @@ class Metric(Mixer):
 
     can = frozenset(
         {"causal", "bidirectional", "streaming", "padding", "qk_position", "score_position"}
-        | {"trim", "export", "order_blind"}
+        | {"weight_position", "trim", "export", "order_blind"}
     )
     positive: bool = False
     "Whether M is a true metric, AᵀA + ε·I with an upper triangle A, rather than only symmetric."

@@ -59,13 +59,19 @@ class Mixer(Part):
         direction = "causal" if site.causal else "bidirectional"
         self.require(direction, why=self.instead.get(direction, ""))
         place = site.position.acts_on if site.position else "nothing"
-        needed = {"heads": "qk_position", "scores": "score_position"}.get(place)
+        needed = {"heads": "qk_position", "scores": "score_position", "weights": "weight_position"}.get(place)
         if needed and needed not in self.abilities:
-            what = {"heads": "queries and keys", "scores": "attention scores"}[place]
+            what = {"heads": "queries and keys", "scores": "attention scores", "weights": "attention weights"}[place]
             raise Unsupported(
                 f"{self} cannot take position {site.position}: it acts on {what}, and {self.name()} forms none. "
-                "Use a position that acts elsewhere: sinusoidal(), learned(), cosine() or none()"
+                f"Use a position that acts elsewhere: {self.takes_positions()}"
             )
+
+    def takes_positions(self) -> str:
+        """Return examples of positions that the mixer takes, as text."""
+        on_scores = ["alibi()", "xl()"] if "score_position" in self.abilities else []
+        on_heads = ["rotary()"] if "qk_position" in self.abilities else []
+        return ", ".join([*on_scores, *on_heads, "sinusoidal()", "learned()", "cosine()"]) + " or none()"
 
 
 class MixerModule(SharingModule):

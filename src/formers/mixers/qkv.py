@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -31,12 +32,15 @@ class HeadMixer(MixerModule):
 
     o_proj: nn.Module
 
-    def __init__(self, site: Site, *, position_heads: int | None = None):
-        """Build the positions; `position_heads` is how many heads the keys' width divides into, if not `site.heads`."""
+    def __init__(self, site: Site, *, key_width: int | None = None):
+        """Build the positions; `key_width` is that of keys and queries per head, if not `site.head_width`."""
         super().__init__(site)
         self.heads = site.heads
-        self.head_position = build_at("heads", site if position_heads is None else site.with_heads(position_heads))
-        self.score_position = build_at("scores", site)
+        there = site if key_width is None else replace(site, width=key_width * site.heads)
+        self.head_position = build_at("heads", there)
+        self.score_position = build_at("scores", there)
+        if self.score_position is None:
+            self.score_position = build_at("weights", there)
 
     def mix(self, context: Context) -> tuple[Tensor, State | None]:
         y_bhlv, state = self.attend(self.project(context), context)

@@ -34,7 +34,7 @@ class Quadratic(Mixer):
 
 class QuadraticMixer(CachedAttention):
     def __init__(self, site: Site):
-        super().__init__(site, position_heads=1)  # keys are the whole width
+        super().__init__(site, key_width=site.width)  # keys are the whole input
         width = site.width
         site.split(site.heads)  # raises when the values do not divide into heads
         self.q_proj = nn.Linear(width, site.heads * width, bias=False)  # U of every head

@@ -17,7 +17,7 @@ class Softmax(Mixer):
 
     can = frozenset(
         {"causal", "bidirectional", "streaming", "padding", "qk_position", "score_position"}
-        | {"trim", "export", "order_blind", "relative"}
+        | {"weight_position", "trim", "export", "order_blind", "relative"}
     )
     kv_heads: int | None = None
     "Heads of keys and values, G, shared by the query heads; as many as those unless given. 1 is multi-query attention."

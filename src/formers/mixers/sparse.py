@@ -10,6 +10,7 @@ from torch import Tensor
 from formers.mixers.context import Context
 from formers.mixers.mixer import Mixer, MixerModule
 from formers.mixers.qkv import QKV, QkvMixer, join_heads, split_heads
+from formers.mixers.score_bias import added_rows, pair_bias, row_bias
 from formers.mixers.sparse_state import SparseState, capacity_for, take_tokens
 from formers.ops import (
     Packing,
@@ -21,7 +22,7 @@ from formers.ops import (
     sparse_attention,
     varlen_attention,
 )
-from formers.part import Site, State, weights_of
+from formers.part import Site, State
 from formers.patterns import Pattern, Window
 
 _QUERIES_AT_ONCE = 256
@@ -120,22 +121,14 @@ class SparseMixer(QkvMixer):
     def attend_over_pattern(self, qkv: QKV, context: Context) -> Tensor:
         """Return y (B, H, L, V) of a sequence that begins here; padding, if any, is behind it."""
         q, k, v = qkv
-        mask_bl, bias = context.mask_bl, self.pair_bias(q, context.positions_bl)
+        mask_bl, bias = context.mask_bl, self.pair_bias(q, k, context.positions_bl)
         if self.by_length and mask_bl is not None:
             return varlen_attention(q, k, v, mask_bl.sum(1), self.patterns, causal=self.causal, bias=bias)
         return sparse_attention(q, k, v, self.patterns, causal=self.causal, key_mask_bs=mask_bl, bias=bias)
 
-    def pair_bias(self, q_bhlk: Tensor, positions_bl: Tensor) -> PairBias | None:
+    def pair_bias(self, q_bhlk: Tensor, k_bgsk: Tensor, positions_bl: Tensor) -> PairBias | None:
         """Return what is added to the scores as the kernel asks for it: the position's bias, or None without one."""
-        position = self.score_position
-        if position is None:
-            return None
-
-        def bias(b: int, q_nl: Tensor, k_ns: Tensor) -> Tensor:
-            row_l = positions_bl[b if len(positions_bl) > 1 else 0]
-            return position(row_l[q_nl], row_l[k_ns])
-
-        return PairBias(bias, depends_on=weights_of(position))
+        return pair_bias(self.score_position, q_bhlk, k_bgsk, positions_bl)
 
     # --- streaming ---
 
@@ -163,16 +156,16 @@ class SparseMixer(QkvMixer):
         """Attend from new tokens to what is remembered and to each other."""
         assert isinstance(context.state, SparseState)
         known = context.state.followed_by(self.state_of(qkv, context))
-        index_bl, positions_bl, q = context.counts_bl - 1, context.positions_bl, qkv.q
+        index_bl, q, k = context.counts_bl - 1, qkv.q, known.k_bgsk
+        of_position = added_rows(row_bias(self.score_position, context.positions_bl, known.positions_bs), q, k)
 
         def bias(start: int, stop: int) -> Tensor:
             seen = _seen_pairs(self.causal_forms, self.heads, index_bl[:, start:stop], known.index_bs)
             added = torch.zeros(seen.shape, dtype=q.dtype, device=q.device).masked_fill(~seen, -torch.inf)
-            if self.score_position is not None:
-                added = added + self.score_position(positions_bl[:, start:stop], known.positions_bs)
-            return added
+            more = of_position(start, stop)
+            return added if more is None else added + more
 
-        y_bhlv = attention(q, known.k_bgsk, known.v_bgsv, key_mask_bs=known.index_bs >= 0, bias=bias)
+        y_bhlv = attention(q, k, known.v_bgsv, key_mask_bs=known.index_bs >= 0, bias=bias)
         return y_bhlv, known.forget(self.causal_forms, self.capacity)
 
 

@@ -16,7 +16,7 @@ Letters at the end of a name are the axes of a tensor, q_bhlk for (B, H, L, K):
 Lower-case letters in a name are axes, capitals in a docstring their sizes. Rarer ones are explained where they occur.
 """
 
-from formers.ops.attention import Bias, attention, metric_attention
+from formers.ops.attention import Bias, Relation, attention, metric_attention
 from formers.ops.bucketed_attention import bucketed_attention, clustered_attention
 from formers.ops.common.derivatives import gradients_by_autograd, is_transformed, needs_autograd
 from formers.ops.common.dispatch import forms_table
@@ -43,6 +43,7 @@ __all__ = [
     "Packing",
     "PairBias",
     "PoolState",
+    "Relation",
     "accumulation_dtype",
     "attention",
     "bucketed_attention",

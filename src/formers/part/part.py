@@ -20,6 +20,7 @@ ABILITIES = {
     "padding": "masked tokens change nothing",
     "qk_position": "applies a position to queries and keys",
     "score_position": "adds a position to the scores",
+    "weight_position": "lets a position change how scores become weights, and add to what they sum",
     "trim": "its state can forget the last tokens of a row",
     "export": "torch.export takes it with any batch and length",
     "order_blind": "without a position, permuting the input permutes the output",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, Protocol, Self
+from typing import Literal, Protocol, Self
 
 from torch import nn
 
-Place = Literal["nothing", "input", "layer", "heads", "scores"]
+Place = Literal["nothing", "input", "layer", "heads", "scores", "weights"]
 """Places in a model where a position may act; `formers.positions.Position.acts_on` explains each."""
 
 _FARTHEST = 100_000
@@ -17,7 +17,8 @@ _FARTHEST = 100_000
 class _SitePosition(Protocol):
     """The position part as a site knows it: where it acts, and that it builds a module."""
 
-    acts_on: ClassVar[Place]
+    @property
+    def acts_on(self) -> Place: ...
 
     def build(self, site: Site) -> nn.Module: ...
 

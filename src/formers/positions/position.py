@@ -20,7 +20,10 @@ class Position(Part):
     input:  once, on the embedded input; any mixer. Module: `forward(x_bld, positions_bl) -> x_bld`.
     layer:  on the hidden states that enter every mixer; any mixer. Module: `forward(x_bld, positions_bl) -> x_bld`.
     heads:  on queries and keys; mixers that have them. Module: `forward(x_bhlk, positions_bl) -> x_bhlk`.
-    scores: on the scores; mixers that form them. Module: `forward(q_positions_bl, k_positions_bs) -> bias_bhls`.
+    scores: on the scores; mixers that form them. Module: `forward(q_positions_bl, k_positions_bs) -> bias_bhls`; or a
+        `RelativePosition`, whose terms depend on the distance and may depend on queries and keys.
+    weights: on how scores become weights, or on what these sum; mixers that form weights of all pairs. Module: a
+        `RelationalPosition`.
     """
     extrapolates: ClassVar[bool] = True
     "Whether positions beyond `context_length` are defined."

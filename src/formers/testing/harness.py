@@ -31,7 +31,7 @@ def abilities(part: Part) -> frozenset[str]:
     own = {axis.name()} | ({"reference"} if has_reference(part) else set())
     if axis is Mixer:
         return can | own | ({"hand_count"} if has_hand_count(part) else set())
-    can = can - {"qk_position", "score_position"} | own
+    can = can - {"qk_position", "score_position", "weight_position"} | own
     return can - {"order_blind"} if axis is Position else can
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from formers.part import Part, Site, Unsupported
 from formers.part.site import Place
-from formers.positions import Alibi, Cosine, Position, Rotary
+from formers.positions import Alibi, Cosine, Position, Rotary, Shaw
 from formers.testing.harness import SITE
 from formers.testing.hosts import axis_of, mixer_of
 
@@ -23,9 +23,10 @@ POSITIONED: dict[Place, Site] = {
     "layer": _site(30, 5, Cosine()),
     "heads": _site(48, 4, Rotary()),
     "scores": _site(42, 6, Alibi()),
+    "weights": _site(40, 4, Shaw(clip=3)),
 }
 """Place → a site whose position acts there. Sizes differ from site to site, so that none is special."""
-_NEEDED: dict[Place, str] = {"heads": "qk_position", "scores": "score_position"}
+_NEEDED: dict[Place, str] = {"heads": "qk_position", "scores": "score_position", "weights": "weight_position"}
 """The ability that a mixer must have for a position to act there."""
 
 
@@ -46,7 +47,7 @@ def takes(part: Part, site: Site) -> bool:
 
 
 def places_of(part: Part) -> list[Place]:
-    """Return where a position may act on the part: on queries and keys, or on scores, only if its mixer has them.
+    """Return where a position may act on the part: on queries, scores or weights only if its mixer has them.
 
     A position itself is the only one of its site.
     """

@@ -3,5 +3,6 @@
 from formers.ops.attention.attention import attention
 from formers.ops.attention.bias import Bias
 from formers.ops.attention.metric_attention import metric_attention
+from formers.ops.attention.relation import Relation
 
-__all__ = ["Bias", "attention", "metric_attention"]
+__all__ = ["Bias", "Relation", "attention", "metric_attention"]

@@ -33,7 +33,8 @@ def attention(
         key_mask_bs: (B, S) bool, True where a key is real. What masked keys and values hold, NaN too, does not matter.
         bias: added to the scaled scores: a tensor that broadcasts to (B, H, L, S), where −inf hides a pair; or a
             function `bias(start, stop)` giving rows `start … stop − 1`, (B or 1, H or 1, stop − start, S), the same
-            ones when it is called again for the backward pass.
+            ones when it is called again for the backward pass; or a `Relation`, which sees queries and keys, may change
+            scores in any way, and add to the output what it makes of the weights.
         scale: 1/√K by default.
         impl: "auto", "torch" (fused) or "naive" (from the formula).
 

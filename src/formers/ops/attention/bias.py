@@ -7,9 +7,13 @@ from typing import TypeAlias
 
 from torch import Tensor
 
-Bias: TypeAlias = Tensor | Callable[[int, int], Tensor] | None
+from formers.ops.attention.relation import Relation
+
+AddedBias: TypeAlias = Tensor | Callable[[int, int], Tensor] | None
 """Added to attention scores: a tensor that broadcasts to (B, H, L, S); or a function `bias(start, stop)` that makes
 the rows `start … stop − 1` of one, (B or 1, H or 1, stop − start, S), so that the whole never exists at once."""
+Bias: TypeAlias = AddedBias | Relation
+"""What is added to attention scores, or a relation, which may change scores and outputs in any way."""
 
 
 def check_bias(bias: Bias, shape: tuple[int, int, int, int]) -> None:
@@ -23,7 +27,7 @@ def check_bias(bias: Bias, shape: tuple[int, int, int, int]) -> None:
         raise ValueError(f"bias has shape {tuple(bias.shape)}; expected one that broadcasts to (B, H, L, S) = {shape}")
 
 
-def without_first_rows(bias: Bias, count: int) -> Bias:
+def without_first_rows(bias: AddedBias, count: int) -> AddedBias:
     """Return the bias of the query rows from `count` on."""
     if callable(bias):
         return lambda start, stop: bias(count + start, count + stop)

@@ -9,6 +9,7 @@ from torch.nn.functional import scaled_dot_product_attention as sdpa
 
 from formers.ops.attention.bias import Bias, without_first_rows
 from formers.ops.attention.query_blocks import by_query_blocks
+from formers.ops.attention.relation import Relation, related_attention
 
 
 def attention(
@@ -22,15 +23,17 @@ def attention(
 ) -> Tensor:
     """Return `attention` through `scaled_dot_product_attention`.
 
-    In one call where it needs no score mask, else for blocks of query rows.
+    In one call where it needs no score mask, else for blocks of query rows. A relation needs the weights themselves.
     """
     rows, keys, width = q.shape[2], k.shape[2], v.shape[3]
     if not keys or not rows:
         return q.new_zeros(*q.shape[:3], width)
+    scale = q.shape[3] ** -0.5 if scale is None else scale
+    if isinstance(bias, Relation):
+        return related_attention(q, k, v, causal, key_mask_bs, bias, scale)
     blind = max(rows - keys, 0) if causal else 0
     if blind:  # the first queries come before every key
         q, bias = q[:, :, blind:], without_first_rows(bias, blind)
-    scale = q.shape[3] ** -0.5 if scale is None else scale
     if key_mask_bs is not None:
         q, k, v, scale = _fold_key_mask(q, k, v, key_mask_bs, scale)
     q, k, v = _pad_to_one_width(q, k, v)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from formers.ops.attention.bias import Bias
+from formers.ops.attention.relation import Relation
 
 
 def attention(
@@ -17,7 +18,10 @@ def attention(
     bias: Bias = None,
     scale: float | None = None,
 ) -> Tensor:
-    """Return softmax(q kᵀ·scale + bias) v, row by row over the visible keys; zeros where a row sees none."""
+    """Return softmax(q kᵀ·scale + bias) v, row by row over the visible keys; zeros where a row sees none.
+
+    Under a relation, softmax(relation(q kᵀ·scale)) v + relation(weights).
+    """
     rows, keys, groups = q_bhlk.shape[2], k_bhsk.shape[2], q_bhlk.shape[1] // k_bhsk.shape[1]
     seen = torch.ones(rows, keys, dtype=torch.bool, device=q_bhlk.device)
     seen = seen.tril(keys - rows) if causal else seen
@@ -27,11 +31,15 @@ def attention(
         seen = seen & key_mask_bs[:, None, None, :]
     k_bhsk, v_bhsv = k_bhsk.repeat_interleave(groups, 1), v_bhsv.repeat_interleave(groups, 1)
     r_bhls = q_bhlk @ k_bhsk.mT * (q_bhlk.shape[-1] ** -0.5 if scale is None else scale)
-    if bias is not None:
+    if isinstance(bias, Relation):
+        r_bhls = bias.scores(r_bhls, q_bhlk, k_bhsk, 0)
+    elif bias is not None:
         r_bhls = r_bhls + (bias(0, rows) if callable(bias) else bias)
     r_bhls = r_bhls.masked_fill(~seen, -torch.inf)
     empty = (r_bhls == -torch.inf).all(-1, keepdim=True)
-    return r_bhls.masked_fill(empty, 0).softmax(-1).masked_fill(empty, 0) @ v_bhsv
+    w_bhls = r_bhls.masked_fill(empty, 0).softmax(-1).masked_fill(empty, 0)
+    more_bhlv = bias.outputs(w_bhls, 0) if isinstance(bias, Relation) else None
+    return w_bhls @ v_bhsv if more_bhlv is None else w_bhls @ v_bhsv + more_bhlv
 
 
 def metric_attention(

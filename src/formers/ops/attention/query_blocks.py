@@ -7,13 +7,13 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention as sdpa
 from torch.utils.checkpoint import checkpoint
 
-from formers.ops.attention.bias import Bias, same_for_all_rows
+from formers.ops.attention.bias import AddedBias, same_for_all_rows
 
 SCORES_AT_ONCE = 1 << 21
 """Score masks and biases are made for blocks of query rows, of about so many entries at a time."""
 
 
-def by_query_blocks(q: Tensor, k: Tensor, v: Tensor, causal: bool, bias: Bias, scale: float) -> Tensor:
+def by_query_blocks(q: Tensor, k: Tensor, v: Tensor, causal: bool, bias: AddedBias, scale: float) -> Tensor:
     """Return softmax(q kᵀ·scale + bias) v with a score mask for one block of query rows at a time.
 
     Needs a bias, causality or both; S ≥ L if causal.
@@ -39,7 +39,7 @@ def by_query_blocks(q: Tensor, k: Tensor, v: Tensor, causal: bool, bias: Bias, s
     return torch.cat(ys, 2)
 
 
-def _score_mask(start: int, stop: int, end: int, offset: int | None, bias: Bias, q: Tensor) -> Tensor:
+def _score_mask(start: int, stop: int, end: int, offset: int | None, bias: AddedBias, q: Tensor) -> Tensor:
     """Return the mask of rows `start … stop − 1` against keys before `end`: added to scores, or bool, True if seen.
 
     With an `offset`, row i sees the keys up to i + offset.

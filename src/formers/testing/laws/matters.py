@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from formers.mixers import Identity, Mixer
+from formers.ops import Relation
 from formers.part import Part, Site
 from formers.testing.compare import FELT, moved
 from formers.testing.harness import SITE, build, directions, tokens
@@ -71,6 +72,8 @@ def _silenced(module: nn.Module, child: nn.Module, x: Tensor) -> tuple[Tensor, b
 def _silence(out: object) -> object:
     if isinstance(out, Tensor):
         return torch.zeros_like(out)
+    if isinstance(out, Relation):
+        return Relation()
     return (_silence(out[0]), *out[1:]) if isinstance(out, tuple) else out
 
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from formers.mixers import Mixer
 from formers.part import Part, Site, alternatives
-from formers.positions import Position
+from formers.positions import Position, RelationalPosition
 from formers.testing.harness import LENGTH, SITE, build, directions, tokens
 from formers.testing.sites import POSITIONED, places_of
 
@@ -207,9 +207,19 @@ def _alone(part: Position, site: Site, x_bld: Tensor, positions_bl: Tensor) -> T
     module: nn.Module = part.build(site)
     if part.acts_on == "heads":
         return module(x_bld.unflatten(-1, (site.heads, -1)).transpose(1, 2), positions_bl)
-    if part.acts_on == "scores":
-        return module(positions_bl, positions_bl)
+    if part.acts_on in ("scores", "weights"):
+        return _on_pairs(module, x_bld.unflatten(-1, (site.heads, -1)).transpose(1, 2), positions_bl)
     return module(x_bld[..., : part.embedding_width(site)], positions_bl)
+
+
+def _on_pairs(module: nn.Module, x_bhlk: Tensor, positions_bl: Tensor) -> Tensor:
+    """Return what a position on scores or weights makes of all pairs of these tokens."""
+    if not isinstance(module, RelationalPosition):
+        return module(positions_bl, positions_bl)
+    relation, scores_bhll = module(positions_bl, positions_bl), x_bhlk @ x_bhlk.mT * x_bhlk.shape[3] ** -0.5
+    w_bhll = relation.scores(scores_bhll, x_bhlk, x_bhlk, 0).softmax(-1)
+    more = relation.outputs(w_bhll, 0)
+    return w_bhll @ x_bhlk if more is None else w_bhll @ x_bhlk + more
 
 
 def _attempt(call: Callable[[], Tensor]) -> Tensor:

@@ -18,7 +18,7 @@ import torch
 
 from formers.mixers import Mixer
 from formers.part import Part, Site, Unsupported
-from formers.positions import Alibi, Position, Rotary
+from formers.positions import Alibi, Position, Rotary, Shaw
 from formers.testing.compare import FELT, assert_same, moved
 from formers.testing.harness import LENGTH, SITE, abilities, build, directions, tokens
 
@@ -40,9 +40,9 @@ def only_differences_count(part: Part, site: Site = SITE) -> None:
 def _is_relative(part: Part, site: Site) -> bool:
     """Return whether a position acts here that may count by its differences only."""
     position = part if isinstance(part, Position) else site.position
-    if position is None or position.acts_on not in ("heads", "scores"):
+    if position is None or position.acts_on not in ("heads", "scores", "weights"):
         return False
-    return isinstance(part, Position) or position.acts_on == "scores" or "relative" in abilities(part)
+    return isinstance(part, Position) or position.acts_on != "heads" or "relative" in abilities(part)
 
 
 def positions_count_from_zero(part: Part, site: Site = SITE) -> None:
@@ -60,7 +60,11 @@ def positions_count_from_zero(part: Part, site: Site = SITE) -> None:
 def takes_positions_it_declares(part: Part, site: Site = SITE) -> None:
     """A mixer uses a position on heads or scores if it says that it can, and refuses it if not."""
     assert isinstance(part, Mixer)
-    positions: dict[str, Position] = {"qk_position": Rotary(), "score_position": Alibi()}
+    positions: dict[str, Position] = {
+        "qk_position": Rotary(),
+        "score_position": Alibi(),
+        "weight_position": Shaw(clip=2),
+    }
     for ability, position in positions.items():
         for causal in directions(part):
             there = replace(site, position=position)

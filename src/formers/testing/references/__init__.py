@@ -12,14 +12,14 @@ Arguments, by axis; everything is float64, and there is no padding (the law take
 
     mixer, input or layer position   (part, site, weights, x_bld, positions_bl) → y_bld
     position on heads                (part, site, weights, x_bhlk, positions_bl) → x_bhlk
-    position on scores               (part, site, weights, q_positions_bl, k_positions_bs) → bias_bhls
+    position on scores or weights    (part, site, weights, scores, q_bhlk, k_bhlk, positions_bl) → `Related`
     norm, ffn                        (part, site, weights, x) → y
     feature                          (part, site, weights, q_bhlk, k_bhsk) → φ(q)·φ(k), (B, H, L, S)
     residual                         (part, site, layer, x_bld) → y_bld; `layer` has the functions of `Sublayers`
     pattern                          (part, i, j, length, causal, layer) → whether query i sees key j
 
 `weights` is the state dict of the part's module; `positions_bl` the position of each token. `site.position` is applied
-with `on_layer`, `on_heads` and `on_scores`. A reference shares no code with the library; it reads a part's options.
+with `on_layer`, `on_heads` and `related`. A reference shares no code with the library; it reads a part's options.
 """
 
 from formers.testing.references import (
@@ -39,13 +39,14 @@ from formers.testing.references import (
 )
 from formers.testing.references.algebra import Weights, attend, everything, heads_of, project, side_by_side, under
 from formers.testing.references.hosts import Hosted, hosted
-from formers.testing.references.positions import on_heads, on_layer, on_scores
+from formers.testing.references.positions import Related, on_heads, on_layer, related
 from formers.testing.references.registry import Reference, has_reference, reference, reference_of, with_reference
 from formers.testing.references.residuals import Sublayers
 
 __all__ = [
     "Hosted",
     "Reference",
+    "Related",
     "Sublayers",
     "Weights",
     "attend",
@@ -63,12 +64,12 @@ __all__ = [
     "norms",
     "on_heads",
     "on_layer",
-    "on_scores",
     "patterns",
     "positions",
     "project",
     "reference",
     "reference_of",
+    "related",
     "residuals",
     "side_by_side",
     "sparse",

@@ -45,11 +45,15 @@ def everything(length: int, causal: bool) -> Tensor:
     return i[None, :] <= i[:, None] if causal else torch.ones(length, length, dtype=torch.bool)
 
 
-def attend(scores_bhls: Tensor, seen: Tensor, v_bhsv: Tensor) -> Tensor:
-    """Return Σ_j softmax_j(s_ij) v_j over the keys that i sees; zeros for a query that sees none."""
+def attend(scores_bhls: Tensor, seen: Tensor, v_bhsv: Tensor, more_blsv: Tensor | None = None) -> Tensor:
+    """Return Σ_j softmax_j(s_ij) (v_j + more_ij) over the keys that i sees; zeros for a query that sees none."""
     seen = seen.expand_as(scores_bhls)
     largest = torch.where(seen, scores_bhls, -torch.inf).amax(-1, keepdim=True).detach()
     largest = torch.where(largest.isinf(), 0.0, largest)
     weights = torch.where(seen, scores_bhls - largest, -torch.inf).exp()
     total = weights.sum(-1, keepdim=True)
-    return torch.where(total > 0, weights / torch.where(total > 0, total, 1.0), 0.0) @ v_bhsv
+    weights = torch.where(total > 0, weights / torch.where(total > 0, total, 1.0), 0.0)
+    y_bhlv = weights @ v_bhsv
+    if more_blsv is None:
+        return y_bhlv
+    return y_bhlv + torch.einsum("bhij,bijv->bhiv", weights, more_blsv.expand(len(weights), -1, -1, -1))

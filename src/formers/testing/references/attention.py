@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from formers.testing.references.algebra import (
     shared_heads,
     side_by_side,
 )
-from formers.testing.references.positions import on_heads, on_layer, on_scores
+from formers.testing.references.positions import on_heads, on_layer, related
 from formers.testing.references.registry import reference
 
 
@@ -31,8 +32,9 @@ def softmax(part: Softmax, site: Site, weights: Weights, x_bld: Tensor, position
     k = on_heads(site, weights, heads_of(project(weights, "k_proj", x_bld), groups), positions_bl)
     v = heads_of(project(weights, "v_proj", x_bld), groups)
     k, v = shared_heads(k, site.heads), shared_heads(v, site.heads)
-    scores = torch.einsum("bhik,bhjk->bhij", q, k) / math.sqrt(q.shape[3]) + on_scores(site, weights, positions_bl)
-    y = attend(scores, everything(x_bld.shape[1], site.causal), v)
+    scores = torch.einsum("bhik,bhjk->bhij", q, k) / math.sqrt(q.shape[3])
+    scores, more = related(site, weights, scores, q, k, positions_bl)
+    y = attend(scores, everything(x_bld.shape[1], site.causal), v, more)
     return project(weights, "o_proj", side_by_side(y))
 
 
@@ -43,7 +45,9 @@ def quadratic(part: Quadratic, site: Site, weights: Weights, x_bld: Tensor, posi
     q = on_heads(one, weights, heads_of(project(weights, "q_proj", x_bld), site.heads), positions_bl)
     k = on_heads(one, weights, x_bld[:, None], positions_bl)[:, 0]
     v = heads_of(project(weights, "v_proj", x_bld), site.heads)
-    scores = torch.einsum("bhid,bjd->bhij", q, k) / math.sqrt(site.width) + on_scores(site, weights, positions_bl)
+    scores = torch.einsum("bhid,bjd->bhij", q, k) / math.sqrt(site.width)
+    wide = replace(site, width=site.width * site.heads)
+    scores, _ = related(wide, weights, scores, q, k[:, None].expand_as(q), positions_bl)
     y = attend(scores, everything(x_bld.shape[1], site.causal), v)
     return project(weights, "o_proj", side_by_side(y))
 
@@ -56,7 +60,9 @@ def metric(part: Metric, site: Site, weights: Weights, x_bld: Tensor, positions_
     turned = on_heads(site, weights, p, positions_bl)
     m_hkk = _metric_of(part, weights["triangle_ht"], p.shape[3])
     scores = torch.einsum("bhik,hkl,bhjl->bhij", turned, m_hkk, turned) / math.sqrt(p.shape[3])
-    y = attend(scores + on_scores(site, weights, positions_bl), everything(x_bld.shape[1], site.causal), p)
+    q = torch.einsum("bhik,hkl->bhil", turned, m_hkk)
+    scores, more = related(site, weights, scores, q, turned, positions_bl)
+    y = attend(scores, everything(x_bld.shape[1], site.causal), p, more)
     return project(weights, "o_proj", side_by_side(y))
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from formers.part import Site
-from formers.positions import Alibi, Cosine, Learned, NoPosition, Rotary, Sinusoidal
+from formers.positions import T5, Alibi, Cosine, Da, Learned, NoPosition, Rotary, Shaw, Sinusoidal, Xl
 from formers.testing.references.algebra import Weights, under
 from formers.testing.references.registry import reference, reference_of
 
@@ -24,17 +24,30 @@ def on_heads(site: Site, weights: Weights, x_bhlk: Tensor, positions_bl: Tensor)
     return _at("heads", "head_position", site, weights, x_bhlk, positions_bl)
 
 
-def on_scores(site: Site, weights: Weights, positions_bl: Tensor) -> Tensor:
-    """Return what the site's position adds to the scaled scores of all pairs, (B, H, L, L) or 0."""
-    zero = torch.zeros((), dtype=torch.float64)
-    return _at("scores", "score_position", site, weights, positions_bl, positions_bl, otherwise=zero)
+class Related(NamedTuple):
+    """What a position makes of all pairs: their scores (B, H, L, L), and what it adds to each value, (B, L, L, V)."""
+
+    scores: Tensor
+    values: Tensor | None = None
 
 
-def _at(place: str, name: str, site: Site, weights: Weights, *given: Tensor, otherwise: Tensor | None = None) -> Tensor:
+def related(
+    site: Site, weights: Weights, scores_bhll: Tensor, q_bhlk: Tensor, k_bhlk: Tensor, positions_bl: Tensor
+) -> Related:
+    """Return the scaled scores of all pairs, changed by the site's position where it acts on scores or weights."""
+    position: Any = site.position
+    if position is None or position.acts_on not in ("scores", "weights"):
+        return Related(scores_bhll)
+    own = under(weights, "score_position")
+    changed: Related = reference_of(position)(position, site, own, scores_bhll, q_bhlk, k_bhlk, positions_bl)
+    return changed
+
+
+def _at(place: str, name: str, site: Site, weights: Weights, x: Tensor, positions_bl: Tensor) -> Tensor:
     position: Any = site.position
     if position is None or position.acts_on != place:
-        return given[0] if otherwise is None else otherwise
-    changed: Tensor = reference_of(position)(position, site, under(weights, name), *given)
+        return x
+    changed: Tensor = reference_of(position)(position, site, under(weights, name), x, positions_bl)
     return changed
 
 
@@ -80,8 +93,10 @@ def cosine(part: Cosine, site: Site, weights: Weights, x_bld: Tensor, positions_
 
 
 @reference(Alibi)
-def alibi(part: Alibi, site: Site, weights: Weights, q_positions_bl: Tensor, k_positions_bs: Tensor) -> Tensor:
-    """−m_h·|i − j|; for 2ⁿ heads m_h is a geometric series from 2^{−8/H} with that ratio.
+def alibi(
+    part: Alibi, site: Site, weights: Weights, scores: Tensor, q: Tensor, k: Tensor, positions_bl: Tensor
+) -> Related:
+    """s_ij − m_h·|i − j|; for 2ⁿ heads m_h is a geometric series from 2^{−8/H} with that ratio.
 
     For other numbers of heads: the series of the power below, and then every other slope of the power above.
     """
@@ -90,8 +105,63 @@ def alibi(part: Alibi, site: Site, weights: Weights, q_positions_bl: Tensor, k_p
         below *= 2
     slopes = [2.0 ** (-8 * h / below) for h in range(1, below + 1)]
     slopes += [2.0 ** (-8 * h / (2 * below)) for h in range(1, 2 * below, 2)]
-    distance_bls = (q_positions_bl[:, :, None] - k_positions_bs[:, None, :]).abs().double()
-    return torch.stack([-slopes[h] * distance_bls for h in range(site.heads)], 1)
+    distance_bll = _ahead(positions_bl).abs().double()
+    return Related(scores - torch.stack([slopes[h] * distance_bll for h in range(site.heads)], 1))
+
+
+@reference(T5)
+def t5(part: T5, site: Site, weights: Weights, scores: Tensor, q: Tensor, k: Tensor, positions_bl: Tensor) -> Related:
+    """s_ij + the entry of the pair's bucket: a distance each, then distances up to `reach` in equal steps of log."""
+    count = part.buckets if site.causal else part.buckets // 2
+    exact = count // 2
+
+    def bucket(ahead: int) -> int:
+        side, far = (0, max(-ahead, 0)) if site.causal else (count * (ahead > 0), abs(ahead))
+        begins = [exact * (part.reach / exact) ** (step / (count - exact)) for step in range(count - exact)]
+        return side + (far if far < exact else exact - 1 + sum(begin <= far * (1 + 1e-12) for begin in begins))
+
+    buckets = torch.tensor([[[bucket(d) for d in row] for row in rows] for rows in _ahead(positions_bl).tolist()])
+    return Related(scores + weights["table.weight"][buckets].permute(0, 3, 1, 2))
+
+
+@reference(Shaw)
+def shaw(
+    part: Shaw, site: Site, weights: Weights, scores: Tensor, q: Tensor, k: Tensor, positions_bl: Tensor
+) -> Related:
+    """q_i·(k_j + P^K_ℓ)/√K and Σ_j a_ij (v_j + P^V_ℓ), ℓ = j − i clipped, with a vector for every pair."""
+    label_bll = torch.clamp(_ahead(positions_bl), -part.clip, part.clip) + part.clip
+    keys_bllk = weights["keys_nk"][label_bll].expand(len(q), -1, -1, -1)
+    changed = scores + torch.einsum("bhik,bijk->bhij", q, keys_bllk) / math.sqrt(q.shape[3])
+    return Related(changed, weights["values_nk"][label_bll] if part.values else None)
+
+
+@reference(Xl)
+def xl(part: Xl, site: Site, weights: Weights, scores: Tensor, q: Tensor, k: Tensor, positions_bl: Tensor) -> Related:
+    """(q_i·k_j + q_i·W_R r_{i−j} + u·k_j + v·W_R r_{i−j})/√K, with r_{i−j} of every pair."""
+    behind_bll = -_ahead(positions_bl).double()
+    if part.clamp is not None:
+        behind_bll = behind_bll.clamp(-part.clamp, part.clamp)
+    angles = torch.stack([behind_bll / 10000.0 ** (2 * m / site.width) for m in range(site.width // 2)], -1)
+    r_blld = torch.cat([angles.sin(), angles.cos()], -1).expand(len(q), -1, -1, -1) @ weights["r_proj.weight"].T
+    r_bhllk = torch.stack(r_blld.chunk(site.heads, -1), 1)
+    u_hk, v_hk = weights["content_hk"], weights["distance_hk"]
+    of_distance = torch.einsum("bhik,bhijk->bhij", q + v_hk[:, None], r_bhllk)
+    of_content = torch.einsum("hk,bhjk->bhj", u_hk, k)[:, :, None]
+    return Related(scores + (of_distance + of_content) / math.sqrt(q.shape[3]))
+
+
+@reference(Da)
+def da(part: Da, site: Site, weights: Weights, scores: Tensor, q: Tensor, k: Tensor, positions_bl: Tensor) -> Related:
+    """ReLU(s_ij)·(1 + exp β)/(1 + exp(β − α·|i − j|))."""
+    distance_bll, factors = _ahead(positions_bl).abs().double(), []
+    for alpha, beta in zip(weights["alpha_h"], weights["beta_h"], strict=True):
+        factors.append((1 + beta.exp()) / (1 + (beta - alpha * distance_bll).exp()))
+    return Related(scores.clamp(min=0) * torch.stack(factors, 1))
+
+
+def _ahead(positions_bl: Tensor) -> Tensor:
+    """Return j − i of all pairs, (B, L, L)."""
+    return positions_bl[:, None, :] - positions_bl[:, :, None]
 
 
 @reference(Rotary)

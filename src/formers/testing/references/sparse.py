@@ -22,7 +22,7 @@ from formers.testing.references.algebra import (
     side_by_side,
 )
 from formers.testing.references.patterns import pairs
-from formers.testing.references.positions import on_heads, on_layer, on_scores
+from formers.testing.references.positions import on_heads, on_layer, related
 from formers.testing.references.registry import reference
 
 
@@ -171,6 +171,7 @@ def _scored(
     groups = site.heads if kv_heads is None else kv_heads
     q = on_heads(site, weights, heads_of(project(weights, f"q_proj{suffix}", x_bld), site.heads), positions_bl)
     k = on_heads(site, weights, heads_of(project(weights, f"k_proj{suffix}", x_bld), groups), positions_bl)
+    k = shared_heads(k, site.heads)
     v = shared_heads(heads_of(project(weights, f"v_proj{suffix}", x_bld), groups), site.heads)
-    scores = torch.einsum("bhik,bhjk->bhij", q, shared_heads(k, site.heads)) / math.sqrt(q.shape[3])
-    return _Scored(q, v, scores + on_scores(site, weights, positions_bl))
+    scores = torch.einsum("bhik,bhjk->bhij", q, k) / math.sqrt(q.shape[3])
+    return _Scored(q, v, related(site, weights, scores, q, k, positions_bl).scores)

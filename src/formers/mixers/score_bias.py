@@ -1,0 +1,51 @@
+"""How a position on scores reaches the kernels: by rows of queries, or by pairs of tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from formers.ops import Bias, PairBias, Relation
+from formers.part import weights_of
+from formers.positions import RelationalPosition, RelativePosition, RelativeScores
+
+
+def row_bias(position: nn.Module | None, q_positions_bl: Tensor, k_positions_bs: Tensor | None) -> Bias:
+    """Return what the position does to the scores of queries and keys at these places, for `ops.attention`."""
+    if position is None:
+        return None
+    assert k_positions_bs is not None, "a position on scores needs to know where the keys are"
+    if isinstance(position, RelationalPosition):
+        relation: Relation = position(q_positions_bl, k_positions_bs)
+        return relation
+    return lambda start, stop: position(q_positions_bl[:, start:stop], k_positions_bs)
+
+
+def added_rows(bias: Bias, q_bhlk: Tensor, k_bgsk: Tensor) -> Callable[[int, int], Tensor | None]:
+    """Return a function that makes rows start … stop − 1 of a bias that only adds: (B or 1, H or 1, l, S), or None."""
+    if callable(bias):
+        return bias
+    if bias is None:
+        return lambda start, stop: None
+    assert isinstance(bias, RelativeScores)
+    return lambda start, stop: bias.bias(q_bhlk[:, :, start:stop], k_bgsk, start)
+
+
+def pair_bias(position: nn.Module | None, q_bhlk: Tensor, k_bgsk: Tensor, positions_bl: Tensor) -> PairBias | None:
+    """Return what the position adds to the scores of single pairs, for `ops.sparse_attention`."""
+    if position is None:
+        return None
+
+    def places(b: int, of_nl: Tensor) -> Tensor:
+        return positions_bl[b if len(positions_bl) > 1 else 0][of_nl]
+
+    if not isinstance(position, RelativePosition):
+        return PairBias(lambda b, q_nl, k_ns: position(places(b, q_nl), places(b, k_ns)), weights_of(position))
+    relation: RelativeScores = position(positions_bl, positions_bl)
+
+    def bias(b: int, q_nl: Tensor, k_ns: Tensor) -> Tensor:
+        q_nhlk, k_ngsk = q_bhlk[b][:, q_nl].transpose(0, 1), k_bgsk[b][:, k_ns].transpose(0, 1)
+        return relation.at(places(b, q_nl), places(b, k_ns)).bias(q_nhlk, k_ngsk, 0)
+
+    return PairBias(bias, (q_bhlk, k_bgsk, *relation.depends_on))

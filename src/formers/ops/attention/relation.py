@@ -1,0 +1,97 @@
+"""Attention in which pairs of tokens are related by more than a number added to their score."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+_SCORES_AT_ONCE = 1 << 20
+"""Weights are formed for blocks of query rows, of about so many entries at a time over all heads."""
+
+
+class Relation:
+    """How queries and keys are related beside q·k: it may see both, change scores in any way, and add to the output.
+
+    Attention then forms its weights, for one block of query rows at a time: queries `start … start + l − 1` and the
+    first s keys. Both methods must return the same when they are called again for the backward pass. Here, nothing is
+    changed.
+    """
+
+    def scores(self, s_bhls: Tensor, q_bhlk: Tensor, k_bgsk: Tensor, start: int) -> Tensor:
+        """Return the scores (B, H, l, s), given q·k·scale, the block's queries (B, H, l, K) and keys (B, G, s, K)."""
+        return s_bhls
+
+    def outputs(self, w_bhls: Tensor, start: int) -> Tensor | None:
+        """Return what is added to Σ_j w_ij v_j, (B, H, l, V), given the weights (B, H, l, s); None for nothing."""
+        return None
+
+
+def related_attention(
+    q_bhlk: Tensor,
+    k_bgsk: Tensor,
+    v_bgsv: Tensor,
+    causal: bool,
+    key_mask_bs: Tensor | None,
+    relation: Relation,
+    scale: float,
+) -> Tensor:
+    """Return softmax(relation(q kᵀ·scale)) v + relation(weights), zeros where a row sees no key.
+
+    O(LSK) time. Memory for the weights of one block of rows, which are made again in the backward pass instead of kept.
+    """
+    rows, keys = q_bhlk.shape[2], k_bgsk.shape[2]
+    if key_mask_bs is not None:
+        real = key_mask_bs[:, None, :, None]
+        k_bgsk, v_bgsv = k_bgsk.where(real, 0), v_bgsv.where(real, 0)
+
+    def block(start: int, stop: int, q_bhlk: Tensor, k_bgsk: Tensor, v_bgsv: Tensor) -> Tensor:
+        end = max(keys - rows + stop, 0) if causal else keys
+        k_bgsk, v_bgsv = k_bgsk[:, :, :end], v_bgsv[:, :, :end]
+        s_bhls = relation.scores(_product(q_bhlk * scale, k_bgsk.mT), q_bhlk, k_bgsk, start)
+        hidden = _hidden(start, stop, end, keys - rows if causal else None, key_mask_bs, s_bhls.device)
+        w_bhls = _weights(s_bhls, hidden).to(v_bgsv.dtype)
+        y_bhlv, more_bhlv = _product(w_bhls, v_bgsv), relation.outputs(w_bhls, start)
+        return y_bhlv if more_bhlv is None else y_bhlv + more_bhlv
+
+    step = max(16, _SCORES_AT_ONCE // (max(keys, 1) * q_bhlk.shape[0] * q_bhlk.shape[1]))
+    if step >= rows:
+        return block(0, rows, q_bhlk, k_bgsk, v_bgsv)
+    ys, again = [], torch.is_grad_enabled()
+    for start in range(0, rows, step):
+        stop = min(start + step, rows)
+        args = (start, stop, q_bhlk[:, :, start:stop], k_bgsk, v_bgsv)
+        ys.append(checkpoint(block, *args, use_reentrant=False, preserve_rng_state=False) if again else block(*args))
+    return torch.cat(ys, 2)
+
+
+def _product(a_bhlm: Tensor, b_bgmn: Tensor) -> Tensor:
+    """Return a b for every head of a, of which H/G neighbours share one of b."""
+    heads, groups = a_bhlm.shape[1], b_bgmn.shape[1]
+    if heads == groups:
+        return a_bhlm @ b_bgmn
+    together = a_bhlm.unflatten(1, (groups, heads // groups)).flatten(2, 3) @ b_bgmn
+    return together.unflatten(2, (heads // groups, -1)).flatten(1, 2)
+
+
+def _hidden(
+    start: int, stop: int, end: int, offset: int | None, key_mask_bs: Tensor | None, device: torch.device
+) -> Tensor | None:
+    """Return which pairs are hidden, broadcasting to (B, H, l, s); row i sees keys up to i + offset. None: none is."""
+    hidden = None
+    if offset is not None and stop - start > 1:
+        row, key = torch.arange(start, stop, device=device), torch.arange(end, device=device)
+        hidden = key > row[:, None] + offset
+    if key_mask_bs is not None:
+        masked = ~key_mask_bs[:, None, None, :end]
+        hidden = masked if hidden is None else hidden | masked
+    return hidden
+
+
+def _weights(s_bhls: Tensor, hidden: Tensor | None) -> Tensor:
+    """Return the softmax over the visible keys, in float32 or wider; zeros where a row sees none."""
+    s_bhls = s_bhls.to(torch.promote_types(s_bhls.dtype, torch.float32))
+    if hidden is None:
+        return s_bhls.softmax(-1)
+    empty = hidden.all(-1, keepdim=True)
+    return s_bhls.masked_fill(hidden, -torch.inf).masked_fill(empty, 0).softmax(-1).masked_fill(empty, 0)
