@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -17,6 +19,7 @@ from formers.positions import T5, Da, Position, Shaw, Xl
 from formers.positions.distances import Distances
 from formers.positions.t5 import T5Position
 from formers.testing import assert_same, check
+from formers.testing.laws import second_derivatives_are_right_or_refused
 
 SPARSE = [Sparse(pattern=Window(9) | Global((0, 3))), Longformer(window=(7,), tokens=(0, 6)), Etc(tokens=5, radius=6)]
 
@@ -116,7 +119,7 @@ def test_runs_are_read_as_single_pairs_are(reach: int | None) -> None:
 
 @pytest.mark.parametrize("position", [Xl(), Shaw(), Shaw(values=False), T5(), Da()], ids=str)
 def test_blocks_of_rows_are_the_whole(position: Position, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Longer than one block of rows, as the laws' inputs are not: outputs and gradients as in one."""
+    """Longer than one block of rows, as the laws' inputs are not: outputs and derivatives as in one."""
     module = Softmax(kv_heads=2).build(Site(width=32, heads=4, causal=True, position=position)).double()
     x_bld = torch.randn(2, 90, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
 
@@ -125,7 +128,10 @@ def test_blocks_of_rows_are_the_whole(position: Position, monkeypatch: pytest.Mo
         return [y_bld, *torch.autograd.grad(y_bld.square().sum(), [x_bld, *module.parameters()])]
 
     want = run()
-    monkeypatch.setattr("formers.ops.attention.relation._SCORES_AT_ONCE", 1)
+    monkeypatch.setattr(importlib.import_module("formers.ops.attention.relation"), "_SCORES_AT_ONCE", 1)
+    second_derivatives_are_right_or_refused(
+        Softmax(kv_heads=2), Site(width=24, heads=4, causal=True, position=position)
+    )
     for got, whole in zip(run(), want, strict=True):
         assert_same(got, whole, "output or gradient", 1e-11 * max(1.0, float(whole.abs().max())))
 

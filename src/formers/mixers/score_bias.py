@@ -48,4 +48,4 @@ def pair_bias(position: nn.Module | None, q_bhlk: Tensor, k_bgsk: Tensor, positi
         q_nhlk, k_ngsk = q_bhlk[b][:, q_nl].transpose(0, 1), k_bgsk[b][:, k_ns].transpose(0, 1)
         return relation.at(places(b, q_nl), places(b, k_ns)).bias(q_nhlk, k_ngsk, 0)
 
-    return PairBias(bias, (q_bhlk, k_bgsk, *relation.depends_on))
+    return PairBias(bias, (q_bhlk, k_bgsk, *relation.depends_on()))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
@@ -34,12 +36,8 @@ class DaPosition(RelationalPosition):
         self.init_weights(0.02)
 
     def forward(self, q_positions_bl: Tensor, k_positions_bs: Tensor) -> Relation:
-        return _ScaledScores(self, q_positions_bl, k_positions_bs)
-
-    def scale(self, distance_b1ls: Tensor) -> Tensor:
-        """Return f(R) for every head, (B or 1, H, l, s): (1 + exp β)·sigmoid(α·R − β), which does not overflow."""
         alpha_h11, beta_h11 = self.alpha_h.view(-1, 1, 1), self.beta_h.view(-1, 1, 1)
-        return softplus(beta_h11).exp() * (alpha_h11 * distance_b1ls - beta_h11).sigmoid()
+        return _ScaledScores(q_positions_bl, k_positions_bs, alpha_h11, beta_h11)
 
     def init_weights(self, std: float) -> None:
         """Draw α from N(0, std²), so that some heads look far and some near; β starts at 0."""
@@ -47,10 +45,16 @@ class DaPosition(RelationalPosition):
         nn.init.zeros_(self.beta_h)
 
 
+@dataclass(frozen=True, eq=False)
 class _ScaledScores(Relation):
-    def __init__(self, position: DaPosition, q_bl: Tensor, k_bs: Tensor):
-        self.position, self.q_bl, self.k_bs = position, q_bl, k_bs
+    q_bl: Tensor
+    k_bs: Tensor
+    alpha_h11: Tensor
+    beta_h11: Tensor
 
     def scores(self, s_bhls: Tensor, q_bhlk: Tensor, k_bgsk: Tensor, start: int) -> Tensor:
         q_bl1, k_b1s = self.q_bl[:, start : start + s_bhls.shape[2], None], self.k_bs[:, None, : s_bhls.shape[3]]
-        return s_bhls.relu() * self.position.scale((k_b1s - q_bl1).abs().unsqueeze(1)).to(s_bhls.dtype)
+        distance_b1ls = (k_b1s - q_bl1).abs().unsqueeze(1)
+        # f(R) = (1 + exp β)·sigmoid(α·R − β), which does not overflow
+        f_bhls = softplus(self.beta_h11).exp() * (self.alpha_h11 * distance_b1ls - self.beta_h11).sigmoid()
+        return s_bhls.relu() * f_bhls.to(s_bhls.dtype)

@@ -1,16 +1,21 @@
-"""Positions that enter the scores through the distance of query and key, and may ask for both."""
+"""Positions that relate queries to keys: by the distance between them, and by what both hold."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
 from formers.ops import Relation
-from formers.part import SharingModule, weights_of
+from formers.part import SharingModule
 from formers.positions.distances import Distances
 
 
 class RelationalPosition(SharingModule):
-    """A position that relates queries and keys: it may see both, change scores in any way, and add to the output."""
+    """A position that relates queries and keys: it may see both, change scores in any way, and add to the output.
+
+    The relation holds tensors and never the module: what it computes again in a backward pass is what it computed.
+    """
 
     def forward(self, q_positions_bl: Tensor, k_positions_bs: Tensor) -> Relation:
         """Return how queries and keys at these positions, (B or 1, L) and (B or 1, S), are related."""
@@ -18,43 +23,14 @@ class RelationalPosition(SharingModule):
 
 
 class RelativePosition(RelationalPosition):
-    """A term of the scores for each distance j − i: a table of all distances, made once, and read by every pair.
-
-    A subclass defines `embed`, and where they differ from what is here, `terms` and the others.
-    """
-
-    reach: int | None = None
-    "Distances beyond it count as this one; None for no limit."
-
-    def embed(self, distance_n: Tensor) -> Tensor:
-        """Return what belongs to each distance, (H or 1, n, …)."""
-        raise NotImplementedError
-
-    def terms(self, q_bhlk: Tensor, embedded_hn: Tensor) -> Tensor:
-        """Return the term of every query for every distance, (B or 1, H or 1, l, n), given `embed` of them."""
-        return embedded_hn.unsqueeze(1).expand(-1, q_bhlk.shape[2], -1).unsqueeze(0)
-
-    def terms_of_keys(self, k_bgsk: Tensor) -> Tensor | None:
-        """Return a term of every key, whatever its distance, (B, H, 1, s); None without one."""
-        return None
-
-    def values(self, distance_n: Tensor) -> Tensor | None:
-        """Return what is added to the value of a key at each distance, (n, V); None for nothing."""
-        return None
+    """A relational position that adds to scores: mixers that look at chosen pairs only take it, too."""
 
     def forward(self, q_positions_bl: Tensor, k_positions_bs: Tensor) -> RelativeScores:
-        distances = Distances.between(q_positions_bl, k_positions_bs, self.reach)
-        return TableScores(self, distances, self.embed(distances.all()))
+        raise NotImplementedError
 
 
 class RelativeScores(Relation):
-    """What a relative position adds to the score of every pair.
-
-    Attributes:
-        depends_on: every tensor beside queries and keys that is read, and may want a gradient.
-    """
-
-    depends_on: tuple[Tensor, ...]
+    """What a relative position adds to the score of every pair."""
 
     def bias(self, q_bhlk: Tensor, k_bgsk: Tensor, start: int) -> Tensor:
         """Return what is added to the scores of queries from `start` on with these keys, (B or 1, H or 1, l, s)."""
@@ -64,32 +40,40 @@ class RelativeScores(Relation):
         """Return the same for others among these queries and keys."""
         raise NotImplementedError
 
+    def depends_on(self) -> tuple[Tensor, ...]:
+        """Return every tensor beside queries and keys that is read, and may want a gradient."""
+        raise NotImplementedError
+
     def scores(self, s_bhls: Tensor, q_bhlk: Tensor, k_bgsk: Tensor, start: int) -> Tensor:
         return s_bhls + self.bias(q_bhlk, k_bgsk, start)
 
 
+@dataclass(frozen=True, eq=False)
 class TableScores(RelativeScores):
-    """The terms of all pairs, read from a table of distances.
+    """Terms read from a table that has an entry for each distance, made once for all pairs.
 
     Attributes:
-        position: the module that makes the terms.
         distances: those of the pairs.
-        embedded_hn: `position.embed` of all distances in the table.
+        table_hn: what belongs to each distance, (H or 1, n, …): here the terms themselves.
     """
 
-    def __init__(self, position: RelativePosition, distances: Distances, embedded_hn: Tensor):
-        self.position, self.distances, self.embedded_hn = position, distances, embedded_hn
-        self.depends_on = (embedded_hn, *weights_of(position))
+    distances: Distances
+    table_hn: Tensor
 
-    def at(self, q_positions_bl: Tensor, k_positions_bs: Tensor) -> TableScores:
-        return TableScores(self.position, self.distances.at(q_positions_bl, k_positions_bs), self.embedded_hn)
+    def terms(self, q_bhlk: Tensor) -> Tensor:
+        """Return the term of every query for every distance, (B or 1, H or 1, l, n)."""
+        return self.table_hn.unsqueeze(1).expand(-1, q_bhlk.shape[2], -1).unsqueeze(0)
 
     def bias(self, q_bhlk: Tensor, k_bgsk: Tensor, start: int) -> Tensor:
-        terms_bhln = self.position.terms(q_bhlk, self.embedded_hn)
-        bias_bhls = self.distances.spread(terms_bhln, start, k_bgsk.shape[2])
-        of_keys_bh1s = self.position.terms_of_keys(k_bgsk)
-        return bias_bhls if of_keys_bh1s is None else bias_bhls + of_keys_bh1s
+        return self.distances.spread(self.terms(q_bhlk), start, k_bgsk.shape[2])
 
-    def outputs(self, w_bhls: Tensor, start: int) -> Tensor | None:
-        values_nv = self.position.values(self.distances.all())
-        return None if values_nv is None else self.distances.collect(w_bhls, start) @ values_nv.to(w_bhls.dtype)
+    def at(self, q_positions_bl: Tensor, k_positions_bs: Tensor) -> TableScores:
+        return replace(self, distances=self.distances.at(q_positions_bl, k_positions_bs))
+
+    def depends_on(self) -> tuple[Tensor, ...]:
+        return (self.table_hn,)
+
+
+def scaled_products(q_bhlk: Tensor, table_hnk: Tensor) -> Tensor:
+    """Return q·t_n/√K of every query with every entry of a table, (B, H, l, n)."""
+    return q_bhlk @ table_hnk.mT.to(q_bhlk.dtype) * q_bhlk.shape[3] ** -0.5

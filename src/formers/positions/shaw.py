@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
 from formers.part import Site
 from formers.part.site import Place
+from formers.positions.distances import Distances
 from formers.positions.position import Position
-from formers.positions.relative import RelativePosition
+from formers.positions.relative import RelativePosition, RelativeScores, TableScores, scaled_products
 
 
 class Shaw(Position):
@@ -42,21 +45,33 @@ class Shaw(Position):
 class ShawPosition(RelativePosition):
     def __init__(self, part: Shaw, site: Site):
         super().__init__()
-        self.reach = self.clip = part.clip
+        self.clip = part.clip
         self.keys_nk = nn.Parameter(torch.empty(2 * part.clip + 1, site.head_width))
         self.values_nk = nn.Parameter(torch.empty_like(self.keys_nk)) if part.values else None
         self.init_weights(0.02)
 
-    def embed(self, distance_n: Tensor) -> Tensor:
-        return self.keys_nk[distance_n + self.clip].unsqueeze(0)
-
-    def terms(self, q_bhlk: Tensor, embedded_hn: Tensor) -> Tensor:
-        return q_bhlk @ embedded_hn.mT.to(q_bhlk.dtype) * q_bhlk.shape[3] ** -0.5
-
-    def values(self, distance_n: Tensor) -> Tensor | None:
-        return None if self.values_nk is None else self.values_nk[distance_n + self.clip]
+    def forward(self, q_positions_bl: Tensor, k_positions_bs: Tensor) -> RelativeScores:
+        distances = Distances.between(q_positions_bl, k_positions_bs, self.clip)
+        label_n = distances.all() + self.clip
+        values_nk = None if self.values_nk is None else self.values_nk[label_n]
+        return _VectorsOfDistances(distances, self.keys_nk[label_n].unsqueeze(0), values_nk)
 
     def init_weights(self, std: float) -> None:
         """Draw all vectors from N(0, std²)."""
         for table_nk in self.parameters():
             nn.init.normal_(table_nk, std=std)
+
+
+@dataclass(frozen=True, eq=False)
+class _VectorsOfDistances(TableScores):
+    """Vectors of the distances for keys, (1, n, K), and for values, (n, V), or None."""
+
+    values_nv: Tensor | None
+
+    def terms(self, q_bhlk: Tensor) -> Tensor:
+        return scaled_products(q_bhlk, self.table_hn)
+
+    def outputs(self, w_bhls: Tensor, start: int) -> Tensor | None:
+        if self.values_nv is None:
+            return None
+        return self.distances.collect(w_bhls, start) @ self.values_nv.to(w_bhls.dtype)

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from formers.part import Site
+from formers.positions.distances import Distances
 from formers.positions.position import Position
-from formers.positions.relative import RelativePosition
+from formers.positions.relative import RelativePosition, RelativeScores, TableScores
 
 
 class T5(Position):
@@ -41,19 +42,19 @@ class T5(Position):
 class T5Position(RelativePosition):
     def __init__(self, part: T5, site: Site):
         super().__init__()
-        self.reach = self.furthest = part.reach
-        self.buckets, self.causal = part.buckets, site.causal
+        self.buckets, self.reach, self.causal = part.buckets, part.reach, site.causal
         self.table = nn.Embedding(part.buckets, site.heads)
         self.share("table", among=(part, site.heads, site.causal))
 
-    def embed(self, distance_n: Tensor) -> Tensor:
-        return self.table(self.bucket(distance_n)).T
+    def forward(self, q_positions_bl: Tensor, k_positions_bs: Tensor) -> RelativeScores:
+        distances = Distances.between(q_positions_bl, k_positions_bs, self.reach)
+        return TableScores(distances, self.table(self.bucket(distances.all())).T)
 
     def bucket(self, distance_n: Tensor) -> Tensor:
         """Return the bucket of each distance j − i; in a causal model, keys ahead share that of distance 0."""
         count = self.buckets if self.causal else self.buckets // 2
         exact = count // 2
         far_n = (-distance_n).clamp(min=0) if self.causal else distance_n.abs()
-        grown_n = (far_n.clamp(min=1).double() / exact).log() / math.log(self.furthest / exact) * (count - exact)
+        grown_n = (far_n.clamp(min=1).double() / exact).log() / math.log(self.reach / exact) * (count - exact)
         bucket_n = torch.where(far_n < exact, far_n, (exact + grown_n.long()).clamp(max=count - 1))
         return bucket_n if self.causal else bucket_n + count * (distance_n > 0)

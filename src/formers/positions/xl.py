@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
-from formers.part import Site, weights_of
-from formers.positions.distances import hidden_from_host
+from formers.part import Site
+from formers.positions.distances import Distances, hidden_from_host
 from formers.positions.position import Position
-from formers.positions.relative import RelativePosition, RelativeScores
+from formers.positions.relative import RelativePosition, RelativeScores, TableScores, scaled_products
 from formers.positions.sinusoidal import frequencies
 
 
@@ -38,41 +41,20 @@ class Xl(Position):
 class XlPosition(RelativePosition):
     def __init__(self, part: Xl, site: Site):
         super().__init__()
-        self.reach, self.heads = part.clamp, site.heads
+        self.clamp, self.heads = part.clamp, site.heads
         self.r_proj = nn.Linear(site.width, site.heads * site.head_width, bias=False)
         self.content_hk = nn.Parameter(torch.empty(site.heads, site.head_width))
         self.distance_hk = nn.Parameter(torch.empty(site.heads, site.head_width))
         self.init_weights(0.02)
 
     def forward(self, q_positions_bl: Tensor, k_positions_bs: Tensor) -> RelativeScores:
-        if self.reach is None and hidden_from_host(q_positions_bl):  # how far distances go is not known
-            return _FactoredScores(self, q_positions_bl, k_positions_bs)
-        return super().forward(q_positions_bl, k_positions_bs)
-
-    def embed(self, distance_n: Tensor) -> Tensor:
-        """Return W_R r_{i−j} of every head, (H, n, K); a distance here is j − i."""
-        sin_nm, cos_nm = self.waves(-distance_n)
-        r_nd = torch.cat([sin_nm, cos_nm], 1)
-        return self.r_proj(r_nd).unflatten(1, (self.heads, -1)).transpose(0, 1)
-
-    def terms(self, q_bhlk: Tensor, embedded_hn: Tensor) -> Tensor:
-        return self.biased(q_bhlk) @ embedded_hn.mT.to(q_bhlk.dtype) * q_bhlk.shape[3] ** -0.5
-
-    def terms_of_keys(self, k_bgsk: Tensor) -> Tensor:
-        """Return u·k_j/√K, (B, H, 1, s)."""
-        u_ghk = self.content_hk.to(k_bgsk.dtype).unflatten(0, (k_bgsk.shape[1], -1))
-        return (u_ghk @ k_bgsk.mT).flatten(1, 2).unsqueeze(2) * k_bgsk.shape[3] ** -0.5
-
-    def biased(self, q_bhlk: Tensor) -> Tensor:
-        """Return q + v."""
-        return q_bhlk + self.distance_hk.to(q_bhlk.dtype).unsqueeze(1)
-
-    def waves(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the sines and the cosines of x·θ_m, (…, D/2) each, in float32 or wider and then in the weights'."""
-        dtype = self.r_proj.weight.dtype
-        theta_m = frequencies(self.r_proj.in_features, 10000.0, x.device)
-        angles = x.unsqueeze(-1) * theta_m.to(torch.promote_types(dtype, torch.float32))
-        return angles.sin().to(dtype), angles.cos().to(dtype)
+        biases = _Biases(self.content_hk, self.distance_hk)
+        if self.clamp is None and hidden_from_host(q_positions_bl):  # how far distances go is not known
+            r_hkd = self.r_proj.weight.unflatten(0, (self.heads, -1))
+            return _FactoredScores(q_positions_bl, k_positions_bs, r_hkd, biases)
+        distances = Distances.between(q_positions_bl, k_positions_bs, self.clamp)
+        r_nd = torch.cat(_waves(-distances.all(), self.r_proj.in_features, self.r_proj.weight.dtype), 1)
+        return _ProjectedWaves(distances, self.r_proj(r_nd).unflatten(1, (self.heads, -1)).transpose(0, 1), biases)
 
     def init_weights(self, std: float) -> None:
         """Draw u and v from N(0, std²), as the published code does."""
@@ -80,24 +62,68 @@ class XlPosition(RelativePosition):
             nn.init.normal_(bias_hk, std=std)
 
 
+class _Biases(NamedTuple):
+    """u and v, (H, K) each."""
+
+    content_hk: Tensor
+    distance_hk: Tensor
+
+    def of_keys(self, k_bgsk: Tensor) -> Tensor:
+        """Return u·k_j/√K, (B, H, 1, s)."""
+        u_ghk = self.content_hk.to(k_bgsk.dtype).unflatten(0, (k_bgsk.shape[1], -1))
+        return (u_ghk @ k_bgsk.mT).flatten(1, 2).unsqueeze(2) * k_bgsk.shape[3] ** -0.5
+
+    def on_queries(self, q_bhlk: Tensor) -> Tensor:
+        """Return q + v."""
+        return q_bhlk + self.distance_hk.to(q_bhlk.dtype).unsqueeze(1)
+
+
+@dataclass(frozen=True, eq=False)
+class _ProjectedWaves(TableScores):
+    """W_R r_{i−j} of every distance j − i, (H, n, K), and the biases."""
+
+    biases: _Biases
+
+    def terms(self, q_bhlk: Tensor) -> Tensor:
+        return scaled_products(self.biases.on_queries(q_bhlk), self.table_hn)
+
+    def bias(self, q_bhlk: Tensor, k_bgsk: Tensor, start: int) -> Tensor:
+        return super().bias(q_bhlk, k_bgsk, start) + self.biases.of_keys(k_bgsk)
+
+    def depends_on(self) -> tuple[Tensor, ...]:
+        return (self.table_hn, *self.biases)
+
+
+@dataclass(frozen=True, eq=False)
 class _FactoredScores(RelativeScores):
     """The same scores without a table: sin((i − j)θ) and cos((i − j)θ) from waves of i and of j.
 
     Takes positions as they are, at H times the price: products are of width D and not K.
     """
 
-    def __init__(self, position: XlPosition, q_bl: Tensor, k_bs: Tensor):
-        self.position, self.q_bl, self.k_bs, self.depends_on = position, q_bl, k_bs, weights_of(position)
+    q_bl: Tensor
+    k_bs: Tensor
+    r_hkd: Tensor
+    biases: _Biases
 
     def at(self, q_positions_bl: Tensor, k_positions_bs: Tensor) -> _FactoredScores:
-        return _FactoredScores(self.position, q_positions_bl, k_positions_bs)
+        return replace(self, q_bl=q_positions_bl, k_bs=k_positions_bs)
 
     def bias(self, q_bhlk: Tensor, k_bgsk: Tensor, start: int) -> Tensor:
-        position, stop = self.position, start + q_bhlk.shape[2]
-        r_hkd = position.r_proj.weight.unflatten(0, (position.heads, -1)).to(q_bhlk.dtype)
-        of_sin, of_cos = (position.biased(q_bhlk) @ r_hkd).chunk(2, 3)
-        q_sin, q_cos = (w.to(q_bhlk.dtype).unsqueeze(1) for w in position.waves(self.q_bl[:, start:stop]))
-        k_sin, k_cos = (w.to(q_bhlk.dtype).unsqueeze(1) for w in position.waves(self.k_bs[:, : k_bgsk.shape[2]]))
+        width, dtype, stop = self.r_hkd.shape[2], q_bhlk.dtype, start + q_bhlk.shape[2]
+        of_sin, of_cos = (self.biases.on_queries(q_bhlk) @ self.r_hkd.to(dtype)).chunk(2, 3)
+        q_sin, q_cos = (wave.unsqueeze(1) for wave in _waves(self.q_bl[:, start:stop], width, dtype))
+        k_sin, k_cos = (wave.unsqueeze(1) for wave in _waves(self.k_bs[:, : k_bgsk.shape[2]], width, dtype))
         q_bhld = torch.cat([of_cos * q_sin - of_sin * q_cos, of_sin * q_sin + of_cos * q_cos], 3)
         terms_bhls = q_bhld @ torch.cat([k_sin, k_cos], 3).mT * q_bhlk.shape[3] ** -0.5
-        return terms_bhls + position.terms_of_keys(k_bgsk)
+        return terms_bhls + self.biases.of_keys(k_bgsk)
+
+    def depends_on(self) -> tuple[Tensor, ...]:
+        return (self.r_hkd, *self.biases)
+
+
+def _waves(x: Tensor, width: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Return the sines and the cosines of x·θ_m, (…, D/2) each, made in float32 or wider."""
+    theta_m = frequencies(width, 10000.0, x.device).to(torch.promote_types(dtype, torch.float32))
+    angles = x.unsqueeze(-1) * theta_m
+    return angles.sin().to(dtype), angles.cos().to(dtype)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from formers.mixers import Identity, Mixer
 from formers.ops import Relation
 from formers.part import Part, Site
+from formers.positions import RelativeScores
 from formers.testing.compare import FELT, moved
 from formers.testing.harness import SITE, build, directions, tokens
 
@@ -73,8 +74,21 @@ def _silence(out: object) -> object:
     if isinstance(out, Tensor):
         return torch.zeros_like(out)
     if isinstance(out, Relation):
-        return Relation()
+        return _Nothing()
     return (_silence(out[0]), *out[1:]) if isinstance(out, tuple) else out
+
+
+class _Nothing(RelativeScores):
+    """A relation that adds nothing to any score or output."""
+
+    def bias(self, q_bhlk: Tensor, k_bgsk: Tensor, start: int) -> Tensor:
+        return q_bhlk.new_zeros(len(q_bhlk), 1, q_bhlk.shape[2], k_bgsk.shape[2])
+
+    def at(self, q_positions_bl: Tensor, k_positions_bs: Tensor) -> RelativeScores:
+        return self
+
+    def depends_on(self) -> tuple[Tensor, ...]:
+        return ()
 
 
 def _zeroed(module: nn.Module, parameter: nn.Parameter, x: Tensor) -> Tensor:
