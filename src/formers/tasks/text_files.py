@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from zipfile import BadZipFile, ZipFile
 
+from formers.part import shortened
+
 try:
     from lzma import LZMAError
 except ImportError:  # Python was built without it, and then zipfile refuses such data itself
@@ -14,6 +16,7 @@ except ImportError:  # Python was built without it, and then zipfile refuses suc
 
 _DAMAGED = (BadZipFile, zlib.error, LZMAError, OSError, EOFError, NotImplementedError, ValueError, IndexError)
 """Errors of the decompressors for data that is not what it says."""
+_SHOWN = 200  # characters of an unpacker's error, which may quote what it found
 _LITTER = ("__macosx", "thumbs.db", "desktop.ini")
 
 
@@ -50,10 +53,10 @@ def _in_zip(place: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
                 except RuntimeError as error:  # zipfile's own for a password
                     raise ValueError(f"{place}, {text}: {error}; give a zip file without a password") from None
                 except _DAMAGED as error:
-                    raise ValueError(f"{place}, {text} cannot be unpacked: {error}") from None
+                    raise ValueError(f"{place}, {text} cannot be unpacked: {shortened(str(error), _SHOWN)}") from None
                 yield PurePosixPath(text), data
     except (BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
-        raise ValueError(f"{place} is not a zip file that can be read: {error}") from None
+        raise ValueError(f"{place} is not a zip file that can be read: {shortened(str(error), _SHOWN)}") from None
 
 
 def _wanted(name: PurePosixPath) -> bool:

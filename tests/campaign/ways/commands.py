@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from campaign import grammar, mutate
 from campaign.stand import model_folder, stand
-from campaign.verdict import Refused, Unclear, must_equal, unprintable
+from campaign.verdict import DECLARED, Refused, Unclear, is_deliberate, must_equal, unprintable, unusable
 from campaign.ways.way import way
 from formers.cli import app as command_line
 from formers.lab import Study, read_study, write_study
@@ -43,6 +43,8 @@ def invoke(words: list[str]) -> None:
         raise Refused(said)
     if "Traceback (most recent" in said or unprintable(said):
         raise Unclear(unprintable(said) or said[-300:])
+    if errors and isinstance(errors[0], DECLARED) and is_deliberate(errors[0]):  # what counts is what was printed
+        raise Unclear(problem) if (problem := unusable(said)) else Refused(said)
     if errors:
         raise errors[0]
     if done.exit_code:
