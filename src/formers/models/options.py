@@ -40,8 +40,12 @@ _SWITCH = _Rule(bool, "True or False")
 _OPTIONAL_SWITCH = _Rule(bool | None, "True, False or None")
 _TOKEN = _Rule(int | None, "a token's number, 0 or more, or None", lambda value: value is None or value >= 0)
 
+_MOST_LABELS = 1 << 20
+"""Hugging Face writes a name for each label as soon as the number is set: more would take all memory."""
+
 _RULES = {
-    **dict.fromkeys(("vocab_size", "width", "depth", "heads", "context_length", "num_labels"), _SIZE),
+    **dict.fromkeys(("vocab_size", "width", "depth", "heads", "context_length"), _SIZE),
+    "num_labels": _Rule(int, f"a whole number from 1 to {_MOST_LABELS:,}", lambda value: 1 <= value <= _MOST_LABELS),
     **dict.fromkeys(("tie_word_embeddings", "use_cache"), _SWITCH),
     **dict.fromkeys(("causal", "output_hidden_states", "output_attentions", "return_dict"), _OPTIONAL_SWITCH),
     **dict.fromkeys(("pad_token_id", "bos_token_id"), _TOKEN),
