@@ -12,7 +12,7 @@ from formers.mixers import Dense, Favor, Linear, LocalDense, Lsh, Metric, Pool, 
 from formers.norms import LayerNorm, MaxNorm
 from formers.part import ABILITIES, Part, Site, Unsupported
 from formers.positions import Cosine, Learned, Rotary, Sinusoidal
-from formers.residuals import Danet
+from formers.residuals import Danet, Gated
 from formers.testing import LAWS, SITE, SLOW_LAWS, check, laws_of, trials_of
 from formers.testing.laws import (
     cannot_see_the_future,
@@ -47,6 +47,10 @@ VARIANTS = [
     Cosine(per_head=True),
     LocalDense(shift=5, restart=True),
     Danet(out_norm=MaxNorm(weight="before")),
+    Gated(gate="input"),
+    Gated(gate="output"),
+    Gated(gate="highway"),
+    Gated(gate="sigtanh"),
     LayerNorm(bias=False),
     MaxNorm(weight="before"),
     Glu(bias=True, activation="sigmoid"),

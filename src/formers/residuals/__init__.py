@@ -11,3 +11,4 @@ from formers.residuals.pre_norm import PreNorm as PreNorm
 from formers.residuals.post_norm import PostNorm as PostNorm
 from formers.residuals.danet import Danet as Danet
 from formers.residuals.reversible import Reversible as Reversible
+from formers.residuals.gated import Gated as Gated

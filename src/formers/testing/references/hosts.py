@@ -72,6 +72,7 @@ def _layer(wiring: Any, site: Site, ffn: Ffn, norm: Norm) -> Hosted:
             ffn=apply(ffn, "ffn"),
             mixer_norm=apply(norm, "mixer_norm"),
             ffn_norm=apply(getattr(wiring, "out_norm", None) or norm, "ffn_norm"),
+            weights=inside,
         )
         y: Tensor = reference_of(wiring)(wiring, site, layer, x_bld)
         return y
