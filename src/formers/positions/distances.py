@@ -48,15 +48,20 @@ class Distances:
         """Return the distances of the table's entries, (n,)."""
         return torch.arange(self.low, self.high + 1, device=self.q_bl.device)
 
+    def window(self, start: int, rows: int, keys: int) -> slice:
+        """Return which entries of the table belong to pairs of queries from `start` on and the first keys."""
+        return slice(None) if self.first is None else self._cut(start, rows, keys)[1]
+
     def spread(self, t_bhln: Tensor, start: int, keys: int) -> Tensor:
-        """Return the entry of every pair of queries from `start` on and the first keys: (…, l, n) → (…, l, keys)."""
+        """Return the entry of every such pair, given those of the window: (…, l, n) → (…, l, keys)."""
         rows = t_bhln.shape[2]
         if self.first is None:
             index_bhls = self._entries(t_bhln.shape[0], t_bhln.shape[1], start, rows, keys)
             return t_bhln.expand(index_bhls.shape[0], -1, -1, -1).gather(3, index_bhls)
-        before, inside, after = self._cut(start, rows, keys)
-        parts = [t_bhln[..., :1].expand(-1, -1, -1, before), t_bhln[..., inside]]
-        t_bhln = torch.cat([*parts, t_bhln[..., -1:].expand(-1, -1, -1, after)], 3) if before or after else parts[1]
+        before, _, after = self._cut(start, rows, keys)
+        if before or after:
+            ends = (t_bhln[..., :1].expand(-1, -1, -1, before), t_bhln[..., -1:].expand(-1, -1, -1, after))
+            t_bhln = torch.cat([ends[0], t_bhln, ends[1]], 3)
         if rows == 1:
             return t_bhln
         # The last row begins at the first entry, each row above one further: read with a stride of one entry less.
@@ -82,14 +87,17 @@ class Distances:
         return Distances(q_bl, k_bs, self.low, self.high, None)
 
     def _cut(self, start: int, rows: int, keys: int) -> tuple[int, slice, int]:
-        """Return how many distances of a block lie before the table, which entries are inside, and how many after."""
+        """Return how many distances of a block lie before the table, which entries it reads, and how many lie after.
+
+        A block wholly before or after the table reads the entry at that end.
+        """
         assert self.first is not None
-        count = rows + keys - 1
-        least = self.first - (start + rows - 1)
-        before = min(max(self.low - least, 0), count)
-        after = min(max(least + count - 1 - self.high, 0), count)
-        begin = max(least - self.low, 0) if before + after < count else 0
-        return before, slice(begin, begin + count - before - after), after
+        count, size = rows + keys - 1, self.high - self.low + 1
+        least = self.first - (start + rows - 1) - self.low
+        begin, last = (min(max(entry, 0), size - 1) for entry in (least, least + count - 1))
+        outside = count - (last + 1 - begin)
+        before = min(max(begin - least, 0), outside)
+        return before, slice(begin, last + 1), outside - before
 
     def _entries(self, batch: int, heads: int, start: int, rows: int, keys: int) -> Tensor:
         """Return the index in the table of every pair, (B, H, l, s)."""

@@ -45,7 +45,7 @@ class RelativeScores(Relation):
         raise NotImplementedError
 
     def scores(self, s_bhls: Tensor, q_bhlk: Tensor, k_bgsk: Tensor, start: int) -> Tensor:
-        return s_bhls + self.bias(q_bhlk, k_bgsk, start)
+        return s_bhls.add_(self.bias(q_bhlk, k_bgsk, start))
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,12 +60,14 @@ class TableScores(RelativeScores):
     distances: Distances
     table_hn: Tensor
 
-    def terms(self, q_bhlk: Tensor) -> Tensor:
-        """Return the term of every query for every distance, (B or 1, H or 1, l, n)."""
-        return self.table_hn.unsqueeze(1).expand(-1, q_bhlk.shape[2], -1).unsqueeze(0)
+    def terms(self, q_bhlk: Tensor, table_hn: Tensor) -> Tensor:
+        """Return the term of every query for some distances, (B or 1, H or 1, l, n), given their part of the table."""
+        return table_hn.unsqueeze(1).expand(-1, q_bhlk.shape[2], -1).unsqueeze(0)
 
     def bias(self, q_bhlk: Tensor, k_bgsk: Tensor, start: int) -> Tensor:
-        return self.distances.spread(self.terms(q_bhlk), start, k_bgsk.shape[2])
+        rows, keys = q_bhlk.shape[2], k_bgsk.shape[2]
+        window = self.distances.window(start, rows, keys)
+        return self.distances.spread(self.terms(q_bhlk, self.table_hn[:, window]), start, keys)
 
     def at(self, q_positions_bl: Tensor, k_positions_bs: Tensor) -> TableScores:
         return replace(self, distances=self.distances.at(q_positions_bl, k_positions_bs))

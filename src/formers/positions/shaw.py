@@ -68,8 +68,8 @@ class _VectorsOfDistances(TableScores):
 
     values_nv: Tensor | None
 
-    def terms(self, q_bhlk: Tensor) -> Tensor:
-        return scaled_products(q_bhlk, self.table_hn)
+    def terms(self, q_bhlk: Tensor, table_hn: Tensor) -> Tensor:
+        return scaled_products(q_bhlk, table_hn)
 
     def outputs(self, w_bhls: Tensor, start: int) -> Tensor | None:
         if self.values_nv is None:

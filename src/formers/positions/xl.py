@@ -84,8 +84,8 @@ class _ProjectedWaves(TableScores):
 
     biases: _Biases
 
-    def terms(self, q_bhlk: Tensor) -> Tensor:
-        return scaled_products(self.biases.on_queries(q_bhlk), self.table_hn)
+    def terms(self, q_bhlk: Tensor, table_hn: Tensor) -> Tensor:
+        return scaled_products(self.biases.on_queries(q_bhlk), table_hn)
 
     def bias(self, q_bhlk: Tensor, k_bgsk: Tensor, start: int) -> Tensor:
         return super().bias(q_bhlk, k_bgsk, start) + self.biases.of_keys(k_bgsk)

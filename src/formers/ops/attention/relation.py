@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-_SCORES_AT_ONCE = 1 << 20
+_SCORES_AT_ONCE = 1 << 21
 """Weights are formed for blocks of query rows, of about so many entries at a time over all heads."""
 
 
@@ -19,7 +19,11 @@ class Relation:
     """
 
     def scores(self, s_bhls: Tensor, q_bhlk: Tensor, k_bgsk: Tensor, start: int) -> Tensor:
-        """Return the scores (B, H, l, s), given q·k·scale, the block's queries (B, H, l, K) and keys (B, G, s, K)."""
+        """Return the scores (B, H, l, s), given q·k·scale, the block's queries (B, H, l, K) and keys (B, G, s, K).
+
+        The given scores may be changed in place, and those returned will be, where pairs are hidden: they must be no
+        tensor that a backward pass needs, as the result of `exp` would be.
+        """
         return s_bhls
 
     def outputs(self, w_bhls: Tensor, start: int) -> Tensor | None:
@@ -49,8 +53,9 @@ def related_attention(
         end = max(keys - rows + stop, 0) if causal else keys
         k_bgsk, v_bgsv = k_bgsk[:, :, :end], v_bgsv[:, :, :end]
         s_bhls = relation.scores(_product(q_bhlk * scale, k_bgsk.mT), q_bhlk, k_bgsk, start)
-        hidden = _hidden(start, stop, end, keys - rows if causal else None, key_mask_bs, s_bhls.device)
-        w_bhls = _weights(s_bhls, hidden).to(v_bgsv.dtype)
+        if causal and stop - start > 1:
+            _hide_later_keys(s_bhls)
+        w_bhls = _weights(s_bhls, None if key_mask_bs is None else key_mask_bs[:, None, None, :end]).to(v_bgsv.dtype)
         y_bhlv, more_bhlv = _product(w_bhls, v_bgsv), relation.outputs(w_bhls, start)
         return y_bhlv if more_bhlv is None else y_bhlv + more_bhlv
 
@@ -74,24 +79,20 @@ def _product(a_bhlm: Tensor, b_bgmn: Tensor) -> Tensor:
     return together.unflatten(2, (heads // groups, -1)).flatten(1, 2)
 
 
-def _hidden(
-    start: int, stop: int, end: int, offset: int | None, key_mask_bs: Tensor | None, device: torch.device
-) -> Tensor | None:
-    """Return which pairs are hidden, broadcasting to (B, H, l, s); row i sees keys up to i + offset. None: none is."""
-    hidden = None
-    if offset is not None and stop - start > 1:
-        row, key = torch.arange(start, stop, device=device), torch.arange(end, device=device)
-        hidden = key > row[:, None] + offset
-    if key_mask_bs is not None:
-        masked = ~key_mask_bs[:, None, None, :end]
-        hidden = masked if hidden is None else hidden | masked
-    return hidden
+def _hide_later_keys(s_bhls: Tensor) -> None:
+    """Hide from every row the keys behind its own, of which the last row's is the last: a triangle at the end."""
+    rows, keys = s_bhls.shape[2:]
+    size = min(rows, keys)
+    later = torch.ones(rows, size, dtype=torch.bool, device=s_bhls.device).triu(size - rows + 1)
+    s_bhls[..., keys - size :].masked_fill_(later, -torch.inf)
 
 
-def _weights(s_bhls: Tensor, hidden: Tensor | None) -> Tensor:
-    """Return the softmax over the visible keys, in float32 or wider; zeros where a row sees none."""
+def _weights(s_bhls: Tensor, seen_b11s: Tensor | None) -> Tensor:
+    """Return the softmax over the keys that are seen, in float32 or wider; zeros where a row sees none."""
     s_bhls = s_bhls.to(torch.promote_types(s_bhls.dtype, torch.float32))
-    if hidden is None:
+    if seen_b11s is None and s_bhls.shape[2] <= s_bhls.shape[3]:
         return s_bhls.softmax(-1)
-    empty = hidden.all(-1, keepdim=True)
-    return s_bhls.masked_fill(hidden, -torch.inf).masked_fill(empty, 0).softmax(-1).masked_fill(empty, 0)
+    if seen_b11s is not None:
+        s_bhls = s_bhls.masked_fill(~seen_b11s, -torch.inf)
+    empty = (s_bhls == -torch.inf).all(-1, keepdim=True)
+    return s_bhls.masked_fill(empty, 0).softmax(-1).masked_fill(empty, 0)

@@ -39,7 +39,8 @@ def refuses_sizes_it_cannot_leave_open(part: Part, site: Site = SITE) -> None:
         return
     for causal in directions(part):
         module = _Output(build(part, causal=causal, site=site))
-        for sizes in (dict[int, object]({0: _ROWS}), {1: _TOKENS}, {0: _ROWS, 1: _TOKENS}):
+        left_open: list[dict[int, object]] = [{0: _ROWS}, {1: _TOKENS}, {0: _ROWS, 1: _TOKENS}]
+        for sizes in left_open:
             refusal = _refusal_of(module, sizes, site.width)
             assert refusal is not None, f"{part} does not claim export, but is traced with sizes left open: {sizes}"
             assert "dynamic_shapes" in refusal, f"{part} does not say what to do: {refusal}"
