@@ -78,4 +78,4 @@ class TableScores(RelativeScores):
 
 def scaled_products(q_bhlk: Tensor, table_hnk: Tensor) -> Tensor:
     """Return q·t_n/√K of every query with every entry of a table, (B, H, l, n)."""
-    return q_bhlk @ table_hnk.mT.to(q_bhlk.dtype) * q_bhlk.shape[3] ** -0.5
+    return (q_bhlk * q_bhlk.shape[3] ** -0.5) @ table_hnk.mT.to(q_bhlk.dtype)

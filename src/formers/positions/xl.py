@@ -90,6 +90,12 @@ class _ProjectedWaves(TableScores):
     def bias(self, q_bhlk: Tensor, k_bgsk: Tensor, start: int) -> Tensor:
         return super().bias(q_bhlk, k_bgsk, start) + self.biases.of_keys(k_bgsk)
 
+    def queries(self, q_bhlk: Tensor) -> Tensor:
+        return q_bhlk + self.biases.content_hk.to(q_bhlk.dtype).unsqueeze(1)
+
+    def scores(self, s_bhls: Tensor, q_bhlk: Tensor, k_bgsk: Tensor, start: int) -> Tensor:
+        return s_bhls.add_(super().bias(q_bhlk, k_bgsk, start))  # u is in the queries: no pass over all pairs for it
+
     def depends_on(self) -> tuple[Tensor, ...]:
         return (self.table_hn, *self.biases)
 

@@ -30,7 +30,8 @@ def attention(
         k_bhsk, v_bhsv = k_bhsk.where(real, 0), v_bhsv.where(real, 0)
         seen = seen & key_mask_bs[:, None, None, :]
     k_bhsk, v_bhsv = k_bhsk.repeat_interleave(groups, 1), v_bhsv.repeat_interleave(groups, 1)
-    r_bhls = q_bhlk @ k_bhsk.mT * (q_bhlk.shape[-1] ** -0.5 if scale is None else scale)
+    meets_bhlk = bias.queries(q_bhlk) if isinstance(bias, Relation) else q_bhlk
+    r_bhls = meets_bhlk @ k_bhsk.mT * (q_bhlk.shape[-1] ** -0.5 if scale is None else scale)
     if isinstance(bias, Relation):
         r_bhls = bias.scores(r_bhls, q_bhlk, k_bhsk, 0)
     elif bias is not None:

@@ -14,12 +14,18 @@ class Relation:
     """How queries and keys are related beside q·k: it may see both, change scores in any way, and add to the output.
 
     Attention then forms its weights, for one block of query rows at a time: queries `start … start + l − 1` and the
-    first s keys. Both methods must return the same when they are called again for the backward pass. Here, nothing is
+    first s keys. All methods must return the same when they are called again for the backward pass. Here, nothing is
     changed.
     """
 
+    def queries(self, q_bhlk: Tensor) -> Tensor:
+        """Return the queries that meet the keys, (B, H, l, K)."""
+        return q_bhlk
+
     def scores(self, s_bhls: Tensor, q_bhlk: Tensor, k_bgsk: Tensor, start: int) -> Tensor:
         """Return the scores (B, H, l, s), given q·k·scale, the block's queries (B, H, l, K) and keys (B, G, s, K).
+
+        The products are of what `queries` returns; the queries given here are as they were.
 
         The given scores may be changed in place, and those returned will be, where pairs are hidden: they must be no
         tensor that a backward pass needs, as the result of `exp` would be.
@@ -52,7 +58,7 @@ def related_attention(
     def block(start: int, stop: int, q_bhlk: Tensor, k_bgsk: Tensor, v_bgsv: Tensor) -> Tensor:
         end = max(keys - rows + stop, 0) if causal else keys
         k_bgsk, v_bgsv = k_bgsk[:, :, :end], v_bgsv[:, :, :end]
-        s_bhls = relation.scores(_product(q_bhlk * scale, k_bgsk.mT), q_bhlk, k_bgsk, start)
+        s_bhls = relation.scores(_product(relation.queries(q_bhlk) * scale, k_bgsk.mT), q_bhlk, k_bgsk, start)
         if causal and stop - start > 1:
             _hide_later_keys(s_bhls)
         w_bhls = _weights(s_bhls, None if key_mask_bs is None else key_mask_bs[:, None, None, :end]).to(v_bgsv.dtype)
