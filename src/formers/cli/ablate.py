@@ -40,6 +40,7 @@ def ablate(
     clip: options.Clip = None,
     evaluations: options.Evaluations = None,
     length: options.Length = None,
+    eval_length: options.EvalLength = None,
     width: options.Width = None,
     depth: options.Depth = None,
     heads: options.Heads = None,
@@ -62,6 +63,8 @@ def ablate(
         an arm that swaps several parts at once
     formers ablate recall --match parameters
         the same number of parameters for all: feed-forwards are widened or narrowed
+    formers ablate shakespeare --vary position=sinusoidal,rotary,alibi --eval-length 1x,2x,4x
+        each tested on text of up to four times the trained length, too; what is trained already is not trained again
     formers ablate study.yaml
         a study from a file; every study leaves one in its folder
     formers ablate shakespeare --jobs 4
@@ -74,7 +77,8 @@ def ablate(
     budget = {"steps": steps, "batch_size": batch, "learning_rate": learning_rate, "warmup": warmup}
     budget |= {"weight_decay": weight_decay, "clip": clip, "evaluations": evaluations}
     choices = options.given({"width": width, "depth": depth, "heads": heads}) | options.read_choices(base or [])
-    changes = {"arms": _read_arms(vary or [], arm or []) or None, "match": match, "shard": shard, "folder": folder}
+    changes: dict[str, Any] = {"arms": _read_arms(vary or [], arm or []) or None, "match": match}
+    changes |= {"eval_lengths": options.read_eval_lengths(eval_length), "shard": shard, "folder": folder}
     study = _changed(task, length, changes, seeds, choices, budget)
     run_and_show(study, options.read_executor(jobs, ray, cores))
 

@@ -25,6 +25,12 @@ Decay = Annotated[float | None, typer.Option("--weight-decay", help="Weight deca
 Clip = Annotated[float | None, typer.Option(help="Largest gradient norm.")]
 Evaluations = Annotated[int | None, typer.Option(help="How often an arm is evaluated.")]
 Length = Annotated[int | None, typer.Option(help="Tokens in one example of the task.")]
+EvalLength = Annotated[
+    str | None,
+    typer.Option(
+        help="Lengths to test trained models at: multiples of the trained one, or tokens, as in 1x,2x,4x or 128,512."
+    ),
+]
 Width = Annotated[int | None, typer.Option(help="Model width, for every arm.")]
 Depth = Annotated[int | None, typer.Option(help="Layers, for every arm.")]
 Heads = Annotated[int | None, typer.Option(help="Attention heads, for every arm.")]
@@ -87,6 +93,13 @@ def read_executor(jobs: int, ray: str | None, cores: int) -> Executor | None:
             "--jobs is for this machine; with --ray, the cluster runs as many arms as its cores or GPUs allow"
         )
     return Cluster(ray, cores)
+
+
+def read_eval_lengths(text: str | None) -> tuple[int | str, ...] | None:
+    """Return the lengths that a text such as `1x,2x,512` means; None without a text."""
+    from formers.lab.study.eval_lengths import parse_eval_lengths
+
+    return None if text is None else parse_eval_lengths(text)
 
 
 def read_seeds(text: str) -> tuple[int, ...]:

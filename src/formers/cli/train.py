@@ -23,6 +23,7 @@ def train(
     evaluations: options.Evaluations = None,
     seed: Annotated[int, typer.Option(help="Of the initial weights and of the data's order.")] = 0,
     length: options.Length = None,
+    eval_length: options.EvalLength = None,
     width: options.Width = None,
     depth: options.Depth = None,
     heads: options.Heads = None,
@@ -54,6 +55,7 @@ def train(
         base=sizes,
         budget=options.read_budget(default_budget(made), budget),
         seeds=(seed,),
+        eval_lengths=options.read_eval_lengths(eval_length) or (),
         shard=bool(shard),
     )
     study = replace(study, folder=folder) if folder else study

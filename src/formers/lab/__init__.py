@@ -9,7 +9,7 @@ _EXPORTS = {
     "formers.lab.executors.processes": ("Processes",),
     "formers.lab.executors.ray": ("Cluster",),
     "formers.lab.run_study": ("run",),
-    "formers.lab.store.records": ("Point", "Results", "Row", "TaskMetric"),
+    "formers.lab.store.records": ("LengthResult", "Point", "Results", "Row", "TaskMetric"),
     "formers.lab.store.store": ("Store",),
     "formers.lab.study.arm": ("Arm", "vary"),
     "formers.lab.study.budget": ("Budget",),

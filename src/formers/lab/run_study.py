@@ -22,6 +22,7 @@ from formers.lab.study.folder import how_to_resume, open_folder
 from formers.lab.study.newest import number_opening
 from formers.lab.study.study import Study
 from formers.lab.train.job import Job
+from formers.lab.train.other_lengths import untested_lengths
 from formers.lab.train.progress import Progress, Silent
 from formers.lab.train.stop import Stop, Stopped, catch_signals
 from formers.lab.train.training import remove_checkpoints
@@ -109,7 +110,11 @@ def _run_all(
             _save_patiently(store, row, progress, stop)
         if isinstance(entry, Job):
             remove_checkpoints(entry)  # they are still there where the process died after keeping the row
-    left = [(i, entry) for i, entry in enumerate(plan) if i not in rows and isinstance(entry, Job)]
+    left = [
+        (i, _with_its_row(entry, before.get(entry.fingerprint)))
+        for i, entry in enumerate(plan)
+        if i not in rows and isinstance(entry, Job)
+    ]
     with closing(executor.run_jobs([job for _, job in left], progress, stop)) as arriving:
         for k, row in arriving:
             i, job = left[k]
@@ -119,8 +124,9 @@ def _run_all(
             if row.status in FINAL:
                 remove_checkpoints(job)
     done = [rows[i] for i in sorted(rows)]
-    if len(done) < len(plan) or any(row.status == "stopped" for row in done):
-        raise Stopped(_stopped_message(study, done, len(plan)))
+    untested = [rows[i].arm for i, entry in enumerate(plan) if i in rows and _lacks_tests(entry, rows[i])]
+    if len(done) < len(plan) or untested or any(row.status == "stopped" for row in done):
+        raise Stopped(_stopped_message(study, done, len(plan), untested))
     return tuple(done)
 
 
@@ -146,13 +152,24 @@ def _save_patiently(store: Store, row: Row, progress: Progress, stop: Stop) -> N
 
 def _kept_row(entry: Job | Row, before: Row | None) -> Row | None:
     """Return a row that needs no training: one from before, under the arm's present name, or of an unsupported arm."""
-    if before and before.status in FINAL:
+    if before and before.status in FINAL and not _lacks_tests(entry, before):
         return replace(before, arm=entry.arm if isinstance(entry, Row) else entry.arm.name)
     return entry if isinstance(entry, Row) else None
 
 
-def _stopped_message(study: Study, rows: list[Row], total: int) -> str:
+def _lacks_tests(entry: Job | Row, row: Row) -> bool:
+    """Return whether a row is of a trained model that has not been tested at all lengths of the study."""
+    return isinstance(entry, Job) and bool(untested_lengths(entry, row))
+
+
+def _with_its_row(job: Job, before: Row | None) -> Job:
+    """Return the job with its row from before, where it is trained and lacks tests at some lengths only."""
+    return replace(job, trained=before) if before and before.status == "finished" else job
+
+
+def _stopped_message(study: Study, rows: list[Row], total: int, untested: list[str]) -> str:
     """Return what is kept of a stopped study, and the command that goes on with it."""
-    done = sum(row.status in FINAL for row in rows)
-    held = ", ".join(f"{row.arm!r} is kept at step {row.steps}" for row in rows if row.status == "stopped")
-    return f"stopped: {done} of {total} runs are done{'; ' if held else ''}{held}. {how_to_resume(study)}"
+    done = sum(row.status in FINAL for row in rows) - len(untested)
+    held = [f"{row.arm!r} is kept at step {row.steps}" for row in rows if row.status == "stopped"]
+    held += [f"{arm!r} is trained, and not yet tested at all lengths" for arm in untested]
+    return f"stopped: {done} of {total} runs are done{'; ' if held else ''}{', '.join(held)}. {how_to_resume(study)}"

@@ -37,6 +37,8 @@ class Series:
     look: Look
     lines: tuple[str, ...] = ()
     "SVG paths: the main line first, then thin ones."
+    band: str = ""
+    "SVG path around the interval of the main line."
     dots: tuple[XY, ...] = ()
     "Small dots: single seeds, or single sizes."
     shapes: tuple[XY, ...] = ()

@@ -34,6 +34,11 @@ def box_around(point: XY, half: float) -> Box:
     return (point[0] - half, point[1] - half, point[0] + half, point[1] + half)
 
 
+def svg_band(above: Sequence[XY], below: Sequence[XY]) -> str:
+    """Return the SVG path around what lies between two lines, both from left to right."""
+    return f"{svg_path([*above, *reversed(below)])}Z"
+
+
 def svg_path(points: Sequence[XY]) -> str:
     """Return the SVG path through `points`."""
     return "M" + "L".join(f"{x:g} {y:g}" for x, y in points)

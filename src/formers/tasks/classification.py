@@ -37,7 +37,10 @@ _UNKNOWN = 1  # stands for a text in which no token is known
 
 
 class _TextClassification(Task):
-    """Texts and their classes, as tokens padded to one length; only the first `length` tokens of a text are read."""
+    """Texts and their classes, as tokens padded to one length; only the first `length` tokens of a text are read.
+
+    A model can be tested at other lengths: on the same texts, of which more or fewer tokens are read.
+    """
 
     length: int = 512
     "Tokens of a text that are read; shorter ones are padded."
@@ -52,6 +55,9 @@ class _TextClassification(Task):
 
     metric: ClassVar[TaskMetric] = TaskMetric(name="accuracy", label="accuracy", lower_is_better=False)
     head: ClassVar[str] = "SequenceClassifier"
+    at_other_lengths: ClassVar[str] = (
+        "The same test texts at every length, of which as many tokens are read; shorter texts are read whole."
+    )
 
     def check(self) -> None:
         if self.length < 1 or not 1 <= self.vocab <= _MOST_PIECES:

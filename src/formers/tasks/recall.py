@@ -36,7 +36,8 @@ class Recall(Task):
     random order and at random places, blanks between; its value follows it. Training sequences have 1 … `pairs` pairs.
     A sequence belongs to training, validation or test by a checksum. Learning to join a value to the key before it
     takes two layers of softmax thousands of steps, so in the default study the first layer is a window of two tokens,
-    and only the second differs. Source: Arora et al. 2023 (Zoology), arXiv:2312.04927.
+    and only the second differs. A model can be tested at other lengths: with as many pairs, and their questions farther
+    away. Source: Arora et al. 2023 (Zoology), arXiv:2312.04927.
     """
 
     length: int = 16
@@ -52,6 +53,10 @@ class Recall(Task):
     )
     metric: ClassVar[TaskMetric] = TaskMetric(name="accuracy", label="accuracy", lower_is_better=False)
     head: ClassVar[str] = "CausalLM"
+    at_other_lengths: ClassVar[str] = (
+        "As many pairs at every length, and the questions for them spread over the rest of the sequence: the longer it "
+        "is, the farther away is what has to be recalled."
+    )
     arms: ClassVar[tuple[str, ...]] = (  # the first layer joins each value to its key, the second recalls
         "softmax: mixer=[sparse(pattern=window(2)), softmax]",
         "window: mixer=[sparse(pattern=window(2)), sparse(pattern=window(8))]",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _PROMPT = "ROMEO:\n"
 _ROWS = 64  # windows evaluated at a time: enough to fill the cores, few enough to stay in cache
+_TOKENS = 1 << 16  # in these windows, at most: attention maps of long ones have to fit in memory
 
 
 class Shakespeare(Task):
@@ -35,6 +36,11 @@ class Shakespeare(Task):
 
     The first 90 % of the text is trained on, in random windows; the next 5 % is the validation split, the last 5 % the
     test split, each read whole in windows of `length`, in which each character is predicted once.
+
+    A model can be tested at other lengths than its own: on the same test characters, each predicted once but the first,
+    in windows of that length. Windows begin where the last one ended (its last character is the first of the next, and
+    is not predicted again), so that a character has from 1 to length − 1 characters before it, half of that on average:
+    longer windows give more context, to any model that can use it.
     """
 
     length: int = 64
@@ -47,6 +53,10 @@ class Shakespeare(Task):
     )
     metric: ClassVar[TaskMetric] = TaskMetric(name="bits_per_character", label="loss", unit="bits/character")
     head: ClassVar[str] = "CausalLM"
+    at_other_lengths: ClassVar[str] = (
+        "The same test text at every length, in windows of that length: each character is predicted once, and has more "
+        "context on average in longer windows."
+    )
     arms: ClassVar[tuple[str, ...]] = (
         "softmax: mixer=softmax",
         "linear: mixer=linear",
@@ -89,6 +99,16 @@ class Shakespeare(Task):
             )
         return text
 
+    def at_length(self, length: int) -> Self:
+        """Return the task with windows of another length. Raise ValueError where the text is too short for one."""
+        other = super().at_length(length)
+        if (count := len(other.text.test)) < length:
+            raise ValueError(
+                f"{self.path or 'Tiny Shakespeare'} has a test split of {count:,} characters, which fills no window of "
+                f"{length:,}; test at shorter lengths, or give a longer text"
+            )
+        return other
+
     def build(self, seed: int, count: int) -> Dataset[Example]:
         return Generated(partial(window, self.text.train, self.length), f"shakespeare/{seed}", count)
 
@@ -130,7 +150,7 @@ def mean_nats(model: PreTrainedModel, ids: Tensor, length: int) -> float:
     token."""
     full = ids.unfold(0, length, length - 1) if len(ids) >= length else ids[:0, None]
     rest = ids[len(full) * (length - 1) :]
-    batches = [*full.split(_ROWS)] if len(full) else []
+    batches = [*full.split(max(1, min(_ROWS, _TOKENS // length)))] if len(full) else []
     batches += [rest[None]] if len(rest) > 1 else []
     with asked(model):
         total = sum(_window_nats(model, batch.to(model.device)) for batch in batches)

@@ -30,7 +30,7 @@ class Sort(Task):
     """Sort an array of random symbols: token i of the output is the i-th smallest symbol of the input.
 
     Every token sees every other. An array belongs to training, validation or test by a checksum of its symbols,
-    so that none is ever in two of them.
+    so that none is ever in two of them. A model can be tested at other lengths, on arrays of as many symbols.
     """
 
     length: int = 16
@@ -46,6 +46,10 @@ class Sort(Task):
         name="sequence_accuracy", label="sequence accuracy", lower_is_better=False
     )
     head: ClassVar[str] = "TokenClassifier"
+    at_other_lengths: ClassVar[str] = (
+        "Arrays of each length, as many of them, drawn as those of the trained length; longer ones are harder to get "
+        "wholly right."
+    )
     arms: ClassVar[tuple[str, ...]] = (
         "softmax: mixer=softmax",
         "linear: mixer=linear",

@@ -6,7 +6,7 @@ import hashlib
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, SupportsIndex
+from typing import TYPE_CHECKING, Any, ClassVar, Self, SupportsIndex
 
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -45,6 +45,11 @@ class Task(Part):
     "The arms of the default study, as `name: axis=part, …`."
     budget: ClassVar[dict[str, float]]
     "What each arm of the default study is given: values for `formers.lab.Budget`."
+    at_other_lengths: ClassVar[str] = ""
+    """How the test split is read at another length than the trained one, as a sentence; empty where it cannot be.
+
+    A task with such a sentence has a test split that `evaluate` reads in examples of `length` tokens, whatever length
+    the model was trained at."""
     origin: ClassVar[str] = ""
     "The user's file that a task comes from; its text form begins with it, so that a study.yaml finds it again."
 
@@ -73,6 +78,16 @@ class Task(Part):
     def evaluate(self, model: PreTrainedModel, split: Split = "validation") -> Evaluation:
         """Return what the model reaches on held-out data. Leave the model and every random state as they were."""
         raise NotImplementedError
+
+    def at_length(self, length: int) -> Self:
+        """Return this task at another length: `evaluate(model, "test")` of it tests a model of this one there.
+
+        Raises:
+            ValueError: where the task cannot be tested at this length.
+        """
+        if not self.at_other_lengths:
+            raise ValueError(f"{self.name()} is tested at its own length only, {self.length}, not at {length}")
+        return self.swap(length=length)
 
     def references(self) -> dict[str, float]:
         """Return named values of the ranking metric to compare with, on the test split."""

@@ -21,9 +21,12 @@ def check_task(study: Study, plan: Sequence[Job | Row]) -> dict[str, float]:
     """Return the task's references, after checking that its data and examples are the same in every call.
 
     Raises:
+        ValueError: where its data cannot be tested on at a length of the study.
         TaskError: where an arm could not be trained, whichever it is, or where arms would not see the same data.
     """
     task, (seed, *_) = study.checked_task, study.seeds
+    for length in study.tested_lengths:
+        task.at_length(length)
     if task.data_hash != task.data_hash:
         raise wrong_result(study.task, "data_hash", "is another one each time; it must depend on the data only")
     examples, again = (_first_examples(study, seed) for _ in range(2))

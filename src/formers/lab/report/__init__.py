@@ -3,6 +3,7 @@
 | step | where |
 |---|---|
 | numbers, once | `summarize` → `summary`; `confidence_interval`, `costs`, `pareto`, `learning_curve`, `slices` |
+| numbers, words and cells | `lengths` |
 | words and cells | `headline`, `matching`, `ranking`, `estimate_text`, `page_tables` |
 | draw | `charts/`, `arm_looks` |
 | forms | `html`, `terminal`, `markdown`, `csv_text`, `json_file` |
@@ -13,7 +14,7 @@ from formers.lab.report.csv_text import to_csv
 from formers.lab.report.html import render_html, write_html
 from formers.lab.report.json_file import dump, from_json, load, to_json
 from formers.lab.report.markdown import to_markdown
-from formers.lab.report.terminal import terminal_table
+from formers.lab.report.terminal import terminal_table, terminal_tables
 
 __all__ = [
     "dump",
@@ -21,6 +22,7 @@ __all__ = [
     "load",
     "render_html",
     "terminal_table",
+    "terminal_tables",
     "to_csv",
     "to_json",
     "to_markdown",

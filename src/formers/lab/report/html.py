@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from formers.lab.report import costs, matching, page_tables
+from formers.lab.report import costs, lengths, matching, page_tables
 from formers.lab.report.arm_looks import arm_looks
 from formers.lab.report.charts.learning import learning_chart
+from formers.lab.report.charts.lengths import lengths_chart
 from formers.lab.report.charts.names import short_name
 from formers.lab.report.charts.slices import slices_chart
 from formers.lab.report.charts.strips import metric_strips
@@ -48,6 +49,7 @@ def render_html(results: Results, scaling: Sequence[ScalingFigure] = ()) -> str:
         **_sentences(summary),
         **_tables(summary),
         **_charts(summary),
+        **_lengths(summary),
     }
     return render_page("lab/report/report.html.jinja", contents, {"estimate": estimate_text})
 
@@ -99,4 +101,18 @@ def _charts(summary: StudySummary) -> dict[str, object]:
         "slices": slices,
         "curves": [chart for chart in curves if chart],
         "samples": page_tables.samples(summary, looks),
+    }
+
+
+def _lengths(summary: StudySummary) -> dict[str, object]:
+    """Return the results at other lengths: their table and chart; nothing where there are none."""
+    if (table := lengths.length_table(summary)) is None:
+        return {"lengths": None}
+    return {
+        "lengths": table,
+        "lengths_chart": lengths_chart(summary, table, arm_looks(summary)),
+        "lengths_titles": lengths.length_titles(table),
+        "lengths_cells": {arm: lengths.length_cells(table, arm, summary.digits) for arm in table.values},
+        "lengths_note": lengths.lengths_note(summary),
+        "refusals": [lengths.refusal_text(refusal) for refusal in table.refusals],
     }

@@ -19,4 +19,5 @@ def study_results(study: Study, rows: tuple[Row, ...], references: dict[str, flo
         budget=study.budget.describe(task.length),
         matched=study.match,
         command=study_command(study),
+        at_other_lengths=task.at_other_lengths if any(row.lengths for row in rows) else "",
     )

@@ -1,4 +1,4 @@
-"""The ranking in the terminal."""
+"""The tables of a report in the terminal."""
 
 from __future__ import annotations
 
@@ -6,11 +6,18 @@ from rich.table import Table
 from rich.text import Text
 
 from formers.lab.report.headline import headline
+from formers.lab.report.lengths import length_cells, length_table, length_titles, lengths_note, refusal_text
 from formers.lab.report.matching import matching_sentences
 from formers.lab.report.ranking import ranking
 from formers.lab.report.summarize import summarize
 from formers.lab.store.records import Results
 from formers.plot.visible_text import visible
+
+
+def terminal_tables(results: Results) -> tuple[Table, ...]:
+    """Return the ranking, and the results at other lengths where there are some, as `rich` tables."""
+    lengths = _lengths(results)
+    return (terminal_table(results), lengths) if lengths else (terminal_table(results),)
 
 
 def terminal_table(results: Results) -> Table:
@@ -29,4 +36,20 @@ def terminal_table(results: Results) -> Table:
     for row in shown.rows:
         style = "italic dim" if row.arm is None else "dim" if row.arm.rank is None else ""
         table.add_row(*(Text(visible(cell)) for cell in row.cells), style=style)
+    return table
+
+
+def _lengths(results: Results) -> Table | None:
+    """Return the results at other lengths as a table, with the reasons of arms that cannot take them below it."""
+    summary = summarize(results)
+    if (found := length_table(summary)) is None:
+        return None
+    told = " ".join([lengths_note(summary), *map(refusal_text, found.refusals)])
+    table = Table(title="At other lengths", caption=Text(visible(told)), caption_justify="left")
+    table.add_column("arm")
+    for title in length_titles(found):
+        table.add_column(Text(title), justify="right", no_wrap=True)
+    for arm in found.values:
+        cells = (arm, *length_cells(found, arm, summary.digits))
+        table.add_row(*(Text(visible(cell)) for cell in cells))
     return table

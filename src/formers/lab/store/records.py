@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from formers.tasks.metric import TaskMetric
 
-__all__ = ["Point", "Results", "Row", "Status", "TaskMetric"]
+__all__ = ["LengthResult", "Point", "Results", "Row", "Status", "TaskMetric"]
 
 Status = Literal["finished", "failed", "diverged", "out_of_memory", "unsupported", "stopped"]
 NOTHING_MATCHED = "nothing"
@@ -24,6 +24,20 @@ class Point:
     seconds: float
     values: dict[str, float]
     "Metric name → value; `train_loss` from the training batches, everything else from an evaluation."
+
+
+@dataclass(frozen=True, kw_only=True)
+class LengthResult:
+    """A trained model's results on the test split at one length, or the reason why it has none there."""
+
+    length: int
+    "Tokens in an example."
+    times: float
+    "The length over the trained one."
+    metrics: dict[str, float] = field(default_factory=dict)
+    "Metric name → value, measured with the weights of `chosen_step`; empty where the model cannot take the length."
+    cannot: str = ""
+    "The reason why there is no result, in one line: a position that knows fewer places, or too little memory."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +64,8 @@ class Row:
     "Title → label → the ranking metric over that part of the test split, as in `pairs` → `16` → 0.93."
     items: tuple[float, ...] = ()
     "The ranking metric of each test item, where it is their mean; the same items in the same order in every row."
+    lengths: tuple[LengthResult, ...] = ()
+    "Results at other lengths than the trained one, and at that, from short to long, if the study tests at others."
     curve: tuple[Point, ...] = ()
     "Training loss and validation metrics on the way."
     samples: tuple[str, ...] = ()
@@ -100,3 +116,5 @@ class Results:
     "The quantity that was made equal between arms."
     command: str = ""
     "The command line that runs the whole study again."
+    at_other_lengths: str = ""
+    "How the task's test split is read at other lengths, as a sentence; empty where no row has results there."

@@ -20,14 +20,14 @@ def study_command(study: Study) -> str:
     arms = [word for arm in study.arms for word in ("--arm", arm.text)]
     base = ["--base", choices_text(study.base)] if study.base else []
     match = ["--match", study.match] if study.match != "steps" else []
-    options = [*arms, *base, *match, *_budget_options(study.budget), *_shard_option(study)]
+    options = [*arms, *base, *match, *_budget_options(study.budget), *_lengths_option(study), *_shard_option(study)]
     return command_line([*launch_command(), "ablate", _task_text(study), *options, "--seeds", _seeds_text(study.seeds)])
 
 
 def arm_command(study: Study, arm: Arm, budget: Budget, seed: int) -> str:
     """Return the command line that trains one arm with one budget and seed again, with `formers train`."""
     choices = [choices_text({name: value}) for name, value in {**study.base, **arm.swaps}.items()]
-    options = [*_budget_options(budget), "--seed", str(seed), *_shard_option(study)]
+    options = [*_budget_options(budget), "--seed", str(seed), *_lengths_option(study), *_shard_option(study)]
     return command_line([*launch_command(), "train", _task_text(study), *choices, *options])
 
 
@@ -48,6 +48,10 @@ def launch_command() -> list[str]:
 
 def _task_text(study: Study) -> str:
     return str(study.task).removesuffix("()")
+
+
+def _lengths_option(study: Study) -> list[str]:
+    return ["--eval-length", ",".join(map(str, study.eval_lengths))] if study.eval_lengths else []
 
 
 def _shard_option(study: Study) -> list[str]:

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from formers.lab.store.lock import lock_folder
 from formers.lab.store.write_error import reporting_write_errors
@@ -17,6 +16,8 @@ from formers.lab.study.yaml_text import parse_yaml
 from formers.tasks.task import digest
 
 _FILE = "study.yaml"
+_LISTS = ("arms", "seeds", "eval_lengths")
+"""What a study may have more of than before."""
 
 
 @contextmanager
@@ -58,13 +59,18 @@ def _set_aside(path: Path, aside: Path, folder: Path) -> str:
 
 
 def _covers(study: Study, text: str) -> bool:
-    """Return whether a study has everything that a description has: the same task and budget, every arm, every seed."""
+    """Return whether a study has everything that a description has.
+
+    That is the same task and budget, every arm, every seed, and every length to test at.
+    """
     try:
         before = parse_yaml(text)
     except ValueError:
         return False
-    now: dict[str, Any] = study.to_dict()
-    if not isinstance(before, dict) or not all(isinstance(before.get(name), list) for name in ("arms", "seeds")):
+    if not isinstance(before, dict):
         return False
-    same = all(before.get(name) == value for name, value in now.items() if name not in ("arms", "seeds"))
-    return same and all(item in now[name] for name in ("arms", "seeds") for item in before[name])
+    before, now = ({"eval_lengths": [], **description} for description in (before, study.to_dict()))
+    if not all(isinstance(before.get(name), list) for name in _LISTS):
+        return False
+    same = all(before.get(name) == value for name, value in now.items() if name not in _LISTS)
+    return same and all(item in now[name] for name in _LISTS for item in before[name])

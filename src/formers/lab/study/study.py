@@ -13,6 +13,7 @@ from formers.lab.study.arm import Arm
 from formers.lab.study.budget import Budget
 from formers.lab.study.choices import choices_text, parse_choice
 from formers.lab.study.data_path import located
+from formers.lab.study.eval_lengths import EvalLength, check_eval_lengths, parse_eval_lengths, token_counts
 from formers.part import Unsupported, check_names, quoted
 from formers.part.option_types import MISMATCH, accept
 from formers.tasks import parse as parse_task
@@ -42,6 +43,7 @@ _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "budget": ((Budget, type(None)), "a Budget"),
     "match": ((str,), f"one of {', '.join(_MATCHES)}"),
     "seeds": ((Iterable,), "a list of whole numbers"),
+    "eval_lengths": ((str, Iterable), "a list of lengths such as 2x or 512"),
     "shard": ((bool,), "True or False"),
     "folder": ((str, Path, type(None)), "a path"),
 }
@@ -61,6 +63,9 @@ class Study:
             number of parameters, or of operations per token, too, by the width of the feed-forward or the depth.
             `time`: seconds of training instead of steps, by how long each arm's steps take on this machine.
         seeds: each arm is trained once per seed.
+        eval_lengths: lengths at which each trained model is tested besides the trained one: multiples of that, as `2x`,
+            and numbers of tokens; a text such as `1x, 2x, 4x`, or a list. It is no part of what identifies a study:
+            nothing is trained again for another length.
         shard: shard each model over the processes that `torchrun` starts, instead of holding it whole in each. Results
             are the same up to rounding, so `shard` is no part of what identifies a study.
         folder: where rows, models and the report go; by default a folder in `studies/` named after the content.
@@ -68,7 +73,8 @@ class Study:
             It is no part of what identifies a study.
 
     Raises:
-        ValueError: for an unknown or repeated arm, or a choice that the base cannot take.
+        ValueError: for an unknown or repeated arm, a choice that the base cannot take, and lengths that models of the
+            task cannot be tested at.
     """
 
     task: Task
@@ -77,6 +83,7 @@ class Study:
     budget: Budget = _FILLED_IN
     match: Match = "steps"
     seeds: tuple[int, ...] = (0,)
+    eval_lengths: tuple[EvalLength, ...] = ()
     shard: bool = False
     folder: Path = _FILLED_IN
     directory: Path = field(default_factory=Path.cwd, compare=False)
@@ -90,6 +97,7 @@ class Study:
             "arms": self.arms or tuple(Arm.parse(text) for text in task.arms),
             "base": {name: parse_choice(name, value) for name, value in self.base.items()},
             "budget": self.budget or default_budget(task),
+            "eval_lengths": parse_eval_lengths(self.eval_lengths),
         }
         for name, value in filled.items():
             object.__setattr__(self, name, value)
@@ -118,6 +126,7 @@ class Study:
         names = [arm.name for arm in self.arms]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"arms need different names, but {', '.join(map(repr, twice))} comes more than once")
+        check_eval_lengths(self.task, self.eval_lengths)
         numbers = all(accept(seed, int) is not MISMATCH for seed in self.seeds)
         if not self.seeds or not numbers or len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds must be different whole numbers, at least one, not {quoted(list(self.seeds))}")
@@ -166,9 +175,15 @@ class Study:
         return CheckedTask(located(self.task, self.directory))
 
     @property
+    def tested_lengths(self) -> tuple[int, ...]:
+        """The lengths at which models are tested, in tokens, with the trained one; none without `eval_lengths`."""
+        return token_counts(self.eval_lengths, self.task.length) if self.eval_lengths else ()
+
+    @property
     def content_hash(self) -> str:
-        """sha256 of everything but the folder and `shard`."""
-        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
+        """sha256 of what is trained: everything but the folder, `shard` and `eval_lengths`."""
+        content = {name: value for name, value in self.to_dict().items() if name != "eval_lengths"}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the study as text and numbers, in the schema of its YAML files, without its folder and `shard`."""
@@ -179,6 +194,7 @@ class Study:
             "budget": asdict(self.budget),
             "match": self.match,
             "seeds": list(self.seeds),
+            **({"eval_lengths": list(self.eval_lengths)} if self.eval_lengths else {}),
         }
 
 

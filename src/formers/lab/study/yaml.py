@@ -11,6 +11,7 @@
     budget: {steps: 200, batch_size: 16, learning_rate: 0.002}
     match: parameters                   # or steps (the default), flops, time
     seeds: 3                            # how many (0, 1, 2), or a list of them
+    eval_lengths: [1x, 2x, 512]         # test trained models at multiples of the trained length, or at so many tokens
     shard: true                         # shard each model over the processes that torchrun starts
     folder: studies/mine                # `.` is the folder that this file is in, wherever it is moved
     directory: /home/me/plays           # where a relative path of the task starts, if not here and not beside this file
@@ -31,6 +32,7 @@ from formers.lab.study.arm import Arm, vary
 from formers.lab.study.budget import Budget
 from formers.lab.study.choices import parse_choices
 from formers.lab.study.data_path import relative_path, start_of
+from formers.lab.study.eval_lengths import parse_eval_lengths
 from formers.lab.study.study import Study, default_budget, first_seeds
 from formers.lab.study.yaml_text import parse_yaml
 from formers.machine.files import write_atomically
@@ -38,7 +40,7 @@ from formers.part import check_names, quoted
 from formers.tasks import parse as parse_task
 
 _FOLDER_OF_FILE = Path(".")
-_KEYS = ["task", "vary", "arms", "base", "budget", "match", "seeds", "shard", "folder", "directory"]
+_KEYS = ["task", "vary", "arms", "base", "budget", "match", "seeds", "eval_lengths", "shard", "folder", "directory"]
 
 
 def read_study(path: Path | str) -> Study:
@@ -102,6 +104,7 @@ def _parse_study(data: Any) -> Study:
         budget=replace(default_budget(task), **budget),
         match=_text_at(data, "match", "steps"),  # type: ignore[arg-type]
         seeds=_parse_seeds(data.get("seeds", 1)),
+        eval_lengths=parse_eval_lengths([] if data.get("eval_lengths") is None else data["eval_lengths"]),
         shard=_flag_at(data, "shard"),
         **folders,
     )

@@ -33,6 +33,7 @@ class Job:
         config: the arm's whole configuration.
         budget: the study's budget, with the steps that make the arm comparable.
         seed: of the initial weights, of dropout, and of the data's order.
+        trained: its row from before, where it is trained and lacks tests at some of the study's lengths only.
     """
 
     study: Study
@@ -40,6 +41,7 @@ class Job:
     config: TransformerConfig
     budget: Budget
     seed: int
+    trained: Row | None = None
 
     @property
     def task(self) -> CheckedTask:

@@ -1,4 +1,4 @@
-"""A trained model: measured on the test split with its best weights, and saved."""
+"""A trained model: measured on the test split with its best weights, saved, and loaded again."""
 
 from __future__ import annotations
 
@@ -7,12 +7,19 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
+from formers.lab.distributed import ranks
+from formers.lab.distributed.fsdp import shard
+from formers.lab.distributed.full_state import load_full_weights
 from formers.lab.store.records import Point
 from formers.lab.store.write_error import is_about_the_disk, reporting_write_errors
 from formers.lab.train.best_weights import BestWeights
 from formers.lab.train.finite import check_test
+from formers.lab.train.initial_weights import seeded_model
 from formers.lab.train.job import Job
 from formers.lab.train.undisturbed import undisturbed
 from formers.tasks.checks.task_error import TaskError
@@ -57,6 +64,26 @@ def save_model(job: Job, model: PreTrainedModel, weights: dict[str, Tensor]) -> 
         _save_beside(job, part)
         shutil.rmtree(job.model_folder, ignore_errors=True)
         os.replace(part, job.model_folder)
+
+
+def load_trained(job: Job) -> PreTrainedModel:
+    """Return the trained model of a job from the study's folder, ready to be tested.
+
+    Raises:
+        OSError: where it is not there.
+        ValueError: where what is there is no whole model of this job.
+    """
+    files = sorted(job.model_folder.glob("model*.safetensors")) if ranks.is_rank0() else []
+    if not ranks.broadcast_from_rank0(bool(files)):
+        raise FileNotFoundError(f"there is no model in {job.model_folder}")
+    model = seeded_model(job.task, job.config, job.seed).to("cuda" if torch.cuda.is_available() else "cpu")
+    if job.study.shard:
+        shard(model)
+    try:
+        load_full_weights(model, {name: value for file in files for name, value in load_file(file).items()})
+    except SafetensorError as error:
+        raise ValueError(f"{job.model_folder}: the weights cannot be read: {error}") from error
+    return model
 
 
 def _save_beside(job: Job, folder: Path) -> None:

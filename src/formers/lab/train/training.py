@@ -16,6 +16,7 @@ from formers.lab.train.crash_counter import count_crashes
 from formers.lab.train.failures import cause_of, save_traceback, status_of
 from formers.lab.train.initial_weights import seeded_model
 from formers.lab.train.job import Job
+from formers.lab.train.other_lengths import test_at_lengths, test_trained
 from formers.lab.train.progress import Progress
 from formers.lab.train.resume import find_resume_point
 from formers.lab.train.stop import Stop
@@ -44,6 +45,8 @@ def train_job(job: Job, progress: Progress, stop: Stop) -> Row:
     """
     facts: dict[str, Any] = {"environment": environment() | {"processes": ranks.describe_ranks(job.study.shard)}}
     try:
+        if (row := test_trained(job, progress, stop)) is not None:
+            return row
         with count_crashes(job.checkpoint_folder) as attempt:
             _train_and_test(TrainingCallback(job, progress, stop, attempt), facts)
         status: Status = "finished" if facts["steps"] == job.budget.steps else "stopped"
@@ -91,6 +94,8 @@ def _test_and_save(callback: TrainingCallback, model: PreTrainedModel, facts: di
     job = callback.job
     with ranks.fail_together():  # a model that is sharded over the ranks runs on all of them, or on none
         facts |= test_best_weights(job, model, callback.best_weights, facts["curve"])
+        tested = replace(job.empty_row(), status="finished", metrics=facts["metrics"])
+        facts["lengths"] = test_at_lengths(job, model, tested, callback.progress, callback.stop)
         with undisturbed():
             facts["samples"] = job.task.samples(model)
         weights = full_weights(model)

@@ -76,6 +76,15 @@ class CheckedTask:
         except TypeError as error:
             raise wrong_result(self.task, "evaluate", f"returned wrong values for {split}: {error}") from None
 
+    def at_length(self, length: int) -> CheckedTask:
+        """Return the task at another length. Raise ValueError where it cannot be tested there."""
+        with naming_task_code(self.task, "at_length"):
+            found: Any = self.task.at_length(length)
+        if not isinstance(found, Task) or found.length != length or found.metric != self.task.metric:
+            wanted = f"a task of length {length} with the same metric was expected"
+            raise wrong_result(self.task, "at_length", f"returned {shown(found)}, but {wanted}")
+        return CheckedTask(found)
+
     def references(self) -> dict[str, float]:
         """Return named values of the ranking metric to compare with."""
         with naming_task_code(self.task, "references"):

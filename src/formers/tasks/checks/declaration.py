@@ -44,6 +44,7 @@ def _is_texts(value: Any) -> bool:
 _ATTRIBUTES: dict[str, tuple[Any, str]] = {
     "description": (lambda value: isinstance(value, str), "a sentence or two"),
     "metric": (_is_metric, "a TaskMetric(name=…, label=…, lower_is_better=…), its name of letters, digits and _"),
+    "at_other_lengths": (lambda value: isinstance(value, str), "a sentence, or empty"),
     "head": (lambda value: isinstance(value, str), "the name of a class in formers.models"),
     "arms": (_is_texts, "a tuple of texts such as 'softmax: mixer=softmax'"),
     "budget": (lambda value: isinstance(value, Mapping), "a mapping such as {'steps': 300, 'batch_size': 32}"),
