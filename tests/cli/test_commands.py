@@ -94,6 +94,34 @@ def test_the_command_line_is_yaml_is_python(command: Run, here: Path, ran: list[
     assert ran == [python, python]
 
 
+def test_lengths_to_test_at_are_part_of_every_form(command: Run, here: Path, ran: list[Study]) -> None:
+    study = Study(task="sort", arms=[Arm("alibi", {"position": "alibi"})], eval_lengths=("2x", 40), seeds=(3,))
+    assert (
+        command("ablate", "sort", "--arm", "alibi: position=alibi", "--seeds", "3,", "--eval-length", "2x,40").exit_code
+        == 0
+    )
+    assert command(*shlex.split(study_command(study))[1:]).exit_code == 0
+    write_study(study, "study.yaml")
+    assert command("ablate", "study.yaml").exit_code == 0
+    assert ran == [study, study, study]
+    assert command(*shlex.split(arm_command(study, study.arms[0], study.budget, 3))[1:]).exit_code == 0
+    assert command("ablate", "study.yaml", "--eval-length", "3x").exit_code == 0
+    assert [one.eval_lengths for one in ran[3:]] == [("2x", 40), ("3x",)]
+
+
+def test_the_table_of_lengths_is_shown(command: Run, here: Path) -> None:
+    words = ["ablate", TASK, "--vary", "position=alibi,learned", *TINY, "--folder", "study"]
+    shown = command(*words, "--eval-length", "1x,2x")
+    assert shown.exit_code == 0, shown.output
+    assert "At other lengths" in shown.output
+    assert "2× (32)" in shown.output
+    assert "cannot" in shown.output
+    again = command("report", "study", "--markdown", "ranking.md", "--csv", "runs.csv")
+    assert "At other lengths" in again.output
+    assert "| arm | 1× (16) | 2× (32) |" in (here / "ranking.md").read_text()
+    assert "bits_per_character_at_32" in (here / "runs.csv").read_text()
+
+
 def test_the_default_study_is_the_tasks(command: Run, ran: list[Study]) -> None:
     assert command("ablate", "sort").exit_code == 0
     assert ran == [Study(task="sort")]
@@ -132,6 +160,8 @@ def test_the_commands_a_study_names_mean_the_same_study(command: Run, ran: list[
         (["ablate", "sort", "--vary", "depth=1", "--vary", "depth=2"], "given twice"),
         (["ablate", "sort", "--arm", "a: dept=2"], "did you mean 'depth'"),
         (["ablate", "sort", "--seeds", "many"], "--seeds"),
+        (["ablate", "sort", "--eval-length", "long"], "such as 2x"),
+        (["train", "listops", "--eval-length", "2x"], "at its own length only"),
         (["ablate", "sort", "--jobs", "0"], "at least one arm"),
         (["ablate", "sort", "--jobs", "2", "--ray", "local"], "--jobs is for this machine"),
         (["ablate", "sort", "--shard"], "this is a single one; start two of them with `torchrun"),

@@ -16,7 +16,7 @@ import pytest
 
 from formers.lab.report import render_html, write_html
 from formers.lab.report.summarize import summarize
-from formers.lab.store.records import Point, Results
+from formers.lab.store.records import LengthResult, Point, Results
 
 Study = Callable[[int], Results]
 
@@ -37,6 +37,10 @@ def poisoned(results: Results) -> Results:
             choices={ATTACK: row.arm + ATTACK},
             environment={ATTACK: ATTACK},
             metrics={**row.metrics, ATTACK: 1.0},
+            lengths=(
+                LengthResult(length=128, times=1.0, metrics=row.metrics),
+                LengthResult(length=256, times=2.0, cannot=ATTACK),
+            ),
         )
         for row in results.rows
     )

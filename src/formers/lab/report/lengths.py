@@ -42,6 +42,11 @@ class LengthTable:
     values: Mapping[str, tuple[Estimate | None, ...]]
     refusals: tuple[Refusal, ...]
 
+    @property
+    def trained(self) -> int:
+        """Return the trained length."""
+        return round(self.lengths[0] / self.times[0])
+
     def cannot(self, arm: str, length: int) -> bool:
         """Return whether no seed of an arm can take a length."""
         value = self.values[arm][self.lengths.index(length)]

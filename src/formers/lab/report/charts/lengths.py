@@ -30,11 +30,12 @@ def lengths_chart(summary: StudySummary, table: LengthTable, looks: Mapping[str,
     x = scale(table.times, _FRAME.left, _FRAME.right, margin=0.05, log=True)
     means = [value.mean for arm in arms for value in table.values[arm] if value]
     places = _Places(table=table, x=x, y=scale(means, _FRAME.bottom, _FRAME.top, margin=0.08))
+    unit = f" ({summary.metric.unit})" if summary.metric.unit else ""
     return Chart(
         name="lengths",
-        title=f"Test {summary.metric.label} against the length",
+        title=f"Test {summary.metric.label}{unit} against the length",
         frame=_FRAME,
-        x_label="length over the trained length, logarithmic",
+        x_label=f"length, in multiples of the trained one ({table.trained:,} tokens), logarithmic",
         x_ticks=_ticks(table, x),
         y_ticks=tuple(places.y.ticks(6)),
         series=tuple(places.series(arm, looks[arm], summary.digits) for arm in arms),
@@ -59,7 +60,7 @@ class _Places:
             look=look,
             lines=(svg_path(at),),
             band=self.band(known),
-            shapes=at if self.ends(arm, last) else at[:-1],
+            shapes=at[:-1],
             mark=at[-1],
             cut=self.ends(arm, last),
             hover=Hover(
