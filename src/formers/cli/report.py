@@ -35,7 +35,7 @@ def report(
     formers report studies/a --csv runs.csv --markdown ranking.md --open
         the same as data, and in the browser
     """
-    from formers.lab.report import dump, terminal_tables, to_csv, to_markdown, write_html
+    from formers.lab.report import dump, terminal_report, to_csv, to_markdown, write_html
     from formers.lab.report.stored_results import stored_results
     from formers.lab.report.study_files import HTML, bench_figures
     from formers.lab.store.merge import merge_studies
@@ -45,8 +45,8 @@ def report(
     results = merge_studies({name: stored_results(folder) for name, folder in studies.items()})
     place = html or (next(iter(studies.values())) / HTML if len(studies) == 1 else Path(HTML))
     console = Console()
-    for table in terminal_tables(results):
-        (console if console.is_terminal else Console(width=WIDE)).print(table)
+    for part in terminal_report(results):
+        (console if console.is_terminal else Console(width=WIDE)).print(part)
     figures = next((found for folder in studies.values() if (found := bench_figures(folder))), ())
     print_path("report", write_html(results, place, figures).resolve())
     if csv:

@@ -24,7 +24,7 @@ def run_and_show(study: Study, executor: Executor | None = None) -> None:
     Arms train one after the other, or where the executor says.
     """
     from formers.lab.distributed.ranks import is_rank0
-    from formers.lab.report import terminal_tables
+    from formers.lab.report import terminal_report
     from formers.lab.report.study_files import report_path
     from formers.lab.run_study import run
     from formers.lab.train.progress import Bars, Lines
@@ -35,8 +35,8 @@ def run_and_show(study: Study, executor: Executor | None = None) -> None:
     say = nullcontext(Lines(console)) if not console.is_terminal else Bars(console)
     with say as progress:
         results = run(study, progress, executor)
-    for table in terminal_tables(results):
-        console.print(table)
+    for part in terminal_report(results):
+        console.print(part)
     print_path("report", report_path(study).resolve())
     if all(row.status != "finished" for row in results.rows):
         raise typer.Exit(1)

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from formers.lab.report import from_json, render_html, terminal_tables, to_csv, to_json, to_markdown
+from formers.lab.report import from_json, render_html, terminal_report, to_csv, to_json, to_markdown
 from formers.lab.report.arm_looks import arm_looks
 from formers.lab.report.charts.lengths import lengths_chart
 from formers.lab.report.confidence_interval import estimate
@@ -87,7 +87,7 @@ def test_an_arm_that_was_not_tested_has_dashes(study: Study) -> None:
 def test_no_lengths_no_table(study: Study) -> None:
     plain = study(1)
     assert length_table(summarize(plain)) is None
-    assert len(terminal_tables(plain)) == 1
+    assert len(terminal_report(plain)) == 1
     assert 'id="lengths"' not in render_html(plain)
     assert "val_loss_at" not in to_csv(plain)
 
@@ -126,7 +126,7 @@ def test_every_form_has_the_numbers_and_the_reasons(study: Study) -> None:
     results = with_lengths(study(2))
     page, text = render_html(results), to_markdown(results)
     console = Console(record=True, width=160)
-    for table in terminal_tables(results):
+    for table in terminal_report(results):
         console.print(table)
     shown = console.export_text()
     for form in (page, text, shown):

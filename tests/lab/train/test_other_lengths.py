@@ -115,9 +115,10 @@ def test_a_study_that_was_run_before_is_tested_only(positions: Study, monkeypatc
     assert len(list(positions.folder.glob("study-*.yaml"))) == 1  # and so does what was asked for
 
 
-def test_side_by_side_is_the_same(positions: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_side_by_side_is_the_same(positions: Study) -> None:
     run(replace(positions, arms=positions.arms[:2], eval_lengths=()))
     beside = run(positions, executor=Processes(2))
+    assert [row.environment.get("jobs") for row in beside.rows] == [None, None, "2"]  # the first two trained alone
     whole = run(replace(positions, folder=positions.folder.with_name("whole")))
     assert [row.lengths for row in beside.rows] == [row.lengths for row in whole.rows]
 

@@ -15,6 +15,7 @@ from formers.lab.executors.worker import Worker
 from formers.lab.store.records import Row
 from formers.lab.store.write_error import WriteError
 from formers.lab.train.job import Job
+from formers.lab.train.other_lengths import is_tested_only
 from formers.lab.train.progress import Progress
 from formers.lab.train.stop import Stop
 
@@ -64,7 +65,8 @@ class Processes:
                     row = message or worker.lost_row(jobs[worker.index])
                     if row.status == "stopped":
                         stop.requested = True  # not |=, which would undo a signal that arrives meanwhile
-                    yield worker.index, replace(row, environment={**row.environment, "jobs": str(self.count)})
+                    beside = {} if is_tested_only(jobs[worker.index], row) else {"jobs": str(self.count)}
+                    yield worker.index, replace(row, environment={**row.environment, **beside})
                     if waiting and not stop.requested:
                         start_next_job(worker if message else Worker(worker.number, self.threads))
                     else:

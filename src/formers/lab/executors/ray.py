@@ -16,6 +16,7 @@ from formers.lab.executors.remote_progress import Message, RemoteProgress, deliv
 from formers.lab.store.records import Row
 from formers.lab.store.write_error import WriteError, one_line
 from formers.lab.train.job import Job
+from formers.lab.train.other_lengths import is_tested_only
 from formers.lab.train.progress import Progress
 from formers.lab.train.stop import Stop
 from formers.machine.environment import environment, installed_version
@@ -65,7 +66,8 @@ class Cluster:
                         if row is not None:
                             if row.status == "stopped":
                                 stop.requested = True
-                            yield i, replace(row, environment={**row.environment, "cluster": cluster})
+                            place = {} if is_tested_only(jobs[i], row) else {"cluster": cluster}
+                            yield i, replace(row, environment={**row.environment, **place})
             finally:
                 for reference in running:
                     ray.cancel(reference, force=True)

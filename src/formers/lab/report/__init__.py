@@ -14,15 +14,15 @@ from formers.lab.report.csv_text import to_csv
 from formers.lab.report.html import render_html, write_html
 from formers.lab.report.json_file import dump, from_json, load, to_json
 from formers.lab.report.markdown import to_markdown
-from formers.lab.report.terminal import terminal_table, terminal_tables
+from formers.lab.report.terminal import terminal_report, terminal_table
 
 __all__ = [
     "dump",
     "from_json",
     "load",
     "render_html",
+    "terminal_report",
     "terminal_table",
-    "terminal_tables",
     "to_csv",
     "to_json",
     "to_markdown",

@@ -14,10 +14,9 @@ from formers.lab.store.records import Results
 from formers.plot.visible_text import visible
 
 
-def terminal_tables(results: Results) -> tuple[Table, ...]:
-    """Return the ranking, and the results at other lengths where there are some, as `rich` tables."""
-    lengths = _lengths(results)
-    return (terminal_table(results), lengths) if lengths else (terminal_table(results),)
+def terminal_report(results: Results) -> tuple[Table | Text, ...]:
+    """Return what `rich` prints of a report: the ranking, and the results at other lengths where there are some."""
+    return terminal_table(results), *_lengths(results)
 
 
 def terminal_table(results: Results) -> Table:
@@ -39,17 +38,17 @@ def terminal_table(results: Results) -> Table:
     return table
 
 
-def _lengths(results: Results) -> Table | None:
-    """Return the results at other lengths as a table, with the reasons of arms that cannot take them below it."""
+def _lengths(results: Results) -> tuple[Table | Text, ...]:
+    """Return the results at other lengths as a table, and what explains it; nothing where there are none."""
     summary = summarize(results)
     if (found := length_table(summary)) is None:
-        return None
-    told = " ".join([lengths_note(summary), *map(refusal_text, found.refusals)])
-    table = Table(title="At other lengths", caption=Text(visible(told)), caption_justify="left")
+        return ()
+    table = Table(title="At other lengths")
     table.add_column("arm")
     for title in length_titles(found):
         table.add_column(Text(title), justify="right", no_wrap=True)
     for arm in found.values:
         cells = (arm, *length_cells(found, arm, summary.digits))
         table.add_row(*(Text(visible(cell)) for cell in cells))
-    return table
+    notes = [lengths_note(summary), *map(refusal_text, found.refusals)]
+    return table, Text(visible("\n".join(notes)), style="italic dim")
