@@ -9,7 +9,6 @@ from pkgutil import iter_modules
 from types import ModuleType
 
 from formers.testing import ANYWHERE, LAWS, POSITIONED, SITE, SLOW_LAWS, WIDE, Law, laws
-from formers.testing.check import NOT_WIDE
 from formers.testing.sites import label
 
 HEAD = """# Laws
@@ -76,11 +75,5 @@ def row(check: Law) -> str:
     needed, when = next((listed[check], when) for listed, when in LISTS if check in listed)
     demand = " and ".join(f"`{ability}`" for ability in sorted(needed)) or "every part"
     holds = " ".join((check.__doc__ or "").split("\n\n")[0].split()).replace("|", "\\|")
-    where = (
-        "at one site"
-        if check in ANYWHERE
-        else "at every site but the wide one"
-        if check in NOT_WIDE
-        else "at every site"
-    )
+    where = "at one site" if check in ANYWHERE else "at every site"
     return f"| `{check.__name__}` | {holds} | {demand} | {when or where} |"

@@ -10,7 +10,7 @@ from formers.part import Part, Site
 from formers.testing import laws
 from formers.testing.harness import SITE, abilities
 from formers.testing.references import Reference, has_reference, with_reference
-from formers.testing.sites import WIDE, WIDE_PAIR, label, sites_of
+from formers.testing.sites import label, sites_of
 
 Law: TypeAlias = Callable[[Part, Site], None]
 """`law(part, site)` returns None, or raises `AssertionError` with what moved and by how much."""
@@ -80,9 +80,6 @@ ANYWHERE: frozenset[Law] = frozenset(
 """Laws that are tried at one site: they look at options and not at numbers, choose positions themselves, or are
 slow."""
 
-NOT_WIDE: frozenset[Law] = frozenset({laws.same_as_naive})
-"""Laws that are not tried with wide heads: they cost too much there, and `same_as_reference` looks at the same."""
-
 
 def laws_of(part: Part, *, slow: bool = False) -> list[Law]:
     """Return the laws that the part's abilities demand, in the order of `LAWS`; with `slow`, the slow ones after
@@ -99,7 +96,7 @@ def trials_of(part: Part, *, slow: bool = False) -> list[tuple[Law, Site]]:
 def _sites_for(law: Law, part: Part) -> list[Site]:
     if law in ANYWHERE:
         return [SITE]
-    return [site for site in sites_of(part) if site not in (WIDE, WIDE_PAIR) or law not in NOT_WIDE]
+    return sites_of(part)
 
 
 def broken_laws(part: Part, *, site: Site | None = None, slow: bool = False) -> dict[str, str]:

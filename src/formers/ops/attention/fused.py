@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
@@ -36,6 +38,8 @@ def attention(
         q, bias = q[:, :, blind:], without_first_rows(bias, blind)
     if key_mask_bs is not None:
         q, k, v, scale = _fold_key_mask(q, k, v, key_mask_bs, scale)
+    else:
+        q, scale = _fold_scale(q, scale)
     q, k, v = _pad_to_one_width(q, k, v)
     if causal and q.shape[2] <= 1:  # one query sees every key; a branch, since the fused kernel takes no symbol
         causal = False
@@ -66,6 +70,19 @@ def _fold_key_mask(
     column = k.new_zeros(()).masked_fill(hidden, -reach).expand(*k.shape[:3], 8)
     q = torch.cat([q, q.new_full((1, 1, 1, 1), reach).expand(*q.shape[:3], 8)], 3)
     return q, torch.cat([k.masked_fill(hidden, 0), column], 3), v.masked_fill(hidden, 0), scale
+
+
+def _fold_scale(q: Tensor, scale: float) -> tuple[Tensor, float]:
+    """Multiply q by what keeps the scale from being a power of two, which scores are scaled by without rounding.
+
+    Kernels make the weights again in the backward pass, as exp(score − log-sum): a score that is rounded otherwise than
+    in the forward pass puts weights off by so much, about |score| units of rounding, where the forward pass divides it
+    out. Half precision, in which q itself would be rounded, leaves the scale to the kernel's wider numbers.
+    """
+    mantissa, exponent = math.frexp(scale)
+    if abs(mantissa) == 0.5 or q.dtype not in (torch.float32, torch.float64):
+        return q, scale
+    return q * mantissa, 2.0**exponent
 
 
 def _pad_to_one_width(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -21,6 +21,11 @@ def attention(
     """Return softmax(q kᵀ·scale + bias) v, row by row over the visible keys; zeros where a row sees none.
 
     Under a relation, softmax(relation(q kᵀ·scale)) v + relation(weights).
+
+    Written as the quotient Σ exp(r_j) v_j / Σ exp(r_j), whose gradient of r_j is p_j (g·v_j − g·y). So it is in every
+    form that keeps no weights, and it loses what these lose: where one weight is nearly 1, both products are nearly
+    equal, each with roundings of its own. Through weights that are kept, autograd takes Σ p_j g·v_j for the second one,
+    whose roundings are those of the first and cancel.
     """
     rows, keys, groups = q_bhlk.shape[2], k_bhsk.shape[2], q_bhlk.shape[1] // k_bhsk.shape[1]
     seen = torch.ones(rows, keys, dtype=torch.bool, device=q_bhlk.device)
@@ -38,9 +43,12 @@ def attention(
         r_bhls = r_bhls + (bias(0, rows) if callable(bias) else bias)
     r_bhls = r_bhls.masked_fill(~seen, -torch.inf)
     empty = (r_bhls == -torch.inf).all(-1, keepdim=True)
-    w_bhls = r_bhls.masked_fill(empty, 0).softmax(-1).masked_fill(empty, 0)
-    more_bhlv = bias.outputs(w_bhls, 0) if isinstance(bias, Relation) else None
-    return w_bhls @ v_bhsv if more_bhlv is None else w_bhls @ v_bhsv + more_bhlv
+    r_bhls = r_bhls.masked_fill(empty, 0)
+    w_bhls = (r_bhls - r_bhls.detach().logsumexp(-1, keepdim=True)).exp().masked_fill(empty, 0)
+    sum_bhl1 = w_bhls.sum(-1, keepdim=True).masked_fill(empty, 1)
+    more_bhlv = bias.outputs(w_bhls / sum_bhl1, 0) if isinstance(bias, Relation) else None
+    y_bhlv = w_bhls @ v_bhsv / sum_bhl1
+    return y_bhlv if more_bhlv is None else y_bhlv + more_bhlv
 
 
 def metric_attention(

@@ -3,8 +3,9 @@
 The fast form of an op and its naive one, written from the formula, give the same output and the same gradients for the
 input, every parameter and every buffer.
 
-Inputs: float32 and float64, without and with padding, causal and bidirectional. The tolerance is derived: twice the
-error that the naive form itself makes in float32 against float64.
+Inputs: float32 and float64, without and with padding, causal and bidirectional; embeddings of size 1/√D before a
+position that acts on them, as models have them. The tolerance is derived: twice the error that the naive form itself
+makes in float32 against float64.
 
 Exempt: nothing. Ops are compared with naive forms here; the whole part is compared by law 18.
 """
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from formers.part import Part, Site
+from formers.positions import Position
 from formers.testing.harness import BATCH, LENGTH, SITE, abilities, build, directions, padding_mask, tokens
 from formers.testing.naive_ops import naive_ops
 from formers.testing.tolerance import FACTOR, FLOOR, convert, error, evaluate, size
@@ -37,9 +39,15 @@ def same_as_naive(part: Part, site: Site = SITE) -> None:
             how = f"{part}, {'causal' if causal else 'bidirectional'}{'' if mask_bl is None else ', padded'}"
             for dtype in (torch.float32, torch.float64):
                 try:
-                    _compare(module.to(dtype), tokens(width=site.width), mask_bl, dtype)
+                    _compare(module.to(dtype), _inputs(part, site), mask_bl, dtype)
                 except AssertionError as error:
                     raise AssertionError(f"{how}: {error}") from None
+
+
+def _inputs(part: Part, site: Site) -> Tensor:
+    """Return tokens, of size 1/√D where the part is a position that may multiply embeddings by √D."""
+    embedded = isinstance(part, Position) and part.acts_on == "input"
+    return tokens(width=site.width) * (site.width**-0.5 if embedded else 1.0)
 
 
 def _compare(module: nn.Module, x: Tensor, mask_bl: Tensor | None, dtype: torch.dtype) -> None:
