@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import fields
 from functools import cache
 from random import Random
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin
 
 from campaign import mutate
 from formers.catalogue import AXES, members
-from formers.part import Part, alternatives
+from formers.part import Part, alternatives, option_hints
 from formers.patterns import PATTERNS, Pattern
 from formers.tasks import TASKS
 
@@ -32,7 +32,7 @@ def part_text(rng: Random, axis: str, depth: int = 2) -> str:
         sides = [part_text(rng, axis, depth - 1) for _ in range(2)]
         return rng.choice((f"{sides[0]} | {sides[1]}", f"{sides[0]} & ~{sides[1]}", f"~({sides[0]})"))
     kind = rng.choice(kinds_of(axis))
-    hints = get_type_hints(kind)
+    hints = option_hints(kind)
     chosen = [field for field in fields(kind) if rng.random() < 0.4]  # type: ignore[arg-type]
     options = [f"{field.name}={_value(rng, hints[field.name], depth)}" for field in chosen]
     if options and kind.positional and rng.random() < 0.3:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import fields
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin
 
 import pytest
 import torch
@@ -12,6 +12,7 @@ import torch
 from formers.catalogue import CATALOGUE
 from formers.mixers import (
     BigBird,
+    BlockwiseAttention,
     Dense,
     ImageLocal,
     Linformer,
@@ -22,7 +23,7 @@ from formers.mixers import (
     Softmax,
     Sparse,
 )
-from formers.part import Part, alternatives
+from formers.part import Part, alternatives, option_hints
 from formers.patterns import Chunk, Ends, Every, Global, Local1D, Local2D, Outside, Pattern, Window
 from formers.testing import assert_finite, assert_same, assert_zero, build, directions, padding_mask, tokens
 from formers.testing.laws import lengths_do_not_depend_on_padding, no_tokens_are_taken
@@ -53,7 +54,7 @@ def runs(part: Part, x: torch.Tensor) -> None:
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_extreme_options_are_refused_or_give_numbers(kind: type[Part]) -> None:
-    hints = get_type_hints(kind)
+    hints = option_hints(kind)
     for field in fields(kind):  # type: ignore[arg-type]
         for value in extremes(hints[field.name], field.name):
             with contextlib.suppress(ValueError):
@@ -169,3 +170,11 @@ def test_a_global_token_that_is_not_there() -> None:
         alone.load_state_dict({name: t for name, t in module.state_dict().items() if "global" not in name})
         y, _ = module(tokens(), mask_bl=mask)
         assert_same(y[1:], alone(tokens()[1:], mask_bl=mask[1:])[0], "a row that is too short for its global token")
+
+
+def test_blocks_that_nobody_means_are_refused_and_heads_that_are_not_there_not_counted() -> None:
+    with pytest.raises(ValueError, match="blocks must be from 1 to 65,536"):
+        BlockwiseAttention(blocks=10**9)
+    many, enough = (build(BlockwiseAttention(shifted=n), causal=False) for n in (2**62, 8))
+    many.load_state_dict(enough.state_dict())
+    assert_same(many(SHORT)[0], enough(SHORT)[0], "output")

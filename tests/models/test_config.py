@@ -201,6 +201,75 @@ def test_labels_have_one_number(config: Any, tmp_path: Any) -> None:
             way(num_labels=4, id2label=names)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"id2label": {0: "a", 1: "b"}, "label2id": {"a": 0, "b": 1, "c": 2}},
+        {"id2label": {0: "a", 1: "b", 2: "c"}, "label2id": {"a": 0, "b": 1}},
+        {"id2label": {0: "a", 1: "b"}, "label2id": {"a": 1, "b": 0}},
+        {"num_labels": 2, "label2id": {"a": 0, "b": 1, "c": 2}},
+        {"label2id": {"a": 0, "b": 2}},
+        {"label2id": {"a": "0"}},
+        {"label2id": {}},
+        {"id2label": {0: 7}},
+    ],
+    ids=str,
+)
+def test_labels_that_contradict_each_other_are_refused(wrong: Any, config: Any, tmp_path: Any) -> None:
+    config(num_labels=4).save_pretrained(tmp_path)
+    text = (tmp_path / "config.json").read_text()
+    (tmp_path / "config.json").write_text(json.dumps(json.loads(text) | {"id2label": None, "label2id": None} | wrong))
+    for way in (config, config().swap, lambda **_: TransformerConfig.from_pretrained(tmp_path)):
+        with pytest.raises(ValueError, match="label"):
+            way(**wrong)
+
+
+def test_names_and_numbers_of_labels_are_in_step(config: Any) -> None:
+    names, numbers = {0: "cat", 1: "dog", 2: "owl"}, {"cat": 0, "dog": 1, "owl": 2}
+    for options in ({"id2label": names}, {"label2id": numbers}, {"id2label": {str(i): n for i, n in names.items()}}):
+        set_later = config()
+        for name, value in options.items():
+            setattr(set_later, name, value)
+        for one in (
+            config(**options),
+            config().swap(**options),
+            TransformerConfig.from_dict(config().to_dict(), **options),
+            set_later,
+        ):
+            assert (one.num_labels, one.id2label, one.label2id) == (3, names, numbers)
+    unnamed = config(id2label=names)
+    unnamed.id2label = None
+    assert (unnamed.num_labels, unnamed.label2id) == (2, {"LABEL_0": 0, "LABEL_1": 1})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"eos_token_id": (1, 2)},
+        {"architectures": ("CausalLM",)},
+        {"id2label": {"0": "a", "1": "b", "2": "c"}},
+        {"label2id": {"b": 1, "a": 0}},
+        {"id2label": {0: "same", 1: "same"}},
+    ],
+    ids=str,
+)
+def test_what_was_set_is_what_json_brings_back(options: Any, config: Any, tmp_path: Any) -> None:
+    before = config(**options)
+    before.save_pretrained(tmp_path)
+    after = TransformerConfig.from_pretrained(tmp_path)
+    assert after.to_dict() == before.to_dict()
+    for name in options:
+        assert getattr(after, name) == getattr(before, name)
+
+
+@pytest.mark.parametrize("name", ["vocab_size", "width", "depth", "heads", "context_length", "num_labels"])
+def test_sizes_that_nobody_means_are_refused(name: str, config: Any) -> None:
+    for size in (10**12, 2**62, 2**63, 10**30):
+        for way in (config, config().swap):
+            with pytest.raises(ValueError, match=f"{name} must be a whole number from 1 to"):
+                way(**{name: size})
+
+
 def test_a_cycle_of_mixers_goes_round_the_layers(config: Any) -> None:
     model = Transformer(config(depth=5, mixer=["softmax()", "pool()"], position="none", causal=True))
     kinds = [type(layer.mixer).__name__ for layer in model.layers]

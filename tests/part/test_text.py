@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import fields
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from dataclasses import MISSING, fields
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
 from hypothesis import example, given, settings
@@ -14,10 +14,10 @@ from formers.catalogue import CATALOGUE
 from formers.ffn import Ffn
 from formers.mixers import Mixer, Softmax
 from formers.models import TransformerConfig
-from formers.part import Part, parse_value
+from formers.part import Part, default_of, option_hints, parse_value
 from formers.part.nesting import DEEPEST
 from formers.part.option_types import alternatives
-from formers.patterns import PATTERNS, Global, Pattern, Window
+from formers.patterns import PATTERNS, Both, Every, Global, Outside, Pattern, Window
 from formers.positions import Rotary
 from formers.tasks import TASKS, Shakespeare
 from formers.tasks import parse as parse_task
@@ -49,9 +49,11 @@ def _values(option: Any, depth: int) -> st.SearchStrategy[Any]:
 @st.composite
 def parts(draw: Any, kind: type[Part], depth: int = 2) -> Part:
     """A part of a kind with any values of its options that go together."""
-    part = kind()
+    hints = option_hints(kind)
+    needed = [field.name for field in fields(kind) if default_of(field) is MISSING]
+    part = kind(**{name: draw(values(hints[name], depth)) for name in needed})
     for field in fields(kind) if depth > 0 else ():
-        value = draw(values(get_type_hints(kind)[field.name], depth))
+        value = draw(values(hints[field.name], depth))
         with contextlib.suppress(ValueError):
             part = part.swap(**{field.name: value})
     return part
@@ -128,6 +130,16 @@ def test_words_of_yaml_are_read_where_the_option_takes_them() -> None:
     assert Mixer.parse("softmax(kv_heads=null)") == Softmax(kv_heads=None)
     assert Mixer.parse("linear(normalize=false)") == Mixer.parse("linear(normalize=False)")
     assert parse_value(str, "false") == "false"
+
+
+def test_a_text_may_begin_with_another_member_than_the_one_it_means() -> None:
+    assert Both.parse("window(2) & global") == Window(2) & Global(0)
+    assert Outside.parse("~every") == ~Every()
+    for kind, text in ((Both, "window(2) | global"), (Window, "every"), (Window, "~window(2)")):
+        with pytest.raises(ValueError, match=f"is not a {kind.name()}; write one of {kind.name()}"):
+            kind.parse(text)
+    with pytest.raises(ValueError, match="did you mean 'window'"):
+        Both.parse("windw(2) & global")
 
 
 def test_names_may_be_keywords_of_python_and_texts_may_hold_them() -> None:

@@ -51,6 +51,14 @@ def test_a_study_of_it_runs_and_is_resumed_from_its_yaml(file: Path, tmp_path: P
     assert f"{file}:parity" in rows[0].command
 
 
+def test_an_annotation_that_is_no_type_is_an_error_of_the_file(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert "length: int = 12" in text
+    file.write_text(text.replace("length: int = 12", 'length: "How long." = 12'), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"parity\.py: TypeError: option length of Parity is annotated with 'How long"):
+        parse(str(file))
+
+
 def test_an_edited_file_is_another_task(file: Path) -> None:
     def fingerprint() -> str:
         [job] = plan_jobs(Study(task=str(file), arms=(Arm("none", {"mixer": "identity"}),)))  # type: ignore[arg-type]

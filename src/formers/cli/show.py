@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_type_hints
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -144,9 +144,9 @@ def _pictures_of(part: Part, length: int) -> str:
 
 def _option_lines(kind: type[Part]) -> list[str]:
     """Return name, type, default and meaning of each option."""
-    from formers.part import default_of, describe, value_text
+    from formers.part import default_of, describe, option_hints, value_text
 
-    docs, hints, lines = kind.option_docs(), get_type_hints(kind), list[str]()
+    docs, hints, lines = kind.option_docs(), option_hints(kind), list[str]()
     for field in fields(kind):  # type: ignore[arg-type]
         default = default_of(field)
         value = "needed" if default is MISSING else value_text(default)

@@ -7,6 +7,9 @@ from formers.mixers.sparse import SparseMixer
 from formers.part import Site
 from formers.patterns import Blockwise, Pattern
 
+_MOST = 1 << 16
+"""Blocks: their order is listed for each head."""
+
 
 class BlockwiseAttention(Mixer):
     """n × n blocks; on most heads a block sees itself, on some the next one: L²/n pairs a head.
@@ -22,12 +25,13 @@ class BlockwiseAttention(Mixer):
     "Heads that take each of the other cyclic permutations, those by 1 to n − 1, as far as the heads go."
 
     def check(self) -> None:
-        if self.blocks < 1 or self.shifted < 0:
-            raise ValueError(f"{self}: blocks must be at least 1 and shifted at least 0")
+        if not 1 <= self.blocks <= _MOST or self.shifted < 0:
+            raise ValueError(f"{self}: blocks must be from 1 to {_MOST:,}, and shifted at least 0")
 
     def patterns(self, site: Site) -> tuple[Pattern, ...]:
         """Return the patterns of one layer, which its heads take in turn."""
-        shifts = [shift for shift in range(1, self.blocks) for _ in range(self.shifted)][: site.heads - 1]
+        each = min(self.shifted, site.heads)
+        shifts = [shift for shift in range(1, min(self.blocks, site.heads)) for _ in range(each)][: site.heads - 1]
         shifts = [0] * (site.heads - len(shifts)) + shifts
         return tuple(Blockwise(tuple((b + shift) % self.blocks for b in range(self.blocks))) for shift in shifts)
 

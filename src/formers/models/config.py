@@ -10,7 +10,7 @@ from transformers import PreTrainedConfig
 
 from formers.ffn import Ffn, Mlp
 from formers.mixers import Mixer, Softmax, Sparse
-from formers.models.options import check_labels, check_option
+from formers.models.options import check_labels, check_option, kept, label_names, label_numbers
 from formers.norms import NORM_OPTIONS, LayerNorm, NoNorm, Norm
 from formers.part import Part, Site, Unsupported, check_names, check_nesting, quoted, value_json, value_text
 from formers.patterns import Pattern
@@ -89,16 +89,21 @@ class TransformerConfig(PreTrainedConfig):
         check_names("TransformerConfig", [n for n in kwargs if n not in _HUB_NAMES], self.own_names())
         for name, value in kwargs.items():
             check_option(name, value)
-        check_labels({"id2label": self.id2label} | kwargs)
+        given = vars(self)
+        check_labels({"id2label": given["id2label"], "label2id": given["label2id"]} | kwargs)
+        if given["id2label"] is None and given["label2id"] is not None:
+            self.id2label = label_names(given["label2id"])
         super().__post_init__(**kwargs)
+        if given["label2id"] is None:
+            self.label2id = label_numbers(given["id2label"])
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an option, a part from text or JSON too. Raise for a value out of its type or range."""
         name = self.attribute_map.get(name, name)
         check_option(name, value)
-        super().__setattr__(name, _as_parts(name, value) if name in _KIND_OF else value)
-        if name == "id2label" and value is not None and getattr(self, "_post_init_done", False):
-            super().__setattr__("label2id", {label: int(i) for i, label in value.items()})
+        super().__setattr__(name, _as_parts(name, value) if name in _KIND_OF else kept(name, value))
+        if name in ("id2label", "label2id") and getattr(self, "_post_init_done", False):
+            self._keep_labels_in_step(name)
 
     @classmethod
     def own_names(cls) -> list[str]:
@@ -139,7 +144,7 @@ class TransformerConfig(PreTrainedConfig):
                 "transformers' own AutoConfig and AutoModel classes"
             )
         check_labels(kwargs)
-        if kwargs.get("num_labels") is not None or kwargs.get("id2label") is not None:
+        if any(kwargs.get(name) is not None for name in ("num_labels", "id2label", "label2id")):
             config_dict = {name: value for name, value in config_dict.items() if name not in ("id2label", "label2id")}
         return super().from_dict(config_dict, **kwargs)
 
@@ -180,6 +185,14 @@ class TransformerConfig(PreTrainedConfig):
     def to_diff_dict(self) -> dict[str, Any]:
         """Return what `config.json` holds: each size once, under its own name, and no defaults of Hugging Face's."""
         return {name: value for name, value in super().to_diff_dict().items() if name not in self.attribute_map}
+
+    def _keep_labels_in_step(self, changed: str) -> None:
+        """Make names and numbers of the labels agree after one of them was set; names that are None mean two labels."""
+        names, numbers = vars(self)["id2label"] or {0: "LABEL_0", 1: "LABEL_1"}, vars(self)["label2id"]
+        if changed == "label2id" and numbers not in (None, label_numbers(names)):
+            names = label_names(numbers)
+        super().__setattr__("id2label", names)
+        super().__setattr__("label2id", label_numbers(names))
 
     def _without_second_names(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments without sizes under Hugging Face's names. Raise TypeError if one contradicts ours."""

@@ -26,8 +26,17 @@ class _Rule:
 
 def _is_names_of_labels(value: Any) -> bool:
     """Return whether a dictionary names the labels 0, 1, …, of which there is at least one (in JSON, "0", "1", …)."""
-    keys = {str(key) for key in value or {}}
-    return value is None or (bool(keys) and keys == {str(i) for i in range(len(value))})
+    if value is None:
+        return True
+    keys = {str(key) for key in value}
+    return (
+        bool(keys) and keys == {str(i) for i in range(len(value))} and all(isinstance(v, str) for v in value.values())
+    )
+
+
+def _is_numbers_of_labels(value: Any) -> bool:
+    """Return whether a dictionary gives texts whole numbers."""
+    return value is None or all(isinstance(name, str) and accept(n, int) is not MISMATCH for name, n in value.items())
 
 
 def _is_dtype(value: Any) -> bool:
@@ -35,17 +44,28 @@ def _is_dtype(value: Any) -> bool:
     return value is None or isinstance(getattr(torch, value, None) if isinstance(value, str) else value, torch.dtype)
 
 
-_SIZE = _Rule(int, "a positive whole number", lambda value: value >= 1)
 _SWITCH = _Rule(bool, "True or False")
 _OPTIONAL_SWITCH = _Rule(bool | None, "True, False or None")
 _TOKEN = _Rule(int | None, "a token's number, 0 or more, or None", lambda value: value is None or value >= 0)
 
-_MOST_LABELS = 1 << 20
-"""Hugging Face writes a name for each label as soon as the number is set: more would take all memory."""
+
+def _size(most: int) -> _Rule:
+    return _Rule(int, f"a whole number from 1 to {most:,}", lambda value: 1 <= value <= most)
+
+
+_SIZES = {
+    "vocab_size": 1 << 31,
+    "width": 1 << 20,
+    "depth": 10_000,
+    "heads": 1 << 20,
+    "context_length": 1 << 31,
+    "num_labels": 1 << 20,
+}
+"""The most of each size that anybody means: more takes all time (layers are built one by one), or all memory (Hugging
+Face writes a name for each label as soon as the number is set), or is more than torch can count (weights)."""
 
 _RULES = {
-    **dict.fromkeys(("vocab_size", "width", "depth", "heads", "context_length"), _SIZE),
-    "num_labels": _Rule(int, f"a whole number from 1 to {_MOST_LABELS:,}", lambda value: 1 <= value <= _MOST_LABELS),
+    **{name: _size(most) for name, most in _SIZES.items()},
     **dict.fromkeys(("tie_word_embeddings", "use_cache"), _SWITCH),
     **dict.fromkeys(("causal", "output_hidden_states", "output_attentions", "return_dict"), _OPTIONAL_SWITCH),
     **dict.fromkeys(("pad_token_id", "bos_token_id"), _TOKEN),
@@ -58,7 +78,7 @@ _RULES = {
     "dropout": _Rule(float, "a number from 0 to 1", lambda value: 0 <= value <= 1),
     "initializer_range": _Rule(float, "a finite number, 0 or more", lambda value: value >= 0),
     "id2label": _Rule(dict | None, "a name for each label, {0: …, 1: …}, or None", _is_names_of_labels),
-    "label2id": _Rule(dict | None, "the label of each name, or None"),
+    "label2id": _Rule(dict | None, "the number of each name, {…: 0, …: 1}, or None", _is_numbers_of_labels),
     "problem_type": _Rule(
         Literal["regression", "single_label_classification", "multi_label_classification"] | None,
         '"regression", "single_label_classification", "multi_label_classification" or None',
@@ -91,9 +111,39 @@ def check_option(name: str, value: Any) -> None:
 
 
 def check_labels(options: dict[str, Any]) -> None:
-    """Raise ValueError if the number of labels and their names contradict each other."""
-    number, names = options.get("num_labels"), options.get("id2label")
+    """Raise ValueError if the number of labels, their names and the numbers of the names contradict each other."""
+    number: int | None = options.get("num_labels")
+    names: dict[Any, str] | None = options.get("id2label")
+    numbers: dict[str, int] | None = options.get("label2id")
+    check_option("id2label", names)
+    check_option("label2id", numbers)
+    if names is None and numbers is not None:
+        names = label_names(numbers)
     if number is not None and names is not None and number != len(names):
         raise ValueError(
             f"num_labels={number} was given, but id2label names {len(names)} labels; give one of the two alone"
         )
+    if numbers is not None and names is not None and numbers != label_numbers(names):
+        raise ValueError(
+            f"label2id must number the names that id2label has, {quoted(label_numbers(names))}, but {quoted(numbers)} "
+            "was given; give id2label alone"
+        )
+
+
+def label_numbers(names: dict[Any, str]) -> dict[str, int]:
+    """Return name → number from number → name. Of numbers with the same name, the last one."""
+    return {name: int(number) for number, name in names.items()}
+
+
+def label_names(numbers: dict[str, int]) -> dict[int, str]:
+    """Return number → name from name → number. Raise ValueError unless the numbers are 0, 1, …, each once."""
+    if not numbers or sorted(numbers.values()) != list(range(len(numbers))):
+        raise ValueError(f"label2id must have the numbers 0, 1, …, each once, but {quoted(numbers)} was given")
+    return {number: name for name, number in sorted(numbers.items(), key=lambda item: item[1])}
+
+
+def kept(name: str, value: Any) -> Any:
+    """Return a value that has been checked as JSON brings it back: tuples as lists, labels by whole numbers."""
+    if name == "id2label" and value is not None:
+        return {int(number): label for number, label in value.items()}
+    return list(value) if isinstance(value, tuple) and name in ("eos_token_id", "architectures") else value

@@ -1,5 +1,6 @@
 """Parts (`Part`), where they are built (`Site`), what their modules remember (`State`) and share (`SharingModule`)."""
 
+from formers.part.annotations import option_hints
 from formers.part.json_form import value_json
 from formers.part.member import default_of, members_in
 from formers.part.nesting import check_nesting
@@ -26,6 +27,7 @@ __all__ = [
     "describe",
     "layers_share",
     "members_in",
+    "option_hints",
     "parse_value",
     "quoted",
     "share_across_layers",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Any, get_type_hints
+from typing import Any
 
+from formers.part.annotations import option_hints
 from formers.part.member import Member, find, made, option_names
 from formers.part.nesting import check_nesting
 from formers.part.option_types import part_hint
@@ -34,7 +35,7 @@ def _part(axis: type[Member], data: Any) -> Any:
             f'expected {{"part": name, option: value, …}} for a {axis.name()}, but {quoted(data)} was given'
         )
     kind = find(axis, data["part"])
-    hints = get_type_hints(kind)
+    hints = option_hints(kind)
     options = {key: value for key, value in data.items() if key != "part"}
     check_names(kind.name(), options, option_names(kind))
     return made(kind, {**kind.added, **{key: _from_json(value, hints[key]) for key, value in options.items()}})

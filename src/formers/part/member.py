@@ -63,6 +63,21 @@ def find(axis: type[Member], name: str) -> type[Any]:
     raise ValueError(f"{quoted(name)} is an axis, not a part; {example(axis)}")
 
 
+def find_beside(kind: type[Member], name: str) -> type[Any]:
+    """Return the member with this name on the axis of a class; of several, the class itself or one under it.
+
+    A text of a class's part may begin with another's: `every & every` is a `Both`.
+    """
+    inside = any(name in (one.name(), one.__name__) for one in (kind, *kind.kinds()))
+    return find(kind if inside else axis_of(kind), name)
+
+
+def axis_of(kind: type[Member]) -> type[Member]:
+    """Return the axis that a class is on, or is."""
+    axis: type[Member] = getattr(kind, "axis", kind)
+    return axis
+
+
 def option_names(kind: type[Member]) -> list[str]:
     """Return the names of a part's options, in order."""
     return [f.name for f in fields(kind)]  # type: ignore[arg-type]
@@ -88,6 +103,5 @@ def example_call(kind: type[Member]) -> str:
 
 def example(axis: type[Member]) -> str:
     """Return the end of an error message that says what may be written on an axis."""
-    return (
-        f"write one of {', '.join(sorted(kind.name() for kind in axis.kinds()))}, with options as in name(option=value)"
-    )
+    kinds = axis.kinds() or (axis,)
+    return f"write one of {', '.join(sorted(kind.name() for kind in kinds))}, with options as in name(option=value)"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass, fields, replace
-from typing import Any, ClassVar, Self, dataclass_transform, get_type_hints
+from typing import Any, ClassVar, Self, dataclass_transform
 
+from formers.part.annotations import option_hints
 from formers.part.json_form import part_from_json, value_json
 from formers.part.member import Member, default_of, example_call, option_names
 from formers.part.option_docs import docs_in_source
@@ -72,7 +73,7 @@ class Part(Member):
         return super().__new__(cls)
 
     def __post_init__(self) -> None:
-        hints = get_type_hints(type(self))
+        hints = option_hints(type(self))
         for field in fields(self):  # type: ignore[arg-type]
             value = accept(getattr(self, field.name), hints[field.name])
             if value is MISMATCH:

@@ -15,9 +15,10 @@ import ast
 import operator
 import warnings
 from types import NoneType
-from typing import Any, get_type_hints
+from typing import Any
 
-from formers.part.member import Member, example, example_call, find, made, option_names
+from formers.part.annotations import option_hints
+from formers.part.member import Member, axis_of, example, example_call, find_beside, made, option_names
 from formers.part.nesting import DEEPEST, check_nesting, too_deep
 from formers.part.option_types import alternatives, part_hint
 from formers.part.quoted import quoted
@@ -117,7 +118,7 @@ class _Reader:
             return _CONSTANTS[token.text]
         axis = part_hint(hint)
         if axis is not Member:
-            kind = find(axis, token.text)
+            kind = find_beside(axis, token.text)
             return made(kind, self.options(kind) if self.takes("(") else {})
         wanted, constant = _WORDS.get(token.text, (Member, None))
         if wanted in alternatives(hint):
@@ -131,7 +132,7 @@ class _Reader:
         self.depth += 1
         if self.depth > DEEPEST:
             raise too_deep()
-        names, hints, given = option_names(kind), get_type_hints(kind), dict[str, Any]()
+        names, hints, given = option_names(kind), option_hints(kind), dict[str, Any]()
         in_order = True
         while not self.takes(")"):
             named = self.next.kind == "word" and self.tokens[self.place + 1].text == "="
@@ -207,7 +208,7 @@ class _Reader:
 
     def combined(self, sign: str, combine: Any, hint: Any, *values: Any) -> Any:
         """Return what an operator makes of the parts beside it."""
-        axis = part_hint(hint)
+        axis = axis_of(part_hint(hint))
         if axis is Member or not all(isinstance(value, axis) for value in values):
             raise _CannotRead(f"{sign} stands between parts only")
         try:

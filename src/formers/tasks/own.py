@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import sha256
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from traceback import extract_tb
 
-from formers.part import check_names
+from formers.part import check_names, option_hints
 from formers.tasks.task import Task
 
 
@@ -44,14 +45,21 @@ def _kinds_in(path: Path, modified: int) -> tuple[type[Task], ...]:
     sys.modules[name] = module  # dataclasses and inspect look their classes' modules up there
     try:
         spec.loader.exec_module(module)
+        kinds = _public_tasks(vars(module).values(), name)
+        for kind in kinds:
+            option_hints(kind)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise ValueError(f"cannot run the task file {_line_of(path, error)}") from error
-    found = [v for v in vars(module).values() if isinstance(v, type) and issubclass(v, Task) and v.__module__ == name]
-    kinds = tuple(kind for kind in found if not kind.__name__.startswith("_"))
     for kind in kinds:
         kind.origin = str(path)
     return kinds
+
+
+def _public_tasks(values: Iterable[object], module: str) -> tuple[type[Task], ...]:
+    """Return the tasks among some values that a module defines, without those whose names begin with `_`."""
+    found = [v for v in values if isinstance(v, type) and issubclass(v, Task) and v.__module__ == module]
+    return tuple(kind for kind in found if not kind.__name__.startswith("_"))
 
 
 def _line_of(path: Path, error: BaseException) -> str:

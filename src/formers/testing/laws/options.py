@@ -18,13 +18,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields
 from functools import partial
 from itertools import combinations, product
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin
 
 import torch
 from torch import Tensor, nn
 
 from formers.mixers import Mixer
-from formers.part import Part, Site, alternatives
+from formers.part import Part, Site, alternatives, option_hints
 from formers.positions import Position, RelationalPosition
 from formers.testing.harness import LENGTH, SITE, build, directions, tokens
 from formers.testing.sites import POSITIONED, places_of
@@ -108,7 +108,7 @@ def values_beside(part: Part, name: str) -> list[Any]:
     """Return other values of the option, made from its type."""
     now = getattr(part, name)
     found: list[Any] = []
-    for hint in alternatives(get_type_hints(type(part))[name]):
+    for hint in alternatives(option_hints(type(part))[name]):
         found += _values_of(hint, now)
     return [value for i, value in enumerate(found) if value != now and value not in found[:i]]
 
