@@ -4,6 +4,7 @@
     python -m campaign --cases 500 --kills 2 --operations 2   a short one
     python -m campaign --way 'part texts'       one way in
     python -m campaign --way 'part texts' --seed 7   one case, in this process, with its traceback
+    python -m campaign --minutes 20             as much of it as fits, cases first
     python -m campaign --write                  puts the tables into docs/reliability.md
 
 Ends with 1 where anything was found.
@@ -13,13 +14,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import sys
 import tempfile
 import time
 import traceback
 from pathlib import Path
 
-from campaign.fuzz import Outcomes, fuzz, planned_cases, shown, write_log
+from campaign.fuzz import fuzz, planned_cases, shown, until, write_log
 from campaign.killer import kill_everywhere
 from campaign.page import write_page
 from campaign.planted import check_instrument
@@ -46,6 +48,7 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--way", default="", help="only ways whose name has this in it")
     parser.add_argument("--seed", type=int, help="one case of the way, in this process")
     parser.add_argument("--first-seed", type=int, default=0, help="the first seed of every way")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="begin nothing new after so many")
     parser.add_argument("--workers", type=int, default=1, help="processes")
     parser.add_argument("--log", type=Path, help="write every outcome into this file")
     parser.add_argument("--write", action="store_true", help="write the tables into docs/reliability.md")
@@ -76,20 +79,24 @@ def _all(asked: argparse.Namespace, folder: Path) -> int:
 
     check_instrument()
     began = time.monotonic()
-    outcomes = Outcomes()
-    if asked.cases:
-        outcomes = fuzz(planned_cases(asked.cases, asked.first_seed, asked.way), asked.workers, told)
+    end = began + 60 * asked.minutes
+    cases = planned_cases(asked.cases, asked.first_seed, asked.way) if asked.cases else []
+    outcomes = fuzz(until(end, cases), asked.workers, told)
     fuzzed = time.monotonic() - began
-    kills = kill_everywhere(folder / "kills", asked.kills, asked.first_seed, asked.operations)
+    kills, left = kill_everywhere(folder / "kills", asked.kills, asked.first_seed, asked.operations, end)
+    missing = [f"{len(cases) - len(outcomes):,} of {len(cases):,} cases"] if len(outcomes) < len(cases) else []
+    left_out = [*missing, *filter(None, [left])]
     print(outcomes.table())
     print(f"{fuzzed:.0f} s; {len(kills)} kills, {sum(bool(kill.problem) for kill in kills)} with a difference")
+    if left_out:
+        print("cut short: without", ", ".join(left_out))
     for kill in kills:
         if kill.problem:
             print(kill)
     if asked.log:
         write_log(asked.log, outcomes)
     if asked.write:
-        write_page(outcomes, fuzzed, kills, time.monotonic() - began - fuzzed, asked.first_seed)
+        write_page(outcomes, fuzzed, kills, time.monotonic() - began - fuzzed, asked.first_seed, left_out)
     return int(bool(outcomes.faults) or any(kill.problem for kill in kills))
 
 

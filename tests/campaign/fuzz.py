@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import random
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import takewhile
 from pathlib import Path
+from typing import TypeVar
 
 from campaign.pool import Case, Limits, run_cases
 from campaign.verdict import FAULTS, Outcome, Verdict
 from campaign.ways import WAYS, enter_case
+
+Item = TypeVar("Item")
 
 
 def planned_cases(total: int, first_seed: int, only: str = "") -> list[Case]:
@@ -25,13 +30,20 @@ def planned_cases(total: int, first_seed: int, only: str = "") -> list[Case]:
     return cases
 
 
-def fuzz(cases: list[Case], workers: int, told: Callable[[Outcome], None], limits: Limits | None = None) -> Outcomes:
+def fuzz(
+    cases: Iterable[Case], workers: int, told: Callable[[Outcome], None], limits: Limits | None = None
+) -> Outcomes:
     """Return the outcomes of cases; `told` hears of each as it comes."""
     found = Outcomes()
     for outcome in run_cases(cases, enter_case, workers, limits):
         told(outcome)
         found.append(outcome)
     return found
+
+
+def until(end: float, items: Iterable[Item]) -> Iterator[Item]:
+    """Yield items until a moment of the monotonic clock."""
+    return takewhile(lambda item: time.monotonic() < end, items)
 
 
 class Outcomes(list[Outcome]):

@@ -19,6 +19,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
+from math import inf
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -26,6 +27,7 @@ from typing import Any
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
+from campaign.fuzz import until
 from campaign.stand import stand
 from formers.lab import Study
 from formers.tasks import Shakespeare
@@ -51,22 +53,31 @@ class Kill:
     problem: str
 
 
-def kill_everywhere(folder: Path, at_random: int, seed: int, most: int | None = None) -> list[Kill]:
+def kill_everywhere(
+    folder: Path, at_random: int, seed: int, most: int | None = None, end: float = inf
+) -> tuple[list[Kill], str]:
     """Return what came of killing a study before each of its file operations, or `most` of them, drawn at random, and
-    a longer one at random moments."""
+    a longer one at random moments; and what was left out when the monotonic clock came to `end`, in words."""
     rng = Random(seed)
     tiny, longer = _study(folder / "tiny", steps=3), _study(folder / "longer", steps=8)
     operations, _ = _undisturbed(tiny)
     chosen = list(enumerate(operations, 1))
     chosen = chosen if most is None else sorted(rng.sample(chosen, most))
-    kills = [_killed(tiny, f"before {what} ({n})", [partial(_dies_before, n)]) for n, what in chosen]
-    _, seconds = _undisturbed(longer) if at_random else ([], 0.0)
-    while at_random > 0:
+    rng.shuffle(chosen)  # where time ends, what was reached is of all parts of a run
+    kills = [_killed(tiny, f"before {what} ({n})", [partial(_dies_before, n)]) for n, what in until(end, chosen)]
+    left = (
+        [f"kills before {len(chosen) - len(kills)} of {len(chosen)} file operations"]
+        if len(kills) < len(chosen)
+        else []
+    )
+    _, seconds = _undisturbed(longer) if at_random and time.monotonic() < end else ([], 0.0)
+    while at_random > 0 and time.monotonic() < end:
         moments = [rng.uniform(0, seconds) for _ in range(rng.choice((1, 1, 2)))]
         words = f"after {' and '.join(f'{moment:.3f}' for moment in moments)} s"
         kills.append(_killed(longer, words, [partial(_dies_after, moment) for moment in moments]))
         at_random -= max(kills[-1].times, 1 if kills[-1].problem else 0)
-    return [kill for kill in kills if kill.times or kill.problem]
+    left += [f"{at_random} kills at random moments"] if at_random > 0 else []
+    return [kill for kill in kills if kill.times or kill.problem], " and ".join(left)
 
 
 def _study(folder: Path, steps: int) -> Study:
