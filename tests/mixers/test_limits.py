@@ -24,7 +24,7 @@ from formers.mixers import (
     Sparse,
 )
 from formers.part import Part, alternatives, option_hints
-from formers.patterns import Chunk, Ends, Every, Global, Local1D, Local2D, Outside, Pattern, Window
+from formers.patterns import PATTERNS, Chunk, Ends, Every, Global, Local1D, Local2D, Outside, Pattern, Window
 from formers.testing import assert_finite, assert_same, assert_zero, build, directions, padding_mask, tokens
 from formers.testing.laws import lengths_do_not_depend_on_padding, no_tokens_are_taken
 
@@ -173,8 +173,33 @@ def test_a_global_token_that_is_not_there() -> None:
 
 
 def test_blocks_that_nobody_means_are_refused_and_heads_that_are_not_there_not_counted() -> None:
-    with pytest.raises(ValueError, match="blocks must be from 1 to 65,536"):
+    with pytest.raises(ValueError, match="blocks must be at least 1 and at most 65,536"):
         BlockwiseAttention(blocks=10**9)
     many, enough = (build(BlockwiseAttention(shifted=n), causal=False) for n in (2**62, 8))
     many.load_state_dict(enough.state_dict())
     assert_same(many(SHORT)[0], enough(SHORT)[0], "output")
+
+
+@pytest.mark.parametrize("kind", PATTERNS, ids=lambda kind: kind.__name__)
+def test_large_numbers_in_a_pattern_cost_nothing(kind: type[Pattern]) -> None:
+    """What is farther than the sequence is long has no storage: such a number takes no time, and no memory."""
+    hints = option_hints(kind)
+    for field in fields(kind):  # type: ignore[arg-type]
+        for number in (10**9, 2**31):
+            with contextlib.suppress(ValueError, TypeError):
+                mixer = Sparse(pattern=kind(**{field.name: number}))
+                for causal in directions(mixer):
+                    build(mixer, causal=causal)(SHORT)
+        if int in alternatives(hints[field.name]) and field.name != "seed":
+            with pytest.raises(ValueError, match=r"at most|at least|must|may|there are"):
+                kind(**{field.name: 2**62})
+
+
+def test_a_state_grows_with_the_tokens_up_to_a_wide_window() -> None:
+    wide, module = build(Softmax(), causal=True), build(Sparse(pattern=Window(10**9)), causal=True)
+    module.load_state_dict(wide.state_dict())
+    state, ys = None, []
+    for piece in SHORT.split([7, 1, 12], 1):
+        y, state = module(piece, state=state)
+        ys.append(y)
+    assert_same(torch.cat(ys, 1), wide(SHORT)[0], "output in pieces")

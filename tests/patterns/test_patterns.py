@@ -203,7 +203,7 @@ def test_brackets_only_where_needed():
         (lambda: Listed(4, ((-1,),)), "from 0 on"),
         (lambda: Window(wdith=3), "did you mean 'width'"),
         (lambda: Window(1, 2, 3), "takes 2 options"),
-        (lambda: Pattern.parse("window(1) + window(2)"), "neither a literal nor a part"),
+        (lambda: Pattern.parse("window(1) + window(2)"), "expected the end at character 11"),
         (lambda: Mixer.parse("softmax() | softmax()"), "a mixer has no"),
     ],
 )

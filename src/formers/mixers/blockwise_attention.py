@@ -26,7 +26,7 @@ class BlockwiseAttention(Mixer):
 
     def check(self) -> None:
         if not 1 <= self.blocks <= _MOST or self.shifted < 0:
-            raise ValueError(f"{self}: blocks must be from 1 to {_MOST:,}, and shifted at least 0")
+            raise ValueError(f"{self}: blocks must be at least 1 and at most {_MOST:,}, and shifted at least 0")
 
     def patterns(self, site: Site) -> tuple[Pattern, ...]:
         """Return the patterns of one layer, which its heads take in turn."""

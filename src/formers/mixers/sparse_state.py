@@ -12,6 +12,9 @@ from torch.nn.functional import pad
 from formers.part import State
 from formers.patterns import Pattern
 
+_TAKEN_AT_ONCE = 1 << 12
+"""Keys that a state has storage for before there are so many."""
+
 
 @dataclass(frozen=True)
 class SparseState(State):
@@ -37,10 +40,14 @@ class SparseState(State):
     def forget(self, patterns: Sequence[Pattern], capacity: int | None) -> SparseState:
         """Return the state with the keys that later queries see, the latest last, in storage of constant size.
 
-        Everything is kept where the patterns set no limit (`capacity` None).
+        A large capacity is not taken at once, but as tokens come. Everything is kept where the patterns set no limit
+        (`capacity` None).
         """
         if capacity is None:
             return self
+        capacity = (
+            capacity if capacity <= _TAKEN_AT_ONCE else min(capacity, max(self.index_bs.shape[1], _TAKEN_AT_ONCE))
+        )
         recalled_bs = _recalled(patterns, self.index_bs, self.seen_b) & (self.index_bs >= 0)
         index_bs = self.index_bs.masked_fill(~recalled_bs, -1)
         missing = max(capacity - index_bs.shape[1], 0)

@@ -11,6 +11,9 @@ from torch import Tensor
 from formers.ops.sparse_attention import Fold, block_lists
 from formers.part import Part
 
+_FARTHEST = 1 << 31
+"""Products of two such numbers can still be counted in 64 bits."""
+
 
 @dataclass_transform(frozen_default=True, kw_only_default=False)
 class Pattern(Part):
@@ -23,6 +26,13 @@ class Pattern(Part):
     positional = True
     operators: ClassVar[dict[str, Callable[..., Any]]] = {}
     "The patterns that `&`, `|` and `~` make; `combined.py` registers them."
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, value in vars(self).items():
+            numbers = value if isinstance(value, tuple) else (value,) if name != "seed" else ()
+            if any(isinstance(number, int) and abs(number) > _FARTHEST for number in numbers):
+                raise ValueError(f"{self}: {name} is at most {_FARTHEST:,}, a place in a sequence or a distance in it")
 
     def mask(self, q_idx: Tensor, k_idx: Tensor) -> Tensor:
         """Return True where query i sees key j, for token indices that broadcast.

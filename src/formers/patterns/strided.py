@@ -81,8 +81,9 @@ class Columns(Pattern):
 
     def folded(self, length: int) -> Fold | None:
         """Return the order by residue, in which the pattern is everything among the tokens of a residue."""
-        order_c = every_nth(length, self.stride)
-        return Fold(("every", self.stride), order_c, Residues(len(order_c) // self.stride))
+        stride = max(min(self.stride, length), 1)  # beyond the sequence, each token is alone
+        order_c = every_nth(length, stride)
+        return Fold(("every", stride), order_c, Residues(len(order_c) // stride))
 
 
 class Fixed(_Factorised):
