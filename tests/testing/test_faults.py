@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from formers.mixers import Pool, Softmax
 from formers.part import Part
-from formers.testing import ANYWHERE, LAWS, SITE, broken_laws, check, keeps_laws, laws, sites_of
+from formers.testing import ANYWHERE, LAWS, SITE, SLOW_LAWS, broken_laws, check, keeps_laws, laws, sites_of
 
 
 def try_everywhere(law: Any, part: Part) -> None:
@@ -29,6 +29,7 @@ def test_the_law_rejects_the_fault(law: Any, make: Any, monkeypatch: Patch) -> N
         laws.costs_as_promised,
         laws.one_pass_equals_pieces,
         laws.runs_under_autocast,
+        laws.states_cross_autocast,
         laws.materialises_from_meta,
         laws.builds_in_bfloat16,
     ):  # where a crash is the answer
@@ -36,7 +37,7 @@ def test_the_law_rejects_the_fault(law: Any, make: Any, monkeypatch: Patch) -> N
 
 
 def test_every_law_has_a_fault() -> None:
-    assert {law for law, _ in FAULTS.values()} == set(LAWS)
+    assert set(LAWS) <= {law for law, _ in FAULTS.values()} <= set(LAWS | SLOW_LAWS)
 
 
 def test_a_graph_break_is_found() -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any, Literal, TypedDict
 
+import torch
 from torch import Tensor, nn
 
 from formers.mixers.context import Context
 from formers.mixers.linear_mixer import LinearMixerState
 from formers.mixers.mixer import Mixer, MixerModule
 from formers.mixers.qkv import QKV, HeadMixer, join_heads, split_heads
-from formers.ops import LinearState, dense_attention, linear_attention
+from formers.ops import LinearState, accumulation_dtype, dense_attention, linear_attention
 from formers.part import Site, State
 
 
@@ -75,9 +76,9 @@ class DenseMixer(QueryMixer):
 
     def attend(self, qkv: QKV, context: Context) -> tuple[Tensor, State | None]:
         counts_bl, positions_bl = context.counts_bl, context.positions_bl
-        counts_b1l1 = (counts_bl if self.causal else counts_bl[:, -1:])[:, None, :, None].to(context.x_bld.dtype)
+        counts_b1l1 = (counts_bl if self.causal else counts_bl[:, -1:])[:, None, :, None]
         # 1/N in two steps, so that neither the queries nor the sums leave float16's range
-        q, x = qkv.q * counts_b1l1 ** (-2 / 3), qkv.v
+        q, x = qkv.q * _power(counts_b1l1, -2 / 3, qkv.v.dtype), qkv.v
         sums = context.state.sums if isinstance(context.state, LinearMixerState) else None
         options = _SumOptions(causal=self.causal, key_mask_bs=context.mask_bl, state=sums)
         if self.head_position is None:
@@ -85,7 +86,12 @@ class DenseMixer(QueryMixer):
         else:  # a key with a position is no longer the value
             q, k = self.apply_position(q, positions_bl), self.apply_position(x, positions_bl)
             y, sums = linear_attention(q, k, x, normalize=False, **options)
-        return y * counts_b1l1 ** (-1 / 3), LinearMixerState(context.seen_b, sums) if self.causal else None
+        return y * _power(counts_b1l1, -1 / 3, y.dtype), LinearMixerState(context.seen_b, sums) if self.causal else None
+
+
+def _power(counts: Tensor, exponent: float, dtype: torch.dtype) -> Tensor:
+    """Return counts^exponent, made in float32 or wider: counts leave float16's range, and autocast widens powers."""
+    return (counts.to(accumulation_dtype(dtype)) ** exponent).to(dtype)
 
 
 class _SumOptions(TypedDict):

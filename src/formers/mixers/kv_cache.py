@@ -106,7 +106,12 @@ def _all_real(k_bgsk: Tensor, mask_bs: Tensor | None) -> Tensor:
 
 
 def grow(old: Tensor, storage: CacheStorage | None, new: Tensor) -> tuple[Tensor, CacheStorage | None]:
-    """Return `old` followed by `new` along the length, in place where `old` ends its storage and that has space."""
+    """Return `old` followed by `new` along the length, in place where `old` ends its storage and that has space.
+
+    Both in the dtype of `new`: a state made outside of autocast may go on under it, and the other way round.
+    """
+    if old.dtype != new.dtype:
+        old, storage = old.to(new.dtype), None
     start, length = old.shape[2], new.shape[2]
     stop = start + length
     if storage is None or storage.used != start or storage.tensor.shape[2] < stop:

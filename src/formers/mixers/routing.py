@@ -166,5 +166,5 @@ def _local_heads(part: Routing, site: Site) -> int:
 
 
 def scale_free(x_bhlk: Tensor) -> Tensor:
-    """Return the layer norm per head, without weights."""
-    return F.layer_norm(x_bhlk, x_bhlk.shape[-1:])
+    """Return the layer norm per head, without weights, in the input's dtype: autocast's is float32 on a GPU."""
+    return F.layer_norm(x_bhlk, x_bhlk.shape[-1:]).to(x_bhlk.dtype)

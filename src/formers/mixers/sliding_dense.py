@@ -75,7 +75,7 @@ class SlidingDenseMixer(WindowedDenseMixer):
 
 def _preceded(now_bhlk: Tensor, before: Tensor | None, count: int) -> Tensor:
     """Return the tokens with the `count` before them in front, zeros at the start."""
-    return pad(now_bhlk, (0, 0, count, 0)) if before is None else torch.cat([before, now_bhlk], 2)
+    return pad(now_bhlk, (0, 0, count, 0)) if before is None else torch.cat([before.to(now_bhlk.dtype), now_bhlk], 2)
 
 
 def _last(t_bhsk: Tensor, count_b: Tensor, kept: int) -> Tensor:

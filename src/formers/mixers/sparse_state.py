@@ -30,11 +30,12 @@ class SparseState(State):
     "Position of each, (B, S), where scores depend on it."
 
     def followed_by(self, later: SparseState) -> SparseState:
-        """Return the state with the tokens of a later one behind its own."""
+        """Return the state with the tokens of a later one behind its own, in the dtype of those."""
         positions_bs = None
         if self.positions_bs is not None and later.positions_bs is not None:
             positions_bs = torch.cat([self.positions_bs, later.positions_bs], 1)
-        k_bgsk, v_bgsv = torch.cat([self.k_bgsk, later.k_bgsk], 2), torch.cat([self.v_bgsv, later.v_bgsv], 2)
+        k_bgsk = torch.cat([self.k_bgsk.to(later.k_bgsk.dtype), later.k_bgsk], 2)
+        v_bgsv = torch.cat([self.v_bgsv.to(later.v_bgsv.dtype), later.v_bgsv], 2)
         return SparseState(later.seen_b, k_bgsk, v_bgsv, torch.cat([self.index_bs, later.index_bs], 1), positions_bs)
 
     def forget(self, patterns: Sequence[Pattern], capacity: int | None) -> SparseState:

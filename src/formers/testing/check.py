@@ -37,6 +37,7 @@ LAWS: dict[Law, frozenset[str]] = {
     laws.every_option_counts: frozenset(),
     laws.finite_in_half: frozenset(),
     laws.runs_under_autocast: frozenset(),
+    laws.states_cross_autocast: frozenset({"causal", "streaming"}),
     laws.materialises_from_meta: frozenset(),
     laws.builds_in_bfloat16: frozenset(),
     laws.exports_with_any_length: frozenset({"export"}),

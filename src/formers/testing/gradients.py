@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -17,17 +17,17 @@ def outputs_and_gradients(
     *,
     mask_bl: Mask = None,
     positions_bl: Tensor | None = None,
-    autocast: torch.dtype | None = None,
+    context: AbstractContextManager[object] | None = None,
 ) -> dict[str, Tensor]:
     """Return `output`, `gradient of the input` and `gradient of NAME` for each parameter, for one random weighting of
     the outputs.
 
     With a mask, only the outputs of real tokens count. The k-th real token of a row, or of a document in it, always has
-    the same weights, wherever it lies, so that gradients with and without padding can be compared. With `autocast`, the
-    forward pass, and only that, runs under autocast to this dtype.
+    the same weights, wherever it lies, so that gradients with and without padding can be compared. The forward
+    pass, and only that, runs in the `context`.
     """
     x = x_bld.detach().clone().requires_grad_()
-    with torch.autocast(x.device.type, dtype=autocast) if autocast else nullcontext():
+    with context or nullcontext():
         y, _ = module(x, mask_bl=mask_bl, positions_bl=positions_bl)
     everywhere = torch.ones(y.shape[:2], dtype=torch.bool, device=y.device)
     counted_bl = mask_bl.mask_bl if isinstance(mask_bl, Documents) else mask_bl if mask_bl is not None else everywhere

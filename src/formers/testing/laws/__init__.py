@@ -1,7 +1,7 @@
 """The laws, one idea a file. Each is a function `law(part, site)` that raises `AssertionError` saying what moved and
 how far."""
 
-from formers.testing.laws.autocast import runs_under_autocast
+from formers.testing.laws.autocast import runs_under_autocast, states_cross_autocast
 from formers.testing.laws.building import builds_in_bfloat16, materialises_from_meta
 from formers.testing.laws.compiled import checkpointed_equals_plain, compiled_equals_eager, traces_whole
 from formers.testing.laws.cost import costs_as_promised, counted_as_by_hand
@@ -74,6 +74,7 @@ __all__ = [
     "saves_whole",
     "second_derivatives_are_right_or_refused",
     "state_is_a_value",
+    "states_cross_autocast",
     "states_leave_inference_mode",
     "survives_text_and_json",
     "takes_positions_it_declares",

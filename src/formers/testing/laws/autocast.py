@@ -2,23 +2,30 @@
 
 Mixed precision gives finite results, forward and backward, as near to the exact ones as half precision allows.
 
-Inputs: autocast to bfloat16 and to float16 on the CPU, and on a GPU with the tests that need one. The tolerance is
-derived: twice what the exact results move, at most, when inputs and weights move by one rounding, in four draws.
+Inputs: float32 and half tokens under autocast to bfloat16 and to float16, with the dtypes of a CPU and with those of a
+GPU, where norms, sums and powers give float32; on a GPU itself with the tests that need one. The tolerance is derived:
+twice what the exact results move, at most, when inputs and weights move by one rounding, in four draws.
 
 Exempt: nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import TypeAlias
+
 import torch
 from torch import Tensor
 
 from formers.part import Part, Site
 from formers.testing.compare import assert_finite
+from formers.testing.gpu_autocast import gpu_autocast
 from formers.testing.gradients import outputs_and_gradients
-from formers.testing.harness import SITE, build, directions, tokens
+from formers.testing.harness import LENGTH, SITE, build, directions, tokens
 from formers.testing.tolerance import FACTOR, FLOOR, error, size
 
+_Rules: TypeAlias = Callable[[], AbstractContextManager[object]]
 _DTYPES = (torch.bfloat16, torch.float16)
 _ROWS = 4
 _VANISHING = 1e-12
@@ -38,15 +45,45 @@ def runs_under_autocast(part: Part, site: Site = SITE, device: str = "cpu") -> N
         largest = max(size(tensor) for tensor in exact.values())
         for dtype in _DTYPES:
             lost = _lost_by_rounding(part, causal, site, x, torch.finfo(dtype).eps, exact)
-            module = build(part, causal=causal, site=site, dtype=torch.float32).to(device)
-            for name, tensor in outputs_and_gradients(module, x.float(), autocast=dtype).items():
-                what = f"{part} under autocast to {dtype}: {name}"
-                assert_finite(tensor, what)
-                scale = size(exact[name])
-                scale = scale if scale > _VANISHING * largest else largest
-                allowed = FACTOR * (lost[name] + FLOOR * torch.finfo(dtype).eps * scale)
-                off = error(tensor.double(), exact[name])
-                assert off <= allowed, f"{what} is off by {off:.3g}; {allowed:.3g} is allowed"
+            for rules, given in _ways(dtype, device):
+                module = build(part, causal=causal, site=site, dtype=torch.float32).to(device)
+                with rules():
+                    context = torch.autocast(x.device.type, dtype)
+                    found = outputs_and_gradients(module, x.to(given), context=context)
+                for name, tensor in found.items():
+                    what = f"{part} under autocast to {dtype}, given {given}, with {rules.__name__}: {name}"
+                    assert_finite(tensor, what)
+                    scale = size(exact[name])
+                    scale = scale if scale > _VANISHING * largest else largest
+                    allowed = FACTOR * (lost[name] + FLOOR * torch.finfo(dtype).eps * scale)
+                    off = error(tensor.double(), exact[name])
+                    assert off <= allowed, f"{what} is off by {off:.3g}; {allowed:.3g} is allowed"
+
+
+def states_cross_autocast(part: Part, site: Site = SITE) -> None:
+    """A state made under autocast goes on outside of it and the other way round, with outputs as near to exact ones."""
+    x = tokens(_ROWS, width=site.width)
+    exact = outputs_and_gradients(build(part, causal=True, site=site), x)
+    dtype = torch.bfloat16
+    lost = _lost_by_rounding(part, True, site, x, torch.finfo(dtype).eps, exact)["output"]
+    allowed = FACTOR * (lost + FLOOR * torch.finfo(dtype).eps * size(exact["output"]))
+    module = build(part, causal=True, site=site, dtype=torch.float32)
+    for first in (True, False):
+        ys, state = [], None
+        with torch.no_grad(), gpu_autocast():
+            for i, piece in enumerate(x.float().split([LENGTH - 3, 1, 2], 1)):
+                with torch.autocast("cpu", dtype, enabled=first is (i == 0)):
+                    y, state = module(piece, state)
+                ys.append(y.double())
+        off = error(torch.cat(ys, 1), exact["output"])
+        where = "made under autocast" if first else "continued under autocast"
+        assert off <= allowed, f"{part}, its state {where}: output is off by {off:.3g}; {allowed:.3g} is allowed"
+
+
+def _ways(dtype: torch.dtype, device: str) -> list[tuple[_Rules, torch.dtype]]:
+    """Return every set of autocast's rules with the dtypes of tokens: what is before a part gives one or the other."""
+    rules: list[_Rules] = [nullcontext, gpu_autocast] if torch.device(device).type == "cpu" else [nullcontext]
+    return [(rule, given) for rule in rules for given in (torch.float32, dtype)]
 
 
 def _lost_by_rounding(
