@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from formers import CausalLM, TransformerConfig, Unsupported
+from formers.models.cache import StateCache
 
 peft = pytest.importorskip("peft", reason="PEFT is not installed: pip install peft")
 MIXERS = ["softmax", "linear", "routing(window=4)", ["softmax", "lsh"]]
@@ -52,6 +53,22 @@ def test_generation_after_a_prompt_is_recomputation(causal_lm: Any, ids: torch.T
             want = generate(model, ids, mask, use_cache=False, **options)
             assert torch.equal(generate(model, ids, mask, **options), want)
     assert not torch.equal(by_hand(model, ids, MASKS[0]), without), "the prompt changes nothing"
+
+
+@pytest.mark.parametrize("kind", PROMPTS)
+@pytest.mark.parametrize("mixer", ["softmax", "linear", "sparse"])
+@pytest.mark.parametrize("count", [1, 3, 4, 5, 9])  # more and fewer than the four of the prompt
+def test_a_returned_cache_does_not_go_on(causal_lm: Any, ids: torch.Tensor, mixer: str, kind: str, count: int) -> None:
+    """The cache holds four tokens that no sequence counts: another place to go on from would be taken in silence."""
+    model, mask = prompted(causal_lm(mixer=mixer), kind), MASKS[1]
+    out = generate(model, ids, mask, return_dict_in_generate=True)
+    more = torch.cat([out.sequences, ids[:, :count]], 1)
+    seen = torch.cat([mask, torch.ones(3, more.shape[1] - 13, dtype=torch.long)], 1)
+    for given in (more, more[:, -count:]):
+        with pytest.raises(Unsupported, match=r"learned prompt.*give the whole sequence without past_key_values"):
+            generate(model, given, seen, past_key_values=out.past_key_values)
+    assert torch.equal(generate(model, more, seen), by_hand(model, more, seen))
+    assert torch.equal(generate(model, ids, mask, past_key_values=StateCache()), out.sequences)
 
 
 @pytest.mark.parametrize("kind", [*PROMPTS, "PrefixTuningConfig"])

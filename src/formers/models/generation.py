@@ -57,8 +57,17 @@ class StateGenerationMixin(GenerationMixin):  # type: ignore[misc]
             model_kwargs.pop("past_key_values", None)  # beam search would try to reorder None
 
     def _check_past(self, past: Any, generation_config: Any, attention_mask: Tensor | None) -> None:
-        """Raise where the given cache is of another kind, is not to be used, or has already seen the whole prompt."""
+        """Raise where the given cache is of another kind, is not to be used, or has already seen the whole prompt.
+
+        Raise Unsupported where it holds PEFT's learned prompt, whose tokens are in no sequence of ids.
+        """
         self.model.check_past(past)
+        if past.get_seq_length() and self._is_prompted():
+            raise Unsupported(
+                "past_key_values holds the tokens of a learned prompt (PEFT), which input_ids and attention_mask do "
+                "not count, so that the place to go on from is not known; give the whole sequence without "
+                "past_key_values"
+            )
         if not generation_config.use_cache:
             raise ValueError("past_key_values were given with use_cache=False; leave out one of them")
         # a mask of ones has been taken away, and its length kept: the tokens of the cache and the new ones
@@ -68,6 +77,11 @@ class StateGenerationMixin(GenerationMixin):  # type: ignore[misc]
                 f"past_key_values has seen {seen} tokens already, and the sequence has {length}; give the whole "
                 "sequence with at least one new token, or the new tokens with the attention_mask of the whole sequence"
             )
+
+    def _is_prompted(self) -> bool:
+        """Return whether PEFT runs this generation, with a learned prompt: it puts its own method in place of ours."""
+        owner = getattr(self.prepare_inputs_for_generation, "__self__", self)
+        return bool(getattr(getattr(owner, "active_peft_config", None), "is_prompt_learning", False))
 
     def _check_assistance(self, generation_config: Any, generation_mode: Any) -> None:
         """Raise Unsupported unless every mixer can take tokens back, if this model assists or is assisted."""
