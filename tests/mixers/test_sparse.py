@@ -137,7 +137,6 @@ def test_which_patterns_the_mixers_have() -> None:
         (lambda: Longformer(window=()), "at least 1"),
         (lambda: BlockwiseAttention(blocks=0), "at least 1"),
         (lambda: build(BlockwiseAttention(), causal=True), "blockwise_attention"),
-        (lambda: build(Sparse(per_head=(Window(1),) * 4), causal=True)(tokens()), "4 patterns were given for 3 heads"),
     ],
 )
 def test_what_cannot_work_is_refused(wrong: Any, message: str) -> None:
@@ -294,6 +293,9 @@ def test_a_wrong_pattern_in_text_says_so() -> None:
         ("longformer(window=[8, 16, 32])", "window lists 3 numbers, .* never be used with 2 layers"),
         ("longformer(dilation=[1, 2, 3, 4])", "dilation lists 4 numbers, .* never be used with 3 heads"),
         ("sparse_transformer(factors=heads)", "the model has one head"),
+        ("sparse_transformer(pattern=fixed(32), distinct=True)", "distinct has no effect|one head"),
+        ("sparse(per_head=[window(1), window(2), window(3), window(4)])", "per_head lists 4 .* with 3 heads"),
+        ("blockwise_attention(shifted=3)", "3 heads are to take a permutation, .* the model has 3"),
     ],
 )
 def test_options_that_cannot_have_an_effect_here_are_refused(mixer: str, why: str) -> None:
@@ -301,3 +303,36 @@ def test_options_that_cannot_have_an_effect_here_are_refused(mixer: str, why: st
     with pytest.raises(Unsupported, match=why):
         Mixer.parse(mixer).build(site)
     Mixer.parse(mixer).build(replace(SITE, layers=3, heads=4))
+
+
+@pytest.mark.parametrize(
+    ("mixer", "causal", "why"),
+    [
+        ("window(3) | global([0, 64])", True, "token 64 is never there"),
+        ("longformer(tokens=[64])", False, "token 64 is never there"),
+        ("etc(tokens=64)", False, "64 tokens are all of the model's context_length"),
+        ("bigbird(first=64)", True, "all tokens are at an end"),
+        ("listed(32, [[0], [1], [2]])", False, "block 2 is never there"),
+        ("span(4, ahead=2)", True, "ahead=2 has no effect in a causal model"),
+        ("~window(1, dilation=2)", True, "dilation=2 has no effect"),
+        ("longformer(dilation=[64])", False, "a token sees itself alone"),
+        ("fixed(8, 2, factor=local)", False, "summary and group have no effect"),
+        ("random(2, layer=1)", False, "layer=1 has no effect"),
+        ("ends(8, last=8)", False, "all tokens are at an end"),
+        ("ends(8, last=64)", False, "no token is at the end"),
+        ("dense(order=scores)", True, "order has no effect"),
+        ("routing(select=balanced, leaks=True)", False, "leaks is for a causal model"),
+        ("routing(top=0, decay=0.5)", True, "decay have no effect where no head routes"),
+        ("routing(local_heads=3, top=1)", True, "top have no effect where no head routes"),
+        ("routing(top=2)", True, "top=2 layers are to route, but the model has 1"),
+    ],
+)
+def test_options_that_cannot_have_an_effect_in_a_model_are_refused(mixer: str, causal: bool, why: str) -> None:
+    with pytest.raises(Unsupported, match=why):
+        Mixer.parse(mixer).build(replace(SITE, causal=causal, context_length=64))
+
+
+@pytest.mark.parametrize("text", ["bigbird(random=0, seed=1)", "lsh(buckets=1, rounds=2)"])
+def test_options_of_what_is_not_there_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="was given"):
+        Mixer.parse(text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from formers.mixers.mixer import Mixer, MixerModule
-from formers.mixers.sparse import SparseMixer
+from formers.mixers.sparse import SparseMixer, check_patterns
 from formers.part import Site
 from formers.patterns import Edges, Ends, Neighbours, Pattern, Random
 
@@ -39,6 +39,14 @@ class BigBird(Mixer):
     def check(self) -> None:
         if self.block < 1 or self.radius < 0 or self.random < 0 or (self.first is not None and self.first < 1):
             raise ValueError(f"{self}: block and first must be at least 1, radius and random at least 0")
+        if not self.random and (self.seed != type(self).seed or self.per_head):
+            raise ValueError(f"{self}: seed and per_head are for random blocks, but random=0 was given")
+
+    def check_site(self, site: Site) -> None:
+        """Raise `Unsupported` also where all tokens are global."""
+        super().check_site(site)
+        if self.first is not None:
+            check_patterns(self, (Ends(self.first),), site)
 
     def patterns(self, site: Site) -> tuple[Pattern, ...]:
         """Return the patterns of one layer, which its heads take in turn."""

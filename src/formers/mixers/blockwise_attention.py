@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from formers.mixers.mixer import Mixer, MixerModule
 from formers.mixers.sparse import SparseMixer
-from formers.part import Site
+from formers.part import Site, Unsupported
 from formers.patterns import Blockwise, Pattern
 
 _MOST = 1 << 16
@@ -27,6 +27,17 @@ class BlockwiseAttention(Mixer):
     def check(self) -> None:
         if not 1 <= self.blocks <= _MOST or self.shifted < 0:
             raise ValueError(f"{self}: blocks must be at least 1 and at most {_MOST:,}, and shifted at least 0")
+        if self.blocks == 1 and self.shifted != type(self).shifted:
+            raise ValueError(f"{self}: shifted is for several blocks, but blocks=1 was given")
+
+    def check_site(self, site: Site) -> None:
+        """Raise `Unsupported` also where no head is left that sees its own block."""
+        super().check_site(site)
+        if self.blocks > 1 and self.shifted >= site.heads:
+            raise Unsupported(
+                f"{self}: {self.shifted} heads are to take a permutation, beside one that sees its own block, but the "
+                f"model has {site.heads}; use more heads or a smaller shifted"
+            )
 
     def patterns(self, site: Site) -> tuple[Pattern, ...]:
         """Return the patterns of one layer, which its heads take in turn."""

@@ -13,7 +13,7 @@ from formers.mixers.linear_mixer import LinearMixerState
 from formers.mixers.mixer import Mixer, MixerModule
 from formers.mixers.qkv import QKV, HeadMixer, join_heads, split_heads
 from formers.ops import LinearState, accumulation_dtype, dense_attention, linear_attention
-from formers.part import Site, State
+from formers.part import Site, State, Unsupported
 
 
 class Dense(Mixer):
@@ -40,6 +40,21 @@ class Dense(Mixer):
     def check(self) -> None:
         if self.init is not None and self.init < 0:
             raise ValueError(f"{self}: init must be at least 0")
+
+    @property
+    def abilities(self) -> frozenset[str]:
+        """All of `can`, but with an order neither causal, where sums are made chunk by chunk, nor with rotary keys."""
+        return self.can if self.order == "auto" else self.can - {"causal", "streaming", "qk_position", "relative"}
+
+    def check_site(self, site: Site) -> None:
+        """Raise `Unsupported` also where an order is given that could have no effect."""
+        turned = site.position is not None and site.position.acts_on == "heads"
+        if self.order != "auto" and (site.causal or turned):
+            raise Unsupported(
+                f"{self}: order has no effect in a causal model, whose sums are made chunk by chunk, and with a "
+                "position that acts on queries and keys; leave it out"
+            )
+        super().check_site(site)
 
     def growth(self) -> float:
         return 2.0 if self.order == "scores" else 1.0

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from formers.mixers.mixer import Mixer, MixerModule
-from formers.mixers.sparse import SparseMixer
+from formers.mixers.sparse import SparseMixer, check_patterns
 from formers.ops import PairBias
 from formers.part import Site
 from formers.patterns import Etc as EtcPattern
@@ -47,6 +47,11 @@ class Etc(Mixer):
         EtcPattern(self.tokens, self.radius)  # has its own conditions
         if self.clip < 0 or (self.segment is not None and self.segment < 1):
             raise ValueError(f"{self}: clip must be at least 0 and segment at least 1")
+
+    def check_site(self, site: Site) -> None:
+        """Raise `Unsupported` also where all tokens are global input."""
+        super().check_site(site)
+        check_patterns(self, self.patterns(site), site)
 
     def patterns(self, site: Site) -> tuple[Pattern, ...]:
         """Return the patterns of one layer, which its heads take in turn."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from formers.mixers.mixer import Mixer, MixerModule
-from formers.mixers.sparse import Sparse, SparseMixer
+from formers.mixers.sparse import Sparse, SparseMixer, check_patterns
 from formers.part import Site
 from formers.patterns import Local1D, Local2D, Pattern
 
@@ -24,6 +24,11 @@ class ImageLocal(Mixer):
     def check(self) -> None:
         if not isinstance(self.pattern, (Local1D, Local2D)):
             raise ValueError(f"image_local: pattern must be local1d(…) or local2d(…), but {self.pattern} was given")
+
+    def check_site(self, site: Site) -> None:
+        """Raise `Unsupported` also where an option of the pattern could have no effect."""
+        super().check_site(site)
+        check_patterns(self, self.patterns(site), site)
 
     def patterns(self, site: Site) -> tuple[Pattern, ...]:
         """Return the patterns of one layer, which its heads take in turn."""

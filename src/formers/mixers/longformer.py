@@ -11,7 +11,7 @@ from formers.mixers.context import Context
 from formers.mixers.mixer import Mixer, MixerModule
 from formers.mixers.qkv import QKV, split_heads
 from formers.mixers.score_bias import row_bias
-from formers.mixers.sparse import Sparse, SparseMixer
+from formers.mixers.sparse import Sparse, SparseMixer, check_patterns
 from formers.ops import attention
 from formers.part import Site, Unsupported
 from formers.patterns import Global, Pattern, Window
@@ -55,7 +55,7 @@ class Longformer(Mixer):
         return tuple(one | Global(self.tokens) if self.tokens else one for one in windows)
 
     def check_site(self, site: Site) -> None:
-        """Raise `Unsupported` also where the model has too few layers or heads for all windows or dilations."""
+        """Raise `Unsupported` also where the model has too few layers, heads or tokens for what is listed."""
         super().check_site(site)
         for name, given, there in (("window", self.window, site.layers), ("dilation", self.dilation, site.heads)):
             if len(given) > there:
@@ -64,6 +64,7 @@ class Longformer(Mixer):
                     f"{self}: {name} lists {len(given)} numbers, of which the last would never be used with {there} "
                     f"{of}; list at most {there}"
                 )
+        check_patterns(self, self.patterns(site), site)
 
     def growth(self) -> float:
         return 1.0

@@ -75,8 +75,8 @@ class Routing(Mixer):
 
     @property
     def abilities(self) -> frozenset[str]:
-        """All of `can`, but not causal where a cluster picks by what comes later, unless `leaks` accepts that."""
-        return self.can - {"causal"} if self.select == "balanced" and not self.leaks else self.can
+        """All of `can`; where a cluster picks by what comes later, only bidirectional, or with `leaks` only causal."""
+        return self.can - {"bidirectional" if self.leaks else "causal"} if self.select == "balanced" else self.can
 
     def check_site(self, site: Site) -> None:
         if site.causal and self.select == "balanced" and not self.leaks:
@@ -84,7 +84,15 @@ class Routing(Mixer):
                 f"{self} cannot be causal: a cluster takes the tokens nearest to it, so a later token can push an "
                 "earlier one out. Use select='nearest', which is strictly causal, or leaks=True to accept that"
             )
+        if not site.causal and self.leaks:
+            raise Unsupported(f"{self}: leaks is for a causal model, and a bidirectional one sees all; leave it out")
         super().check_site(site)
+        if self.top is not None and self.top > site.layers:
+            raise Unsupported(f"{self}: top={self.top} layers are to route, but the model has {site.layers}")
+        if self.top == 0 or self.local_heads == site.heads:
+            idle = ("select", "decay", "local_heads" if self.top == 0 else "top")
+            if given := [name for name in idle if getattr(self, name) != getattr(type(self), name)]:
+                raise Unsupported(f"{self}: {' and '.join(given)} have no effect where no head routes; leave them out")
 
     def growth(self) -> float:
         if self.clusters is None:

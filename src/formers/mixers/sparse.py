@@ -22,7 +22,7 @@ from formers.ops import (
     sparse_attention,
     varlen_attention,
 )
-from formers.part import Site, State
+from formers.part import Site, State, Unsupported
 from formers.patterns import Pattern, Window
 
 _QUERIES_AT_ONCE = 256
@@ -57,6 +57,16 @@ class Sparse(Mixer):
         by_length = any(one.needs_length() for one in self.all_patterns())
         return self.can - {"streaming"} if by_length else self.can
 
+    def check_site(self, site: Site) -> None:
+        """Raise `Unsupported` also for more patterns than heads, and for options of patterns without an effect."""
+        super().check_site(site)
+        if len(self.per_head) > site.heads:
+            raise Unsupported(
+                f"{self}: per_head lists {len(self.per_head)} patterns, of which the last would never be used with "
+                f"{site.heads} heads; list at most {site.heads}"
+            )
+        check_patterns(self, self.all_patterns(), site)
+
     def all_patterns(self) -> tuple[Pattern, ...]:
         """Return the patterns that the heads take in turn."""
         return self.per_head or (self.pattern,)
@@ -70,6 +80,15 @@ class Sparse(Mixer):
 
     def module(self, site: Site) -> MixerModule:
         return SparseMixer(site, self.patterns(site), kv_heads=self.kv_heads, bias=self.bias)
+
+
+def check_patterns(part: Mixer, patterns: Sequence[Pattern], site: Site) -> None:
+    """Raise `Unsupported`, naming the mixer, where an option of a pattern of it could have no effect at a site."""
+    for one in patterns:
+        try:
+            one.check_site(site)
+        except Unsupported as error:
+            raise Unsupported(f"{part} has {error}") from None
 
 
 Mixer.shorthands[Pattern] = lambda pattern: Sparse(pattern=pattern)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from formers.mixers.mixer import Mixer, MixerModule
-from formers.mixers.sparse import Sparse, SparseMixer
+from formers.mixers.sparse import Sparse, SparseMixer, check_patterns
 from formers.part import Site, Unsupported
 from formers.patterns import Fixed, Pattern, Strided
 
@@ -42,24 +42,35 @@ class SparseTransformer(Mixer):
             raise ValueError(f"{self}: distinct takes the groups of the pattern in turn; leave its own group out")
 
     def check_site(self, site: Site) -> None:
-        """Raise `Unsupported` also where one head is to take both factors in turn."""
+        """Raise `Unsupported` also where one head is to take both factors, or heads have nothing to share out."""
         super().check_site(site)
         if self.factors == "heads" and site.heads == 1:
             raise Unsupported(
                 f"{self}: factors='heads' gives the two factors to different heads, but the model has one head; use "
                 "factors='layers' or 'merged'"
             )
+        check_patterns(self, (self.pattern,), site)
+        assert isinstance(self.pattern, (Strided, Fixed))
+        if self.distinct and len(self.shared_out(self.pattern, self.heads_with_columns(site))) == 1:
+            raise Unsupported(
+                f"{self}: distinct has no effect where one head has columns, or a block holds one group of tokens; use "
+                "more heads or a smaller summary"
+            )
 
     def patterns(self, site: Site) -> tuple[Pattern, ...]:
         """Return the patterns of one layer, which its heads take in turn."""
         assert isinstance(self.pattern, (Strided, Fixed))
         if self.factors == "merged":
-            return self.shared_out(self.pattern, site.heads)
+            return self.shared_out(self.pattern, self.heads_with_columns(site))
         local, columns = self.pattern.swap(factor="local"), self.pattern.swap(factor="columns")
         if self.factors == "heads":
-            groups = self.shared_out(columns, site.heads // 2)
+            groups = self.shared_out(columns, self.heads_with_columns(site))
             return tuple(pattern for one in groups for pattern in (local, one))
-        return self.shared_out(columns, site.heads) if site.layer % 2 else (local,)
+        return self.shared_out(columns, self.heads_with_columns(site)) if site.layer % 2 else (local,)
+
+    def heads_with_columns(self, site: Site) -> int:
+        """Return how many heads of a layer have columns."""
+        return site.heads // 2 if self.factors == "heads" else site.heads
 
     def shared_out(self, columns: Pattern, heads: int) -> tuple[Pattern, ...]:
         """Return the patterns that so many heads with columns take in turn: one, unless their tokens are distinct."""

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from formers.ops.sparse_attention import Fold, every_nth
+from formers.part import Site, Unsupported
 from formers.patterns.pattern import Pattern
 
 
@@ -22,6 +23,13 @@ class Span(Pattern):
     def check(self) -> None:
         if self.behind < 0 or self.ahead < 0 or self.dilation < 1:
             raise ValueError(f"{self}: behind and ahead must be at least 0 and dilation at least 1")
+
+    def check_site(self, site: Site) -> None:
+        """Raise `Unsupported` also for what a causal model would not see, and for a dilation of nothing."""
+        super().check_site(site)
+        if site.causal and self.ahead:
+            raise Unsupported(f"{self}: ahead={self.ahead} has no effect in a causal model; leave it out")
+        _check_dilation(self, self.dilation, self.behind + self.ahead, site)
 
     def mask(self, q_idx: Tensor, k_idx: Tensor) -> Tensor:
         back = q_idx - k_idx
@@ -70,6 +78,11 @@ class Window(Pattern):
         if self.width < 1 or self.dilation < 1:
             raise ValueError(f"{self}: width and dilation must be at least 1")
 
+    def check_site(self, site: Site) -> None:
+        """Raise `Unsupported` also for a dilation of nothing."""
+        super().check_site(site)
+        _check_dilation(self, self.dilation, self.width - site.causal, site)
+
     def _span(self) -> Span:
         return Span(self.width, self.width, self.dilation)
 
@@ -96,6 +109,17 @@ class Window(Pattern):
 
     def growth(self) -> float:
         return 1.0
+
+
+def _check_dilation(pattern: Pattern, dilation: int, others: int, site: Site) -> None:
+    """Raise `Unsupported` for a dilation where a token sees none of so many others that are to be spread out."""
+    if dilation > 1 and not others:
+        raise Unsupported(f"{pattern}: dilation={dilation} has no effect, as a token sees itself alone; leave it out")
+    if dilation >= site.context_length > 1:
+        raise Unsupported(
+            f"{pattern}: with dilation={dilation} a token sees itself alone, as the model's context_length is "
+            f"{site.context_length}; use a smaller one"
+        )
 
 
 class Residues:

@@ -7,6 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from formers.part import Site, Unsupported
 from formers.patterns.pattern import Pattern
 
 
@@ -21,6 +22,16 @@ class Listed(Pattern):
     def check(self) -> None:
         if self.block < 1 or not self.rows or any(b < 0 for row in self.rows for b in row):
             raise ValueError(f"{self}: block must be at least 1, and rows must list blocks from 0 on")
+
+    def check_site(self, site: Site) -> None:
+        """Raise `Unsupported` also for a block that is never there."""
+        super().check_site(site)
+        last = max(len(self.rows) - 1, *(b for row in self.rows for b in row))
+        if last * self.block >= site.context_length:
+            raise Unsupported(
+                f"{self}: block {last} is never there, as the model's context_length is {site.context_length}; list "
+                "fewer blocks, or raise it"
+            )
 
     @cached_property  # made once, not in every mask
     def seen(self) -> Tensor:
@@ -153,6 +164,20 @@ class Ends(Pattern):
         if self.first < 0 or (self.last is not None and self.last < 0):
             raise ValueError(f"{self}: first and last must be at least 0")
 
+    def check_site(self, site: Site) -> None:
+        """Raise `Unsupported` also where all tokens are at an end, or none can be at the last."""
+        super().check_site(site)
+        if self.first >= (site.context_length if self.last is None else min(self.last, site.context_length)):
+            raise Unsupported(
+                f"{self}: all tokens are at an end, as the model's context_length is {site.context_length}; leave some "
+                "between, or raise it"
+            )
+        if self.last is not None and self.last >= site.context_length:
+            raise Unsupported(
+                f"{self}: no token is at the end, as the model's context_length is {site.context_length}; leave last "
+                "out, or raise that"
+            )
+
     def mask(self, q_idx: Tensor, k_idx: Tensor) -> Tensor:
         return self._named(q_idx) | self._named(k_idx)
 
@@ -207,6 +232,12 @@ class Random(Pattern):
 
     def needs_length(self) -> bool:
         return True
+
+    def check_site(self, site: Site) -> None:
+        """Raise `Unsupported` also for a layer of its own, instead of which the model's will be filled in."""
+        super().check_site(site)
+        if self.layer:
+            raise Unsupported(f"{self}: layer={self.layer} has no effect in a model, whose layers are filled in")
 
     def at_layer(self, layer: int) -> Pattern:
         return self.swap(layer=layer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from formers.ops.sparse_attention import Fold, PairMask, Reordered
+from formers.part import Site
 from formers.patterns.pattern import Causal, Every, Pattern
 
 
@@ -21,6 +22,10 @@ class _OfTwo(Pattern):
 
     def resolve(self, *, length: int, causal: bool) -> Pattern:
         return type(self)(*(side.resolve(length=length, causal=causal) for side in (self.a, self.b)))
+
+    def check_site(self, site: Site) -> None:
+        for side in (self.a, self.b):
+            side.check_site(site)
 
     def at_layer(self, layer: int) -> Pattern:
         return type(self)(self.a.at_layer(layer), self.b.at_layer(layer))
@@ -120,6 +125,9 @@ class Outside(Pattern):
 
     def causal_form(self) -> Pattern:
         return Both(Outside(self.of.causal_form()), Causal())
+
+    def check_site(self, site: Site) -> None:
+        self.of.check_site(site)
 
     def at_layer(self, layer: int) -> Pattern:
         return Outside(self.of.at_layer(layer))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from formers.part import Site, Unsupported
 from formers.patterns.pattern import Pattern
 
 
@@ -20,6 +21,15 @@ class Global(Pattern):
     def check(self) -> None:
         if not self._tokens() or min(self._tokens()) < 0:
             raise ValueError(f"{self}: index must name at least one token, counted from 0")
+
+    def check_site(self, site: Site) -> None:
+        """Raise `Unsupported` also for a token that is never there."""
+        super().check_site(site)
+        if self._tokens()[-1] >= site.context_length:
+            raise Unsupported(
+                f"{self}: token {self._tokens()[-1]} is never there, as the model's context_length is "
+                f"{site.context_length}; name tokens below that, or raise it"
+            )
 
     def _tokens(self) -> tuple[int, ...]:
         return tuple(sorted({self.index} if isinstance(self.index, int) else set(self.index)))
@@ -71,6 +81,15 @@ class Etc(Pattern):
     def check(self) -> None:
         if self.tokens < 1 or self.radius < 0:
             raise ValueError(f"{self}: tokens must be at least 1 and radius at least 0")
+
+    def check_site(self, site: Site) -> None:
+        """Raise `Unsupported` also where all is global input."""
+        super().check_site(site)
+        if self.tokens >= site.context_length:
+            raise Unsupported(
+                f"{self}: {self.tokens} tokens are all of the model's context_length of {site.context_length}, which "
+                "leaves no long input; use fewer, or raise it"
+            )
 
     def mask(self, q_idx: Tensor, k_idx: Tensor) -> Tensor:
         return (q_idx < self.tokens) | (k_idx < self.tokens) | ((q_idx - k_idx).abs() <= self.radius)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from formers.ops.sparse_attention import Fold, block_lists
-from formers.part import Part
+from formers.part import Part, Site
 
 _FARTHEST = 1 << 31
 """Products of two such numbers can still be counted in 64 bits."""
@@ -66,6 +66,9 @@ class Pattern(Part):
     def folded(self, length: int) -> Fold | None:
         """Return an order of the tokens in which the pairs lie closer together, or None where there is none."""
         return None
+
+    def check_site(self, site: Site) -> None:
+        """Raise `Unsupported` where an option could have no effect at a site, such as a token that is never there."""
 
     def longest(self) -> int | None:
         """Return the most tokens that the pattern makes sense for; None without a limit. There is no least number."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from formers.ops.sparse_attention import Fold, every_nth
+from formers.part import Site, Unsupported
 from formers.patterns.bands import Residues, Span
 from formers.patterns.chunks import Chunk
 from formers.patterns.combined import Either
@@ -106,6 +107,13 @@ class Fixed(_Factorised):
 
     def check(self) -> None:
         Summaries(self.block, self.summary, self.group)  # has its own conditions
+
+    def check_site(self, site: Site) -> None:
+        """Raise `Unsupported` also for summaries where there are none."""
+        super().check_site(site)
+        given = self.group != type(self).group or self.summary != min(type(self).summary, self.block)
+        if self.factor == "local" and given:
+            raise Unsupported(f"{self}: summary and group have no effect with factor='local'; leave them out")
 
     def parts(self) -> Pattern:
         """Return the same pattern from simpler ones."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from formers.part import Site
 from formers.positions.position import Position
+from formers.positions.sinusoidal import check_base
 
 
 class Cosine(Position):
@@ -31,6 +32,9 @@ class Cosine(Position):
     "`cos`, or the variant `cos-sin` (cos iθ − sin iθ), whose products hold cos((i−j)θ) − sin((i+j)θ)."
     per_head: bool = False
     "Whether θ_m = base^{−m/K}, m = 0 … K − 1, the same in each of the mixer's heads of width K, as published."
+
+    def check(self) -> None:
+        check_base(self, self.base)
 
     def build(self, site: Site) -> nn.Module:
         return CosinePosition(self, site.head_width if self.per_head else site.width, site.width)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from formers.part import Site
 from formers.positions.position import Position
-from formers.positions.sinusoidal import frequencies
+from formers.positions.sinusoidal import check_base, frequencies
 
 
 class Rotary(Position):
@@ -38,6 +38,7 @@ class Rotary(Position):
     "The trained length, for YaRN; the model's context_length / factor unless given."
 
     def check(self) -> None:
+        check_base(self, self.base)
         if not 0 < self.fraction <= 1:
             raise ValueError(f"rotary: fraction must lie in (0, 1], but {self.fraction} was given")
         if self.factor < 1 or (self.factor > 1) != (self.scaling != "none"):
@@ -56,6 +57,11 @@ class Rotary(Position):
         if rotated == 0 or (self.fraction == 1 and site.head_width % 2):
             raise ValueError(
                 f"{self} rotates pairs, but a head is {site.head_width} wide; make it even, or change fraction"
+            )
+        if rotated == 2 and (self.scaling == "ntk" or self.base != type(self).base):
+            raise ValueError(
+                f"{self}: base and scaling='ntk' change all pairs but the fastest, and one pair is all that is rotated "
+                f"of a head that is {site.head_width} wide; leave them out, or rotate more"
             )
         return RotaryPosition(self, rotated, self.trained_length or max(1, int(site.context_length / self.factor)))
 

@@ -33,6 +33,7 @@ class Sinusoidal(Position):
     "Factor on the embedding; √D where the encoding is added and 1 where concatenated, as published, unless given."
 
     def check(self) -> None:
+        check_base(self, self.base)
         if self.how == "add" and self.width is not None:
             raise ValueError("sinusoidal(how='add') has the model's width; leave width out, or use how='concatenate'")
 
@@ -44,6 +45,8 @@ class Sinusoidal(Position):
             raise ValueError(
                 f"{self}: the encoding's width must be even and below the model's {site.width}, but is {width}"
             )
+        if width == 2 and self.base != type(self).base:
+            raise ValueError(f"{self}: base changes all waves but the fastest, and a width of 2 has one; leave it out")
         return width
 
     def embedding_width(self, site: Site) -> int:
@@ -52,6 +55,12 @@ class Sinusoidal(Position):
     def build(self, site: Site) -> nn.Module:
         published = math.sqrt(site.width) if self.how == "add" else 1.0
         return SinusoidalPosition(self, self.encoding_width(site), published if self.scale is None else self.scale)
+
+
+def check_base(part: Position, base: float) -> None:
+    """Raise ValueError unless powers of the base are frequencies."""
+    if not 0 < base < math.inf:
+        raise ValueError(f"{part}: base must be positive, but {base} was given")
 
 
 class SinusoidalPosition(nn.Module):

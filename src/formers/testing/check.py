@@ -35,6 +35,7 @@ LAWS: dict[Law, frozenset[str]] = {
     laws.randomness_is_owned: frozenset(),
     laws.survives_text_and_json: frozenset(),
     laws.every_option_counts: frozenset(),
+    laws.no_option_is_idle: frozenset(),
     laws.finite_in_half: frozenset(),
     laws.runs_under_autocast: frozenset(),
     laws.states_cross_autocast: frozenset({"causal", "streaming"}),
@@ -70,6 +71,7 @@ ANYWHERE: frozenset[Law] = frozenset(
     {
         laws.survives_text_and_json,
         laws.every_option_counts,
+        laws.no_option_is_idle,
         laws.costs_as_promised,
         laws.takes_positions_it_declares,
         laws.order_makes_no_difference,

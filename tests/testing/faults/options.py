@@ -8,7 +8,7 @@ import torch
 from planting import Patch, fault, spoiled
 from torch import Tensor, nn
 
-from formers.mixers import Linear, Mixer, Pool, Softmax
+from formers.mixers import BigBird, Linear, Mixer, Pool, Softmax, Sparse
 from formers.mixers.softmax import SoftmaxMixer
 from formers.ops.common import operations
 from formers.part import Part, Site
@@ -50,6 +50,31 @@ def one_choice_means_another(patch: Patch) -> Part:
             return Rotary().build(site) if self.layout == "interleaved" else super().build(site)
 
     return _Same()
+
+
+@fault(laws.no_option_is_idle)
+def list_is_cut_at_the_heads(patch: Patch) -> Part:
+    patch.setattr(Sparse, "check_site", Mixer.check_site)
+    return Sparse()
+
+
+@fault(laws.no_option_is_idle)
+def option_is_switched_off_by_another(patch: Patch) -> Part:
+    patch.setattr(BigBird, "check", lambda self: None)
+    return BigBird()
+
+
+@fault(laws.no_option_is_idle)
+def number_of_heads_is_cut(patch: Patch) -> Part:
+    class _Cut(Linear):
+        some: int = 1
+
+        def module(self, site: Site) -> Any:
+            module: Any = super().module(site)
+            module.normalize = min(self.some, site.heads) > 1
+            return module
+
+    return _Cut()
 
 
 @fault(laws.randomness_is_owned)

@@ -14,6 +14,7 @@ from formers.testing.laws.export import (
 from formers.testing.laws.future import cannot_see_the_future
 from formers.testing.laws.generation import generation_equals_recomputation
 from formers.testing.laws.half_precision import finite_in_half
+from formers.testing.laws.idle import no_option_is_idle
 from formers.testing.laws.lengths import lengths_do_not_depend_on_padding, no_tokens_are_taken
 from formers.testing.laws.matters import every_submodule_matters, tokens_are_mixed
 from formers.testing.laws.naive import same_as_naive
@@ -58,6 +59,7 @@ __all__ = [
     "gradients_flow_through_states",
     "lengths_do_not_depend_on_padding",
     "materialises_from_meta",
+    "no_option_is_idle",
     "no_tokens_are_taken",
     "one_pass_equals_pieces",
     "only_differences_count",

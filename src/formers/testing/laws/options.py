@@ -61,7 +61,7 @@ def every_option_counts(part: Part, site: Site = SITE) -> None:
         assert values_beside(part, field.name), f"{part}: no law knows another value for option {field.name}"
         base, *others = _comparable(part, field.name, show)
         silent = [other for other in others if show(other) == show(base)]
-        allowed = 0 if _is_choice(base, field.name) else len(others) - 1
+        allowed = 0 if has_named_values(base, field.name) else len(others) - 1
         assert len(silent) <= allowed, (
             f"{part}: {field.name} does nothing: {silent[0]} and {base} are the same, with the same state and output"
         )
@@ -98,7 +98,7 @@ def _swapped(part: Part, options: dict[str, Any]) -> Part | None:
         return None
 
 
-def _is_choice(part: Part, name: str) -> bool:
+def has_named_values(part: Part, name: str) -> bool:
     """Return whether the option's values are told apart by name, so that each of them must do something of its own."""
     value = getattr(part, name)
     return isinstance(value, (bool, str, Part)) and value != "auto"
@@ -150,25 +150,25 @@ def _shown(part: Part, causal: bool, site: Site) -> str:
     x = tokens(width=site.width)
     near = torch.arange(LENGTH).unsqueeze(0)
     for name, tensor in module.state_dict().items():
-        _add(digest, name, tensor)
+        add_to(digest, name, tensor)
     calls, (y, state) = _watched(module, x)
     digest.update(" ".join(calls).encode())
-    _add(digest, "output", y)
-    _add(digest, "bytes", torch.tensor(0 if state is None else state.nbytes))
-    _add(digest, "far", _attempt(lambda: module(x, positions_bl=near + site.context_length)[0]))
+    add_to(digest, "output", y)
+    add_to(digest, "bytes", torch.tensor(0 if state is None else state.nbytes))
+    add_to(digest, "far", attempt(lambda: module(x, positions_bl=near + site.context_length)[0]))
     if isinstance(part, Position):
-        _add(digest, "position", _alone(part, site, x, near))
+        add_to(digest, "position", _alone(part, site, x, near))
     for place in places_of(part) if isinstance(part, Mixer) else ():
-        _add(digest, place, _attempt(partial(_output_at, part, causal, POSITIONED[place])))
-    _train(module, x)
+        add_to(digest, place, attempt(partial(_output_at, part, causal, POSITIONED[place])))
+    train(module, x)
     for name, tensor in module.state_dict().items():
-        _add(digest, name, tensor)
+        add_to(digest, name, tensor)
     torch.manual_seed(0)
     for owner in module.modules():
         if callable(start := getattr(owner, "init_weights", None)):
             start(0.02)
     for name, tensor in module.state_dict().items():
-        _add(digest, name, tensor)
+        add_to(digest, name, tensor)
     return digest.hexdigest()
 
 
@@ -177,7 +177,7 @@ def _output_at(part: Part, causal: bool, site: Site) -> Tensor:
     return y
 
 
-def _train(module: nn.Module, x: Tensor) -> None:
+def train(module: nn.Module, x: Tensor) -> None:
     """Run two training steps, after which what follows the data or counts them has moved; weights stay."""
     module.train()
     optimiser = torch.optim.SGD([*module.parameters(), nn.Parameter(torch.zeros(()))], lr=0.0)
@@ -222,13 +222,15 @@ def _on_pairs(module: nn.Module, x_bhlk: Tensor, positions_bl: Tensor) -> Tensor
     return w_bhll @ x_bhlk if more is None else w_bhll @ x_bhlk + more
 
 
-def _attempt(call: Callable[[], Tensor]) -> Tensor:
+def attempt(call: Callable[[], Tensor]) -> Tensor:
+    """Return what the call gives, or nothing where it raises ValueError."""
     try:
         return call()
     except ValueError:
         return torch.zeros(0)
 
 
-def _add(digest: Any, name: str, tensor: Tensor) -> None:
+def add_to(digest: Any, name: str, tensor: Tensor) -> None:
+    """Add a tensor's name, shape, dtype and numbers to a hash."""
     digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
     digest.update(tensor.detach().contiguous().numpy().tobytes())
