@@ -47,7 +47,7 @@ VARIANTS = [
     "longformer(window=[4, 8], dilation=[1, 2], tokens=[0, 5], bias=True)",
     "bigbird(first=3)",
     "sparse_transformer(factors=merged)",
-    "sparse_transformer(pattern=fixed(12), distinct=True)",
+    "sparse_transformer(pattern=fixed(12), factors=merged, distinct=True)",
     "bigbird(per_head=True)",
     "image_local(pattern=local2d(128, 80, order=blocks))",
     "image_local(pattern=local2d(128, 80))",

@@ -33,7 +33,8 @@ _NEEDED: dict[Place, str] = {"heads": "qk_position", "scores": "score_position",
 def sites_of(part: Part) -> list[Site]:
     """Return the sites that the part must keep its laws at: without a position, with each that it can take, and
     wide."""
-    return [SITE, *(POSITIONED[place] for place in places_of(part)), WIDE if takes(part, WIDE) else WIDE_PAIR]
+    wide = [site for site in (WIDE, WIDE_PAIR) if takes(part, site)][:1]
+    return [SITE, *(POSITIONED[place] for place in places_of(part)), *wide]
 
 
 def takes(part: Part, site: Site) -> bool:
