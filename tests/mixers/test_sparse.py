@@ -332,7 +332,7 @@ def test_options_that_cannot_have_an_effect_in_a_model_are_refused(mixer: str, c
         Mixer.parse(mixer).build(replace(SITE, causal=causal, context_length=64))
 
 
-@pytest.mark.parametrize("text", ["bigbird(random=0, seed=1)", "lsh(buckets=1, rounds=2)"])
+@pytest.mark.parametrize("text", ["bigbird(random=0, seed=1)", "blockwise_attention(blocks=1, shifted=2)"])
 def test_options_of_what_is_not_there_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="was given"):
         Mixer.parse(text)

@@ -44,9 +44,6 @@ class Lsh(Mixer):
         if self.buckets is not None and self.buckets != 1 and (self.buckets < 2 or self.buckets % 2):
             raise ValueError(f"lsh: buckets must be 1 or even, as hashes come in pairs ±, but {self.buckets} was given")
 
-        if self.buckets == 1 and self.rounds != type(self).rounds:
-            raise ValueError("lsh: rounds are for several buckets, but buckets=1 was given")
-
     def growth(self) -> float:
         return 1.0  # and a factor log L, of the sort
 
