@@ -15,11 +15,20 @@ def quoted(value: Any, longest: int = LONGEST) -> str:
     The cost is bounded, too: only a few items of each container are looked at, and only a few levels of them.
     """
     if isinstance(value, str):
-        if len(value) <= longest:
+        if len(value) <= longest and len(repr(value)) <= 2 * longest:
             return repr(value)
-        return f"{value[: longest // 2]!r} … {value[-longest // 4 :]!r} ({len(value):,} characters)"
+        head, tail = _fitting(value[:longest], longest // 2), _fitting(value[-longest:][::-1], longest // 4)[::-1]
+        return f"{head!r} … {tail!r} ({len(value):,} characters)"
     text = _SHORT.repr(value)
     return text if len(text) <= longest else f"{text[: longest // 2]} … {text[-longest // 4 :]}"
+
+
+def _fitting(text: str, room: int) -> str:
+    """Return as much of the beginning of a text as fits when its characters are written as in Python."""
+    room += 2  # the quotes
+    while len(repr(text)) > room:
+        text = text[: min(len(text) - 1, len(text) * room // len(repr(text)))]
+    return text
 
 
 def shortened(text: str, longest: int) -> str:

@@ -1,13 +1,18 @@
 """Linear attention: keys and values enter as sums over products of features, in time linear in length."""
 
+from formers.ops.linear_attention.chunks import CHUNK
 from formers.ops.linear_attention.dense_attention import dense_attention
 from formers.ops.linear_attention.exp_features import exp_features, largest_exponents
 from formers.ops.linear_attention.kernel_attention import kernel_attention
 from formers.ops.linear_attention.linear_attention import linear_attention
+from formers.ops.linear_attention.matmul import SCORES_TO, STATE_FROM
 from formers.ops.linear_attention.normalizer import safe_divisor
 from formers.ops.linear_attention.state import LinearState, linear_state
 
 __all__ = [
+    "CHUNK",
+    "SCORES_TO",
+    "STATE_FROM",
     "LinearState",
     "dense_attention",
     "exp_features",

@@ -9,8 +9,7 @@ from __future__ import annotations
 import math
 
 from formers.mixers import ArcCosine, Dense, Favor, FeatureMap, Linear, Performer, RandomFourier, Rfa, Taylor2
-from formers.ops.linear_attention.chunks import CHUNK
-from formers.ops.linear_attention.matmul import SCORES_TO, STATE_FROM
+from formers.ops.linear_attention import CHUNK, SCORES_TO, STATE_FROM
 from formers.part import Site
 from formers.testing.hand_counts.count import NOTHING, Count, counted_by_hand, product
 

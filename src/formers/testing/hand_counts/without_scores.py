@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from formers.mixers import Fourier, Identity, Pool
-from formers.ops.token_mixing.fourier import MATMUL_UP_TO
+from formers.ops.token_mixing import MATMUL_UP_TO
 from formers.part import Site
 from formers.testing.hand_counts.count import NOTHING, Count, counted_by_hand, product
 
