@@ -31,7 +31,7 @@ _ROWS = 4
 _VANISHING = 1e-12
 """A gradient this much smaller than the largest is zero in exact arithmetic: all of it is rounding, which is judged by
 what it is the rounding of."""
-_NUDGES = 4
+_NUDGES = 8
 """A part that chooses, or divides by little, may be far off for some roundings and near for others: several are
 tried."""
 
