@@ -33,7 +33,7 @@ def test_a_swap_does_not_shift_what_comes_after_it() -> None:
 def test_parts_keep_their_own_scale() -> None:
     dense, softmax = weights({"mixer": "dense"}), weights({"mixer": "softmax"})
     name = "model.layers.0.mixer.q_proj.weight"
-    assert dense[name].std().item() == pytest.approx((2 * 2 * 16) ** -0.5, rel=0.2)
+    assert dense[name].std().item() == pytest.approx(0.02 * (2 * 2 * 16) ** -0.5, rel=0.2)
     assert softmax[name].std().item() == pytest.approx(0.02, rel=0.2)
 
 
