@@ -107,6 +107,17 @@ def test_yarn_was_trained_on_the_context_length_over_the_factor() -> None:
     assert torch.equal(scaled(Rotary(scaling="yarn", factor=4))[0], given)
 
 
+@pytest.mark.parametrize("factor", [2.0, 8.0])
+@pytest.mark.parametrize("trained", [64, 512, 8192])
+@pytest.mark.parametrize("base", [10000.0, 500000.0])
+def test_llama3_scaling_is_transformers(factor: float, trained: int, base: float) -> None:
+    turns = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": trained}
+    want, _ = ROPE_INIT_FUNCTIONS["llama3"](llama(rope_type="llama3", factor=factor, rope_theta=base, **turns), None)
+    got, ours = scaled(Rotary(scaling="llama3", factor=factor, trained_length=trained, base=base))
+    torch.testing.assert_close(got, want, rtol=8 * ROUNDING, atol=0)
+    assert ours == 1.0
+
+
 def test_scores_of_far_tokens_keep_their_precision_in_bfloat16() -> None:
     x, far = heads(), POSITIONS + 100_000
     module = Rotary().build(SITE)

@@ -43,6 +43,7 @@ VARIANTS = [
     Rotary(layout="interleaved", fraction=0.5, offset=3),
     Rotary(scaling="yarn", factor=4, trained_length=64),
     Rotary(scaling="ntk", factor=2),
+    Rotary(scaling="llama3", factor=4, trained_length=64),
     Cosine(wave="cos-sin"),
     Cosine(per_head=True),
     LocalDense(shift=5, restart=True),

@@ -18,7 +18,8 @@ class Rotary(Position):
 
     (a, b) → (a·cos iθ_m − b·sin iθ_m, a·sin iθ_m + b·cos iθ_m), θ_m = base^{−2m/R}, R = fraction·K, so that a score
     depends on positions only through their difference. Source: Su et al. 2021, arXiv:2104.09864; scalings: Chen et al.
-    2023, arXiv:2306.15595 (linear), Peng et al. 2023, arXiv:2309.00071 (NTK-aware, YaRN).
+    2023, arXiv:2306.15595 (linear), Peng et al. 2023, arXiv:2309.00071 (NTK-aware, YaRN), Llama 3.1 (llama3:
+    arXiv:2407.21783 and its published code).
     """
 
     acts_on = "heads"
@@ -30,12 +31,12 @@ class Rotary(Position):
     "Added to every position."
     layout: Literal["half", "interleaved"] = "half"
     "Pairs are (m, m + R/2), as in Llama and NeoX, or (2m, 2m + 1), as in the paper and GPT-J."
-    scaling: Literal["none", "linear", "ntk", "yarn"] = "none"
+    scaling: Literal["none", "linear", "ntk", "yarn", "llama3"] = "none"
     "How to stretch to longer sequences than were trained on, by `factor`."
     factor: float = 1.0
     "Longest length over trained length."
     trained_length: int | None = None
-    "The trained length, for YaRN; the model's context_length / factor unless given."
+    "The trained length, for YaRN and llama3; the model's context_length / factor unless given."
 
     def check(self) -> None:
         check_base(self, self.base)
@@ -43,13 +44,13 @@ class Rotary(Position):
             raise ValueError(f"rotary: fraction must lie in (0, 1], but {self.fraction} was given")
         if self.factor < 1 or (self.factor > 1) != (self.scaling != "none"):
             raise ValueError(
-                f"rotary: a factor above 1 and a scaling (linear, ntk or yarn) go together, but factor={self.factor} "
-                f"and scaling={self.scaling!r} were given"
+                "rotary: a factor above 1 and a scaling (linear, ntk, yarn or llama3) go together, but "
+                f"factor={self.factor} and scaling={self.scaling!r} were given"
             )
-        if self.trained_length is not None and (self.scaling != "yarn" or self.trained_length < 1):
+        if self.trained_length is not None and (self.scaling not in ("yarn", "llama3") or self.trained_length < 1):
             raise ValueError(
-                f"rotary: trained_length is for scaling='yarn' and at least 1, but {self.trained_length} was given "
-                f"with scaling={self.scaling!r}"
+                f"rotary: trained_length is for scaling='yarn' or 'llama3' and at least 1, but {self.trained_length} "
+                f"was given with scaling={self.scaling!r}"
             )
 
     def build(self, site: Site) -> nn.Module:
@@ -100,7 +101,19 @@ class RotaryPosition(nn.Module):
             return theta / part.factor, 1.0
         if part.scaling == "yarn":
             return _yarn(theta, part.base, part.factor, self.trained_length), 0.1 * math.log(part.factor) + 1.0
+        if part.scaling == "llama3":
+            return _llama3(theta, part.factor, self.trained_length), 1.0
         return theta, 1.0
+
+
+def _llama3(theta: Tensor, factor: float, trained_length: int, fast: float = 4, slow: float = 1) -> Tensor:
+    """Return θ with the pairs slowed that turn less than `slow` times in the trained length.
+
+    Those above `fast` turns stay as they are, and in between the share that stays grows with the turns.
+    """
+    turns = theta * trained_length / (2 * math.pi)
+    kept = ((turns - slow) / (fast - slow)).clamp(0, 1)
+    return theta * kept + theta / factor * (1 - kept)
 
 
 def _yarn(theta: Tensor, base: float, factor: float, trained_length: int, fast: float = 32, slow: float = 1) -> Tensor:

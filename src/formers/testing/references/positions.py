@@ -189,6 +189,13 @@ def _turn(part: Rotary, site: Site, m: int, pairs: int) -> float:
     if part.scaling == "yarn":
         kept = 1 - _yarn_ramp(part, site, m, pairs)
         return theta * kept + theta / part.factor * (1 - kept)
+    if part.scaling == "llama3":
+        trained = part.trained_length or max(1, int(site.context_length / part.factor))
+        wavelength = 2 * math.pi / theta
+        if wavelength < trained / 4 or wavelength > trained:
+            return theta if wavelength < trained / 4 else theta / part.factor
+        kept = (trained / wavelength - 1) / 3
+        return theta * kept + theta / part.factor * (1 - kept)
     return theta
 
 
