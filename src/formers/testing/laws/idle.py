@@ -31,7 +31,7 @@ from formers.testing.sites import places_of
 
 _SITES = {
     "nothing": replace(SITE, layers=2),
-    "one head": Site(width=16, heads=1, causal=False, context_length=128),
+    "one head": Site(width=16, heads=1, causal=False, context_length=128, layers=2),
     "narrow heads": Site(width=8, heads=4, causal=False, context_length=128),
     "layer": Site(width=30, heads=5, causal=False, context_length=128, layers=2, position=Cosine()),
     "heads": Site(width=24, heads=2, causal=False, context_length=128, layers=2, position=Rotary()),
@@ -44,7 +44,7 @@ _SIZES = frozenset(
     | {"features", "random", "blocks", "chunks", "redraw", "base", "factor", "sigma", "scale"}
 )
 """Options that say how far, how large or how long, and may exceed what there is."""
-_SAY_THE_SAME = {"one head": frozenset({"kv_heads", "per_head", "share"})}
+_SAY_THE_SAME = {"one head": frozenset({"kv_heads", "per_head", "share", "local_heads"})}
 """Options whose values mean the same at a site: one key head for one head, frequencies of one head's width."""
 _LIMITS = frozenset({"height"})
 """Options that say up to which length a model is for, and have no other effect."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from itertools import combinations, product
 from typing import Any, Literal, get_args, get_origin
@@ -51,6 +51,7 @@ def every_option_counts(part: Part, site: Site = SITE) -> None:
     shows nothing of what the option does: where all do, the other options are changed until two values can be compared.
     """
     prints: dict[Part, str] = {}
+    site = replace(site, layers=2)
 
     def show(one: Part) -> str:
         if one not in prints:
@@ -136,7 +137,8 @@ def _values_of(hint: Any, now: Any) -> list[Any]:
 def _fingerprint(part: Part, site: Site) -> str:
     """Return a hash of all that the part's module shows; empty where it cannot be built or run here."""
     try:
-        return " ".join(_shown(part, causal, site) for causal in directions(part))
+        layers = [site.at(layer) for layer in range(site.layers)]
+        return " ".join(_shown(part, causal, at) for causal in directions(part) for at in layers)
     except (TypeError, ValueError):
         return ""
 
