@@ -14,6 +14,7 @@ from formers.mixers.qkv import QKV, QkvMixer, split_heads
 from formers.part import Site, State
 from formers.positions import Position
 from formers.testing.references import (
+    Related,
     Weights,
     heads_of,
     on_heads,
@@ -141,9 +142,9 @@ class BucketedBiasPosition(nn.Module):
 
 @reference(BucketedBias)
 def bucketed_bias(
-    part: BucketedBias, site: Site, weights: Weights, q_positions_bl: Tensor, k_positions_bs: Tensor
-) -> Tensor:
-    """T[bucket(j − i)], the bucket from the definition, one distance after the other."""
+    part: BucketedBias, site: Site, weights: Weights, scores: Tensor, q: Tensor, k: Tensor, positions_bl: Tensor
+) -> Related:
+    """s_ij + T[bucket(j − i)], the bucket from the definition, one distance after the other."""
     count = part.buckets if site.causal else part.buckets // 2
     exact = count // 2
 
@@ -155,8 +156,5 @@ def bucketed_bias(
         far = exact + int(math.log(distance / exact) / math.log(part.reach / exact) * (count - exact))
         return side + min(far, count - 1)
 
-    pairs = [
-        [[bucket(j - i) for j in keys] for i in queries]
-        for queries, keys in zip(q_positions_bl.tolist(), k_positions_bs.tolist(), strict=True)
-    ]
-    return weights["table.weight"][torch.tensor(pairs)].permute(0, 3, 1, 2)
+    pairs = [[[bucket(j - i) for j in row] for i in row] for row in positions_bl.tolist()]
+    return Related(scores + weights["table.weight"][torch.tensor(pairs)].permute(0, 3, 1, 2))

@@ -5,7 +5,7 @@ input, every parameter and every buffer.
 
 Inputs: float32 and float64, without and with padding, causal and bidirectional; embeddings of size 1/√D before a
 position that acts on them, as models have them. The tolerance is derived: twice the error that the naive form itself
-makes in float32 against float64.
+makes in float32 against float64, which is at least the root of how many terms a gradient sums.
 
 Exempt: nothing. Ops are compared with naive forms here; the whole part is compared by law 18.
 """
@@ -39,7 +39,7 @@ def same_as_naive(part: Part, site: Site = SITE) -> None:
             how = f"{part}, {'causal' if causal else 'bidirectional'}{'' if mask_bl is None else ', padded'}"
             for dtype in (torch.float32, torch.float64):
                 try:
-                    _compare(module.to(dtype), _inputs(part, site), mask_bl, dtype)
+                    _compare(module.to(dtype), _inputs(part, site), mask_bl, dtype, math.sqrt(_summands(part)))
                 except AssertionError as error:
                     raise AssertionError(f"{how}: {error}") from None
 
@@ -50,9 +50,17 @@ def _inputs(part: Part, site: Site) -> Tensor:
     return tokens(width=site.width) * (site.width**-0.5 if embedded else 1.0)
 
 
-def _compare(module: nn.Module, x: Tensor, mask_bl: Tensor | None, dtype: torch.dtype) -> None:
-    """The module against itself on naive forms; its parameters and floating-point buffers are inputs like the
-    tokens."""
+def _summands(part: Part) -> int:
+    """Return how many terms a gradient of the part sums: one a token, or one a pair of them for what acts on pairs."""
+    on_pairs = isinstance(part, Position) and part.acts_on in ("scores", "weights")
+    return BATCH * LENGTH * (LENGTH if on_pairs else 1)
+
+
+def _compare(module: nn.Module, x: Tensor, mask_bl: Tensor | None, dtype: torch.dtype, least: float) -> None:
+    """The module against itself on naive forms; its parameters and floating-point buffers are inputs like the tokens.
+
+    A few numbers may be exact by luck: at least so many roundings are taken as lost.
+    """
     names = [name for name, _ in [*module.named_parameters(), *module.named_buffers()]]
     values = [value.detach() for value in [*module.parameters(), *module.buffers()]]
     real_bl = mask_bl if mask_bl is not None else torch.ones(x.shape[:2], dtype=torch.bool)
@@ -69,7 +77,7 @@ def _compare(module: nn.Module, x: Tensor, mask_bl: Tensor | None, dtype: torch.
     exact = evaluate(naive, convert(inputs, dtype), torch.float64, labels, True)
     found = evaluate(fast, convert(inputs, dtype), dtype, labels, True)
     largest = max(size(value) for value in exact.values())
-    allowed = (FACTOR * _roundings_lost(naive, inputs, labels) + FLOOR) * torch.finfo(dtype).eps
+    allowed = (FACTOR * max(_roundings_lost(naive, inputs, labels), least) + FLOOR) * torch.finfo(dtype).eps
     for name, value in found.items():
         off, scale = error(value, exact[name]), size(exact[name])
         bound = allowed * (scale if scale > _VANISHING * largest else largest)
@@ -79,8 +87,7 @@ def _compare(module: nn.Module, x: Tensor, mask_bl: Tensor | None, dtype: torch.
 def _roundings_lost(naive: Callable[..., Any], inputs: list[Tensor], labels: list[str]) -> float:
     """The error of the naive form in float32, in units of rounding: the worst of its outputs and gradients.
 
-    One number for all, because a tensor of a few numbers may be exact by luck; and at least √(B·L), which a sum over
-    all tokens loses.
+    One number for all, because a tensor of a few numbers may be exact by luck.
     """
     rounded = convert(inputs, torch.float32)
     exact = evaluate(naive, rounded, torch.float64, labels, True)
@@ -89,4 +96,4 @@ def _roundings_lost(naive: Callable[..., Any], inputs: list[Tensor], labels: lis
     losses = [
         error(rough[n], v) / size(v) / torch.finfo(torch.float32).eps for n, v in exact.items() if size(v) > least
     ]
-    return max(*losses, math.sqrt(BATCH * LENGTH))
+    return max(losses)
