@@ -13,7 +13,6 @@ Exempt: nothing. Ops are compared with naive forms here; the whole part is compa
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -37,11 +36,10 @@ def same_as_naive(part: Part, site: Site = SITE) -> None:
         module = build(part, causal=causal, site=site)
         for mask_bl in (None, padding_mask()) if "padding" in abilities(part) else (None,):
             how = f"{part}, {'causal' if causal else 'bidirectional'}{'' if mask_bl is None else ', padded'}"
-            for dtype in (torch.float32, torch.float64):
-                try:
-                    _compare(module.to(dtype), _inputs(part, site), mask_bl, dtype, math.sqrt(_summands(part)))
-                except AssertionError as error:
-                    raise AssertionError(f"{how}: {error}") from None
+            try:
+                _compare(module.float(), _inputs(part, site), mask_bl, math.sqrt(_summands(part)))
+            except AssertionError as error:
+                raise AssertionError(f"{how}: {error}") from None
 
 
 def _inputs(part: Part, site: Site) -> Tensor:
@@ -56,7 +54,7 @@ def _summands(part: Part) -> int:
     return BATCH * LENGTH * (LENGTH if on_pairs else 1)
 
 
-def _compare(module: nn.Module, x: Tensor, mask_bl: Tensor | None, dtype: torch.dtype, least: float) -> None:
+def _compare(module: nn.Module, x: Tensor, mask_bl: Tensor | None, least: float) -> None:
     """The module against itself on naive forms; its parameters and floating-point buffers are inputs like the tokens.
 
     A few numbers may be exact by luck: at least so many roundings are taken as lost.
@@ -73,27 +71,24 @@ def _compare(module: nn.Module, x: Tensor, mask_bl: Tensor | None, dtype: torch.
         with naive_ops():
             return fast(x, *values)
 
-    inputs, labels = [x, *values], ["the input", *names]
-    exact = evaluate(naive, convert(inputs, dtype), torch.float64, labels, True)
-    found = evaluate(fast, convert(inputs, dtype), dtype, labels, True)
+    labels, inputs = ["the input", *names], convert([x, *values], torch.float32)
+    exact = evaluate(naive, inputs, torch.float64, labels, True)
+    rough = evaluate(naive, inputs, torch.float32, labels, True)
+    lost = FACTOR * max(_roundings_lost(rough, exact), least) + FLOOR
     largest = max(size(value) for value in exact.values())
-    allowed = (FACTOR * max(_roundings_lost(naive, inputs, labels), least) + FLOOR) * torch.finfo(dtype).eps
-    for name, value in found.items():
-        off, scale = error(value, exact[name]), size(exact[name])
-        bound = allowed * (scale if scale > _VANISHING * largest else largest)
-        assert off <= bound, f"{name} is off by {off:.3g} in {dtype}; {bound:.3g} is allowed"
+    for dtype in (torch.float32, torch.float64):
+        for name, value in evaluate(fast, inputs, dtype, labels, True).items():
+            off, scale = error(value, exact[name]), size(exact[name])
+            bound = lost * torch.finfo(dtype).eps * (scale if scale > _VANISHING * largest else largest)
+            assert off <= bound, f"{name} is off by {off:.3g} in {dtype}; {bound:.3g} is allowed"
 
 
-def _roundings_lost(naive: Callable[..., Any], inputs: list[Tensor], labels: list[str]) -> float:
-    """The error of the naive form in float32, in units of rounding: the worst of its outputs and gradients.
+def _roundings_lost(rough: dict[str, Tensor], exact: dict[str, Tensor]) -> float:
+    """Return the error of the naive form in float32, in units of rounding: the worst of its outputs and gradients.
 
     One number for all, because a tensor of a few numbers may be exact by luck.
     """
-    rounded = convert(inputs, torch.float32)
-    exact = evaluate(naive, rounded, torch.float64, labels, True)
-    rough = evaluate(naive, rounded, torch.float32, labels, True)
     least = _VANISHING * max(size(value) for value in exact.values())
-    losses = [
+    return max(
         error(rough[n], v) / size(v) / torch.finfo(torch.float32).eps for n, v in exact.items() if size(v) > least
-    ]
-    return max(losses)
+    )
