@@ -50,10 +50,8 @@ class Dense(Mixer):
         """Raise `Unsupported` also where an order is given that could have no effect."""
         turned = site.position is not None and site.position.acts_on == "heads"
         if self.order != "auto" and (site.causal or turned):
-            raise Unsupported(
-                f"{self}: order has no effect in a causal model, whose sums are made chunk by chunk, and with a "
-                "position that acts on queries and keys; leave it out"
-            )
+            why = f"the position {site.position}, which turns keys" if turned else "causality: sums are made in chunks"
+            raise Unsupported(f"{self}: order has no effect with {why}; leave it out")
         super().check_site(site)
 
     def growth(self) -> float:
