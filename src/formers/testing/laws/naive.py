@@ -37,7 +37,7 @@ def same_as_naive(part: Part, site: Site = SITE) -> None:
         for mask_bl in (None, padding_mask()) if "padding" in abilities(part) else (None,):
             how = f"{part}, {'causal' if causal else 'bidirectional'}{'' if mask_bl is None else ', padded'}"
             try:
-                _compare(module.float(), _inputs(part, site), mask_bl, math.sqrt(_summands(part)))
+                _compare(module.float(), _inputs(part, site), mask_bl, math.sqrt(_summands(part, site)))
             except AssertionError as error:
                 raise AssertionError(f"{how}: {error}") from None
 
@@ -48,9 +48,10 @@ def _inputs(part: Part, site: Site) -> Tensor:
     return tokens(width=site.width) * (site.width**-0.5 if embedded else 1.0)
 
 
-def _summands(part: Part) -> int:
-    """Return how many terms a gradient of the part sums: one a token, or one a pair of them for what acts on pairs."""
-    on_pairs = isinstance(part, Position) and part.acts_on in ("scores", "weights")
+def _summands(part: Part, site: Site) -> int:
+    """Return how many terms a gradient sums: one a token, or one a pair of them where a position acts on pairs."""
+    position = part if isinstance(part, Position) else site.position
+    on_pairs = position is not None and position.acts_on in ("scores", "weights")
     return BATCH * LENGTH * (LENGTH if on_pairs else 1)
 
 
