@@ -20,6 +20,7 @@ from formers.positions.distances import Distances
 from formers.positions.t5 import T5Position
 from formers.testing import assert_same, check
 from formers.testing.laws import second_derivatives_are_right_or_refused
+from formers.testing.references import reference_of
 
 SPARSE = [Sparse(pattern=Window(9) | Global((0, 3))), Longformer(window=(7,), tokens=(0, 6)), Etc(tokens=5, radius=6)]
 
@@ -141,6 +142,17 @@ def test_a_position_far_from_all_others_needs_no_long_table() -> None:
     """Where distances are clipped, a table has an entry for each that counts, wherever positions are."""
     far = Distances.between(torch.tensor([[0, 1, 10**9]]), torch.tensor([[0, 5, 10**9]]), reach=16)
     assert far.high - far.low + 1 == 33
+
+
+def test_xl_makes_no_table_where_positions_lie_far_apart() -> None:
+    """Position ids may be anything: the scores are those of the formula, in memory of what there is."""
+    site = Site(width=24, heads=3, causal=False, position=Xl())
+    module, x_bld = Softmax().build(site).double(), torch.randn(1, 5, 24, dtype=torch.float64)
+    near, far = torch.arange(5)[None], torch.tensor([[0, 1, 2, 10**9, 10**9 + 1]])
+    weights = {name: value.detach() for name, value in module.state_dict().items()}
+    for positions_bl in (near, far):
+        want = reference_of(Softmax())(Softmax(), site, weights, x_bld, positions_bl)
+        assert_same(module(x_bld, positions_bl=positions_bl)[0], want, "output", 1e-6 if positions_bl is far else 1e-12)
 
 
 def test_sizes_that_do_not_fit() -> None:

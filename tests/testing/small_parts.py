@@ -1,4 +1,4 @@
-"""Two small parts of published kinds with references, to plant faults in: a mixer with a state, a learned position."""
+"""A small part of a published kind with its reference, to plant faults in: a mixer with a state."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from formers.mixers.context import Context
 from formers.mixers.mixer import Mixer, MixerModule
 from formers.mixers.qkv import QKV, QkvMixer, split_heads
 from formers.part import Site, State
-from formers.positions import Position
 from formers.testing.references import (
-    Related,
     Weights,
     heads_of,
     on_heads,
@@ -80,8 +78,9 @@ class SmallRetentionMixer(QkvMixer):
         to_end = decay_h1 ** (count_b1l[..., -1:] - count_b1l) * real_b1l
         s_bhkv = (k * to_end.unsqueeze(-1)).mT @ v
         if isinstance(state, RetentionState):
-            y = y + (q * (decay_h1**count_b1l).unsqueeze(-1)) @ state.s_bhkv
-            s_bhkv = s_bhkv + (decay_h1 ** count_b1l[..., -1:]).unsqueeze(-1) * state.s_bhkv
+            before_bhkv = state.s_bhkv.to(s_bhkv.dtype)  # it may have been made outside autocast
+            y = y + (q * (decay_h1**count_b1l).unsqueeze(-1)).to(s_bhkv.dtype) @ before_bhkv
+            s_bhkv = s_bhkv + (decay_h1 ** count_b1l[..., -1:]).unsqueeze(-1) * before_bhkv
         return y, RetentionState(context.seen_b, s_bhkv)
 
 
@@ -98,63 +97,3 @@ def small_retention(part: SmallRetention, site: Site, weights: Weights, x_bld: T
     ]
     scores = torch.einsum("bhik,bhjk->bhij", q, k) / math.sqrt(q.shape[3]) * torch.tensor(kept, dtype=torch.float64)
     return project(weights, "o_proj", side_by_side(scores @ v))
-
-
-class BucketedBias(Position):
-    """A learned bias per head and bucket of the distance: half of the buckets exact, the others logarithmic.
-
-    Source: Raffel et al. 2019 (T5), arXiv:1910.10683.
-    """
-
-    acts_on = "scores"
-    buckets: int = 8
-    "How many there are; bidirectional, half of them for each side."
-    reach: int = 32
-    "The distance from which on all share the last bucket."
-
-    def check(self) -> None:
-        if self.buckets < 4 or self.reach < self.buckets:
-            raise ValueError(f"{self}: there must be at least 4 buckets, and reach must be at least as much")
-
-    def build(self, site: Site) -> nn.Module:
-        return BucketedBiasPosition(self, site)
-
-
-class BucketedBiasPosition(nn.Module):
-    def __init__(self, part: BucketedBias, site: Site):
-        super().__init__()
-        self.part, self.causal = part, site.causal
-        self.table = nn.Embedding(part.buckets, site.heads)
-
-    def forward(self, q_positions_bl: Tensor, k_positions_bs: Tensor) -> Tensor:
-        ahead = k_positions_bs.unsqueeze(-2) - q_positions_bl.unsqueeze(-1)
-        count = self.part.buckets if self.causal else self.part.buckets // 2
-        side = 0 if self.causal else (ahead > 0) * count
-        distance = (-ahead).clamp(min=0) if self.causal else ahead.abs()
-        far = count // 2 + self.beyond(distance.clamp(min=1) / (count // 2), count)
-        bucket = torch.where(distance < count // 2, distance, far.long().clamp(max=count - 1)) + side
-        return self.table(bucket).movedim(-1, 1)
-
-    def beyond(self, times: Tensor, count: int) -> Tensor:
-        """How many buckets beyond the exact ones, for a distance so many times the largest of these."""
-        return times.log() / math.log(self.part.reach / (count // 2)) * (count - count // 2)
-
-
-@reference(BucketedBias)
-def bucketed_bias(
-    part: BucketedBias, site: Site, weights: Weights, scores: Tensor, q: Tensor, k: Tensor, positions_bl: Tensor
-) -> Related:
-    """s_ij + T[bucket(j − i)], the bucket from the definition, one distance after the other."""
-    count = part.buckets if site.causal else part.buckets // 2
-    exact = count // 2
-
-    def bucket(ahead: int) -> int:
-        side = count if ahead > 0 and not site.causal else 0
-        distance = max(-ahead, 0) if site.causal else abs(ahead)
-        if distance < exact:
-            return side + distance
-        far = exact + int(math.log(distance / exact) / math.log(part.reach / exact) * (count - exact))
-        return side + min(far, count - 1)
-
-    pairs = [[[bucket(j - i) for j in row] for i in row] for row in positions_bl.tolist()]
-    return Related(scores + weights["table.weight"][torch.tensor(pairs)].permute(0, 3, 1, 2))

@@ -32,13 +32,13 @@ class Distances:
     def between(cls, q_bl: Tensor, k_bs: Tensor, reach: int | None) -> Distances:
         """Return the distances of these positions; with a `reach`, those beyond ± reach share an entry.
 
-        Reads the positions on the host; where that cannot be, `reach` must be given.
+        Reads the positions on the host. Raise ValueError without a reach where a table is `out_of_question`.
         """
-        if hidden_from_host(q_bl):
-            if reach is None:
-                raise ValueError("a table of distances needs a reach where positions cannot be read, as in a trace")
+        if reach is None and out_of_question(q_bl, k_bs):
+            raise ValueError("a table of distances without a reach needs positions that can be read, and lie together")
+        if reach is not None and _hidden_from_host(q_bl):
             return cls(q_bl, k_bs, -reach, reach, None)
-        low, high = int(k_bs.min() - q_bl.max()), int(k_bs.max() - q_bl.min())
+        low, high = _ends(q_bl, k_bs)
         if reach is not None:
             low, high = min(max(low, -reach), reach), min(max(high, -reach), reach)
         first = int(k_bs[0, 0] - q_bl[0, 0]) if _is_run(q_bl) and _is_run(k_bs) else None
@@ -106,7 +106,24 @@ class Distances:
         return index_bls.unsqueeze(1).expand(batch if index_bls.shape[0] == 1 else -1, heads, -1, -1)
 
 
-def hidden_from_host(positions_bl: Tensor) -> bool:
+def out_of_question(q_bl: Tensor, k_bs: Tensor) -> bool:
+    """Return whether no table of all distances can be made.
+
+    Their number is not known where positions cannot be read, and has no end where they lie far apart, as position ids
+    may: at most four entries for each query and key are allowed.
+    """
+    if _hidden_from_host(q_bl):
+        return True
+    low, high = _ends(q_bl, k_bs)
+    return high - low >= 4 * (q_bl.shape[1] + k_bs.shape[1])
+
+
+def _ends(q_bl: Tensor, k_bs: Tensor) -> tuple[int, int]:
+    """Return the least and the largest distance."""
+    return int(k_bs.min() - q_bl.max()), int(k_bs.max() - q_bl.min())
+
+
+def _hidden_from_host(positions_bl: Tensor) -> bool:
     """Return whether positions cannot be read here: while a compiler traces, and on the meta device."""
     return torch.compiler.is_compiling() or positions_bl.is_meta
 

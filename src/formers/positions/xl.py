@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from formers.part import Site
-from formers.positions.distances import Distances, hidden_from_host
+from formers.positions.distances import Distances, out_of_question
 from formers.positions.position import Position
 from formers.positions.relative import RelativePosition, RelativeScores, TableScores, scaled_products
 from formers.positions.sinusoidal import frequencies
@@ -49,7 +49,7 @@ class XlPosition(RelativePosition):
 
     def forward(self, q_positions_bl: Tensor, k_positions_bs: Tensor) -> RelativeScores:
         biases = _Biases(self.content_hk, self.distance_hk)
-        if self.clamp is None and hidden_from_host(q_positions_bl):  # how far distances go is not known
+        if self.clamp is None and out_of_question(q_positions_bl, k_positions_bs):
             r_hkd = self.r_proj.weight.unflatten(0, (self.heads, -1))
             return _FactoredScores(q_positions_bl, k_positions_bs, r_hkd, biases)
         distances = Distances.between(q_positions_bl, k_positions_bs, self.clamp)

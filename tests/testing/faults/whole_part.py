@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 from planting import Patch, fault, spoiled
-from small_parts import BucketedBias, BucketedBiasPosition, SmallRetention, SmallRetentionMixer
+from small_parts import SmallRetention, SmallRetentionMixer
 from torch import Tensor
 
 from formers.mixers import Softmax, mixer
 from formers.part import Part, Site
-from formers.positions import Rotary
+from formers.positions import T5, Rotary
+from formers.positions.t5 import T5Position
 from formers.testing import laws
 
 
@@ -125,8 +125,8 @@ def a_position_counts_padding(patch: Patch) -> Part:
 
 
 @fault(laws.same_as_reference)
-def another_logarithm(patch: Patch) -> Part:
-    """A natural logarithm over one to base 2, so that buckets are too wide."""
-    beyond = BucketedBiasPosition.beyond
-    patch.setattr(BucketedBiasPosition, "beyond", lambda self, times, count: beyond(self, times, count) * math.log(2))
-    return BucketedBias()
+def buckets_are_too_wide(patch: Patch) -> Part:
+    """As with a logarithm to another base, or one that begins elsewhere."""
+    bucket = T5Position.bucket
+    patch.setattr(T5Position, "bucket", lambda self, distance_n: bucket(self, distance_n // 2))
+    return T5()
