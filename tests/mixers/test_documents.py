@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,8 +10,11 @@ import torch
 from torch import Tensor
 
 from formers import Unsupported
-from formers.mixers import Documents, Fourier, Routing, Softmax
+from formers.mixers import Documents, Fourier, Lsh, Mixer, MixerModule, Performer, Rfa, Routing, Softmax
 from formers.mixers.documents import DocumentBatch
+from formers.mixers.random_projections import RandomProjections
+from formers.part import Site
+from formers.positions import Alibi
 from formers.testing import SITE, assert_same, build, tokens
 from formers.testing.laws import packed_documents_are_separate
 
@@ -83,3 +87,45 @@ def test_centroids_move_once_however_many_documents_there_are() -> None:
     y, _ = module(tokens(2, 9), mask_bl=Documents.numbered(NUMBERS))
     y.sum().backward()
     assert int(module.centroids.steps) == before + 1
+
+
+@pytest.mark.parametrize(
+    ("mixer", "site", "batches"),
+    [
+        (Softmax(), SITE, 3),
+        (Softmax(), replace(SITE, position=Alibi()), 3),
+        (Performer(redraw=None), SITE, 3),
+        (Performer(redraw=1), SITE, 3),
+        (Routing(local_heads=SITE.heads), SITE, 3),
+        (Routing(), SITE, 1),
+        (Lsh(), SITE, 1),
+    ],
+    ids=str,
+)
+def test_only_what_training_moves_mixes_all_documents_at_once(
+    mixer: Mixer, site: Site, batches: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    mix = MixerModule.context
+
+    def counted(self: MixerModule, x_bld: Tensor, *rest: Any) -> Any:
+        seen.append(x_bld.shape)
+        return mix(self, x_bld, *rest)
+
+    module = build(mixer, causal=True, site=site).train()
+    monkeypatch.setattr(MixerModule, "context", counted)
+    module(tokens(2, 9), mask_bl=Documents.numbered(NUMBERS))
+    assert len(seen) == batches
+
+
+@pytest.mark.parametrize("mixer", [Performer(redraw=1), Rfa(redraw=1)], ids=str)
+def test_new_directions_are_drawn_once_for_all_batches_of_documents(
+    mixer: Mixer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = build(mixer, causal=True).train()
+    (directions,) = (m for m in module.modules() if isinstance(m, RandomProjections))
+    directions.left.fill_(0)
+    draws = []
+    monkeypatch.setattr(RandomProjections, "init_weights", lambda self, std: draws.append(self.left.fill_(1)))
+    module(tokens(2, 9), mask_bl=Documents.numbered(NUMBERS))
+    assert len(draws) == 1

@@ -61,6 +61,7 @@ class Lsh(Mixer):
 
 
 class LshMixer(HeadMixer):
+    moves_in_training = True  # each pass draws a hash, which all documents share
     rotations_rhkc: Tensor
     "R of every round and head: the hash of eval mode, saved."
 

@@ -96,6 +96,9 @@ class MixerModule(SharingModule):
 
     states: ClassVar[tuple[type[State], ...]] = ()
     "Types of the states that the mixer returns and goes on from."
+    moves_in_training: bool = False
+    """Whether a training pass moves or draws numbers that all its documents share, such as centroids and hashes. These
+    are then mixed in one batch, whatever the padding, and not in several that would each move them."""
     built_by: Mixer | None = None
     "The part that built the module."
 
@@ -179,14 +182,10 @@ class MixerModule(SharingModule):
         return documents.map(mix, self._grouping())
 
     def _grouping(self) -> Grouping:
-        """Return which documents are mixed in one batch.
-
-        What training moves, such as centroids, lies in buffers and moves once in a pass on every rank: all documents
-        together then, whatever the padding.
-        """
+        """Return which documents are mixed in one batch: those of one length where padding cannot be left out."""
         if self.built_by is not None and "padding" not in self.built_by.abilities:
             return "equal"
-        return "all" if self.training and next(self.buffers(), None) is not None else "near"
+        return "all" if self.training and self.moves_in_training else "near"
 
     def init_weights(self, std: float) -> None:
         """Set the parameters that want another start than N(0, std²) for linear weights and 0 for biases."""

@@ -119,6 +119,7 @@ class RoutingMixer(HeadMixer):
         self.centroids: Centroids | None = None
         if self.local < site.heads:
             self.centroids = Centroids(site.heads - self.local, clusters, head_width, part.decay)
+        self.moves_in_training = self.centroids is not None  # they move once a pass, on every rank
 
     def project(self, context: Context) -> QKV:
         """Return queries and values of all heads, and keys of those that have their own, the local ones first."""
