@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import torch
 from transformers import Trainer
 
 from formers.lab import Arm, LengthResult, Results, Row, Stopped, Study, run
+from formers.lab.distributed import ranks
 from formers.lab.executors.processes import Processes
+from formers.lab.plan.jobs import plan_jobs
 from formers.lab.report.stored_results import stored_results
+from formers.lab.train.crash_counter import FILE
+from formers.lab.train.job import Job
 from formers.lab.train.progress import Silent
+from formers.lab.train.trained_model import load_trained
+from formers.machine.sealed_json import sealed
 from formers.mixers.identity import IdentityMixer
 from formers.models import CausalLM
+from formers.tasks.checks.task_error import TaskError
 from formers.tasks.evaluation import Evaluation, Split
 from formers.tasks.shakespeare import Shakespeare
 
@@ -157,6 +164,26 @@ def test_where_the_model_is_gone_it_is_trained_again(one_arm: Study, break_model
     assert (folder / "model.safetensors").stat().st_size > 1000
 
 
+def test_a_damaged_model_is_a_problem_on_every_rank(one_arm: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(one_arm)
+    [job] = plan_jobs(one_arm)
+    assert isinstance(job, Job)
+    (job.model_folder / "model.safetensors").write_bytes(b"{")
+    told = list[object]()
+
+    def broadcast(value: object) -> object:
+        """Keep what rank 0 says for the other one."""
+        if ranks.is_rank0():
+            told.append(value)
+        return told[-1]
+
+    monkeypatch.setattr(ranks, "broadcast_from_rank0", broadcast)
+    for rank in (0, 1):
+        monkeypatch.setenv("RANK", str(rank))
+        with pytest.raises(ValueError, match="the weights cannot be read"):
+            load_trained(job)
+
+
 def only(results: Results, length: int) -> LengthResult:
     [row] = results.rows
     assert row.status == "finished"
@@ -198,17 +225,72 @@ def test_a_number_that_is_not_finite_is_no_result(one_arm: Study, monkeypatch: p
     assert only(run(study), 32).cannot == "loss is inf"
 
 
-def test_a_fault_of_the_task_is_not_laid_to_the_model(one_arm: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+def break_at_32(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """Let the evaluation raise at a length of 32, outside the model."""
     evaluate = Shakespeare.evaluate
 
     def broken(self: Shakespeare, model: CausalLM, split: Split = "validation") -> Evaluation:
-        found = evaluate(self, model, split)
-        return found if self.length == 16 else SimpleNamespace().metrics
+        if self.length == 32:
+            raise error
+        return evaluate(self, model, split)
 
     monkeypatch.setattr(Shakespeare, "evaluate", broken)
-    [row] = run(replace(one_arm, base={**one_arm.base, "position": "none"}, eval_lengths="2x")).rows
-    assert row.status == "failed"
-    assert "no attribute 'metrics'" in row.cause
+
+
+@pytest.mark.parametrize(
+    "error", [AttributeError("no attribute 'metrics'"), TaskError("Own.evaluate returned 3"), SystemExit("3")]
+)
+@pytest.mark.parametrize("is_trained_before", [False, True])
+def test_a_fault_of_the_task_at_one_length_costs_no_result_and_is_not_laid_to_the_model(
+    one_arm: Study, monkeypatch: pytest.MonkeyPatch, error: BaseException, is_trained_before: bool
+) -> None:
+    study = replace(one_arm, base={**one_arm.base, "position": "none"})
+    if is_trained_before:
+        run(study)
+        forbid_training(monkeypatch)
+    break_at_32(monkeypatch, error)
+    [row] = run(replace(study, eval_lengths="2x,64")).rows
+    assert row.status == "finished"
+    assert [result.length for result in row.lengths] == [16, 32, 64]
+    assert metrics(row)[0] == row.metrics
+    assert str(error) in row.lengths[1].cannot
+    assert set(metrics(row)[2]) == set(row.metrics)
+    [failure] = study.folder.glob("failures/*.txt")
+    assert type(error).__name__ in failure.read_text()
+    assert list(study.folder.glob("models/*/model.safetensors"))
+    assert run(replace(study, eval_lengths="2x,64")).rows == (row,)
+
+
+@pytest.mark.parametrize("is_trained_before", [False, True])
+def test_a_length_at_which_the_process_dies_each_time_is_given_up(one_arm: Study, is_trained_before: bool) -> None:
+    study = replace(one_arm, base={**one_arm.base, "position": "none"})
+    if is_trained_before:
+        run(study)
+    study = replace(study, eval_lengths="2x,64")
+    [job] = plan_jobs(study)
+    assert isinstance(job, Job)
+    folder = job.checkpoint_folder / "length-32"
+    folder.mkdir(parents=True)
+    (folder / FILE).write_text(json.dumps(sealed({"deaths": [0, 0], "step": 0})))  # a third death
+    results = run(study)
+    assert "its process died each time" in only(results, 32).cannot
+    assert only(results, 64).metrics
+
+
+def test_a_trained_model_that_the_task_cannot_make_any_more_keeps_its_row(
+    one_arm: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [before] = run(one_arm).rows
+    forbid_training(monkeypatch)
+
+    def fail(job: Job) -> CausalLM:
+        raise TaskError("Own.model returned 3")
+
+    monkeypatch.setattr("formers.lab.train.other_lengths.load_trained", fail)
+    [row] = run(replace(one_arm, eval_lengths="2x"), progress := Heard()).rows
+    assert [result.cannot for result in row.lengths] == ["", "Own.model returned 3"]
+    assert replace(row, lengths=(), command="") == replace(before, command="")
+    assert not any("gone" in note for note in progress.notes)
 
 
 def test_a_text_that_is_too_short_is_refused_before_anything_trains(

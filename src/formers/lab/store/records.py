@@ -37,7 +37,7 @@ class LengthResult:
     metrics: dict[str, float] = field(default_factory=dict)
     "Metric name → value, measured with the weights of `chosen_step`; empty where the model cannot take the length."
     cannot: str = ""
-    "The reason why there is no result, in one line: a position that knows fewer places, or too little memory."
+    "The reason why there is no result, in one line: too few positions or memory, or a fault of the task."
 
 
 @dataclass(frozen=True, kw_only=True)

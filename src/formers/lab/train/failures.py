@@ -13,15 +13,14 @@ from formers.lab.train.job import Job
 from formers.machine.files import write_atomically
 from formers.machine.memory import is_out_of_memory
 from formers.part import Unsupported
-from formers.tasks.checks.task_error import TaskError, one_line_of
+from formers.tasks.checks.task_error import TaskError, one_line_of, raised_by_task
 
 _SELF_EXPLAINING = (TaskError, Unsupported, Diverged, RepeatedCrash, ForeignCheckpoint)
 
 
 def status_of(error: BaseException) -> Status:
     """Return the status of a row whose training ended with an error: its own, or of what a task's code raised."""
-    if isinstance(error, TaskError) and error.__cause__ is not None:
-        return status_of(error.__cause__)
+    error = raised_by_task(error)
     if isinstance(error, Unsupported):
         return "unsupported"
     if isinstance(error, Diverged):

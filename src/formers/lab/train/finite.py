@@ -23,7 +23,7 @@ class Diverged(ArithmeticError):
 
 def check_finite(values: Mapping[str, float], step: int) -> None:
     """Raise Diverged where a value, measured after `step` steps, is not a finite number."""
-    if wrong := _first_not_finite(values):
+    if wrong := first_not_finite(values):
         raise Diverged(f"{wrong} is {values[wrong]} after {step} steps; try a lower learning rate or a longer warmup")
 
 
@@ -34,7 +34,7 @@ def check_validation(job: Job, model: PreTrainedModel, values: Mapping[str, floa
         TaskError: where it is not finite for a model that has not been trained either: the task has nothing to measure.
         Diverged: otherwise.
     """
-    wrong = _first_not_finite(values)
+    wrong = first_not_finite(values)
     if wrong and not job.study.shard and _is_never_finite(job, model, wrong):
         raise job.task.not_finite(
             f"measured {wrong} {values[wrong]} on the validation split, and so it does on a model that has not been "
@@ -45,14 +45,15 @@ def check_validation(job: Job, model: PreTrainedModel, values: Mapping[str, floa
 
 def check_test(job: Job, values: Mapping[str, float]) -> None:
     """Raise TaskError for a test metric that is not finite; those on the validation split are."""
-    if wrong := _first_not_finite(values):
+    if wrong := first_not_finite(values):
         raise job.task.not_finite(
             f"measured {wrong} {values[wrong]} on the test split, of a model whose metrics on the validation split are "
             "finite; is the test split empty, or different?"
         )
 
 
-def _first_not_finite(values: Mapping[str, float]) -> str | None:
+def first_not_finite(values: Mapping[str, float]) -> str | None:
+    """Return the name of the first value that is not a finite number; None where all are."""
     return next((name for name, value in values.items() if not math.isfinite(value)), None)
 
 

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import replace
 from traceback import walk_tb
 from typing import TYPE_CHECKING
 
 from formers.lab.distributed import ranks
 from formers.lab.store.records import LengthResult, Row
-from formers.lab.train.failures import cause_of
+from formers.lab.store.write_error import WriteError
+from formers.lab.train.crash_counter import RepeatedCrash, count_crashes
+from formers.lab.train.failures import cause_of, save_traceback
+from formers.lab.train.finite import first_not_finite
 from formers.lab.train.job import Job
 from formers.lab.train.progress import Progress
 from formers.lab.train.stop import Stop
 from formers.lab.train.trained_model import load_trained
 from formers.lab.train.undisturbed import undisturbed
 from formers.machine.memory import is_out_of_memory
-from formers.tasks.checks.task_error import TaskError
+from formers.tasks.checks.task_error import TaskError, raised_by_task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+_CRASHED = "its process died each time that it was tested: was it killed, or is there too little memory?"
 
 
 def untested_lengths(job: Job, row: Row) -> list[int]:
@@ -34,83 +37,102 @@ def is_tested_only(job: Job, row: Row) -> bool:
     return job.trained is not None and row.curve == job.trained.curve  # with the seconds, which no other training has
 
 
-def test_at_lengths(
-    job: Job, model: PreTrainedModel, row: Row, progress: Progress, stop: Stop
-) -> tuple[LengthResult, ...]:
-    """Return the results of a row with those at the lengths that it lacks, from short to long, of its best weights.
+def test_at_lengths(job: Job, model: PreTrainedModel, row: Row, progress: Progress, stop: Stop) -> Row:
+    """Return a finished row with results at the lengths that it lacks, measured with its best weights in the model.
 
-    A model that cannot take a length has the reason there. Where a stop is requested, the rest is left out.
+    Where a test fails, whoever is to blame, the reason is there: no test costs a row what its training found. Where a
+    stop is requested, the rest is left out.
 
     Raises:
-        TaskError: where the task's own code fails.
+        WriteError: where the disk is full.
+        LostRank: where one of the processes that test together fails alone.
     """
-    found, trained = list(row.lengths), job.study.task.length
-    missing = untested_lengths(job, row)
-    for length in sorted(missing, key=lambda length: length != trained):
-        if length == trained:
-            found.append(LengthResult(length=length, times=1.0, metrics=dict(row.metrics)))
-        elif ranks.any_rank(stop.requested):
-            break
-        else:
-            found.append(_result_at(job, model, length))
-            name = job.study.task.metric.name
-            measured = {f"test {key} at {length}": value for key, value in found[-1].metrics.items() if key == name}
+    name = job.study.task.metric.name
+    for length in untested_lengths(job, row):
+        if length == job.study.task.length:
+            row = _with_own_length(row, length)
+        elif not ranks.any_rank(stop.requested):
+            result = _result_at(job, model, length)
+            row = _with_result(row, result)
+            measured = {f"test {key} at {length}": value for key, value in result.metrics.items() if key == name}
             progress.measured(job.label, job.budget.steps, measured)
-    return tuple(sorted(found, key=lambda result: result.length))
+    return row
 
 
-def test_trained(job: Job, progress: Progress, stop: Stop) -> Row | None:
-    """Return the row of a job that is trained already, with results at the lengths that it lacked.
+def load_finished(job: Job, progress: Progress) -> tuple[Row, PreTrainedModel | None] | None:
+    """Return the row of a job that is trained already, and its model; None where it has to be trained.
 
-    Return None, and tell why, where its model cannot be loaded any more: it has to be trained again.
+    Where its model cannot be loaded any more, it has to be trained again; that is told. Where the model is whole and
+    still cannot be made, there is none, and its row has the reason at each length.
     """
     if job.trained is None:
         return None
+    row = replace(job.trained, arm=job.arm.name, command=job.empty_row().command)
     try:
         with ranks.fail_together():
             model = load_trained(job)
-    except (OSError, ValueError) as error:
-        progress.note(f"{job.label}: its trained model is gone ({cause_of(error)}), so it is trained again")
-        return None
-    progress.note(f"{job.label}: trained before; testing at {', '.join(map(str, untested_lengths(job, job.trained)))}")
-    lengths = test_at_lengths(job, model, job.trained, progress, stop)
-    return replace(job.trained, arm=job.arm.name, lengths=lengths, command=job.empty_row().command)
-
-
-def _result_at(job: Job, model: PreTrainedModel, length: int) -> LengthResult:
-    """Return the result at one length, or why there is none: the model refuses it, or it takes too much memory."""
-    times = length / job.study.task.length
-    try:
-        with ranks.fail_together(), undisturbed():
-            metrics = job.task.at_length(length).evaluate(model, "test").metrics
     except ranks.LostRank:
         raise
     except Exception as error:
-        if not (_is_out_of_memory(error) or _comes_from(model, error)):
-            raise
-        return LengthResult(length=length, times=times, cannot=_reason(error))
-    if wrong := _not_finite(metrics):
-        return LengthResult(length=length, times=times, cannot=wrong)
-    return LengthResult(length=length, times=times, metrics=metrics)
+        if isinstance(error, ValueError) and not isinstance(error, TaskError):
+            progress.note(f"{job.label}: its trained model is gone ({cause_of(error)}), so it is trained again")
+            return None
+        row = _with_own_length(row, job.study.task.length)
+        for length in untested_lengths(job, row):
+            row = _with_result(row, _no_result(job, length, error))
+        return row, None
+    progress.note(f"{job.label}: trained before; testing at {', '.join(map(str, untested_lengths(job, row)))}")
+    return row, model
 
 
-def _not_finite(metrics: Mapping[str, float]) -> str:
-    """Return which metric is no finite number; empty where all are."""
-    return next((f"{name} is {value}" for name, value in metrics.items() if not math.isfinite(value)), "")
+def _with_own_length(row: Row, length: int) -> Row:
+    """Return the row with its metrics as the result at the trained length."""
+    if any(result.length == length for result in row.lengths):
+        return row
+    return _with_result(row, LengthResult(length=length, times=1.0, metrics=dict(row.metrics)))
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
-    return is_out_of_memory(error) or (error.__cause__ is not None and is_out_of_memory(error.__cause__))
+def _with_result(row: Row, result: LengthResult) -> Row:
+    """Return the row with one more result, from short to long."""
+    return replace(row, lengths=tuple(sorted((*row.lengths, result), key=lambda result: result.length)))
 
 
-def _comes_from(model: PreTrainedModel, error: BaseException) -> bool:
-    """Return whether an error, or what caused it, was raised while the model ran, and not by the task around it."""
-    raised = error.__cause__ if isinstance(error, TaskError) and error.__cause__ is not None else error
-    return any(frame.f_locals.get("self") is model for frame, _ in walk_tb(raised.__traceback__))
+def _result_at(job: Job, model: PreTrainedModel, length: int) -> LengthResult:
+    """Return the result at one length, or why there is none."""
+    try:
+        with (
+            count_crashes(job.checkpoint_folder / f"length-{length}"),
+            ranks.fail_together(),
+            undisturbed(),
+        ):
+            metrics = job.task.at_length(length).evaluate(model, "test").metrics
+    except (WriteError, ranks.LostRank):
+        raise
+    except (Exception, SystemExit) as error:  # no reason to lose what the training found
+        return _no_result(job, length, error, model)
+    if wrong := first_not_finite(metrics):
+        return _without_result(job, length, f"{wrong} is {metrics[wrong]}")
+    return LengthResult(length=length, times=length / job.study.task.length, metrics=metrics)
 
 
-def _reason(error: BaseException) -> str:
-    """Return an error of a model in one line; a ValueError explains itself."""
-    raised = error.__cause__ if isinstance(error, TaskError) and error.__cause__ is not None else error
-    cause = cause_of(raised)
-    return cause.partition(": ")[2] if type(raised) is ValueError else cause
+def _without_result(job: Job, length: int, cannot: str) -> LengthResult:
+    return LengthResult(length=length, times=length / job.study.task.length, cannot=cannot)
+
+
+def _no_result(job: Job, length: int, error: BaseException, model: PreTrainedModel | None = None) -> LengthResult:
+    """Return the reason for no result: what the model refuses, too little memory, or a fault, with its traceback."""
+    if isinstance(error, RepeatedCrash):
+        return _without_result(job, length, _CRASHED)
+    raised = raised_by_task(error)
+    if is_out_of_memory(raised) or _comes_from(model, raised):
+        cause = cause_of(raised)
+        return _without_result(job, length, cause.partition(": ")[2] if type(raised) is ValueError else cause)
+    if ranks.is_rank0():
+        save_traceback(job, error)
+    return _without_result(job, length, cause_of(error))
+
+
+def _comes_from(model: PreTrainedModel | None, error: BaseException) -> bool:
+    """Return whether an error was raised while the model ran, and not by the task around it."""
+    frames = walk_tb(error.__traceback__) if model is not None else ()
+    return any(frame.f_locals.get("self") is model for frame, _ in frames)

@@ -16,7 +16,7 @@ from formers.lab.distributed import ranks
 from formers.lab.distributed.fsdp import shard
 from formers.lab.distributed.full_state import load_full_weights
 from formers.lab.store.records import Point
-from formers.lab.store.write_error import is_about_the_disk, reporting_write_errors
+from formers.lab.store.write_error import is_about_the_disk, one_line, reporting_write_errors
 from formers.lab.train.best_weights import BestWeights
 from formers.lab.train.finite import check_test
 from formers.lab.train.initial_weights import seeded_model
@@ -67,23 +67,30 @@ def save_model(job: Job, model: PreTrainedModel, weights: dict[str, Tensor]) -> 
 
 
 def load_trained(job: Job) -> PreTrainedModel:
-    """Return the trained model of a job from the study's folder, ready to be tested.
+    """Return the trained model of a job from the study's folder, ready to be tested, on every rank.
 
     Raises:
-        OSError: where it is not there.
         ValueError: where what is there is no whole model of this job.
+        TaskError: where the task cannot make the model any more.
     """
-    files = sorted(job.model_folder.glob("model*.safetensors")) if ranks.is_rank0() else []
-    if not ranks.broadcast_from_rank0(bool(files)):
-        raise FileNotFoundError(f"there is no model in {job.model_folder}")
+    weights, problem = _read_weights(job.model_folder) if ranks.is_rank0() else ({}, "")
+    if problem := ranks.broadcast_from_rank0(problem):  # the others wait for it, whatever rank 0 has found
+        raise ValueError(problem)
     model = seeded_model(job.task, job.config, job.seed).to("cuda" if torch.cuda.is_available() else "cpu")
     if job.study.shard:
         shard(model)
-    try:
-        load_full_weights(model, {name: value for file in files for name, value in load_file(file).items()})
-    except SafetensorError as error:
-        raise ValueError(f"{job.model_folder}: the weights cannot be read: {error}") from error
+    load_full_weights(model, weights)
     return model
+
+
+def _read_weights(folder: Path) -> tuple[dict[str, Tensor], str]:
+    """Return the weights in the folder of a model, and the problem where they cannot be read."""
+    files = sorted(folder.glob("model*.safetensors"))
+    try:
+        weights = {name: value for file in files for name, value in load_file(file).items()}
+    except (OSError, SafetensorError) as error:
+        return {}, f"{folder}: the weights cannot be read: {one_line(error)}"
+    return weights, "" if files else f"there is no model in {folder}"
 
 
 def _save_beside(job: Job, folder: Path) -> None:

@@ -16,7 +16,7 @@ from formers.lab.train.crash_counter import count_crashes
 from formers.lab.train.failures import cause_of, save_traceback, status_of
 from formers.lab.train.initial_weights import seeded_model
 from formers.lab.train.job import Job
-from formers.lab.train.other_lengths import test_at_lengths, test_trained
+from formers.lab.train.other_lengths import load_finished, test_at_lengths
 from formers.lab.train.progress import Progress
 from formers.lab.train.resume import find_resume_point
 from formers.lab.train.stop import Stop
@@ -35,7 +35,10 @@ if TYPE_CHECKING:
 
 
 def train_job(job: Job, progress: Progress, stop: Stop) -> Row:
-    """Train a job, from its last checkpoint if there is one, and return its row. An error becomes a row with its cause.
+    """Train a job, from its last checkpoint if there is one, test it, and return its row.
+
+    An error becomes a row with its cause. A model that is trained already is not trained again. Tests at other lengths
+    come last, on the finished row: they add to it, or say there why not.
 
     The checkpoints stay until `remove_checkpoints` is called, which is for when the row is safe.
 
@@ -43,21 +46,8 @@ def train_job(job: Job, progress: Progress, stop: Stop) -> Row:
         WriteError: when the disk is full, or something else cannot be written: that is no fact about the arm.
         LostRank: when one of the processes that train together fails alone.
     """
-    facts: dict[str, Any] = {"environment": environment() | {"processes": ranks.describe_ranks(job.study.shard)}}
-    try:
-        if (row := test_trained(job, progress, stop)) is not None:
-            return row
-        with count_crashes(job.checkpoint_folder) as attempt:
-            _train_and_test(TrainingCallback(job, progress, stop, attempt), facts)
-        status: Status = "finished" if facts["steps"] == job.budget.steps else "stopped"
-        cause = "" if status == "finished" else f"after {facts['steps']} steps; its checkpoint is kept"
-    except (WriteError, ranks.LostRank):
-        raise
-    except (Exception, SystemExit) as error:  # an arm that fails is a row, not the end of the study
-        status, cause = status_of(error), cause_of(error)
-        if ranks.is_rank0():
-            save_traceback(job, error)
-    return replace(job.empty_row(), status=status, cause=cause, **facts)
+    row, model = load_finished(job, progress) or _train(job, progress, stop)
+    return row if model is None else test_at_lengths(job, model, row, progress, stop)
 
 
 def remove_checkpoints(job: Job) -> None:
@@ -65,8 +55,29 @@ def remove_checkpoints(job: Job) -> None:
     shutil.rmtree(job.checkpoint_folder, ignore_errors=True)
 
 
-def _train_and_test(callback: TrainingCallback, facts: dict[str, Any]) -> None:
-    """Train, test and save a model. Fill in facts of its row as they become known: an error keeps those before it."""
+def _train(job: Job, progress: Progress, stop: Stop) -> tuple[Row, PreTrainedModel | None]:
+    """Return the row of a training, and its model with the best weights where it is finished."""
+    facts: dict[str, Any] = {"environment": environment() | {"processes": ranks.describe_ranks(job.study.shard)}}
+    model = None
+    try:
+        with count_crashes(job.checkpoint_folder) as attempt:
+            model = _train_and_test(TrainingCallback(job, progress, stop, attempt), facts)
+        status: Status = "finished" if model is not None else "stopped"
+        cause = "" if model is not None else f"after {facts['steps']} steps; its checkpoint is kept"
+    except (WriteError, ranks.LostRank):
+        raise
+    except (Exception, SystemExit) as error:  # an arm that fails is a row, not the end of the study
+        status, cause = status_of(error), cause_of(error)
+        if ranks.is_rank0():
+            save_traceback(job, error)
+    return replace(job.empty_row(), status=status, cause=cause, **facts), model
+
+
+def _train_and_test(callback: TrainingCallback, facts: dict[str, Any]) -> PreTrainedModel | None:
+    """Train, test and save a model, and return it with its best weights; None where it was stopped before its end.
+
+    Fill in facts of its row as they become known: an error keeps those before it.
+    """
     job = callback.job
     measures_peak = reset_peak()
     model = seeded_model(job.task, job.config, job.seed)
@@ -83,19 +94,19 @@ def _train_and_test(callback: TrainingCallback, facts: dict[str, Any]) -> None:
         facts["peak_bytes"] = peak_bytes() if measures_peak else None
     if facts["steps"] == job.budget.steps:
         _test_and_save(callback, model, facts)
-    elif not callback.is_stopped:
+        return model
+    if not callback.is_stopped:
         raise RuntimeError(
             f"its training ended after {facts['steps']} of {job.budget.steps} steps, and nobody asked it to stop; did "
             "its data end?"
         )
+    return None
 
 
 def _test_and_save(callback: TrainingCallback, model: PreTrainedModel, facts: dict[str, Any]) -> None:
     job = callback.job
     with ranks.fail_together():  # a model that is sharded over the ranks runs on all of them, or on none
         facts |= test_best_weights(job, model, callback.best_weights, facts["curve"])
-        tested = replace(job.empty_row(), status="finished", metrics=facts["metrics"])
-        facts["lengths"] = test_at_lengths(job, model, tested, callback.progress, callback.stop)
         with undisturbed():
             facts["samples"] = job.task.samples(model)
         weights = full_weights(model)

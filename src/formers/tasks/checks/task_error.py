@@ -61,6 +61,11 @@ def class_place(kind: type[Task]) -> str:
         return kind.__module__
 
 
+def raised_by_task(error: BaseException) -> BaseException:
+    """Return what the code of a task raised, for a `TaskError` that has it as its cause; any other error as it is."""
+    return error.__cause__ if isinstance(error, TaskError) and error.__cause__ is not None else error
+
+
 def one_line_of(error: BaseException) -> str:
     """Return the type of an error and the first line of its message."""
     first_line = (str(error).strip().splitlines() or [""])[0]
