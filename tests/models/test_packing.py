@@ -183,13 +183,16 @@ def test_a_cache_is_refused(config: Any, texts: list[list[int]]) -> None:
         model.generate(batch["input_ids"], position_ids=batch["position_ids"], max_new_tokens=2)
 
 
-def test_a_classifier_of_sequences_refuses(config: Any, texts: list[list[int]]) -> None:
+def test_a_classifier_of_sequences_refuses_before_its_layers_run(config: Any, texts: list[list[int]]) -> None:
     model = model_of(SequenceClassifier, config)
+    ran = []
+    model.model.layers[0].register_forward_hook(lambda *args: ran.append(args))
     for said in SAID:
         batch = flattened(texts, **said)
         del batch["labels"]
         with pytest.raises(Unsupported, match="one answer a row"):
             model(**batch)
+    assert not ran
     ids = torch.tensor([texts[0]])
     assert_same(model(ids, position_ids=torch.arange(9)[None])[0], model(ids)[0], "output at given positions")
 

@@ -79,6 +79,7 @@ class Transformer(FormersModel):
         cu_seq_lens_k: Tensor | None = None,
         max_length_q: int | None = None,
         max_length_k: int | None = None,
+        one_document_a_row: bool = False,
     ) -> BaseModelOutputWithPast:
         """Return the hidden states of a batch.
 
@@ -97,9 +98,10 @@ class Transformer(FormersModel):
             token_type_ids: zeros of any shape, as BERT's tokenizer gives for single texts: there are no token types.
             seq_idx, cu_seq_lens_q, cu_seq_lens_k, max_length_q, max_length_k: documents that are packed into rows and
                 do not see each other, as in `DocumentHints`; `DataCollatorWithFlattening` makes them.
+            one_document_a_row: whether rows of several documents are refused, as by a head with one answer a row.
 
         Raise Unsupported for a cache, given or asked for, if the model does not stream, for one of keys and values, and
-        for one beside packed documents; and for token types other than 0.
+        for one beside packed documents; for these where they are refused; and for token types other than 0.
         """
         if output_attentions:
             raise Unsupported(
@@ -117,6 +119,7 @@ class Transformer(FormersModel):
         hints = DocumentHints(seq_idx, cu_seq_lens_q, cu_seq_lens_k, max_length_q, max_length_k)
         documents = find_documents(hints, position_ids, real_bl, x)
         if documents is not None:
+            _check_not_refused(one_document_a_row)
             _check_no_cache(past_key_values, use_cache)
             cache = None
         mask = real_bl if documents is None else documents
@@ -218,6 +221,15 @@ def _check_token_types(token_type_ids: Tensor | None) -> None:
             "one; tokenize with return_token_type_ids=False to have it so"
         )
         require_data(token_type_ids == 0, Unsupported(message))
+
+
+def _check_not_refused(one_document_a_row: bool) -> None:
+    """Raise Unsupported if rows must hold one document each, as they hold several."""
+    if one_document_a_row:
+        raise Unsupported(
+            "the model gives one answer a row, but rows hold several documents (position_ids begin again, or seq_idx "
+            "or cu_seq_lens_q says so); give each document a row, padded, or use a TokenClassifier"
+        )
 
 
 def _check_no_cache(past: Cache | None, use_cache: bool | None) -> None:

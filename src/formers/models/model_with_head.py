@@ -61,6 +61,7 @@ class ModelWithHead(FormersModel):
         output_attentions: bool | None,
         token_type_ids: Tensor | None = None,
         hints: DocumentHints = NO_HINTS,
+        one_document_a_row: bool = False,
     ) -> BaseModelOutputWithPast:
         """Return the backbone's hidden states of whole sequences. Arguments as in `Transformer.forward`."""
         return self.model(
@@ -73,5 +74,6 @@ class ModelWithHead(FormersModel):
             output_attentions=output_attentions,
             return_dict=True,
             token_type_ids=token_type_ids,
+            one_document_a_row=one_document_a_row,
             **hints._asdict(),
         )

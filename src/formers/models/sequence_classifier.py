@@ -10,8 +10,7 @@ from transformers.utils.generic import can_return_tuple
 from formers.models.config import TransformerConfig
 from formers.models.losses import sequence_loss
 from formers.models.model_with_head import ModelWithHead
-from formers.models.packing import DocumentHints, find_documents
-from formers.part import Unsupported
+from formers.models.packing import DocumentHints
 
 
 class SequenceClassifier(ModelWithHead):
@@ -50,7 +49,6 @@ class SequenceClassifier(ModelWithHead):
 
         Raise Unsupported for rows that hold several documents: there is one answer a row.
         """
-        hints = DocumentHints(seq_idx, cu_seq_lens_q, cu_seq_lens_k, max_length_q, max_length_k)
         out = self.encode(
             input_ids,
             attention_mask,
@@ -59,15 +57,9 @@ class SequenceClassifier(ModelWithHead):
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
             token_type_ids=token_type_ids,
-            hints=hints,
+            hints=DocumentHints(seq_idx, cu_seq_lens_q, cu_seq_lens_k, max_length_q, max_length_k),
+            one_document_a_row=True,
         )
-        mask_bl = None if attention_mask is None else attention_mask.bool()
-        if find_documents(hints, position_ids, mask_bl, out.last_hidden_state) is not None:
-            raise Unsupported(
-                "a SequenceClassifier gives one answer a row, but rows hold several documents (position_ids begin "
-                "again, or seq_idx or cu_seq_lens_q says so); give each document a row, padded, or use a "
-                "TokenClassifier"
-            )
         logits = self.score(self.pool(out.last_hidden_state, attention_mask))
         loss = None if labels is None else sequence_loss(logits, labels, self.config.problem_type, num_items_in_batch)
         return SequenceClassifierOutput(loss=loss, logits=logits, hidden_states=out.hidden_states)
