@@ -45,6 +45,38 @@ def test_arms_that_only_share_a_name_are_named_apart(second: Results) -> None:
     assert names(both) == [("a (x)", 0, "x"), ("a (y)", 0, "y")]
 
 
+STEPS_10, STEPS_20 = {"batch_size": 2.0, "steps": 10.0}, {"batch_size": 2.0, "steps": 20.0}
+
+
+def test_a_row_of_a_version_that_kept_no_budget_is_of_the_same_arm() -> None:
+    old, new = study(row("a", 0)), study(replace(row("a", 1), budget=STEPS_10))
+    for studies in ({"x": old, "y": new}, {"x": new, "y": old}):
+        assert {arm for arm, _, _ in names(merge_studies(studies))} == {"a"}
+        assert merge_studies(studies).matched == "steps"
+
+
+def test_a_row_without_a_budget_makes_no_two_budgets_one() -> None:
+    both = merge_studies(
+        {
+            "x": study(row("a", 0)),
+            "y": study(replace(row("a", 1), budget=STEPS_10)),
+            "z": study(replace(row("a", 2), budget=STEPS_20)),
+        }
+    )
+    assert {arm for arm, _, _ in names(both)} == {"a (x)", "a (y)", "a (z)"}
+
+
+@pytest.mark.parametrize(("matched", "arms"), [("time", {"a"}), ("parameters", {"a (x)", "a (y)"})])
+def test_steps_at_equal_time_make_no_other_arm(matched: str, arms: set[str]) -> None:
+    ten, twenty = (
+        study(replace(row("a", seed), budget=budget), matched=matched)
+        for seed, budget in enumerate((STEPS_10, STEPS_20))
+    )
+    both = merge_studies({"x": ten, "y": twenty})
+    assert {arm for arm, _, _ in names(both)} == arms
+    assert both.matched == (matched if len(arms) == 1 else "nothing")
+
+
 def test_different_budgets_match_nothing_and_are_all_told() -> None:
     both = merge_studies({"x": study(row("a")), "y": study(row("b"), budget="20 steps")})
     assert both.matched == "nothing"

@@ -10,6 +10,8 @@ from formers.lab.store.records import NOTHING_MATCHED, Results, Row
 _STUDY = "study"
 """The entry of `Row.environment` that names the study which a row comes from."""
 
+_Amounts = tuple[tuple[str, float], ...]
+
 
 def merge_studies(studies: Mapping[str, Results]) -> Results:
     """Return one `Results` with the rows of all studies, given by name; the first arm of the first study is the base.
@@ -72,24 +74,37 @@ def _merge_rows(studies: Mapping[str, Results]) -> tuple[Row, ...]:
     return tuple(merged.values())
 
 
-def _given_budgets(studies: Mapping[str, Results]) -> set[tuple[tuple[str, float], ...]]:
-    """Return the different budgets that rows tell of, without the steps, which equal time changes from arm to arm."""
-    rows = [row for results in studies.values() for row in results.rows if row.budget]
-    return {tuple((name, value) for name, value in sorted(row.budget.items()) if name != "steps") for row in rows}
+def _amounts(row: Row, results: Results) -> _Amounts:
+    """Return what a run was given, without the steps where equal time decides them; empty where its row does not tell.
+
+    Steps at equal time depend on the machine, and differ from arm to arm and from study to study.
+    """
+    by_time = results.matched == "time"
+    return tuple((name, value) for name, value in sorted(row.budget.items()) if not (by_time and name == "steps"))
+
+
+def _given_budgets(studies: Mapping[str, Results]) -> set[_Amounts]:
+    """Return the different budgets that rows tell of."""
+    return {_amounts(row, results) for results in studies.values() for row in results.rows if row.budget}
 
 
 def _variants(studies: Mapping[str, Results]) -> dict[str, list[object]]:
     """Return arm name → the different configurations and budgets that studies train under it.
 
-    Runs with the same seed that are not the same experiment are different, too: the task's own code may have changed.
+    A row that does not tell its budget is of the first one that agrees with it in everything else. Runs with the same
+    seed that are not the same experiment are different, too: the task's own code may have changed.
     """
     variants: dict[str, list[object]] = {}
+    given: dict[str, list[tuple[object, _Amounts]]] = {}
     experiments: dict[tuple[str, int], str] = {}
-    for results in studies.values():
-        for row in results.rows:
-            known = variants.setdefault(row.arm, [])
-            if (variant := (row.config, row.budget, results.budget)) not in known:
-                known.append(variant)
-            if row.fingerprint != experiments.setdefault((row.arm, row.seed), row.fingerprint) and len(known) == 1:
-                known.append(row.fingerprint)
+    rows = [(row, results) for results in studies.values() for row in results.rows]
+    for row, results in sorted(rows, key=lambda item: not item[0].budget):  # those that tell come first
+        known = given.setdefault(row.arm, [])
+        described, amounts = (row.config, results.budget), _amounts(row, results)
+        if not any(described == other and amounts in (of_other, ()) for other, of_other in known):
+            known.append((described, amounts))
+    for row, _ in rows:
+        variants.setdefault(row.arm, [*given[row.arm]])
+        if row.fingerprint != experiments.setdefault((row.arm, row.seed), row.fingerprint):
+            variants[row.arm].append(row.fingerprint)
     return variants
