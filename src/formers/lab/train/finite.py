@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from formers.lab.distributed import ranks
 from formers.lab.train.initial_weights import seeded_model
 from formers.lab.train.undisturbed import undisturbed
+from formers.machine.memory import is_out_of_memory
+from formers.tasks.checks.task_error import raised_by_task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -58,9 +59,13 @@ def first_not_finite(values: Mapping[str, float]) -> str | None:
 
 
 def _is_never_finite(job: Job, model: PreTrainedModel, name: str) -> bool:
-    """Return whether a metric is not finite for a new model either."""
-    found = {name: 0.0}
-    with suppress(RuntimeError, MemoryError), undisturbed():  # no room for a second model: then nothing is known
-        new = seeded_model(job.task, job.config, job.seed).to(model.device)
-        found = ranks.broadcast_from_rank0(job.task.evaluate(new, "validation").metrics)
-    return not math.isfinite(found.get(name, 0.0))
+    """Return whether a metric is not finite for a new model either, on rank 0; False where it has no room for one."""
+    value = 0.0
+    try:
+        with undisturbed():
+            new = seeded_model(job.task, job.config, job.seed).to(model.device)
+            value = job.task.evaluate(new, "validation").metrics.get(name, 0.0)
+    except Exception as error:
+        if not is_out_of_memory(raised_by_task(error)):
+            raise
+    return not math.isfinite(ranks.broadcast_from_rank0(value))  # outside the block: every rank has to come here
