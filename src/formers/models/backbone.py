@@ -123,18 +123,20 @@ class Transformer(FormersModel):
             _check_no_cache(past_key_values, use_cache)
             cache = None
         mask = real_bl if documents is None else documents
-        positions = position_ids if position_ids is not None else self._counted(x, mask, cache)
-        return self._run(x, mask, positions, cache, output_hidden_states)
-
-    def _counted(self, x: Tensor, mask: Mask, cache: Cache | None) -> Tensor:
-        """Return the position of each token: how many real ones of its row, or its document, came before it."""
-        return count_tokens(x, mask, None if cache is None else states_in(cache, len(self.layers), len(x))[0]) - 1
+        past = [None] * len(self.layers) if cache is None else states_in(cache, len(self.layers), len(x))
+        positions = position_ids if position_ids is not None else count_tokens(x, mask, past[0]) - 1
+        return self._run(x, mask, positions, past, cache, output_hidden_states)
 
     def _run(
-        self, x: Tensor, mask: Mask, positions: Tensor, cache: Cache | None, output_hidden_states: bool
+        self,
+        x: Tensor,
+        mask: Mask,
+        positions: Tensor,
+        past: Sequence[State | None],
+        cache: Cache | None,
+        output_hidden_states: bool,
     ) -> BaseModelOutputWithPast:
-        """Return what `forward` does for embedded tokens, and move the cache on."""
-        past = [None] * len(self.layers) if cache is None else states_in(cache, len(self.layers), len(x))
+        """Return what `forward` does for embedded tokens after the `past` states, and move the cache on."""
         if self.input_position is not None:
             x = self.input_position(x, positions)
         x = self.config.residual.enter(self.dropout(self.embedding_norm(x)))
