@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from transformers.models.xlnet.modeling_xlnet import XLNetRelativeAttention
 
 from formers.mixers import Etc, Longformer, Metric, Mixer, Quadratic, Softmax, Sparse
 from formers.models import CausalLM, TransformerConfig
+from formers.ops import count_operations
 from formers.part import Site, Unsupported
 from formers.patterns import Global, Window
 from formers.positions import T5, Da, Position, Shaw, Xl
@@ -107,9 +109,10 @@ def test_runs_are_read_as_single_pairs_are(reach: int | None) -> None:
     for _ in range(200):
         rows, keys, q_first, k_first = size(12), size(12), size(15), size(15)
         q_bl, k_bs = torch.arange(q_first, q_first + rows)[None], torch.arange(k_first, k_first + keys)[None]
-        run = Distances.between(q_bl, k_bs, reach)
+        run = Distances.whole(q_bl, k_bs) if reach is None else Distances.clipped(q_bl, k_bs, reach)
+        assert run is not None
         assert run.first is not None
-        pairs = run.at(q_bl, k_bs)
+        pairs = replace(run, first=None)
         start, shown = size(rows + 1) - 1, size(keys + 1)
         some, count = size(rows - start + 1), run.high - run.low + 1
         t_bhln = torch.randn(2, 3, some, count, generator=draw, dtype=torch.float64)
@@ -140,8 +143,24 @@ def test_blocks_of_rows_are_the_whole(position: Position, monkeypatch: pytest.Mo
 
 def test_a_position_far_from_all_others_needs_no_long_table() -> None:
     """Where distances are clipped, a table has an entry for each that counts, wherever positions are."""
-    far = Distances.between(torch.tensor([[0, 1, 10**9]]), torch.tensor([[0, 5, 10**9]]), reach=16)
+    q_bl, k_bs = torch.tensor([[0, 1, 10**9]]), torch.tensor([[0, 5, 10**9]])
+    assert Distances.whole(q_bl, k_bs) is None
+    far = Distances.clipped(q_bl, k_bs, reach=16)
     assert far.high - far.low + 1 == 33
+
+
+@pytest.mark.parametrize("position", [Xl(), T5(), Shaw(values=False)], ids=str)
+def test_positions_over_a_pattern_cost_no_more_than_its_pairs(position: Position) -> None:
+    """Twice the length is twice the work: tiles read the distances that they have, not all that there are."""
+
+    def operations(length: int) -> int:
+        site = Site(width=32, heads=2, causal=True, context_length=length, position=position)
+        module, x_bld = Sparse(pattern=Window(16)).build(site), torch.randn(1, length, 32)
+        with torch.no_grad(), count_operations() as counted:
+            module(x_bld)
+        return counted.total
+
+    assert operations(2048) < 2.2 * operations(1024)
 
 
 def test_xl_makes_no_table_where_positions_lie_far_apart() -> None:

@@ -36,7 +36,7 @@ class HeadMixer(MixerModule):
         """Build the positions; `key_width` is that of keys and queries per head, if not `site.head_width`."""
         super().__init__(site)
         self.heads = site.heads
-        there = site if key_width is None else replace(site, width=key_width * site.heads)
+        there = replace(site, key_width=key_width)
         self.head_position = build_at("heads", there)
         self.score_position = build_at("scores", there)
         if self.score_position is None:

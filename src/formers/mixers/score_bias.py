@@ -46,6 +46,7 @@ def pair_bias(position: nn.Module | None, q_bhlk: Tensor, k_bgsk: Tensor, positi
 
     def bias(b: int, q_nl: Tensor, k_ns: Tensor) -> Tensor:
         q_nhlk, k_ngsk = q_bhlk[b][:, q_nl].transpose(0, 1), k_bgsk[b][:, k_ns].transpose(0, 1)
-        return relation.at(places(b, q_nl), places(b, k_ns)).bias(q_nhlk, k_ngsk, 0)
+        bias_nhls = relation.at(places(b, q_nl), places(b, k_ns)).bias(q_nhlk, k_ngsk, 0)
+        return bias_nhls.expand(len(q_nl), -1, -1, -1)
 
     return PairBias(bias, (q_bhlk, k_bgsk, *relation.depends_on()))

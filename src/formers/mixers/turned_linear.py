@@ -41,7 +41,7 @@ class TurnedLinearMixer(LinearMixer):
 
     def __init__(self, site: Site, feature: FeatureMap, *, normalize: bool = True):
         super().__init__(replace(site, position=None), feature, normalize=normalize)
-        self.feature_position = build_at("heads", replace(site, width=site.heads * self.features))
+        self.feature_position = build_at("heads", replace(site, key_width=self.features))
         self.exponential = feature.exponential
 
     def attend(self, qkv: QKV, context: Context) -> tuple[Tensor, State | None]:

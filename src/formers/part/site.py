@@ -35,6 +35,7 @@ class Site:
         layer, layers: index of this layer, and how many there are.
         dropout: probability of dropping an activation on the residual branches.
         position: the position part; a mixer asks it for what acts on its queries, keys or scores.
+        key_width: width of queries and keys per head, where a mixer has another one than K = D / H.
     """
 
     width: int
@@ -45,11 +46,12 @@ class Site:
     layers: int = 1
     dropout: float = 0.0
     position: _SitePosition | None = None
+    key_width: int | None = None
 
     @property
     def head_width(self) -> int:
-        """K = D / H. Raises ValueError when it does not come out whole."""
-        return self.split(self.heads)
+        """K = D / H, or `key_width`. Raises ValueError when it does not come out whole."""
+        return self.split(self.heads) if self.key_width is None else self.key_width
 
     def split(self, heads: int) -> int:
         """Return the width per head for a number of heads. Raise ValueError when the model's does not divide."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ class Distances:
     Attributes:
         q_bl, k_bs: positions of queries (B or 1, L) and keys (B or 1, S).
         low, high: the first and the last distance in the table.
-        first: k_0 − q_0 if both are runs of consecutive positions, the same for every sequence; None if not.
+        first: k_0 − q_0 if both are runs of consecutive positions, and it is the same in every sequence; None if not.
     """
 
     q_bl: Tensor
@@ -29,20 +30,25 @@ class Distances:
     first: int | None
 
     @classmethod
-    def between(cls, q_bl: Tensor, k_bs: Tensor, reach: int | None) -> Distances:
-        """Return the distances of these positions; with a `reach`, those beyond ± reach share an entry.
-
-        Reads the positions on the host. Raise ValueError without a reach where a table is `out_of_question`.
-        """
-        if reach is None and out_of_question(q_bl, k_bs):
-            raise ValueError("a table of distances without a reach needs positions that can be read, and lie together")
-        if reach is not None and _hidden_from_host(q_bl):
+    def clipped(cls, q_bl: Tensor, k_bs: Tensor, reach: int) -> Distances:
+        """Return the distances of these positions, of which those beyond ± reach share an entry."""
+        if hidden_from_host(q_bl):
             return cls(q_bl, k_bs, -reach, reach, None)
-        low, high = _ends(q_bl, k_bs)
-        if reach is not None:
-            low, high = min(max(low, -reach), reach), min(max(high, -reach), reach)
-        first = int(k_bs[0, 0] - q_bl[0, 0]) if _is_run(q_bl) and _is_run(k_bs) else None
-        return cls(q_bl, k_bs, low, high, first)
+        ends = _read(q_bl, k_bs)
+        return cls(q_bl, k_bs, min(max(ends.low, -reach), reach), min(max(ends.high, -reach), reach), ends.first)
+
+    @classmethod
+    def whole(cls, q_bl: Tensor, k_bs: Tensor) -> Distances | None:
+        """Return the distances of these positions, each with an entry; None where there can be no such table.
+
+        Their number is not known where positions cannot be read, and has no end where they lie far apart, as position
+        ids may: at most four entries for each query and key are made.
+        """
+        if hidden_from_host(q_bl):
+            return None
+        ends = _read(q_bl, k_bs)
+        together = ends.high - ends.low < 4 * (q_bl.shape[1] + k_bs.shape[1])
+        return cls(q_bl, k_bs, ends.low, ends.high, ends.first) if together else None
 
     def all(self) -> Tensor:
         """Return the distances of the table's entries, (n,)."""
@@ -82,9 +88,13 @@ class Distances:
         last_bhl = w_bhls[..., w_bhls.shape[3] - after :].sum(3, keepdim=True)
         return sums_bhln + pad(first_bhl, (0, count - 1)) + pad(last_bhl, (count - 1, 0))
 
-    def at(self, q_bl: Tensor, k_bs: Tensor) -> Distances:
-        """Return the same table for other queries and keys, which are at no greater distances."""
-        return Distances(q_bl, k_bs, self.low, self.high, None)
+    def at(self, q_bl: Tensor, k_bs: Tensor) -> tuple[Distances, slice]:
+        """Return the distances of others among these queries and keys, and which part of the table they have."""
+        if hidden_from_host(q_bl):
+            return Distances(q_bl, k_bs, self.low, self.high, None), slice(None)
+        ends = _read(q_bl, k_bs)
+        low, high = (min(max(end, self.low), self.high) for end in (ends.low, ends.high))
+        return Distances(q_bl, k_bs, low, high, ends.first), slice(low - self.low, high - self.low + 1)
 
     def _cut(self, start: int, rows: int, keys: int) -> tuple[int, slice, int]:
         """Return how many distances of a block lie before the table, which entries it reads, and how many lie after.
@@ -106,28 +116,23 @@ class Distances:
         return index_bls.unsqueeze(1).expand(batch if index_bls.shape[0] == 1 else -1, heads, -1, -1)
 
 
-def out_of_question(q_bl: Tensor, k_bs: Tensor) -> bool:
-    """Return whether no table of all distances can be made.
-
-    Their number is not known where positions cannot be read, and has no end where they lie far apart, as position ids
-    may: at most four entries for each query and key are allowed.
-    """
-    if _hidden_from_host(q_bl):
-        return True
-    low, high = _ends(q_bl, k_bs)
-    return high - low >= 4 * (q_bl.shape[1] + k_bs.shape[1])
-
-
-def _ends(q_bl: Tensor, k_bs: Tensor) -> tuple[int, int]:
-    """Return the least and the largest distance."""
-    return int(k_bs.min() - q_bl.max()), int(k_bs.max() - q_bl.min())
-
-
-def _hidden_from_host(positions_bl: Tensor) -> bool:
+def hidden_from_host(positions_bl: Tensor) -> bool:
     """Return whether positions cannot be read here: while a compiler traces, and on the meta device."""
     return torch.compiler.is_compiling() or positions_bl.is_meta
 
 
-def _is_run(positions_bl: Tensor) -> bool:
-    """Return whether positions are consecutive, and the same for every sequence of the batch."""
-    return positions_bl.shape[0] == 1 and bool((positions_bl.diff() == 1).all())
+class _Ends(NamedTuple):
+    """The least and the largest distance, and that of the first query and key where all stand at consecutive places."""
+
+    low: int
+    high: int
+    first: int | None
+
+
+def _read(q_bl: Tensor, k_bs: Tensor) -> _Ends:
+    """Read the ends of the distances on the host, all at once: a device is waited for one time."""
+    first_b = k_bs[:, 0] - q_bl[:, 0]
+    is_run = (q_bl.diff() == 1).all() & (k_bs.diff() == 1).all() & (first_b == first_b[0]).all()
+    low, high = (k_bs.amin(1) - q_bl.amax(1)).min(), (k_bs.amax(1) - q_bl.amin(1)).max()
+    least, most, first, run = torch.stack([low, high, first_b[0], is_run.to(low.dtype)]).tolist()
+    return _Ends(least, most, first if run else None)

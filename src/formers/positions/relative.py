@@ -70,7 +70,8 @@ class TableScores(RelativeScores):
         return self.distances.spread(self.terms(q_bhlk, self.table_hn[:, window]), start, keys)
 
     def at(self, q_positions_bl: Tensor, k_positions_bs: Tensor) -> TableScores:
-        return replace(self, distances=self.distances.at(q_positions_bl, k_positions_bs))
+        distances, part = self.distances.at(q_positions_bl, k_positions_bs)
+        return replace(self, distances=distances, table_hn=self.table_hn[:, part])
 
     def depends_on(self) -> tuple[Tensor, ...]:
         return (self.table_hn,)

@@ -51,7 +51,7 @@ class ShawPosition(RelativePosition):
         self.init_weights(0.02)
 
     def forward(self, q_positions_bl: Tensor, k_positions_bs: Tensor) -> RelativeScores:
-        distances = Distances.between(q_positions_bl, k_positions_bs, self.clip)
+        distances = Distances.clipped(q_positions_bl, k_positions_bs, self.clip)
         label_n = distances.all() + self.clip
         values_nk = None if self.values_nk is None else self.values_nk[label_n]
         return _VectorsOfDistances(distances, self.keys_nk[label_n].unsqueeze(0), values_nk)

@@ -47,7 +47,7 @@ class T5Position(RelativePosition):
         self.share("table", among=(part, site.heads, site.causal))
 
     def forward(self, q_positions_bl: Tensor, k_positions_bs: Tensor) -> RelativeScores:
-        distances = Distances.between(q_positions_bl, k_positions_bs, self.reach)
+        distances = Distances.clipped(q_positions_bl, k_positions_bs, self.reach)
         return TableScores(distances, self.table(self.bucket(distances.all())).T)
 
     def bucket(self, distance_n: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from formers.part import Site
-from formers.positions.distances import Distances, out_of_question
+from formers.positions.distances import Distances
 from formers.positions.position import Position
 from formers.positions.relative import RelativePosition, RelativeScores, TableScores, scaled_products
 from formers.positions.sinusoidal import frequencies
@@ -21,7 +21,8 @@ class Xl(Position):
     s_ij = (q_i·k_j + q_i·W_R r_{i−j} + u·k_j + v·W_R r_{i−j})/√K: r sinusoidal of width D, the sines before the
     cosines, u and v learned per head, W_R ∈ R^{D×D} per layer. Distances count, so a memory of earlier segments may be
     longer than it was in training. One more product of L × (L + S) numbers a head; shifted by strides, with no L²
-    gather. Source: Dai et al. 2019, arXiv:1901.02860.
+    gather. Where positions cannot be read, as in a trace, or lie far apart, that product takes H times as long, unless
+    they are clamped. Source: Dai et al. 2019, arXiv:1901.02860.
     """
 
     acts_on = "scores"
@@ -49,10 +50,13 @@ class XlPosition(RelativePosition):
 
     def forward(self, q_positions_bl: Tensor, k_positions_bs: Tensor) -> RelativeScores:
         biases = _Biases(self.content_hk, self.distance_hk)
-        if self.clamp is None and out_of_question(q_positions_bl, k_positions_bs):
+        if self.clamp is None:
+            distances = Distances.whole(q_positions_bl, k_positions_bs)
+        else:
+            distances = Distances.clipped(q_positions_bl, k_positions_bs, self.clamp)
+        if distances is None:
             r_hkd = self.r_proj.weight.unflatten(0, (self.heads, -1))
             return _FactoredScores(q_positions_bl, k_positions_bs, r_hkd, biases)
-        distances = Distances.between(q_positions_bl, k_positions_bs, self.clamp)
         r_nd = torch.cat(_waves(-distances.all(), self.r_proj.in_features, self.r_proj.weight.dtype), 1)
         return _ProjectedWaves(distances, self.r_proj(r_nd).unflatten(1, (self.heads, -1)).transpose(0, 1), biases)
 

@@ -46,8 +46,7 @@ def quadratic(part: Quadratic, site: Site, weights: Weights, x_bld: Tensor, posi
     k = on_heads(one, weights, x_bld[:, None], positions_bl)[:, 0]
     v = heads_of(project(weights, "v_proj", x_bld), site.heads)
     scores = torch.einsum("bhid,bjd->bhij", q, k) / math.sqrt(site.width)
-    wide = replace(site, width=site.width * site.heads)
-    scores, _ = related(wide, weights, scores, q, k[:, None].expand_as(q), positions_bl)
+    scores, _ = related(replace(site, key_width=site.width), weights, scores, q, k[:, None].expand_as(q), positions_bl)
     y = attend(scores, everything(x_bld.shape[1], site.causal), v)
     return project(weights, "o_proj", side_by_side(y))
 
