@@ -17,7 +17,7 @@ from formers.models import CausalLM, TransformerConfig
 from formers.ops import count_operations
 from formers.part import Site, Unsupported
 from formers.patterns import Global, Window
-from formers.positions import T5, Da, Position, Shaw, Xl
+from formers.positions import T5, Alibi, Da, Position, Shaw, Xl
 from formers.positions.distances import Distances
 from formers.positions.t5 import T5Position
 from formers.testing import assert_same, check
@@ -133,12 +133,26 @@ def test_blocks_of_rows_are_the_whole(position: Position, monkeypatch: pytest.Mo
         return [y_bld, *torch.autograd.grad(y_bld.square().sum(), [x_bld, *module.parameters()])]
 
     want = run()
-    monkeypatch.setattr(importlib.import_module("formers.ops.attention.relation"), "_SCORES_AT_ONCE", 1)
+    monkeypatch.setattr(importlib.import_module("formers.ops.attention.query_blocks"), "SCORES_AT_ONCE", 1)
     second_derivatives_are_right_or_refused(
         Softmax(kv_heads=2), Site(width=24, heads=4, causal=True, position=position)
     )
     for got, whole in zip(run(), want, strict=True):
         assert_same(got, whole, "output or gradient", 1e-11 * max(1.0, float(whole.abs().max())))
+
+
+@pytest.mark.parametrize("position", [Xl(), Alibi()], ids=str)
+def test_transforms_go_through_blocks_of_rows(position: Position, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = Softmax().build(Site(width=32, heads=4, causal=True, position=position)).double()
+    x_bld = torch.randn(1, 90, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+
+    def loss(x_bld: Tensor) -> Tensor:
+        y_bld: Tensor = module(x_bld)[0]
+        return y_bld.square().sum()
+
+    (want,) = torch.autograd.grad(loss(x_bld), x_bld)
+    monkeypatch.setattr(importlib.import_module("formers.ops.attention.query_blocks"), "SCORES_AT_ONCE", 1)
+    assert_same(torch.func.grad(loss)(x_bld.detach()), want, "gradient", 1e-11 * float(want.abs().max()))
 
 
 def test_a_position_far_from_all_others_needs_no_long_table() -> None:

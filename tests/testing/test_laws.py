@@ -47,7 +47,7 @@ VARIANTS = [
     Cosine(wave="cos-sin"),
     Cosine(per_head=True),
     LocalDense(shift=5, restart=True),
-    Danet(out_norm=MaxNorm(weight="before")),
+    Danet(out_norm=LayerNorm(bias=False)),
     Gated(gate="input"),
     Gated(gate="output"),
     Gated(gate="highway"),

@@ -121,7 +121,7 @@ def hidden_from_host(positions_bl: Tensor) -> bool:
     return torch.compiler.is_compiling() or positions_bl.is_meta
 
 
-class _Ends(NamedTuple):
+class _Extent(NamedTuple):
     """The least and the largest distance, and that of the first query and key where all stand at consecutive places."""
 
     low: int
@@ -129,10 +129,10 @@ class _Ends(NamedTuple):
     first: int | None
 
 
-def _read(q_bl: Tensor, k_bs: Tensor) -> _Ends:
+def _read(q_bl: Tensor, k_bs: Tensor) -> _Extent:
     """Read the ends of the distances on the host, all at once: a device is waited for one time."""
     first_b = k_bs[:, 0] - q_bl[:, 0]
     is_run = (q_bl.diff() == 1).all() & (k_bs.diff() == 1).all() & (first_b == first_b[0]).all()
     low, high = (k_bs.amin(1) - q_bl.amax(1)).min(), (k_bs.amax(1) - q_bl.amin(1)).max()
     least, most, first, run = torch.stack([low, high, first_b[0], is_run.to(low.dtype)]).tolist()
-    return _Ends(least, most, first if run else None)
+    return _Extent(least, most, first if run else None)

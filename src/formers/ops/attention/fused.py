@@ -11,7 +11,8 @@ from torch.nn.functional import scaled_dot_product_attention as sdpa
 
 from formers.ops.attention.bias import Bias, without_first_rows
 from formers.ops.attention.query_blocks import by_query_blocks
-from formers.ops.attention.relation import Relation, related_attention
+from formers.ops.attention.related import related_attention
+from formers.ops.attention.relation import Relation
 
 
 def attention(

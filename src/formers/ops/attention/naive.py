@@ -20,7 +20,7 @@ def attention(
 ) -> Tensor:
     """Return softmax(q kᵀ·scale + bias) v, row by row over the visible keys; zeros where a row sees none.
 
-    Under a relation, softmax(relation(q kᵀ·scale)) v + relation(weights).
+    Under a relation, softmax(scores(queries(q) kᵀ·scale)) v + outputs(weights).
 
     Written as the quotient Σ exp(r_j) v_j / Σ exp(r_j), whose gradient of r_j is p_j (g·v_j − g·y). So it is in every
     form that keeps no weights, and it loses what these lose: where one weight is nearly 1, both products are nearly

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention as sdpa
 from torch.utils.checkpoint import checkpoint
 
 from formers.ops.attention.bias import AddedBias, same_for_all_rows
+from formers.ops.common.derivatives import is_transformed
+
+Block: TypeAlias = Callable[[int, int, Tensor, Tensor, Tensor], Tensor]
+"""(start, stop, q of these rows, k, v) → y of these rows."""
 
 SCORES_AT_ONCE = 1 << 21
 """Score masks and biases are made for blocks of query rows, of about so many entries at a time."""
@@ -27,14 +34,23 @@ def by_query_blocks(q: Tensor, k: Tensor, v: Tensor, causal: bool, bias: AddedBi
 
     if not causal and isinstance(bias, Tensor) and same_for_all_rows(bias):
         return block(0, rows, q, k, v)
-    step = max(16, SCORES_AT_ONCE // (keys * (1 if bias is None else q.shape[1])))
+    return run_blocks(block, q, k, v, scores_a_row=keys * (1 if bias is None else q.shape[1]))
+
+
+def run_blocks(block: Block, q: Tensor, k: Tensor, v: Tensor, *, scores_a_row: int) -> Tensor:
+    """Return the outputs of `block(start, stop, q[:, :, start:stop], k, v)` for one block of rows after another.
+
+    A block has about `SCORES_AT_ONCE` scores, of which a row has so many. With gradients on, a block is computed again
+    in the backward pass instead of kept; inside a transform of `torch.func`, which takes no such hooks, it is kept.
+    """
+    rows = q.shape[2]
+    step = max(16, SCORES_AT_ONCE // max(scores_a_row, 1))
     if step >= rows:
         return block(0, rows, q, k, v)
-    ys = []
+    ys, again = [], torch.is_grad_enabled() and not is_transformed()
     for start in range(0, rows, step):
         stop = min(start + step, rows)
         args = (start, stop, q[:, :, start:stop], k, v)
-        again = torch.is_grad_enabled()
         ys.append(checkpoint(block, *args, use_reentrant=False, preserve_rng_state=False) if again else block(*args))
     return torch.cat(ys, 2)
 

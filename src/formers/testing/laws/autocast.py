@@ -31,7 +31,7 @@ _ROWS = 4
 _VANISHING = 1e-12
 """A gradient this much smaller than the largest is zero in exact arithmetic: all of it is rounding, which is judged by
 what it is the rounding of."""
-_NUDGES = 8
+_NUDGES = 4
 """A part that chooses, or divides by little, may be far off for some roundings and near for others: several are
 tried."""
 
@@ -50,7 +50,7 @@ def runs_under_autocast(part: Part, site: Site = SITE, device: str = "cpu") -> N
                     context = torch.autocast(x.device.type, dtype)
                     results = outputs_and_gradients(module, x.to(given), context=context)
                 found[f"{part} under autocast to {dtype}, given {given}, with {rules.__name__}"] = results
-            _judge(found, exact, _lost_by_rounding(part, causal, site, x, torch.finfo(dtype).eps, exact), dtype)
+            _judge(found, exact, _lost_by_rounding(part, causal, site, x, dtype, exact), dtype)
 
 
 def _judge(
@@ -92,7 +92,7 @@ def states_cross_autocast(part: Part, site: Site = SITE) -> None:
     x = tokens(_ROWS, width=site.width)
     exact = outputs_and_gradients(build(part, causal=True, site=site), x)
     dtype = torch.bfloat16
-    *_, most = _lost_by_rounding(part, True, site, x, torch.finfo(dtype).eps, exact)
+    *_, most = _lost_by_rounding(part, True, site, x, dtype, exact)
     lost = most["output"]
     allowed = FACTOR * (lost + FLOOR * torch.finfo(dtype).eps * size(exact["output"]))
     module = build(part, causal=True, site=site, dtype=torch.float32)
@@ -115,7 +115,7 @@ def _ways(dtype: torch.dtype, device: str) -> list[tuple[_Rules, torch.dtype]]:
 
 
 def _lost_by_rounding(
-    part: Part, causal: bool, site: Site, x: Tensor, unit: float, exact: dict[str, Tensor]
+    part: Part, causal: bool, site: Site, x: Tensor, dtype: torch.dtype, exact: dict[str, Tensor]
 ) -> Iterator[dict[str, float]]:
     """Yield how far each result moves, at most, when inputs and weights move by one rounding, computed in float64.
 
@@ -125,7 +125,7 @@ def _lost_by_rounding(
 
     def nudged(tensor: Tensor) -> Tensor:
         noise = torch.randn(tensor.shape, generator=draw, dtype=torch.float64).to(tensor.device)
-        return tensor * (1 + unit * noise)
+        return tensor * (1 + torch.finfo(dtype).eps * noise)
 
     worst = dict.fromkeys(exact, 0.0)
     for _ in range(_NUDGES):

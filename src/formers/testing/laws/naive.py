@@ -37,7 +37,7 @@ def same_as_naive(part: Part, site: Site = SITE) -> None:
         for mask_bl in (None, padding_mask()) if "padding" in abilities(part) else (None,):
             how = f"{part}, {'causal' if causal else 'bidirectional'}{'' if mask_bl is None else ', padded'}"
             try:
-                _compare(module.float(), _inputs(part, site), mask_bl, math.sqrt(_summands(part, site)))
+                _compare(module.float(), _inputs(part, site), mask_bl)
             except AssertionError as error:
                 raise AssertionError(f"{how}: {error}") from None
 
@@ -48,17 +48,19 @@ def _inputs(part: Part, site: Site) -> Tensor:
     return tokens(width=site.width) * (site.width**-0.5 if embedded else 1.0)
 
 
-def _summands(part: Part, site: Site) -> int:
-    """Return how many terms a gradient sums: one a token, or one a pair of them where a position acts on pairs."""
-    position = part if isinstance(part, Position) else site.position
-    on_pairs = position is not None and position.acts_on in ("scores", "weights")
-    return BATCH * LENGTH * (LENGTH if on_pairs else 1)
+def _least_lost(name: str) -> float:
+    """Return how many roundings the sum in a gradient loses: the root of its terms.
+
+    There is one a token, and one a pair of tokens for what a position learns on scores or weights.
+    """
+    pairs = LENGTH if "score_position." in name else 1
+    return math.sqrt(BATCH * LENGTH * pairs)
 
 
-def _compare(module: nn.Module, x: Tensor, mask_bl: Tensor | None, least: float) -> None:
+def _compare(module: nn.Module, x: Tensor, mask_bl: Tensor | None) -> None:
     """The module against itself on naive forms; its parameters and floating-point buffers are inputs like the tokens.
 
-    A few numbers may be exact by luck: at least so many roundings are taken as lost.
+    A few numbers may be exact by luck: at least what the sum in a gradient loses is allowed.
     """
     names = [name for name, _ in [*module.named_parameters(), *module.named_buffers()]]
     values = [value.detach() for value in [*module.parameters(), *module.buffers()]]
@@ -75,12 +77,13 @@ def _compare(module: nn.Module, x: Tensor, mask_bl: Tensor | None, least: float)
     labels, inputs = ["the input", *names], convert([x, *values], torch.float32)
     exact = evaluate(naive, inputs, torch.float64, labels, True)
     rough = evaluate(naive, inputs, torch.float32, labels, True)
-    lost = FACTOR * max(_roundings_lost(rough, exact), least) + FLOOR
+    lost = _roundings_lost(rough, exact)
     largest = max(size(value) for value in exact.values())
     for dtype in (torch.float32, torch.float64):
         for name, value in evaluate(fast, inputs, dtype, labels, True).items():
             off, scale = error(value, exact[name]), size(exact[name])
-            bound = lost * torch.finfo(dtype).eps * (scale if scale > _VANISHING * largest else largest)
+            scale = scale if scale > _VANISHING * largest else largest
+            bound = (FACTOR * max(lost, _least_lost(name)) + FLOOR) * torch.finfo(dtype).eps * scale
             assert off <= bound, f"{name} is off by {off:.3g} in {dtype}; {bound:.3g} is allowed"
 
 
