@@ -92,7 +92,8 @@ def test_an_even_window_keeps_the_causal_laws(law: Any) -> None:
 
 def test_every_ability_is_demanded_by_a_law() -> None:
     demanded = frozenset().union(*LAWS.values())
-    looked_at_inside = {"bidirectional", "padding", "trim", "qk_position", "score_position", "relative"}
+    positions = {"qk_position", "score_position", "weight_position", "relative"}
+    looked_at_inside = {"bidirectional", "padding", "trim", *positions}
     assert ABILITIES.keys() - looked_at_inside <= demanded
 
 
