@@ -15,11 +15,11 @@ from formers.mixers.context import count_tokens
 from formers.mixers.documents import Documents, Mask
 from formers.mixers.mixer import MixerModule
 from formers.models.cache import StateCache, check_cache, states_in, store_states
-from formers.models.checks import can_read, require_data
 from formers.models.config import TransformerConfig
 from formers.models.packing import DocumentHints, find_documents
 from formers.models.pretrained import FormersModel
 from formers.norms import NoNorm
+from formers.ops import can_read, require_data
 from formers.part import State, Unsupported, layers_share, share_across_layers
 from formers.positions.position import build_at
 from formers.residuals import Block

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from formers.mixers.documents import Documents
-from formers.models.checks import can_read, require_data
+from formers.ops import can_read, require_data
 
 _COMPILED = (
     "position_ids begin again in a row, or seq_idx or padding was given beside documents, but a compiled model cannot "

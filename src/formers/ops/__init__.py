@@ -23,6 +23,7 @@ from formers.ops.common.dispatch import forms_table
 from formers.ops.common.dtypes import accumulation_dtype, without_autocast
 from formers.ops.common.operations import OperationCount, count_operations
 from formers.ops.common.padding import Packing, check_lengths, packing, pad_input, unpad_input
+from formers.ops.common.readable import can_read, require_data
 from formers.ops.linear_attention import (
     LinearState,
     dense_attention,
@@ -47,6 +48,7 @@ __all__ = [
     "accumulation_dtype",
     "attention",
     "bucketed_attention",
+    "can_read",
     "check_lengths",
     "clustered_attention",
     "count_operations",
@@ -65,6 +67,7 @@ __all__ = [
     "packing",
     "pad_input",
     "pool_mix",
+    "require_data",
     "safe_divisor",
     "sparse_attention",
     "unpad_input",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
+
+from formers.ops.common.readable import can_read, require_data
 
 
 class Packing(NamedTuple):
@@ -54,12 +55,9 @@ def check_lengths(length_b: Tensor, longest: int, what: str) -> None:
 
     A compiled graph raises RuntimeError where it runs; without data there is nothing to raise for.
     """
-    if length_b.is_meta or not len(length_b):
-        return
-    if torch.compiler.is_compiling():
-        torch._assert_async(length_b.max() <= longest, f"{what} is for up to {longest} tokens, but more were given")
-    elif (most := int(length_b.max())) > longest:
-        raise ValueError(f"{what} is for up to {longest} tokens, but {most} were given")
+    given = max(length_b.tolist(), default=0) if can_read(length_b) else "more"
+    error = ValueError(f"{what} is for up to {longest} tokens, but {given} were given")
+    require_data(length_b <= longest, error)
 
 
 def zero_masked(t_bhsx: Tensor, key_mask_bs: Tensor | None) -> Tensor:

@@ -1,4 +1,4 @@
-"""Conditions on the numbers in a model's inputs, in eager mode and in compiled models."""
+"""Conditions on the numbers in a tensor: in eager mode, in compiled models and on the meta device."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ def can_read(tensor: Tensor) -> bool:
 
 
 def require_data(holds: Tensor, error: Exception) -> None:
-    """Raise the error unless all of `holds` is True; RuntimeError, when it runs, in a compiled or exported model."""
+    """Raise the error unless all of `holds` is True; RuntimeError, when it runs, in a compiled or exported model.
+
+    Looking waits for the device. Without data, on the meta device, there is nothing to raise for.
+    """
     if can_read(holds):
         if not bool(holds.all()):
             raise error
