@@ -143,25 +143,14 @@ def change(**fields: object) -> Callable[[Path], object]:
     return lambda path: path.write_text(json.dumps(json.loads(path.read_text()) | fields))
 
 
-def without(name: str) -> Callable[[Path], object]:
-    def drop(path: Path) -> None:
-        data = json.loads(path.read_text())
-        del data[name]
-        path.write_text(json.dumps(data))
-
-    return drop
-
-
 @pytest.mark.parametrize("command", ["ablate", "report"])
 def test_a_row_that_cannot_be_read_is_named_and_left_alone(one_arm: Study, command: str) -> None:
     run(one_arm)
     [row] = one_arm.folder.glob("artifacts/*/artifacts/row.json")
     whole = row.read_text()
     damages: list[tuple[Callable[[Path], object], str]] = [
-        (change(colour="red"), "the row of 'softmax' was written by formers"),
-        (without("seed"), "the row of 'softmax' was written by formers"),
-        (without("curve"), "this version cannot read it"),
-        (lambda path: path.write_text("[]"), "a list is not a row of formers"),
+        (change(colour="red"), f"the row of 'softmax' cannot be read from file://{row}: it is not what was written"),
+        (lambda path: path.write_text("[]"), "it is not what was written"),
         (lambda path: path.write_text(whole[:100]), f"the row of 'softmax' cannot be read from file://{row}"),
         (lambda path: path.write_bytes(b"\xff\xfe\x00"), f"the row of 'softmax' cannot be read from file://{row}"),
         (lambda path: path.unlink(), f"the row of 'softmax' cannot be read from file://{row}"),

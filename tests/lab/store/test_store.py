@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ ROW = Row(
     curve=(Point(step=1, seconds=0.5, values={"loss": 2.5}), Point(step=2, seconds=0.7, values={"loss": 1.5})),
     samples=("ROMEO:\nα",),
     steps=2,
-    environment={"torch": "2"},
+    environment={"torch": "2", "formers": "0.0.1"},
     fingerprint="f" * 64,
     command="formers train sort",
 )
@@ -46,6 +48,34 @@ def test_the_newest_row_of_a_run_counts(folder: Path) -> None:
     rows = store.rows()
     assert rows[ROW.fingerprint] == ROW
     assert rows["other"].status == "diverged"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (json.dumps(asdict(ROW) | {"colour": "red"}), "the row of 'linear' was written by formers 0.0.1"),
+        (json.dumps({k: v for k, v in asdict(ROW).items() if k != "seed"}), "was written by formers 0.0.1"),
+        (json.dumps({k: v for k, v in asdict(ROW).items() if k != "curve"}), "this version cannot read it"),
+        (json.dumps(asdict(ROW) | {"fingerprint": "e" * 64}), "it is the row of another run"),
+        ("[]", "a list is not a row of formers"),
+    ],
+)
+@pytest.mark.parametrize("is_sealed", [True, False])
+def test_a_row_that_another_version_wrote_is_named(folder: Path, text: str, words: str, is_sealed: bool) -> None:
+    store = Store(folder, "test")
+    store.save(ROW)
+    [run] = store.experiment.runs()
+    [path] = folder.glob("artifacts/*/artifacts/row.json")
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"it is not what was written.*Nothing was changed"):
+        store.rows()
+    client, tag = store.experiment.client, "formers.row_sha256"
+    if is_sealed:
+        client.set_tag(run.info.run_id, tag, hashlib.sha256(text.encode()).hexdigest())
+    else:  # as in the first versions
+        client.delete_tag(run.info.run_id, tag)
+    with pytest.raises(ValueError, match=rf"{words}.*Nothing was changed"):
+        store.rows()
 
 
 def test_a_run_is_readable_in_mlflow(folder: Path) -> None:

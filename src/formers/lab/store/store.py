@@ -140,6 +140,8 @@ def _row_from_json(text: str, tags: Mapping[str, str], place: str) -> Row:
     Raises:
         ValueError: for a text that is not what was written, and for a row whose fields are not those of this version.
     """
+    if tags.get(_DIGEST, _sha256(text)) != _sha256(text):
+        raise DamagedJson("it is not what was written")
     data = json_from_text(text)
     if not isinstance(data, dict):
         raise ValueError(f"a {type(data).__name__} is not a row of formers; {place} is damaged. Nothing was changed")
@@ -155,8 +157,8 @@ def _row_from_json(text: str, tags: Mapping[str, str], place: str) -> Row:
             f"version cannot read it ({error}); if {place} is damaged, restore a copy, else use that version, or keep "
             "this study in another folder with --folder. Nothing was changed"
         ) from error
-    if tags.get(_DIGEST, _sha256(text)) != _sha256(text) or row.fingerprint != tags[_FINGERPRINT]:
-        raise DamagedJson("it is not what was written")
+    if row.fingerprint != tags[_FINGERPRINT]:
+        raise DamagedJson("it is the row of another run")
     return row
 
 
