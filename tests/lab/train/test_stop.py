@@ -23,6 +23,16 @@ def test_handlers_are_put_back() -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_what_is_not_wanted_takes_no_request_back() -> None:
+    stop = Stop()
+    stop.request_if(False)
+    assert not stop.requested
+    stop.request_if(True)
+    stop.request_if(True)
+    stop.request_if(False)
+    assert stop.requested
+
+
 def test_a_program_can_ask_too() -> None:
     stop = Stop()
     stop.request()

@@ -63,8 +63,7 @@ class Processes:
                         raise message
                     del busy[worker.connection]
                     row = message or worker.lost_row(jobs[worker.index])
-                    if row.status == "stopped":
-                        stop.requested = True  # not |=, which would undo a signal that arrives meanwhile
+                    stop.request_if(row.status == "stopped")
                     beside = {} if is_tested_only(jobs[worker.index], row) else {"jobs": str(self.count)}
                     yield worker.index, replace(row, environment={**row.environment, **beside})
                     if waiting and not stop.requested:

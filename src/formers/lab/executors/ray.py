@@ -58,14 +58,12 @@ class Cluster:
             try:
                 while running:
                     ready, _ = ray.wait([*running], timeout=_SECONDS_BETWEEN_CHECKS)
-                    if mailbox.deliver(progress, stop.requested):
-                        stop.requested = True  # not |=, which would undo a signal that arrives meanwhile
+                    stop.request_if(mailbox.deliver(progress, stop.requested))
                     for reference in ready:
                         i = running.pop(reference)
                         row = _row_of(ray, reference, jobs[i])
                         if row is not None:
-                            if row.status == "stopped":
-                                stop.requested = True
+                            stop.request_if(row.status == "stopped")
                             place = {} if is_tested_only(jobs[i], row) else {"cluster": cluster}
                             yield i, replace(row, environment={**row.environment, **place})
             finally:
@@ -141,10 +139,9 @@ def _train_on_cluster(job: Job, mailbox: Any, cores: int) -> Row | None:
 
     def send(message: Message) -> None:
         try:
-            if ray.get(mailbox.write.remote(message), timeout=_LONG_TIMEOUT):
-                stop.requested = True
+            stop.request_if(ray.get(mailbox.write.remote(message), timeout=_LONG_TIMEOUT))
         except lost:  # for good: nobody listens, and nobody could ask for a stop
-            stop.requested = True
+            stop.request_if(True)
 
     return train_job(job, RemoteProgress(send), stop)
 

@@ -103,9 +103,8 @@ def _sender(connection: Connection, stop: Stop) -> Callable[[Message | Row | Wri
     def send(message: Message | Row | WriteError) -> None:
         try:
             connection.send(message)
-            if connection.poll():  # None, or the end of the other process
-                stop.requested = True  # not |=, which would undo a signal that arrives meanwhile
+            stop.request_if(connection.poll())  # None arrived, or the end of the other process
         except _CONNECTION_LOST:
-            stop.requested = True
+            stop.request_if(True)
 
     return send

@@ -33,6 +33,14 @@ class Stop:
             raise KeyboardInterrupt
         self.requested = True
 
+    def request_if(self, wanted: bool) -> None:
+        """Ask to stop, once more or for the first time, where that is wanted; what was asked for before stays.
+
+        Unlike `requested |= wanted`, it undoes no signal that arrives meanwhile.
+        """
+        if wanted:
+            self.requested = True
+
 
 @contextmanager
 def catch_signals() -> Iterator[Stop]:
