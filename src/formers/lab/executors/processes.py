@@ -15,7 +15,6 @@ from formers.lab.executors.worker import Worker
 from formers.lab.store.records import Row
 from formers.lab.store.write_error import WriteError
 from formers.lab.train.job import Job
-from formers.lab.train.other_lengths import is_tested_only
 from formers.lab.train.progress import Progress
 from formers.lab.train.stop import Stop
 
@@ -47,7 +46,7 @@ class Processes:
             index, job = waiting.popleft()
             busy[worker.connection] = worker
             progress.begin(job.label, job.budget.steps)
-            worker.send_job(index, job)
+            worker.send_job(index, replace(job, place={"jobs": str(self.count)}))
 
         try:
             for number in range(min(self.count, len(jobs))):
@@ -62,10 +61,9 @@ class Processes:
                     if isinstance(message, WriteError):
                         raise message
                     del busy[worker.connection]
-                    row = message or worker.lost_row(jobs[worker.index])
+                    row = message or worker.lost_row()
                     stop.request_if(row.status == "stopped")
-                    beside = {} if is_tested_only(jobs[worker.index], row) else {"jobs": str(self.count)}
-                    yield worker.index, replace(row, environment={**row.environment, **beside})
+                    yield worker.index, row
                     if waiting and not stop.requested:
                         start_next_job(worker if message else Worker(worker.number, self.threads))
                     else:

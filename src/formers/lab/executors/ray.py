@@ -6,7 +6,7 @@ its last checkpoint. Rows come back to this process, and only it writes the stor
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
@@ -16,7 +16,6 @@ from formers.lab.executors.remote_progress import Message, RemoteProgress, deliv
 from formers.lab.store.records import Row
 from formers.lab.store.write_error import WriteError, one_line
 from formers.lab.train.job import Job
-from formers.lab.train.other_lengths import is_tested_only
 from formers.lab.train.progress import Progress
 from formers.lab.train.stop import Stop
 from formers.machine.environment import environment, installed_version
@@ -51,21 +50,20 @@ class Cluster:
             needs = {"num_cpus": self.cores, "num_gpus": int("GPU" in ray.cluster_resources()), "max_retries": _RETRIES}
             task = ray.remote(**needs)(_train_on_cluster)
             given = (mailbox.actor, self.cores)
-            running = {task.remote(_with_absolute_folder(job), *given): i for i, job in enumerate(jobs)}
+            sent = [_as_sent(job, {"cluster": f"ray {installed_version('ray')}"}) for job in jobs]
+            running = {task.remote(job, *given): i for i, job in enumerate(sent)}
             for job in jobs:
                 progress.begin(job.label, job.budget.steps)
-            cluster = f"ray {installed_version('ray')}"
             try:
                 while running:
                     ready, _ = ray.wait([*running], timeout=_SECONDS_BETWEEN_CHECKS)
                     stop.request_if(mailbox.deliver(progress, stop.requested))
                     for reference in ready:
                         i = running.pop(reference)
-                        row = _row_of(ray, reference, jobs[i])
+                        row = _row_of(ray, reference, sent[i])
                         if row is not None:
                             stop.request_if(row.status == "stopped")
-                            place = {} if is_tested_only(jobs[i], row) else {"cluster": cluster}
-                            yield i, replace(row, environment={**row.environment, **place})
+                            yield i, row
             finally:
                 for reference in running:
                     ray.cancel(reference, force=True)
@@ -160,9 +158,9 @@ def _row_of(ray: Any, reference: Any, job: Job) -> Row | None:
         first_line = str(error).strip().splitlines()[0]
         reason = f"{type(error).__name__}: {first_line}"
         cause = f"lost by the cluster, {_RETRIES + 1} times: {reason}; its last checkpoint is kept"
-        return replace(job.empty_row(), status="failed", cause=cause, environment=environment())
+        return replace(job.empty_row(), status="failed", cause=cause, environment=environment() | dict(job.place))
 
 
-def _with_absolute_folder(job: Job) -> Job:
-    """Return the job with a folder that means the same in every process."""
-    return replace(job, study=replace(job.study, folder=job.study.folder.resolve()))
+def _as_sent(job: Job, place: Mapping[str, str]) -> Job:
+    """Return the job with a folder that means the same in every process, and with the place where it is trained."""
+    return replace(job, study=replace(job.study, folder=job.study.folder.resolve()), place=place)

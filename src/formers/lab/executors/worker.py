@@ -30,6 +30,7 @@ class Worker:
     Attributes:
         number: its place among the workers, from 0.
         index: of the job that it was sent last.
+        job: that job.
         connection: the end of the pipe that messages arrive at.
         process: the process itself.
     """
@@ -37,7 +38,7 @@ class Worker:
     def __init__(self, number: int, threads: int) -> None:
         spawn = multiprocessing.get_context("spawn")  # a fork of a process that has used OpenMP or CUDA hangs
         self.connection, other_end = spawn.Pipe()
-        self.number, self.index, self._stop_requested = number, -1, False
+        self.number, self._stop_requested = number, False
         self.process = spawn.Process(target=_train_jobs, args=(other_end, threads), daemon=True)
         with ignore_ctrl_c(), changed_environment({"OMP_NUM_THREADS": str(threads), **gpu_of_worker(number)}):
             self.process.start()
@@ -45,7 +46,7 @@ class Worker:
 
     def send_job(self, index: int, job: Job) -> None:
         """Send a job to train."""
-        self.index = index
+        self.index, self.job = index, job
         with suppress(*_CONNECTION_LOST):  # `receive` finds out
             self.connection.send(job)
 
@@ -69,11 +70,12 @@ class Worker:
         self.connection.close()
         self.process.join()
 
-    def lost_row(self, job: Job) -> Row:
-        """Return the row of a job whose process ended before it had one; its last checkpoint is kept."""
+    def lost_row(self) -> Row:
+        """Return the row of the job whose process ended before it had one; its last checkpoint is kept."""
         self.process.join()
         cause = f"its process ended by itself ({describe_exit(self.process.exitcode)}); its last checkpoint is kept"
-        return replace(job.empty_row(), status="failed", cause=cause, environment=environment())
+        described = environment() | dict(self.job.place)
+        return replace(self.job.empty_row(), status="failed", cause=cause, environment=described)
 
 
 def describe_exit(code: int | None) -> str:

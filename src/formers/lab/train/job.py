@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ class Job:
         budget: the study's budget, with the steps that make the arm comparable.
         seed: of the initial weights, of dropout, and of the data's order.
         trained: its row from before, where it is trained and lacks tests at some of the study's lengths only.
+        place: facts for the environment of a row that is trained now, from the executor: `jobs`, or `cluster`.
     """
 
     study: Study
@@ -42,6 +44,7 @@ class Job:
     budget: Budget
     seed: int
     trained: Row | None = None
+    place: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def task(self) -> CheckedTask:

@@ -32,11 +32,6 @@ def untested_lengths(job: Job, row: Row) -> list[int]:
     return [length for length in job.study.tested_lengths if length not in known and row.status == "finished"]
 
 
-def is_tested_only(job: Job, row: Row) -> bool:
-    """Return whether a row was trained before, and only its tests at some lengths are of this job."""
-    return job.trained is not None and row.curve == job.trained.curve  # with the seconds, which no other training has
-
-
 def test_at_lengths(job: Job, model: PreTrainedModel, row: Row, progress: Progress, stop: Stop) -> Row:
     """Return a finished row with results at the lengths that it lacks, measured with its best weights in the model.
 

@@ -57,7 +57,8 @@ def remove_checkpoints(job: Job) -> None:
 
 def _train(job: Job, progress: Progress, stop: Stop) -> tuple[Row, PreTrainedModel | None]:
     """Return the row of a training, and its model with the best weights where it is finished."""
-    facts: dict[str, Any] = {"environment": environment() | {"processes": ranks.describe_ranks(job.study.shard)}}
+    described = environment() | {"processes": ranks.describe_ranks(job.study.shard)} | dict(job.place)
+    facts: dict[str, Any] = {"environment": described}
     model = None
     try:
         with count_crashes(job.checkpoint_folder) as attempt:
