@@ -38,7 +38,7 @@ class Conversion:
     def caveats(self) -> str:
         """Everything that is new or dropped, in a few lines with names and counts; empty if there is nothing."""
         config: TransformerConfig = self.model.config
-        lines = [f"{_percent(share)} of {mixer} is new" for mixer, share in self._new_shares(config).items()]
+        lines = self._share_lines()
         if self.fresh:
             lines.append(f"new, as at the start of training: {_count(self.fresh)}: {_names(self.fresh)}")
         if self.left:
@@ -54,19 +54,20 @@ class Conversion:
         lines += [f"derived {name}: {how}" for name, how in self.derived.items()]
         lines += [f"fresh {name}" for name in self.fresh]
         lines += [f"left out {name}" for name in self.left]
-        return "\n".join([*lines, *self.caveats.splitlines()[: len(self._new_shares(self.model.config))]])
+        return "\n".join([*lines, *self._share_lines()])
 
     __repr__ = __str__
 
-    def _new_shares(self, config: TransformerConfig) -> dict[str, float]:
-        """Return the share of new numbers in each mixer that has new ones: of all its layers, by its text."""
+    def _share_lines(self) -> list[str]:
+        """Return a line for each mixer that has new numbers: their share in all of its layers."""
+        config: TransformerConfig = self.model.config
         fresh, total, new = set(self.fresh), Counter[str](), Counter[str]()
         for name, tensor in self.model.state_dict().items():
             if layer := _MIXER.search(name):
                 mixer = str(config.mixer_at(int(layer[1])))
                 total[mixer] += tensor.numel()
                 new[mixer] += tensor.numel() if name in fresh else 0
-        return {mixer: new[mixer] / total[mixer] for mixer in total if new[mixer]}
+        return [f"{_percent(new[mixer] / total[mixer])} of {mixer} is new" for mixer in total if new[mixer]]
 
     def _layers_without_their_bias(self) -> list[int]:
         """Return the layers whose mixer had biases that were dropped."""
@@ -75,10 +76,12 @@ class Conversion:
 
 
 def _count(names: tuple[str, ...]) -> str:
+    """Return how many tensors there are, and how many of them are biases."""
     biases = sum(name.endswith(".bias") for name in names)
-    of_them = f", {biases} of them biases" if biases and biases < len(names) else ""
-    kind = "biases" if biases == len(names) else "tensors"
-    return f"{len(names)} {kind if len(names) > 1 else kind.removesuffix('es' if biases else 's')}{of_them}"
+    if biases == len(names):
+        return "1 bias" if biases == 1 else f"{biases} biases"
+    tensors = "1 tensor" if len(names) == 1 else f"{len(names)} tensors"
+    return f"{tensors}, {biases} of them biases" if biases else tensors
 
 
 def _names(names: Iterable[str]) -> str:
