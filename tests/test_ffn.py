@@ -61,7 +61,7 @@ def test_an_mlps_own_initial_scale() -> None:
     for weight in (module.up_proj.weight, module.down_proj.weight):
         assert weight.std().item() == pytest.approx(3 / (2 * 2 * 64) ** 0.5, rel=0.05)
     with pytest.raises(ValueError, match="init must be at least 0"):
-        Mlp(init=-1).build(SITE)
+        Mlp(init=-1)
 
 
 @pytest.mark.parametrize("kind", [Mlp, Glu])

@@ -13,7 +13,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from formers.part import Part, Site
+from formers.part import Part, Site, check_init
 
 Activation = Literal["gelu", "gelu_tanh", "relu", "squared_relu", "silu", "sigmoid", "tanh", "identity"]
 
@@ -113,9 +113,10 @@ class Mlp(Ffn):
     """Both weights start as N(0, σ²), σ = init/√(2·expand·D), whatever the model's `initializer_range`; as that says
     unless given."""
 
+    def check(self) -> None:
+        check_init(self)
+
     def build(self, site: Site) -> nn.Module:
-        if self.init is not None and self.init < 0:
-            raise ValueError(f"{self}: init must be at least 0")
         return MlpModule(site.width, _hidden_width(self, site), self)
 
 

@@ -13,7 +13,7 @@ from formers.mixers.linear_mixer import LinearMixerState
 from formers.mixers.mixer import Mixer, MixerModule
 from formers.mixers.qkv import QKV, HeadMixer, join_heads, split_heads
 from formers.ops import LinearState, accumulation_dtype, dense_attention, linear_attention
-from formers.part import Site, State, Unsupported
+from formers.part import Site, State, Unsupported, check_init
 
 
 class Dense(Mixer):
@@ -38,8 +38,7 @@ class Dense(Mixer):
     "W_Q starts as N(0, σ²), σ = init/√(2·layers·D); init is the model's `initializer_range` unless given."
 
     def check(self) -> None:
-        if self.init is not None and self.init < 0:
-            raise ValueError(f"{self}: init must be at least 0")
+        check_init(self)
 
     @property
     def abilities(self) -> frozenset[str]:

@@ -10,7 +10,7 @@ from formers.mixers.mixer import Mixer, MixerModule
 from formers.mixers.qkv import QKV
 from formers.mixers.windowed_dense import WindowedDenseMixer
 from formers.ops import dense_attention
-from formers.part import Site, State
+from formers.part import Site, State, check_init
 
 
 class LocalDense(Mixer):
@@ -39,8 +39,7 @@ class LocalDense(Mixer):
     def check(self) -> None:
         if self.window < 1 or not 0 <= self.shift < self.window:
             raise ValueError(f"{self}: window must be at least 1 and shift at least 0 and below window")
-        if self.init is not None and self.init < 0:
-            raise ValueError(f"{self}: init must be at least 0")
+        check_init(self)
 
     def growth(self) -> float:
         return 1.0

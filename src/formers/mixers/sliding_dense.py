@@ -12,7 +12,7 @@ from formers.mixers.context import Context, seen_after
 from formers.mixers.mixer import Mixer, MixerModule
 from formers.mixers.qkv import QKV
 from formers.mixers.windowed_dense import WindowedDenseMixer
-from formers.part import Site, State
+from formers.part import Site, State, check_init
 
 
 class SlidingDense(Mixer):
@@ -34,8 +34,7 @@ class SlidingDense(Mixer):
     def check(self) -> None:
         if self.window < 1:
             raise ValueError(f"{self}: window must be at least 1")
-        if self.init is not None and self.init < 0:
-            raise ValueError(f"{self}: init must be at least 0")
+        check_init(self)
 
     def growth(self) -> float:
         return 1.0

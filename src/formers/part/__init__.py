@@ -1,6 +1,7 @@
 """Parts (`Part`), where they are built (`Site`), what their modules remember (`State`) and share (`SharingModule`)."""
 
 from formers.part.annotations import option_hints
+from formers.part.initial_scale import check_init
 from formers.part.json_form import value_json
 from formers.part.member import default_of, members_in
 from formers.part.nesting import check_nesting
@@ -21,6 +22,7 @@ __all__ = [
     "State",
     "Unsupported",
     "alternatives",
+    "check_init",
     "check_names",
     "check_nesting",
     "default_of",
