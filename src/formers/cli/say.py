@@ -21,7 +21,7 @@ def printable_error(text: str) -> str:
     """Return an error's text with its control characters visible, and without its middle where it is very long."""
     from formers.part import shortened  # loads torch, which help does not need
 
-    return visible(text if len(text) <= _LONGEST else shortened(text, _LONGEST))
+    return visible(shortened(text, _LONGEST))
 
 
 def check_numbers(options: dict[str, Any]) -> None:

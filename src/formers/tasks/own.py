@@ -11,6 +11,7 @@ from pathlib import Path
 from traceback import extract_tb
 
 from formers.part import check_names, option_hints
+from formers.part.error_line import one_line_of
 from formers.tasks.task import Task
 
 
@@ -68,5 +69,4 @@ def _line_of(path: Path, error: BaseException) -> str:
         return f"{path}, line {error.lineno}: {type(error).__name__}: {error.msg}"
     lines = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == str(path)]
     place = f"{path}, line {lines[-1]}" if lines else str(path)
-    first_line = (str(error).strip().splitlines() or [""])[0]
-    return f"{place}: {type(error).__name__}: {first_line}".removesuffix(": ")
+    return f"{place}: {one_line_of(error)}"

@@ -10,6 +10,7 @@ from formers.bench.results import Measurement, Status
 from formers.bench.sizes import Sizes
 from formers.machine.memory import is_out_of_memory
 from formers.part import Unsupported
+from formers.part.error_line import first_line_of, one_line_of
 
 _YARDSTICK = "yardstick"
 "Name of the matrix product among the candidates."
@@ -86,5 +87,4 @@ def _status(error: Exception) -> Status:
 
 def _cause(error: Exception) -> str:
     """Return an error in one line."""
-    first = (str(error).strip().splitlines() or [""])[0]
-    return first if _status(error) == "unsupported" else f"{type(error).__name__}: {first}".removesuffix(": ")
+    return first_line_of(error) if _status(error) == "unsupported" else one_line_of(error)

@@ -19,6 +19,7 @@ from formers.lab.train.job import Job
 from formers.lab.train.progress import Progress
 from formers.lab.train.stop import Stop
 from formers.machine.environment import environment, installed_version
+from formers.part.error_line import one_line_of
 
 _SECONDS_BETWEEN_CHECKS = 0.25  # of the mailbox, and of whether a stop was requested
 _RETRIES = 3
@@ -155,9 +156,7 @@ def _row_of(ray: Any, reference: Any, job: Job) -> Row | None:
     except ray.exceptions.RayError as error:
         if isinstance(cause := getattr(error, "cause", None), WriteError):
             raise WriteError(str(cause)) from error
-        first_line = str(error).strip().splitlines()[0]
-        reason = f"{type(error).__name__}: {first_line}"
-        cause = f"lost by the cluster, {_RETRIES + 1} times: {reason}; its last checkpoint is kept"
+        cause = f"lost by the cluster, {_RETRIES + 1} times: {one_line_of(error)}; its last checkpoint is kept"
         return replace(job.empty_row(), status="failed", cause=cause, environment=environment() | dict(job.place))
 
 

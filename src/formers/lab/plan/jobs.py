@@ -48,8 +48,8 @@ def _matched_job(job: Job, base: TransformerConfig) -> Job:
     """Return the job with its sizes, or its steps, changed to what the study matches."""
     study = job.study
     if study.match in ("parameters", "flops"):
-        task = study.checked_task.task
-        arm = match_arm(task, job.config, job.arm, cost_of(task, base, study.match), study.match)
+        target = cost_of(study.task, base, study.match)
+        arm = match_arm(study.task, job.config, job.arm, target, study.match)
         return replace(job, arm=arm, config=study.config(arm))
     if study.match == "time":
         steps = max(1, round(study.budget.steps / relative_step_time(study, job.config, base)))

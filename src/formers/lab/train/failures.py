@@ -13,7 +13,8 @@ from formers.lab.train.job import Job
 from formers.machine.files import write_atomically
 from formers.machine.memory import is_out_of_memory
 from formers.part import Unsupported
-from formers.tasks.checks.task_error import TaskError, one_line_of, raised_by_task
+from formers.part.error_line import first_line_of, one_line_of
+from formers.tasks.checks.task_error import TaskError, raised_by_task
 
 _SELF_EXPLAINING = (TaskError, Unsupported, Diverged, RepeatedCrash, ForeignCheckpoint)
 
@@ -30,8 +31,7 @@ def status_of(error: BaseException) -> Status:
 
 def cause_of(error: BaseException) -> str:
     """Return an error in one line, with its type where its message alone does not explain it."""
-    one_line = one_line_of(error)
-    return one_line.partition(": ")[2] if isinstance(error, _SELF_EXPLAINING) else one_line
+    return first_line_of(error) if isinstance(error, _SELF_EXPLAINING) else one_line_of(error)
 
 
 def save_traceback(job: Job, error: BaseException) -> None:

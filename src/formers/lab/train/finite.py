@@ -10,7 +10,7 @@ from formers.lab.distributed import ranks
 from formers.lab.train.initial_weights import seeded_model
 from formers.lab.train.undisturbed import undisturbed
 from formers.machine.memory import is_out_of_memory
-from formers.tasks.checks.task_error import raised_by_task
+from formers.tasks.checks.task_error import raised_by_task, wrong_result
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -37,9 +37,11 @@ def check_validation(job: Job, model: PreTrainedModel, values: Mapping[str, floa
     """
     wrong = first_not_finite(values)
     if wrong and not job.study.shard and _is_never_finite(job, model, wrong):
-        raise job.task.not_finite(
+        raise wrong_result(
+            job.study.task,
+            "evaluate",
             f"measured {wrong} {values[wrong]} on the validation split, and so it does on a model that has not been "
-            "trained; is the split empty, or a number divided by 0?"
+            "trained; is the split empty, or a number divided by 0?",
         )
     check_finite(values, step)
 
@@ -47,9 +49,11 @@ def check_validation(job: Job, model: PreTrainedModel, values: Mapping[str, floa
 def check_test(job: Job, values: Mapping[str, float]) -> None:
     """Raise TaskError for a test metric that is not finite; those on the validation split are."""
     if wrong := first_not_finite(values):
-        raise job.task.not_finite(
+        raise wrong_result(
+            job.study.task,
+            "evaluate",
             f"measured {wrong} {values[wrong]} on the test split, of a model whose metrics on the validation split are "
-            "finite; is the test split empty, or different?"
+            "finite; is the test split empty, or different?",
         )
 
 

@@ -18,6 +18,7 @@ from formers.lab.train.stop import Stop
 from formers.lab.train.trained_model import load_trained
 from formers.lab.train.undisturbed import undisturbed
 from formers.machine.memory import is_out_of_memory
+from formers.part.error_line import first_line_of
 from formers.tasks.checks.task_error import TaskError, raised_by_task
 
 if TYPE_CHECKING:
@@ -120,8 +121,8 @@ def _no_result(job: Job, length: int, error: BaseException, model: PreTrainedMod
         return _without_result(job, length, _CRASHED)
     raised = raised_by_task(error)
     if is_out_of_memory(raised) or _comes_from(model, raised):
-        cause = cause_of(raised)
-        return _without_result(job, length, cause.partition(": ")[2] if type(raised) is ValueError else cause)
+        explains_itself = type(raised) is ValueError
+        return _without_result(job, length, first_line_of(raised) if explains_itself else cause_of(raised))
     if ranks.is_rank0():
         save_traceback(job, error)
     return _without_result(job, length, cause_of(error))

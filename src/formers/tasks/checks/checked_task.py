@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from formers.tasks.checks.examples import CheckedExamples
-from formers.tasks.checks.task_error import TaskError, naming_task_code, place_of, wrong_result
+from formers.tasks.checks.task_error import naming_task_code, wrong_result
 from formers.tasks.checks.values import as_label, as_named_numbers, as_numbers, is_metric_name, printable, shown
 from formers.tasks.evaluation import Evaluation, Split
 from formers.tasks.task import Task
@@ -93,7 +94,7 @@ class CheckedTask:
             named = as_named_numbers(found)
         except TypeError as error:
             raise wrong_result(self.task, "references", f"returned wrong values: references {error}") from None
-        if wrong := [name for name, value in named.items() if value - value != 0]:  # NaN or infinite
+        if wrong := [name for name, value in named.items() if not math.isfinite(value)]:
             raise wrong_result(self.task, "references", f"returned {named[wrong[0]]} for {wrong[0]!r}")
         return named
 
@@ -120,10 +121,6 @@ class CheckedTask:
         """Write beside a trained model what is needed to use it."""
         with naming_task_code(self.task, "save"):
             self.task.save(folder)
-
-    def not_finite(self, problem: str) -> TaskError:
-        """Return the error for a metric that is not a finite number, for no reason that lies in the model."""
-        return TaskError(f"{place_of(self.task, 'evaluate')} {problem}")
 
     def _metrics(self, metrics: Any) -> dict[str, float]:
         """Return the metrics as floats. Raise TypeError for names that cannot be kept, or without the ranking one."""

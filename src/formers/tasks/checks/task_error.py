@@ -9,6 +9,7 @@ from traceback import walk_tb
 from typing import Any
 
 from formers.part import Unsupported
+from formers.part.error_line import one_line_of
 from formers.tasks.task import Task
 
 
@@ -64,12 +65,6 @@ def class_place(kind: type[Task]) -> str:
 def raised_by_task(error: BaseException) -> BaseException:
     """Return what the code of a task raised, for a `TaskError` that has it as its cause; any other error as it is."""
     return error.__cause__ if isinstance(error, TaskError) and error.__cause__ is not None else error
-
-
-def one_line_of(error: BaseException) -> str:
-    """Return the type of an error and the first line of its message."""
-    first_line = (str(error).strip().splitlines() or [""])[0]
-    return f"{type(error).__name__}: {first_line}".removesuffix(": ")
 
 
 def _own_line(task: Task, error: BaseException) -> str | None:
