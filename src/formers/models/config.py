@@ -220,11 +220,12 @@ def _as_part(axis: str, value: Any) -> Any:
     kind: type[Part] = _KIND_OF[axis]
     if value is None and axis in NORM_OPTIONS:
         return None
-    check_nesting(value)
     if isinstance(value, str):
         value = kind.parse(value)
-    if isinstance(value, dict):
+    elif isinstance(value, dict):
         return kind.from_json(value)
+    else:
+        check_nesting(value)  # of text and JSON, their readers do
     if isinstance(value, Pattern) and axis == "mixer":
         return Sparse(pattern=value)
     if isinstance(value, type) and issubclass(value, kind):

@@ -119,7 +119,7 @@ class _Reader:
         axis = part_hint(hint)
         if axis is not Member:
             kind = find_beside(axis, token.text)
-            return made(kind, self.options(kind) if self.takes("(") else {})
+            return made(kind, self.inside(self.options, kind) if self.takes("(") else {})
         wanted, constant = _WORDS.get(token.text, (Member, None))
         if wanted in alternatives(hint):
             return constant
@@ -129,9 +129,6 @@ class _Reader:
 
     def options(self, kind: type[Any]) -> dict[str, Any]:
         """Return the options in the brackets after a part's name."""
-        self.depth += 1
-        if self.depth > DEEPEST:
-            raise too_deep()
         names, hints, given = option_names(kind), option_hints(kind), dict[str, Any]()
         in_order = True
         while not self.takes(")"):
@@ -146,7 +143,6 @@ class _Reader:
             given[name] = self.either(hints[name])
             if self.next.text != ")":
                 self.expect(",", "or )")
-        self.depth -= 1
         return given
 
     def option_name(self) -> str:
