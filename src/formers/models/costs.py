@@ -7,7 +7,7 @@ from typing import TypeVar
 import torch
 from transformers import PreTrainedModel
 
-from formers.ops import count_operations
+from formers.ops import OperationCount
 
 _Model = TypeVar("_Model", bound=PreTrainedModel)
 
@@ -26,7 +26,7 @@ def flops_per_token(model: PreTrainedModel, length: int) -> float:
     Matrix products and Fourier transforms are counted, element-wise work is not. Exact attention is counted over all
     pairs even when causal, as is the custom.
     """
-    with count_operations() as counted:
+    with OperationCount() as counted:
         on_meta(model)(input_ids=_ids_on_meta(length))
     return counted.total / length
 

@@ -21,7 +21,7 @@ from formers.ops.bucketed_attention import bucketed_attention, clustered_attenti
 from formers.ops.common.derivatives import gradients_by_autograd, is_transformed, needs_autograd
 from formers.ops.common.dispatch import forms_table
 from formers.ops.common.dtypes import accumulation_dtype, without_autocast
-from formers.ops.common.operations import OperationCount, count_operations
+from formers.ops.common.operations import OperationCount
 from formers.ops.common.padding import Packing, check_lengths, packing, pad_input, unpad_input
 from formers.ops.common.readable import can_read, require_data
 from formers.ops.linear_attention import (
@@ -51,7 +51,6 @@ __all__ = [
     "can_read",
     "check_lengths",
     "clustered_attention",
-    "count_operations",
     "dense_attention",
     "exp_features",
     "forms_table",

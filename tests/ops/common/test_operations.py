@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from formers.ops import count_operations
+from formers.ops import OperationCount
 
 B, M, N, K = 2, 3, 5, 7
 ONE, MANY = 2 * M * N * K, 2 * B * M * N * K
@@ -55,7 +56,7 @@ PRODUCTS: dict[str, tuple[Callable[[], object], int]] = {
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode], ids=["no_grad", "inference_mode"])
 def test_a_product_counts_alike_however_it_is_written(name: str, mode: Callable[[], object]) -> None:
     run, want = PRODUCTS[name]
-    with mode(), count_operations() as counted:  # type: ignore[attr-defined]
+    with mode(), OperationCount() as counted:  # type: ignore[attr-defined]
         run()
     assert counted.total == want
 
@@ -69,11 +70,11 @@ def test_every_operator_of_torch_that_adds_a_product_is_known() -> None:
 @pytest.mark.parametrize("device", ["cpu", "meta"])
 def test_fused_attention_counts_all_pairs(device: str) -> None:
     q, k, v = (torch.randn(B, 4, 16, 8, device=device, requires_grad=True) for _ in range(3))
-    with count_operations() as forward:
+    with OperationCount() as forward:
         y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
     pairs = B * 4 * 16 * 16
     assert forward.total == 2 * pairs * (8 + 8)
-    with count_operations() as backward:
+    with OperationCount() as backward:
         y.sum().backward()
     made_again = 2 * pairs * 8 if device == "cpu" else 0
     assert backward.total == 2 * forward.total + made_again
@@ -93,21 +94,32 @@ def test_gradients_written_by_hand_count() -> None:
         def backward(ctx: object, g: Tensor) -> Tensor:
             return torch.zeros(M, K).addmm_(g, B_KN.mT)
 
-    with count_operations() as counted:
+    with OperationCount() as counted:
         Twice.apply(A_MK.clone().requires_grad_()).sum().backward()
     assert counted.total == 2 * ONE
 
 
 def test_transforms_count_as_fftw_does() -> None:
-    with count_operations() as counted:
+    with OperationCount() as counted:
         torch.fft.fft(torch.zeros(4, 8, dtype=torch.complex64))
     assert counted.total == 5 * 32 * 3
-    with count_operations() as counted:
+    with OperationCount() as counted:
         torch.fft.rfft(torch.zeros(4, 8))
     assert counted.total == 5 * 32 * 3 / 2
 
 
+@pytest.mark.parametrize("length", [8, 7])
+def test_a_real_transform_and_its_inverse_count_alike(length: int) -> None:
+    x = torch.zeros(4, 6, length)
+    with OperationCount() as there:
+        spectrum = torch.fft.rfft2(x)
+    with OperationCount() as back:
+        assert torch.fft.irfft2(spectrum, s=x.shape[1:]).shape == x.shape
+    real_numbers = 4 * 6 * length
+    assert there.total == back.total == int(2.5 * real_numbers * (math.log2(6) + math.log2(length)))
+
+
 def test_elementwise_work_does_not_count() -> None:
-    with count_operations() as counted:
+    with OperationCount() as counted:
         (C_MN.exp() + C_MN).sum()
     assert counted.total == 0

@@ -10,7 +10,7 @@ from torch import nn
 from formers.bench.measuring.phase_calls import state_after
 from formers.bench.phases import Phase
 from formers.bench.sizes import Sizes
-from formers.ops import count_operations
+from formers.ops import OperationCount
 
 TRAINING_PASSES = 3
 "Forward passes that a training step counts for: a backward pass has a product by either factor. Recomputation is free."
@@ -26,7 +26,7 @@ def mixer_flops(build: Callable[[], nn.Module], phase: Phase, sizes: Sizes) -> i
         mixer = build().eval()
         x_bld = torch.zeros(sizes.batch, sizes.length, sizes.width)
     state = state_after(mixer, x_bld) if phase == "step" else None
-    with torch.no_grad(), count_operations() as counted:
+    with torch.no_grad(), OperationCount() as counted:
         if state is None:
             mixer(x_bld)
         else:

@@ -20,7 +20,11 @@ _aten = torch.ops.aten
 
 
 class OperationCount(TorchDispatchMode):
-    """Counts the operations of what runs while it is entered.
+    """A context that counts the operations of what runs in it: 2·m·n·k for a product of (m, k) and (k, n).
+
+    Convolutions and Fourier transforms are counted, too: 5·n·log2 n for n complex numbers, half of it for real ones.
+    Forward and backward passes count, kernels with gradients written by hand as well. Element-wise work and sums do
+    not. Fused attention counts all pairs even when causal, as is the custom.
 
     Attributes:
         total: the operations so far.
@@ -44,16 +48,6 @@ class OperationCount(TorchDispatchMode):
         if formula is not None:
             self.total += formula(*args, **kwargs, out_val=result)
         return result
-
-
-def count_operations() -> OperationCount:
-    """Return a context that counts operations: 2·m·n·k for a product of (m, k) and (k, n), in `total`.
-
-    Convolutions and Fourier transforms are counted, too: 5·n·log2 n for n complex numbers, half of it for real ones.
-    Forward and backward passes count, kernels with gradients written by hand as well. Element-wise work and sums do
-    not. Fused attention counts all pairs even when causal, as is the custom.
-    """
-    return OperationCount()
 
 
 def _formula_for(operator: Any) -> Callable[..., int] | None:
@@ -107,6 +101,11 @@ def _real_fft(shape: Any, dims: Any, *args: Any, **options: Any) -> int:
     return _fft(shape, dims, 2.5)
 
 
+def _inverse_real_fft(half_shape: Any, dims: Any, *args: Any, out_shape: Any, **options: Any) -> int:
+    """Return the same for a transform to real numbers from half of their spectrum."""
+    return _fft(out_shape, dims, 2.5)
+
+
 def _complex_fft(shape: Any, dims: Any, *args: Any, **options: Any) -> int:
     """Return 5·n·log2 n, the operations of a complex transform of n numbers as FFTW counts."""
     return _fft(shape, dims, 5.0)
@@ -138,6 +137,6 @@ _FORMULAS: dict[Any, Callable[..., int]] = {
     _aten._scaled_dot_product_fused_attention_overrideable_backward: _attention_backward,
     _aten._fft_r2c: _real_fft,
     _aten._fft_c2c: _complex_fft,
-    _aten._fft_c2r: _real_fft,
+    _aten._fft_c2r: _inverse_real_fft,
 }
 """Operators that torch's counter leaves out → their operations by the shapes of their arguments, all overloads."""

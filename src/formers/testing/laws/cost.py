@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from formers.mixers import Mixer
-from formers.ops import count_operations
+from formers.ops import OperationCount
 from formers.part import Part, Site
 from formers.positions import RelationalPosition
 from formers.testing.hand_counts import hand_count
@@ -61,9 +61,9 @@ def counted_as_by_hand(part: Part, site: Site = SITE) -> None:
         there = replace(site, causal=causal)
         want = hand_count(part, there, length)
         module, x = _without_data(part, causal, site, length)
-        with torch.no_grad(), count_operations() as forward:
+        with torch.no_grad(), OperationCount() as forward:
             module(x)
-        with count_operations() as both:
+        with OperationCount() as both:
             module(x.requires_grad_())[0].sum().backward()
         for what, got, by_hand in (
             ("forward", forward.total, want.forward),
@@ -79,7 +79,7 @@ def flops(part: Part, causal: bool, site: Site, length: int) -> int:
     """Counted operations of a forward pass without data."""
     there = replace(site, context_length=length)  # a model for this length: what it takes as given may depend on that
     module, x = _without_data(part, causal, there, length)
-    with torch.no_grad(), count_operations() as counted:
+    with torch.no_grad(), OperationCount() as counted:
         module(x)
     return counted.total
 
