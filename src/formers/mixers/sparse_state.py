@@ -46,9 +46,7 @@ class SparseState(State):
         """
         if capacity is None:
             return self
-        capacity = (
-            capacity if capacity <= _TAKEN_AT_ONCE else min(capacity, max(self.index_bs.shape[1], _TAKEN_AT_ONCE))
-        )
+        capacity = min(capacity, max(self.index_bs.shape[1], _TAKEN_AT_ONCE))
         recalled_bs = _recalled(patterns, self.index_bs, self.seen_b) & (self.index_bs >= 0)
         index_bs = self.index_bs.masked_fill(~recalled_bs, -1)
         missing = max(capacity - index_bs.shape[1], 0)

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import torch
 
 
-def is_any(size: int) -> bool:
-    """Return True for a size that `torch.export` leaves open: work may not be laid out by it."""
+def is_left_open(size: int) -> bool:
+    """Return whether `torch.export` leaves a size open, to be any: work may not be laid out by it."""
     return isinstance(size, torch.SymInt)
 
 

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, bmm
 from torch.nn.functional import pad
 
-from formers.ops.common.tracing import is_any
+from formers.ops.common.tracing import is_left_open
 from formers.ops.common.workspace import Workspace
 from formers.ops.linear_attention.decay import chunk_decay, log_decay_gradient
 from formers.ops.linear_attention.normalizer import safe_divisor
@@ -64,7 +64,9 @@ class Chunks:
         log_g: Tensor | None,
     ) -> None:
         self.workspace, self.dtype, self.shape = workspace, s0.dtype, q.shape[:3]
-        if is_any(q.shape[2]):  # a graph has chunks of one size, and never a single one, which would be a case apart
+        if is_left_open(
+            q.shape[2]
+        ):  # a graph has chunks of one size, and never a single one, which would be a case apart
             self.count, self.chunk = (q.shape[2] + 2 * CHUNK - 1) // CHUNK, CHUNK
         else:
             self.count = -(-q.shape[2] // CHUNK)
@@ -136,7 +138,9 @@ class Chunks:
         """Return (N, C, ·), the last chunk filled up with zeros."""
         t_bhlx = t_bhlx.to(self.dtype)
         length, whole = t_bhlx.shape[2], self.count * self.chunk
-        if is_any(length):  # row `length` is zeros: picked, because a slice would be laid out by what it leaves over
+        if is_left_open(
+            length
+        ):  # row `length` is zeros: picked, because a slice would be laid out by what it leaves over
             t_bhlx = pad(t_bhlx, (0, 0, 0, 1)).index_select(2, _first(whole, t_bhlx).clamp(max=length))
         elif length < whole:
             t_bhlx = pad(t_bhlx, (0, 0, 0, whole - length))
@@ -146,7 +150,7 @@ class Chunks:
         """Return (B, H, L, ·): the inverse of `_cut`."""
         length, whole = self.shape[2], self.count * self.chunk
         t_bhlx = t_ncx.view(*self.shape[:2], whole, t_ncx.shape[2])
-        return t_bhlx.index_select(2, _first(length, t_ncx)) if is_any(length) else t_bhlx[:, :, :length]
+        return t_bhlx.index_select(2, _first(length, t_ncx)) if is_left_open(length) else t_bhlx[:, :, :length]
 
     def _product(self, name: str, a: Tensor, b: Tensor) -> Tensor:
         return bmm(a, b, out=self.workspace.out(name, a.shape[0], a.shape[1], b.shape[2]))

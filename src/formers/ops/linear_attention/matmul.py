@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from formers.ops.common.padding import zero_masked
-from formers.ops.common.tracing import is_any
+from formers.ops.common.tracing import is_left_open
 from formers.ops.linear_attention.chunked import chunked
 from formers.ops.linear_attention.normalizer import safe_divisor
 from formers.ops.linear_attention.state import LinearState, initial_sums, sums
@@ -42,7 +42,7 @@ def linear_attention(
     if log_decay_bhl is not None and key_mask_bs is not None:
         log_decay_bhl = log_decay_bhl.masked_fill(~key_mask_bs.unsqueeze(1), 0)
     length = q.shape[2]
-    if causal and is_any(length):
+    if causal and is_left_open(length):
         return chunked(q, k, v, initial_sums(q, v, state, normalize), floor, log_decay_bhl)
     if not causal or length <= 1:
         return through_state(q, k, v, initial_sums(q, v, state, normalize), floor, log_decay_bhl)
@@ -55,7 +55,7 @@ def dense_attention(
     q: Tensor, x: Tensor, causal: bool, key_mask_bs: Tensor | None, state: LinearState | None, order: str
 ) -> tuple[Tensor, LinearState]:
     """Return y and the state of the op of the same name, by the order asked for, or by the faster one."""
-    few_keys = not is_any(x.shape[2]) and x.shape[2] < STATE_FROM * q.shape[3]
+    few_keys = not is_left_open(x.shape[2]) and x.shape[2] < STATE_FROM * q.shape[3]
     if not causal and (order == "scores" or (order == "auto" and few_keys)):
         x = zero_masked(x, key_mask_bs)
         return through_scores(q, x, x, causal, state, normalize=False, floor=0.0)
