@@ -14,7 +14,7 @@ from transformers.models.xlnet.modeling_xlnet import XLNetRelativeAttention
 
 from formers.mixers import Etc, Longformer, Metric, Mixer, Quadratic, Softmax, Sparse
 from formers.models import CausalLM, TransformerConfig
-from formers.ops import count_operations
+from formers.ops import OperationCount
 from formers.part import Site, Unsupported
 from formers.patterns import Global, Window
 from formers.positions import T5, Alibi, Da, Position, Shaw, Xl
@@ -183,7 +183,7 @@ def test_positions_over_a_pattern_cost_no_more_than_its_pairs(position: Position
     def operations(length: int) -> int:
         site = Site(width=32, heads=2, causal=True, context_length=length, position=position)
         module, x_bld = Sparse(pattern=Window(16)).build(site), torch.randn(1, length, 32)
-        with torch.no_grad(), count_operations() as counted:
+        with torch.no_grad(), OperationCount() as counted:
             module(x_bld)
         return counted.total
 
