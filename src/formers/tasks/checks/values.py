@@ -8,6 +8,8 @@ from decimal import Decimal
 from numbers import Real
 from typing import Any
 
+from formers.part import quoted
+
 _NAME = re.compile(r"\w[\w.: -]*(/\w[\w.: -]*)*")
 """Names that tables, CSV columns and MLflow take alike."""
 _LONGEST_NAME = 200
@@ -76,6 +78,5 @@ def shown(value: Any) -> str:
     shape = getattr(value, "shape", None)
     if shape is not None:
         return f"{type(value).__name__} of shape {tuple(shape)} and dtype {getattr(value, 'dtype', None)}"
-    text = printable(repr(value))
-    text = text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+    text = printable(quoted(value, _SHOWN))
     return text if isinstance(value, (str, bytes, type(None))) else f"{text} ({type(value).__name__})"
