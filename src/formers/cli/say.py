@@ -1,4 +1,4 @@
-"""The one way in which commands print text: what a terminal would act on is drawn instead."""
+"""Text that commands print, in which characters that a terminal would act on are drawn instead."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def connect(address: str) -> Iterator[Any]:
     check_address(address)
     local = {"include_dashboard": False} if address == "local" else {}
     try:
-        with signals_kept():
+        with _signals_kept():
             ray.init(address=address, log_to_driver=False, configure_logging=False, **local)
     except ConnectionError as error:
         raise ValueError(
@@ -59,7 +59,7 @@ def connect(address: str) -> Iterator[Any]:
 
 
 @contextmanager
-def signals_kept() -> Iterator[None]:
+def _signals_kept() -> Iterator[None]:
     """Put back what Ctrl-C and SIGTERM do, after the block: `ray.init` lets SIGTERM end the process at once."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set what signals do

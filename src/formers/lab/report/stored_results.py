@@ -11,7 +11,7 @@ from formers.lab.report.study_files import JSON
 from formers.lab.report.study_results import study_results
 from formers.lab.store.records import Results, Row
 from formers.lab.store.store import Store
-from formers.lab.store.tracking_uri import VARIABLE
+from formers.lab.store.tracking_uri import TRACKING_URI_VARIABLE
 from formers.lab.study.study import Study
 from formers.lab.study.yaml import read_study
 
@@ -30,7 +30,7 @@ def stored_results(folder: Path) -> Results:
     """
     published = load(folder / JSON) if (folder / JSON).is_file() else None
     before = {(row.arm, row.seed): row for row in published.rows} if published else {}
-    if (folder / YAML).is_file() and (os.environ.get(VARIABLE) or (folder / DATABASE).is_file()):
+    if (folder / YAML).is_file() and (os.environ.get(TRACKING_URI_VARIABLE) or (folder / DATABASE).is_file()):
         study = replace(read_study(folder / YAML), folder=folder)
         if rows := _rows(study, before):
             return study_results(study, rows, study.checked_task.references())

@@ -10,21 +10,26 @@ from formers.lab.report.lengths import length_cells, length_table, length_titles
 from formers.lab.report.matching import matching_sentences
 from formers.lab.report.ranking import ranking
 from formers.lab.report.summarize import summarize
+from formers.lab.report.summary import StudySummary
 from formers.lab.store.records import Results
 from formers.plot.visible_text import visible
 
 
 def terminal_report(results: Results) -> tuple[Table | Text, ...]:
     """Return what `rich` prints of a report: the ranking, and the results at other lengths where there are some."""
-    return terminal_table(results), *_lengths(results)
+    summary = summarize(results)
+    return _ranking_table(summary), *_lengths(summary)
 
 
 def terminal_table(results: Results) -> Table:
     """Return the ranking as a `rich` table, the headline below it. Names are never read as markup."""
-    summary = summarize(results)
+    return _ranking_table(summarize(results))
+
+
+def _ranking_table(summary: StudySummary) -> Table:
     shown = ranking(summary)
     table = Table(
-        title=Text(visible(results.title)),
+        title=Text(visible(summary.results.title)),
         caption=Text(visible(f"{' '.join(headline(summary))} {matching_sentences(summary)}".strip())),
         caption_justify="left",
     )
@@ -38,9 +43,8 @@ def terminal_table(results: Results) -> Table:
     return table
 
 
-def _lengths(results: Results) -> tuple[Table | Text, ...]:
+def _lengths(summary: StudySummary) -> tuple[Table | Text, ...]:
     """Return the results at other lengths as a table, and what explains it; nothing where there are none."""
-    summary = summarize(results)
     if (found := length_table(summary)) is None:
         return ()
     table = Table(title="At other lengths")

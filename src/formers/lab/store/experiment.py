@@ -17,7 +17,8 @@ from formers.lab.store.database import (
     make_database,
     sqlite_uri,
 )
-from formers.lab.store.tracking_uri import VARIABLE, check_server, without_secrets
+from formers.lab.store.order_number import order_number
+from formers.lab.store.tracking_uri import TRACKING_URI_VARIABLE, check_server, limit_waiting, without_secrets
 from formers.lab.store.write_error import WriteError, one_line, reporting_write_errors
 from formers.machine.quiet_libraries import quiet_libraries
 
@@ -27,7 +28,7 @@ _WITHOUT_IT = (
 )
 SEQUENCE = "formers.sequence"
 """The tag of a run that holds its number: each run of a study has a larger one than those before it."""
-_PAGE, _DIGITS = 1000, 20
+_PAGE = 1000
 
 
 class Experiment:
@@ -49,7 +50,7 @@ class Experiment:
         from mlflow.tracking import MlflowClient  # takes a second; only a study needs it
 
         quiet_libraries()  # importing MLflow sets its own log level
-        uri = os.environ.get(VARIABLE)
+        uri = os.environ.get(TRACKING_URI_VARIABLE)
         self._folder, self._name, self._is_own = folder.resolve(), name, not uri
         self._last_sequence: int | None = None
         self.place = without_secrets(uri) if uri else str(folder / _DATABASE)
@@ -59,6 +60,7 @@ class Experiment:
             if self._is_own:
                 self._check_own_database(folder / _DATABASE)
             if uri:
+                limit_waiting()
                 check_server(uri)
             self.client = MlflowClient(tracking_uri=uri or sqlite_uri(folder / _DATABASE))
 
@@ -148,8 +150,7 @@ class Experiment:
 
 def sequence_of(run: Any) -> int:
     """Return the number that orders the runs of a study; 0 for a run that has none."""
-    text = run.data.tags.get(SEQUENCE, "")
-    return int(text) if text.isdecimal() and len(text) < _DIGITS else 0
+    return order_number(run.data.tags.get(SEQUENCE, ""))
 
 
 def mlflow_error_text(error: Exception) -> str:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from formers.lab.store.write_error import one_line
 
-VARIABLE = "MLFLOW_TRACKING_URI"
+TRACKING_URI_VARIABLE = "MLFLOW_TRACKING_URI"
 """The environment variable that names a team's server or database."""
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 """How long MLflow waits for an answer, in seconds, and how often it asks again. By itself it waits for minutes."""
@@ -28,10 +28,14 @@ def without_secrets(text: str) -> str:
     return _IN_QUERY.sub(r"\1***", _USER.sub("://***@", text))
 
 
-def check_server(uri: str) -> None:
-    """Raise ConnectionError where no server answers at a tracking URI within seconds. Files are no servers."""
+def limit_waiting() -> None:
+    """Let MLflow wait for seconds, not minutes, by its environment variables; those that are set already stay."""
     for name, value in _PATIENCE.items():
         os.environ.setdefault(name, value)
+
+
+def check_server(uri: str) -> None:
+    """Raise ConnectionError where no server answers at a tracking URI within seconds. Files are no servers."""
     parts = urlsplit(uri)
     scheme = parts.scheme.partition("+")[0]
     try:
@@ -42,7 +46,7 @@ def check_server(uri: str) -> None:
     except (OSError, ValueError) as error:
         raise ConnectionError(
             f"no server answers there within {_SECONDS:.0f} seconds ({without_secrets(one_line(error))}). Start it, "
-            f"correct {VARIABLE}, or unset it to keep rows in the study's own folder"
+            f"correct {TRACKING_URI_VARIABLE}, or unset it to keep rows in the study's own folder"
         ) from None  # the cause names the whole address
 
 

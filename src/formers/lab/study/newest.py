@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from formers.lab.store.order_number import order_number
 from formers.lab.store.write_error import reporting_write_errors
 from formers.machine.files import write_atomically
 
-_FILE, _DIGITS = ".opened", 20
+_FILE = ".opened"
 
 
 def number_opening(folder: Path) -> None:
@@ -43,4 +44,4 @@ def _number(folder: Path) -> int:
         text = (folder / _FILE).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
         return 0
-    return int(text) if text.isdecimal() and len(text) < _DIGITS else 0
+    return order_number(text)

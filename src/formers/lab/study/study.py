@@ -106,7 +106,7 @@ class Study:
         object.__setattr__(self, "folder", folder)
 
     def _check_types(self) -> None:
-        """Raise TypeError for an attribute of another type, and for arms that are none."""
+        """Raise TypeError for an attribute of a wrong type, and for arms that are not `Arm`s."""
         for name, (kinds, words) in _TYPES.items():
             value = getattr(self, name)
             if not isinstance(value, kinds) or (isinstance(value, str) and str not in kinds):

@@ -16,7 +16,7 @@
     folder: studies/mine                # `.` is the folder that this file is in, wherever it is moved
     directory: /home/me/plays           # where a relative path of the task starts, if not here and not beside this file
 
-What is left out is as in the task's default study. An unknown key raises, naming the nearest known one.
+Keys that are left out are as in the task's default study. An unknown key raises, naming the nearest known one.
 """
 
 from __future__ import annotations
