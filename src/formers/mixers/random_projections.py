@@ -55,6 +55,10 @@ class RandomProjections(nn.Module):
     pass after so many training steps: steps of an optimiser of torch after backward passes in training mode, however
     many these were (gradient accumulation) and however often a forward pass was repeated (checkpointing). In eval mode
     nothing is drawn or counted. All ranks get rank 0's draw.
+
+    Any optimiser's step counts that comes next after the backward pass, as directions know no parameters of their
+    mixer, and those may be frozen. Where two models train in turn, as in a GAN, step each right after its backward
+    pass.
     """
 
     left: Tensor
