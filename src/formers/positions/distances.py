@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from formers.ops import can_read
+
 
 @dataclass(frozen=True)
 class Distances:
@@ -32,7 +34,7 @@ class Distances:
     @classmethod
     def clipped(cls, q_bl: Tensor, k_bs: Tensor, reach: int) -> Distances:
         """Return the distances of these positions, of which those beyond ± reach share an entry."""
-        if hidden_from_host(q_bl):
+        if not can_read(q_bl):
             return cls(q_bl, k_bs, -reach, reach, None)
         ends = _read(q_bl, k_bs)
         return cls(q_bl, k_bs, min(max(ends.low, -reach), reach), min(max(ends.high, -reach), reach), ends.first)
@@ -44,7 +46,7 @@ class Distances:
         Their number is not known where positions cannot be read, and has no end where they lie far apart, as position
         ids may: at most four entries for each query and key are made.
         """
-        if hidden_from_host(q_bl):
+        if not can_read(q_bl):
             return None
         ends = _read(q_bl, k_bs)
         together = ends.high - ends.low < 4 * (q_bl.shape[1] + k_bs.shape[1])
@@ -90,7 +92,7 @@ class Distances:
 
     def at(self, q_bl: Tensor, k_bs: Tensor) -> tuple[Distances, slice]:
         """Return the distances of others among these queries and keys, and which part of the table they have."""
-        if hidden_from_host(q_bl):
+        if not can_read(q_bl):
             return Distances(q_bl, k_bs, self.low, self.high, None), slice(None)
         ends = _read(q_bl, k_bs)
         low, high = (min(max(end, self.low), self.high) for end in (ends.low, ends.high))
@@ -114,11 +116,6 @@ class Distances:
         q_bl1, k_b1s = self.q_bl[:, start : start + rows, None], self.k_bs[:, None, :keys]
         index_bls = (k_b1s - q_bl1).clamp(self.low, self.high) - self.low
         return index_bls.unsqueeze(1).expand(batch if index_bls.shape[0] == 1 else -1, heads, -1, -1)
-
-
-def hidden_from_host(positions_bl: Tensor) -> bool:
-    """Return whether positions cannot be read here: while a compiler traces, and on the meta device."""
-    return torch.compiler.is_compiling() or positions_bl.is_meta
 
 
 class _Extent(NamedTuple):
