@@ -10,7 +10,7 @@ help:             ## list the commands
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "formers needs Python 3.11 or newer; set PYTHON=python3.11 or the like")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[lab,adapt,cluster,oracles,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[lab,adapt,cluster,retrieval,control,mujoco,oracles,dev]"
 	touch $@
 
 install: .venv/installed  ## make the environment
