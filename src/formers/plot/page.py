@@ -16,7 +16,13 @@ from formers.plot.number_format import fixed, percent
 from formers.plot.visible_text import visible
 
 
-def render_page(template: str, contents: Mapping[str, object], filters: Mapping[str, Callable] | None = None) -> str:
+def render_page(
+    template: str,
+    contents: Mapping[str, object],
+    filters: Mapping[str, Callable] | None = None,
+    *,
+    has_pictures: bool = False,
+) -> str:
     """Return a template as a whole page; the same contents give the same page.
 
     Args:
@@ -25,6 +31,7 @@ def render_page(template: str, contents: Mapping[str, object], filters: Mapping[
         contents: the template's variables, of which `looks`, name → `Look`, is read by the macros of `chart.svg.jinja`.
             Text in them is escaped.
         filters: filters of the template besides `breakable`, `fixed` and `percent`.
+        has_pictures: whether the page may show pictures, from `data:` addresses in it.
 
     Raises:
         jinja2.UndefinedError: for a variable that the template uses and `contents` lacks.
@@ -40,7 +47,10 @@ def render_page(template: str, contents: Mapping[str, object], filters: Mapping[
     )
     environment.filters.update(breakable=_breakable, fixed=fixed, percent=percent, **(filters or {}))
     environment.globals.update(
-        css=Markup(css), script=Markup(script), policy=_security_policy(css, script), shared_look=SHARED_LOOK
+        css=Markup(css),
+        script=Markup(script),
+        policy=_security_policy(css, script, has_pictures),
+        shared_look=SHARED_LOOK,
     )
     return visible(environment.get_template(template).render(contents))
 
@@ -55,7 +65,8 @@ def _breakable(text: str) -> Markup:
     return Markup("<wbr>").join(re.split(r"(?<=[(,=])(?![) ])", text))
 
 
-def _security_policy(css: str, script: str) -> str:
+def _security_policy(css: str, script: str, has_pictures: bool) -> str:
     """Return a content security policy: no request to anywhere, and no style or script but the two that are given."""
     style_hash, script_hash = (base64.b64encode(hashlib.sha256(x.encode()).digest()).decode() for x in (css, script))
-    return f"default-src 'none'; style-src 'sha256-{style_hash}'; script-src 'sha256-{script_hash}'"
+    pictures = " img-src data:;" if has_pictures else ""
+    return f"default-src 'none';{pictures} style-src 'sha256-{style_hash}'; script-src 'sha256-{script_hash}'"

@@ -9,6 +9,7 @@ from typing import Any
 _HOMES = {
     "formers.tasks.evaluation": ("Evaluation", "Split"),
     "formers.tasks.metric": ("TaskMetric",),
+    "formers.tasks.picture": ("Picture",),
     "formers.tasks.task": ("Task",),
     "formers.tasks.characters": ("Characters",),
     "formers.tasks.shakespeare": ("Shakespeare",),

@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from formers.part import Part
 from formers.tasks.evaluation import Evaluation, Split
 from formers.tasks.metric import TaskMetric
+from formers.tasks.picture import Picture
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -95,6 +96,10 @@ class Task(Part):
 
     def samples(self, model: PreTrainedModel) -> tuple[str, ...]:
         """Return outputs of the trained model, as text to read."""
+        return ()
+
+    def pictures(self, model: PreTrainedModel) -> tuple[Picture, ...]:
+        """Return outputs of the trained model, as pictures to look at: PNG, or GIF where something moves."""
         return ()
 
     @property

@@ -37,6 +37,7 @@ _HOOKS = (
     "evaluate(self, model, split='validation')",
     "references(self)",
     "samples(self, model)",
+    "pictures(self, model)",
     "build(self, seed, count)",
     "base(self)",
     "data_hash(self)",

@@ -17,6 +17,7 @@ import pytest
 from formers.lab.report import render_html, write_html
 from formers.lab.report.summarize import summarize
 from formers.lab.store.records import LengthResult, Point, Results
+from formers.tasks import Picture
 
 Study = Callable[[int], Results]
 
@@ -116,6 +117,27 @@ def test_the_policy_allows_the_style_and_the_script_of_the_page_and_nothing_else
     hashes = [base64.b64encode(hashlib.sha256(found[1].encode()).digest()).decode() for found in (style, script)]
     assert policy == f"default-src 'none'; style-src 'sha256-{hashes[0]}'; script-src 'sha256-{hashes[1]}'"
     assert not [tag for tag, attributes in Page(text).tags if "style" in attributes]
+
+
+def test_pictures_are_in_the_page_and_the_policy_allows_them(study: Study) -> None:
+    results = study(1)
+    gif = Picture.of_file("A pole <i>falls</i>.", b"GIF89a" + bytes(40))
+    drawn = replace(results, rows=tuple(replace(row, pictures=(gif,)) for row in results.rows))
+    page = Page(render_html(drawn))
+    shown = [attributes for tag, attributes in page.tags if tag == "img"]
+    assert shown
+    assert all(attributes == {"src": gif.uri, "alt": gif.caption} for attributes in shown)
+    policy = next(attributes["content"] for _, attributes in page.tags if "http-equiv" in attributes)
+    assert policy
+    assert policy.startswith("default-src 'none'; img-src data:; style-src")
+    assert not [tag for tag, _ in Page(render_html(results)).tags if tag == "img"]
+
+
+def test_pictures_that_are_too_many_for_a_page_are_left_out(study: Study) -> None:
+    results = study(1)
+    large = Picture.of_file("large", b"GIF89a" + bytes(300_000))
+    drawn = replace(results, rows=tuple(replace(row, pictures=(large,)) for row in results.rows))
+    assert [tag for tag, _ in Page(render_html(drawn)).tags].count("img") == 2
 
 
 def test_the_ranking_is_a_table_with_references_and_failures_in_their_place(study: Study) -> None:

@@ -112,6 +112,8 @@ ROW_OF_EACH = {
     ),
     "samples of numbers": ("samples", "return [1, 2]", "returned 1 .int., but texts were expected"),
     "no samples": ("samples", "pass", "returned None, but texts were expected"),
+    "pictures of bytes": ("pictures", 'return [b"GIF89a"]', "returned b'GIF89a'.*, but Pictures were expected"),
+    "no pictures": ("pictures", "pass", "returned None, but Pictures were expected"),
     "samples that fail": ("samples", "1 / 0", "raised ZeroDivisionError: division by zero"),
     "a save that fails": ("save", 'raise OSError("no such thing")', "raised OSError: no such thing"),
     "a later example of another length": (
@@ -164,7 +166,13 @@ DECLARED = {
     'head = "Parrot"': "is 'Parrot', which is no class in formers.models",
     "length: int = 0": "at least 1",
 }
-ARGUMENTS = {"evaluate": 'model, split="validation"', "samples": "model", "save": "folder", "example": "stream"}
+ARGUMENTS = {
+    "evaluate": 'model, split="validation"',
+    "samples": "model",
+    "pictures": "model",
+    "save": "folder",
+    "example": "stream",
+}
 ARGUMENTS |= {"build": "seed, count", "model": "config"}
 
 

@@ -51,7 +51,8 @@ def render_html(results: Results, scaling: Sequence[ScalingFigure] = ()) -> str:
         **_charts(summary),
         **_lengths(summary),
     }
-    return render_page("lab/report/report.html.jinja", contents, {"estimate": estimate_text})
+    filters = {"estimate": estimate_text}
+    return render_page("lab/report/report.html.jinja", contents, filters, has_pictures=bool(contents["pictures"]))
 
 
 def _sentences(summary: StudySummary) -> dict[str, object]:
@@ -88,7 +89,7 @@ def _tables(summary: StudySummary) -> dict[str, object]:
 
 
 def _charts(summary: StudySummary) -> dict[str, object]:
-    """Return the charts of the page, and the samples, which are shown for the same arms."""
+    """Return the charts of the page, and samples and pictures, which are shown for the same arms."""
     looks = arm_looks(summary)
     trade_offs = [trade_off_chart(summary, cost, looks) for cost in costs.TRADED_COSTS]
     slices = [(it, slices_chart(summary, it, f"slices-{i}", looks)) for i, it in enumerate(all_slices(summary))]
@@ -101,6 +102,7 @@ def _charts(summary: StudySummary) -> dict[str, object]:
         "slices": slices,
         "curves": [chart for chart in curves if chart],
         "samples": page_tables.samples(summary, looks),
+        "pictures": page_tables.pictures(summary, looks),
     }
 
 

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 
 from formers.lab.report.summary import StudySummary, problem
 from formers.lab.store.records import Row
+from formers.tasks.picture import Picture
 
 _MAX_SAMPLES, _MAX_CHARACTERS = 3, 1500
 "Samples an arm, and characters of each."
+_MAX_PICTURE_CHARACTERS = 1_000_000
+"Characters of all pictures on a page together."
 _MAX_STEPS = 8
 "Steps in the table of the learning curves."
 
@@ -66,6 +69,18 @@ def samples(summary: StudySummary, shown: Container[str]) -> dict[str, list[str]
     arms = [arm for arm in summary.arms if arm.name in shown]
     found = {arm.name: next((row.samples for row in arm.rows if row.samples), ()) for arm in arms}
     return {name: [_shortened(text) for text in texts[:_MAX_SAMPLES]] for name, texts in found.items() if texts}
+
+
+def pictures(summary: StudySummary, shown: Container[str]) -> dict[str, tuple[Picture, ...]]:
+    """Return arm → pictures of its first run that has some, for the arms in `shown`, as many as a page has room for."""
+    found: dict[str, tuple[Picture, ...]] = {}
+    room = _MAX_PICTURE_CHARACTERS
+    for arm in (arm for arm in summary.arms if arm.name in shown):
+        pictures = next((row.pictures for row in arm.rows if row.pictures), ())[:_MAX_SAMPLES]
+        room -= sum(len(picture.uri) for picture in pictures)
+        if pictures and room >= 0:
+            found[arm.name] = pictures
+    return found
 
 
 def _shortened(text: str) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from formers.tasks.metric import TaskMetric
+from formers.tasks.picture import Picture
 
 __all__ = ["LengthResult", "Point", "Results", "Row", "Status", "TaskMetric"]
 
@@ -70,6 +71,8 @@ class Row:
     "Training loss and validation metrics on the way."
     samples: tuple[str, ...] = ()
     "Texts that the trained model wrote, if the task asks for samples."
+    pictures: tuple[Picture, ...] = ()
+    "Pictures that the trained model made, if the task asks for some."
     steps: int = 0
     parameters: int = 0
     flops_per_token: float | None = None

@@ -110,6 +110,7 @@ def _test_and_save(callback: TrainingCallback, model: PreTrainedModel, facts: di
         facts |= test_best_weights(job, model, callback.best_weights, facts["curve"])
         with undisturbed():
             facts["samples"] = job.task.samples(model)
+            facts["pictures"] = job.task.pictures(model)
         weights = full_weights(model)
     if ranks.is_rank0():
         save_model(job, model, weights)

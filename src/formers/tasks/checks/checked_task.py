@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from formers.tasks.checks.examples import CheckedExamples
 from formers.tasks.checks.task_error import naming_task_code, wrong_result
 from formers.tasks.checks.values import as_label, as_named_numbers, as_numbers, is_metric_name, printable, shown
 from formers.tasks.evaluation import Evaluation, Split
+from formers.tasks.picture import Picture
 from formers.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -106,6 +107,15 @@ class CheckedTask:
         if wrong := [text for text in texts if not isinstance(text, str)]:
             raise wrong_result(self.task, "samples", f"returned {shown(wrong[0])}, but texts were expected")
         return tuple(map(printable, texts))
+
+    def pictures(self, model: Any) -> tuple[Picture, ...]:
+        """Return outputs of the trained model, as pictures to look at."""
+        with naming_task_code(self.task, "pictures"):
+            found: Any = self.task.pictures(model)
+            pictures = tuple(found) if hasattr(found, "__iter__") else (found,)
+        if wrong := [picture for picture in pictures if not isinstance(picture, Picture)]:
+            raise wrong_result(self.task, "pictures", f"returned {shown(wrong[0])}, but Pictures were expected")
+        return tuple(replace(picture, caption=printable(picture.caption)) for picture in pictures)
 
     @property
     def data_hash(self) -> str:
