@@ -21,10 +21,12 @@ class DocumentBatch(NamedTuple):
     Attributes:
         index_nm: where each token lies among the B·L tokens of the packed rows, (N, M); anywhere at padding.
         mask_nm: True = a token, False = padding, (N, M); None = all documents are equally long.
+        share: of all real tokens that these are.
     """
 
     index_nm: Tensor
     mask_nm: Tensor | None
+    share: float
 
     def take(self, t_blx: Tensor) -> Tensor:
         """Return what belongs to the tokens of packed rows, (B, L, …), for those of the batch, (N, M, …)."""
@@ -134,7 +136,7 @@ class Documents:
         offset_n = torch.zeros_like(self.start_n)
         for group, longest in self._groups(grouping):
             number_n = torch.as_tensor(group, device=device)
-            batches.append(self._batch(number_n, longest, padded=not self._is_equal(group)))
+            batches.append(self._batch(number_n, longest, self._share(group), padded=not self._is_equal(group)))
             offset_n = offset_n.index_copy(0, number_n, before + longest * torch.arange(len(number_n), device=device))
             before += longest * len(number_n)
         token_t = torch.arange(self._total, device=device)
@@ -158,12 +160,16 @@ class Documents:
     def _is_equal(self, group: Sequence[int] | Tensor) -> bool:
         return self.lengths is not None and len({self.lengths[int(n)] for n in group}) == 1
 
-    def _batch(self, number_n: Tensor, longest: int, *, padded: bool) -> DocumentBatch:
+    def _share(self, group: Sequence[int] | Tensor) -> float:
+        """Return the share of all real tokens that some documents hold; where lengths are not known, they are all."""
+        return 1.0 if self.lengths is None else sum(self.lengths[int(n)] for n in group) / self._total
+
+    def _batch(self, number_n: Tensor, longest: int, share: float, *, padded: bool) -> DocumentBatch:
         first_n1, last_n1 = (t[number_n].unsqueeze(1) for t in (self.start_n[:-1], self.start_n[1:]))
         index_nm = first_n1 + torch.arange(longest, device=number_n.device)
         mask_nm = index_nm < last_n1 if padded else None
         index_nm = index_nm.clamp(max=self._total - 1)
-        return DocumentBatch(index_nm if self.place_t is None else self.place_t[index_nm], mask_nm)
+        return DocumentBatch(index_nm if self.place_t is None else self.place_t[index_nm], mask_nm, share)
 
 
 def _alike(lengths: Sequence[int], *, least: float) -> list[tuple[list[int], int]]:

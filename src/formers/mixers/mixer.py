@@ -12,7 +12,7 @@ from torch import Tensor
 
 from formers.mixers.context import Context, count_tokens
 from formers.mixers.documents import DocumentBatch, Documents, Grouping, Mask
-from formers.part import Part, SharingModule, Site, State, Unsupported
+from formers.part import Part, SharingModule, Site, State, Unsupported, weighted_losses
 from formers.positions.position import build_at
 
 
@@ -177,7 +177,8 @@ class MixerModule(SharingModule):
 
         def mix(batch: DocumentBatch) -> Tensor:
             positions_nm = None if positions_bl is None else batch.take(positions_bl.expand(x_bld.shape[:2]))
-            return self.mix(self.context(batch.take(x_bld), None, batch.mask_nm, positions_nm))[0]
+            with weighted_losses(batch.share):
+                return self.mix(self.context(batch.take(x_bld), None, batch.mask_nm, positions_nm))[0]
 
         return documents.map(mix, self._grouping())
 

@@ -13,7 +13,7 @@ from transformers.utils.generic import can_return_tuple
 
 from formers.models.generation import StateGenerationMixin
 from formers.models.lm_head import ModelWithLMHead
-from formers.models.losses import next_token_loss
+from formers.models.losses import next_token_loss, with_auxiliary
 
 
 class CausalLM(ModelWithLMHead, StateGenerationMixin, GenerationMixin):  # Hugging Face wants its own as a direct base
@@ -54,28 +54,33 @@ class CausalLM(ModelWithLMHead, StateGenerationMixin, GenerationMixin):  # Huggi
         `logits_to_keep` limits the logits to the last ones, and labels are then those of the kept tokens.
         `num_items_in_batch` divides the sum instead of the number of labels. Where a row holds several documents, the
         first label of each must be −100, as `DataCollatorWithFlattening` has it, or the last token before it is asked
-        for it. The rest as in `Transformer.forward`.
+        for it. In training, losses that parts add come on top of the cross-entropy. The rest as in
+        `Transformer.forward`.
         """
-        out = self.model(
-            input_ids,
-            attention_mask,
-            position_ids,
-            past_key_values,
-            inputs_embeds,
-            use_cache=use_cache,
-            output_hidden_states=output_hidden_states,
-            output_attentions=output_attentions,
-            return_dict=True,
-            token_type_ids=token_type_ids,
-            seq_idx=seq_idx,
-            cu_seq_lens_q=cu_seq_lens_q,
-            cu_seq_lens_k=cu_seq_lens_k,
-            max_length_q=max_length_q,
-            max_length_k=max_length_k,
-        )
+        with self.collecting_losses(labels) as auxiliary:
+            out = self.model(
+                input_ids,
+                attention_mask,
+                position_ids,
+                past_key_values,
+                inputs_embeds,
+                use_cache=use_cache,
+                output_hidden_states=output_hidden_states,
+                output_attentions=output_attentions,
+                return_dict=True,
+                token_type_ids=token_type_ids,
+                seq_idx=seq_idx,
+                cu_seq_lens_q=cu_seq_lens_q,
+                cu_seq_lens_k=cu_seq_lens_k,
+                max_length_q=max_length_q,
+                max_length_k=max_length_k,
+            )
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.lm_head(out.last_hidden_state[:, kept])
-        loss = None if labels is None else next_token_loss(logits, labels, num_items_in_batch)
+        loss = None
+        if labels is not None:
+            task_loss = next_token_loss(logits, labels, num_items_in_batch)
+            loss = with_auxiliary(task_loss, auxiliary, labels[:, 1:], num_items_in_batch)
         return CausalLMOutputWithPast(
             loss=loss, logits=logits, past_key_values=out.past_key_values, hidden_states=out.hidden_states
         )

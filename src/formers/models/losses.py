@@ -14,6 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers.loss.loss_utils import fixed_cross_entropy
 
+from formers.part import CollectedLosses
+
 IGNORED = -100
 """The label that does not count, as everywhere in Hugging Face."""
 
@@ -93,6 +95,29 @@ def sequence_loss(
     if count is None:
         return loss(scores, targets)
     return loss(scores, targets, reduction="sum") / (count.to(scores.device) if isinstance(count, Tensor) else count)
+
+
+def with_auxiliary(
+    loss: Tensor, auxiliary: CollectedLosses | None, labels: Tensor, count: Tensor | int | None = None
+) -> Tensor:
+    """Return the task's loss plus the sum of those that parts added.
+
+    With a count, the auxiliary part is weighted by the share of the step's labels that are here: over micro-batches it
+    comes to their mean, as the task's loss does, however many there are.
+
+    Args:
+        loss: of the task.
+        auxiliary: as `ModelWithHead.collecting_losses` gives it; None, out of training, adds nothing.
+        labels: those that count unless they are −100; shifted, where the loss shifts them.
+        count: what the task's sum is divided by.
+    """
+    total = None if auxiliary is None else auxiliary.total()
+    if total is None:
+        return loss
+    if count is not None:
+        here = (labels != IGNORED).sum()
+        total = total * here / (count.to(here.device) if isinstance(count, Tensor) else count)
+    return loss + total
 
 
 def _problem_of(logits: Tensor, labels: Tensor) -> str:

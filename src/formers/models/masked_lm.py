@@ -7,7 +7,7 @@ from transformers.modeling_outputs import MaskedLMOutput
 from transformers.utils.generic import can_return_tuple
 
 from formers.models.lm_head import ModelWithLMHead
-from formers.models.losses import cross_entropy
+from formers.models.losses import cross_entropy, with_auxiliary
 from formers.models.packing import DocumentHints
 
 
@@ -40,16 +40,20 @@ class MaskedLM(ModelWithLMHead):
 
         `num_items_in_batch` divides the sum instead, as in `losses`.
         """
-        out = self.encode(
-            input_ids,
-            attention_mask,
-            position_ids,
-            inputs_embeds,
-            output_hidden_states=output_hidden_states,
-            output_attentions=output_attentions,
-            token_type_ids=token_type_ids,
-            hints=DocumentHints(seq_idx, cu_seq_lens_q, cu_seq_lens_k, max_length_q, max_length_k),
-        )
+        with self.collecting_losses(labels) as auxiliary:
+            out = self.encode(
+                input_ids,
+                attention_mask,
+                position_ids,
+                inputs_embeds,
+                output_hidden_states=output_hidden_states,
+                output_attentions=output_attentions,
+                token_type_ids=token_type_ids,
+                hints=DocumentHints(seq_idx, cu_seq_lens_q, cu_seq_lens_k, max_length_q, max_length_k),
+            )
         logits = self.lm_head(out.last_hidden_state)
-        loss = None if labels is None else cross_entropy(logits, labels, num_items_in_batch)
+        loss = None
+        if labels is not None:
+            task_loss = cross_entropy(logits, labels, num_items_in_batch)
+            loss = with_auxiliary(task_loss, auxiliary, labels, num_items_in_batch)
         return MaskedLMOutput(loss=loss, logits=logits, hidden_states=out.hidden_states)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+from contextlib import AbstractContextManager, nullcontext
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from formers.models.backbone import Transformer
 from formers.models.config import TransformerConfig
 from formers.models.packing import NO_HINTS, DocumentHints
 from formers.models.pretrained import FormersModel
+from formers.part import CollectedLosses, collect_losses
 
 
 class ModelWithHead(FormersModel):
@@ -49,6 +51,13 @@ class ModelWithHead(FormersModel):
     def set_input_embeddings(self, value: nn.Embedding) -> None:
         """Replace the embedding of tokens."""
         self.model.embed_tokens = value
+
+    def collecting_losses(self, labels: Tensor | None) -> AbstractContextManager[CollectedLosses | None]:
+        """Collect the losses that parts add, if there are labels and the model trains; None otherwise.
+
+        Open it around the run of the backbone, and hand what it gives to `losses.with_auxiliary`.
+        """
+        return nullcontext() if labels is None or not self.training else collect_losses()
 
     def encode(
         self,

@@ -8,7 +8,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.utils.generic import can_return_tuple
 
 from formers.models.config import TransformerConfig
-from formers.models.losses import sequence_loss
+from formers.models.losses import sequence_loss, with_auxiliary
 from formers.models.model_with_head import ModelWithHead
 from formers.models.packing import DocumentHints
 
@@ -49,19 +49,23 @@ class SequenceClassifier(ModelWithHead):
 
         Raise Unsupported for rows that hold several documents: there is one answer a row.
         """
-        out = self.encode(
-            input_ids,
-            attention_mask,
-            position_ids,
-            inputs_embeds,
-            output_hidden_states=output_hidden_states,
-            output_attentions=output_attentions,
-            token_type_ids=token_type_ids,
-            hints=DocumentHints(seq_idx, cu_seq_lens_q, cu_seq_lens_k, max_length_q, max_length_k),
-            one_document_a_row=True,
-        )
+        with self.collecting_losses(labels) as auxiliary:
+            out = self.encode(
+                input_ids,
+                attention_mask,
+                position_ids,
+                inputs_embeds,
+                output_hidden_states=output_hidden_states,
+                output_attentions=output_attentions,
+                token_type_ids=token_type_ids,
+                hints=DocumentHints(seq_idx, cu_seq_lens_q, cu_seq_lens_k, max_length_q, max_length_k),
+                one_document_a_row=True,
+            )
         logits = self.score(self.pool(out.last_hidden_state, attention_mask))
-        loss = None if labels is None else sequence_loss(logits, labels, self.config.problem_type, num_items_in_batch)
+        loss = None
+        if labels is not None:
+            task_loss = sequence_loss(logits, labels, self.config.problem_type, num_items_in_batch)
+            loss = with_auxiliary(task_loss, auxiliary, labels, num_items_in_batch)
         return SequenceClassifierOutput(loss=loss, logits=logits, hidden_states=out.hidden_states)
 
     def pool(self, hidden_bld: Tensor, attention_mask: Tensor | None) -> Tensor:

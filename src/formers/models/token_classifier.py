@@ -7,7 +7,7 @@ from transformers.modeling_outputs import TokenClassifierOutput
 from transformers.utils.generic import can_return_tuple
 
 from formers.models.config import TransformerConfig
-from formers.models.losses import cross_entropy
+from formers.models.losses import cross_entropy, with_auxiliary
 from formers.models.model_with_head import ModelWithHead
 from formers.models.packing import DocumentHints
 
@@ -45,16 +45,20 @@ class TokenClassifier(ModelWithHead):
 
         `num_items_in_batch` divides the sum instead, as in `losses`.
         """
-        out = self.encode(
-            input_ids,
-            attention_mask,
-            position_ids,
-            inputs_embeds,
-            output_hidden_states=output_hidden_states,
-            output_attentions=output_attentions,
-            token_type_ids=token_type_ids,
-            hints=DocumentHints(seq_idx, cu_seq_lens_q, cu_seq_lens_k, max_length_q, max_length_k),
-        )
+        with self.collecting_losses(labels) as auxiliary:
+            out = self.encode(
+                input_ids,
+                attention_mask,
+                position_ids,
+                inputs_embeds,
+                output_hidden_states=output_hidden_states,
+                output_attentions=output_attentions,
+                token_type_ids=token_type_ids,
+                hints=DocumentHints(seq_idx, cu_seq_lens_q, cu_seq_lens_k, max_length_q, max_length_k),
+            )
         logits = self.score(out.last_hidden_state)
-        loss = None if labels is None else cross_entropy(logits, labels, num_items_in_batch)
+        loss = None
+        if labels is not None:
+            task_loss = cross_entropy(logits, labels, num_items_in_batch)
+            loss = with_auxiliary(task_loss, auxiliary, labels, num_items_in_batch)
         return TokenClassifierOutput(loss=loss, logits=logits, hidden_states=out.hidden_states)

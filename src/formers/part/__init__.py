@@ -1,6 +1,7 @@
 """Parts (`Part`), where they are built (`Site`), what their modules remember (`State`) and share (`SharingModule`)."""
 
 from formers.part.annotations import option_hints
+from formers.part.auxiliary_losses import CollectedLosses, add_loss, collect_losses, weighted_losses
 from formers.part.initial_scale import check_init
 from formers.part.json_form import value_json
 from formers.part.member import default_of, members_in
@@ -16,15 +17,18 @@ from formers.part.unsupported import Unsupported, check_names
 
 __all__ = [
     "ABILITIES",
+    "CollectedLosses",
     "Part",
     "SharingModule",
     "Site",
     "State",
     "Unsupported",
+    "add_loss",
     "alternatives",
     "check_init",
     "check_names",
     "check_nesting",
+    "collect_losses",
     "default_of",
     "describe",
     "layers_share",
@@ -36,5 +40,6 @@ __all__ = [
     "shortened",
     "value_json",
     "value_text",
+    "weighted_losses",
     "weights_of",
 ]
