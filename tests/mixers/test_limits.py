@@ -77,8 +77,9 @@ def test_length_limits_do_not_depend_on_padding(part: Mixer) -> None:
     no_tokens_are_taken(part)
 
 
-def test_more_tokens_than_an_image_has_are_refused_padded_too() -> None:
-    module = build(ImageLocal(pattern=Local2D(4, 4)), causal=False)
+@pytest.mark.parametrize("causal", [True, False])
+def test_more_tokens_than_an_image_has_are_refused_padded_too(causal: bool) -> None:
+    module = build(ImageLocal(pattern=Local2D(4, 4)), causal=causal)
     x, mask_bl = tokens(2, 20), torch.ones(2, 20, dtype=torch.bool)
     mask_bl[:, 16:] = False
     assert_same(module(x, mask_bl=mask_bl)[0][:, :16], module(x[:, :16])[0], "an image with padding behind it")
@@ -86,6 +87,14 @@ def test_more_tokens_than_an_image_has_are_refused_padded_too() -> None:
     for given in ({}, {"mask_bl": mask_bl}):
         with pytest.raises(ValueError, match=r"local2d\(4, width=4\) is for up to 16 tokens, but \d+ were given"):
             module(x, **given)
+
+
+def test_a_state_ends_with_its_image() -> None:
+    module, x = build(ImageLocal(pattern=Local2D(4, 4)), causal=True), tokens(2, 17)
+    _, state = module(x[:, :10])
+    assert module(x[:, 10:16], state)[1] is not None
+    with pytest.raises(ValueError, match=r"local2d\(4, width=4\) is for up to 16 tokens, but 17 were given"):
+        module(x[:, 10:], state)
 
 
 @pytest.mark.parametrize("length", [0, 1])

@@ -127,11 +127,11 @@ class SparseMixer(QkvMixer):
     def length_within(self, pack: Packing) -> int:
         """Return how many tokens to attend over, padding not beyond what the patterns are for.
 
-        Raise ValueError where real tokens are: in a causal model these are as many as there are, as it may still grow.
+        Raise ValueError where real tokens are.
         """
         length = pack.source_bl.shape[1]
         for one in self.patterns:
-            longest = None if self.causal else one.longest()
+            longest = one.longest()
             if longest is not None and length > longest:
                 check_lengths(pack.length_b, longest, str(one))
                 length = longest
@@ -162,6 +162,9 @@ class SparseMixer(QkvMixer):
     def attend_from_state(self, qkv: QKV, context: Context) -> tuple[Tensor, State | None]:
         """Return y and the state where there is a past: some queries at a time where what is remembered is bounded."""
         length, state = context.x_bld.shape[1], context.state
+        for one in self.patterns:
+            if (longest := one.longest()) is not None:
+                check_lengths(context.seen_b, longest, str(one))
         step = _QUERIES_AT_ONCE if self.capacity is not None else length
         ys = []
         for start in range(0, length, step):

@@ -58,7 +58,7 @@ def sparse_attention(
     checks.mask("key_mask_bs", key_mask_bs, size["B"], size["S"])
     checks.mask("global_bs", global_bs, size["B"], size["S"])
     pair_bias = _as_pair_bias(bias, (size["B"], heads, size["L"], size["S"]))
-    patterns = _check_patterns(pattern, heads, None if causal else size["S"])
+    patterns = _check_patterns(pattern, heads, size["S"])
     scale = q_bhlk.shape[3] ** -0.5 if scale is None else scale
     inputs = SparseInputs(q_bhlk, k_bhsk, v_bhsv, patterns, causal, key_mask_bs, global_bs, pair_bias, scale)
     return _FORMS.run(impl, inputs, q_bhlk.device)
@@ -77,7 +77,7 @@ def _as_pair_bias(bias: Tensor | PairBias | None, shape: tuple[int, int, int, in
     return PairBias.of_tensor(bias)
 
 
-def _check_patterns(pattern: Pairs | Sequence[Pairs], heads: int, length: int | None) -> tuple[Pairs, ...]:
+def _check_patterns(pattern: Pairs | Sequence[Pairs], heads: int, length: int) -> tuple[Pairs, ...]:
     """Return the patterns as a tuple. Raise ValueError for too many, or for one that does not fit the length."""
     patterns = tuple(pattern) if isinstance(pattern, (list, tuple)) else (pattern,)
     if not patterns or len(patterns) > heads:
@@ -85,8 +85,7 @@ def _check_patterns(pattern: Pairs | Sequence[Pairs], heads: int, length: int | 
             f"{len(patterns)} patterns were given for {heads} heads; expected one, or up to one for each head"
         )
     for one in patterns:
-        if length is not None:  # a causal sequence may still grow
-            one.fits(length)
+        one.fits(length)
     return patterns
 
 

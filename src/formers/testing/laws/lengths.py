@@ -20,6 +20,8 @@ from formers.testing.compare import assert_same
 from formers.testing.harness import SITE, abilities, build, directions, tokens
 
 _LONGEST, _PADDED = 20, 30
+_FEW = 7
+"""So many tokens every part takes, whatever its image or context length."""
 _LENGTHS = (1, 2, 3, 7, _LONGEST - 1, _LONGEST, _LONGEST + 1)
 
 
@@ -47,7 +49,7 @@ def no_tokens_are_taken(part: Part, site: Site = SITE) -> None:
     """A sequence without tokens gives no outputs and, like an empty chunk, leaves the start as it is."""
     for causal in directions(part):
         module = build(part, causal=causal, site=site)
-        nothing, x = tokens(length=0, width=site.width), tokens(width=site.width)
+        nothing, x = tokens(length=0, width=site.width), tokens(length=_FEW, width=site.width)
         what = f"{part}, {'causal' if causal else 'bidirectional'}"
         for mask_bl in (None, torch.ones(len(x), 0, dtype=torch.bool)):
             y, state = module(nothing, mask_bl=mask_bl)
