@@ -12,6 +12,8 @@ _HOMES = {
     "formers.catalogue": ("CATALOGUE",),
     "formers.models": (
         "CausalLM",
+        "DecisionConfig",
+        "DecisionTransformer",
         "MaskedLM",
         "SequenceClassifier",
         "TokenClassifier",

@@ -15,12 +15,16 @@ from formers.models.causal_lm import CausalLM
 from formers.models.config import TransformerConfig
 from formers.models.conversion import Conversion
 from formers.models.convert import convert_weights
+from formers.models.decision_config import DecisionConfig
+from formers.models.decision_transformer import DecisionTransformer
 from formers.models.masked_lm import MaskedLM
 from formers.models.sequence_classifier import SequenceClassifier
 from formers.models.token_classifier import TokenClassifier
 
 AutoConfig.register(TransformerConfig.model_type, TransformerConfig)
+AutoConfig.register(DecisionConfig.model_type, DecisionConfig)
 AutoModel.register(TransformerConfig, Transformer)
+AutoModel.register(DecisionConfig, DecisionTransformer)
 AutoModelForCausalLM.register(TransformerConfig, CausalLM)
 AutoModelForMaskedLM.register(TransformerConfig, MaskedLM)
 AutoModelForSequenceClassification.register(TransformerConfig, SequenceClassifier)
@@ -29,6 +33,8 @@ AutoModelForTokenClassification.register(TransformerConfig, TokenClassifier)
 __all__ = [
     "CausalLM",
     "Conversion",
+    "DecisionConfig",
+    "DecisionTransformer",
     "MaskedLM",
     "SequenceClassifier",
     "StateCache",

@@ -86,7 +86,7 @@ class TransformerConfig(PreTrainedConfig):
 
     def __post_init__(self, **kwargs: Any) -> None:  # Hugging Face hands over here what is no field
         kwargs = self._without_second_names(kwargs)
-        check_names("TransformerConfig", [n for n in kwargs if n not in _HUB_NAMES], self.own_names())
+        check_names(type(self).__name__, [n for n in kwargs if n not in _HUB_NAMES], self.own_names())
         for name, value in kwargs.items():
             check_option(name, value)
         given = vars(self)
@@ -108,14 +108,16 @@ class TransformerConfig(PreTrainedConfig):
     @classmethod
     def own_names(cls) -> list[str]:
         """Return the names of the options that are ours, not Hugging Face's."""
-        return [name for name in cls.__annotations__ if not name.startswith("_")]
+        kinds = [kind for kind in reversed(cls.__mro__) if issubclass(kind, TransformerConfig)]
+        names = dict.fromkeys(name for kind in kinds for name in kind.__annotations__)
+        return [name for name in names if not name.startswith("_")]
 
     def swap(self, **changes: Any) -> Self:
         """Return a copy with some choices changed and everything else as it was set, Hugging Face's options too.
 
         Raise TypeError for an unknown name, with the nearest right one.
         """
-        check_names("TransformerConfig", [n for n in changes if n not in _HUB_NAMES], self.own_names())
+        check_names(type(self).__name__, [n for n in changes if n not in _HUB_NAMES], self.own_names())
         check_labels(changes)
         changed = copy.deepcopy(self)
         for name, value in changes.items():

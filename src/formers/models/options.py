@@ -60,13 +60,16 @@ _SIZES = {
     "heads": 1 << 20,
     "context_length": 1 << 31,
     "num_labels": 1 << 20,
+    "state_size": 1 << 20,
+    "action_size": 1 << 20,
+    "longest_episode": 1 << 31,
 }
 """The most of each size that anybody means: more takes all time (layers are built one by one), or all memory (Hugging
 Face writes a name for each label as soon as the number is set), or is more than torch can count (weights)."""
 
 _RULES = {
     **{name: _size(most) for name, most in _SIZES.items()},
-    **dict.fromkeys(("tie_word_embeddings", "use_cache"), _SWITCH),
+    **dict.fromkeys(("tie_word_embeddings", "use_cache", "discrete_actions", "return_conditioned"), _SWITCH),
     **dict.fromkeys(("causal", "output_hidden_states", "output_attentions", "return_dict"), _OPTIONAL_SWITCH),
     **dict.fromkeys(("pad_token_id", "bos_token_id"), _TOKEN),
     **dict.fromkeys(("dtype", "torch_dtype"), _Rule(object, 'a dtype of torch, such as "float32"', _is_dtype)),
