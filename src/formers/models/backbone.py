@@ -57,8 +57,8 @@ class Transformer(FormersModel):
         """Return the embedding of tokens."""
         return self.embed_tokens
 
-    def set_input_embeddings(self, value: nn.Embedding | None) -> None:
-        """Replace the embedding of tokens; with None, the model takes `inputs_embeds` alone."""
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
+        """Replace the embedding of tokens."""
         self.embed_tokens = value
 
     @can_return_tuple  # type: ignore[untyped-decorator]

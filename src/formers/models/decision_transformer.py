@@ -53,7 +53,7 @@ class DecisionTransformer(ModelWithHead):
 
     def __init__(self, config: DecisionConfig):
         super().__init__(config)
-        self.model.set_input_embeddings(None)  # trajectories are embedded here
+        self.model.register_module("embed_tokens", None)  # trajectories are embedded here
         self.streaming = False
         width, actions = config.position.embedding_width(config.site()), config.action_size
         self.embed_timestep = nn.Embedding(config.longest_episode, width)
