@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import os
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
 
 from transformers import PreTrainedConfig
 
@@ -19,8 +20,6 @@ from formers.residuals import PreNorm, Residual
 
 AXIS_OF = {"mixer": Mixer, "position": Position, "residual": Residual, "norm": Norm, "ffn": Ffn}
 """Options that hold a part → the axis that it must be on."""
-_KIND_OF = AXIS_OF | dict.fromkeys(NORM_OPTIONS, Norm)
-"""The same with those that may hold None."""
 
 _HUB_NAMES = {
     *("transformers_version", "architectures", "model_type", "auto_map", "name_or_path", "_name_or_path"),
@@ -55,6 +54,11 @@ class TransformerConfig(PreTrainedConfig):
     range; Unsupported for an option of Hugging Face's that would have no effect, such as `output_attentions`.
     """
 
+    part_options: ClassVar[Mapping[str, type[Part]]] = AXIS_OF | dict.fromkeys(NORM_OPTIONS, Norm)
+    "Options that hold a part → its axis; those in `NORM_OPTIONS` may hold None, those on the mixer axis lists."
+    effective: ClassVar[frozenset[str]] = frozenset()
+    "Options of Hugging Face's that have an effect here, beside those that have one in every model."
+
     model_type = "formers"
     attribute_map = {  # noqa: RUF012
         "hidden_size": "width",
@@ -88,7 +92,7 @@ class TransformerConfig(PreTrainedConfig):
         kwargs = self._without_second_names(kwargs)
         check_names(type(self).__name__, [n for n in kwargs if n not in _HUB_NAMES], self.own_names())
         for name, value in kwargs.items():
-            check_option(name, value)
+            check_option(name, value, self.effective)
         given = vars(self)
         check_labels({"id2label": given["id2label"], "label2id": given["label2id"]} | kwargs)
         if given["id2label"] is None and given["label2id"] is not None:
@@ -100,8 +104,9 @@ class TransformerConfig(PreTrainedConfig):
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an option, a part from text or JSON too. Raise for a value out of its type or range."""
         name = self.attribute_map.get(name, name)
-        check_option(name, value)
-        super().__setattr__(name, _as_parts(name, value) if name in _KIND_OF else kept(name, value))
+        check_option(name, value, self.effective)
+        axis = self.part_options.get(name)
+        super().__setattr__(name, kept(name, value) if axis is None else _as_parts(name, axis, value))
         if name in ("id2label", "label2id") and getattr(self, "_post_init_done", False):
             self._keep_labels_in_step(name)
 
@@ -110,7 +115,7 @@ class TransformerConfig(PreTrainedConfig):
         """Return the names of the options that are ours, not Hugging Face's."""
         kinds = [kind for kind in reversed(cls.__mro__) if issubclass(kind, TransformerConfig)]
         names = dict.fromkeys(name for kind in kinds for name in kind.__annotations__)
-        return [name for name in names if not name.startswith("_")]
+        return [name for name in names if name not in ("part_options", "effective") and not name.startswith("_")]
 
     def swap(self, **changes: Any) -> Self:
         """Return a copy with some choices changed and everything else as it was set, Hugging Face's options too.
@@ -152,7 +157,7 @@ class TransformerConfig(PreTrainedConfig):
 
     def choices(self) -> dict[str, str]:
         """Return the parts in text form, by axis; several mixers as a list. Norms that are None are left out."""
-        return {name: value_text(getattr(self, name)) for name in _KIND_OF if getattr(self, name) is not None}
+        return {name: value_text(getattr(self, name)) for name in self.part_options if getattr(self, name) is not None}
 
     def norm_at_end(self) -> Norm:
         """Return the norm behind the last layer."""
@@ -180,7 +185,7 @@ class TransformerConfig(PreTrainedConfig):
 
         Norms that are None are left out, as in files from before there were any.
         """
-        data = super().to_dict() | {name: value_json(getattr(self, name)) for name in _KIND_OF}
+        data = super().to_dict() | {name: value_json(getattr(self, name)) for name in self.part_options}
         data |= {theirs: getattr(self, ours) for theirs, ours in self.attribute_map.items()}
         return {name: value for name, value in data.items() if name not in NORM_OPTIONS or value is not None}
 
@@ -207,33 +212,32 @@ class TransformerConfig(PreTrainedConfig):
         return {name: value for name, value in kwargs.items() if name not in self.attribute_map}
 
 
-def _as_parts(axis: str, value: Any) -> Any:
+def _as_parts(option: str, axis: type[Part], value: Any) -> Any:
     """Return a part of the axis, or for mixers, which layers cycle through, a tuple of them from a list."""
-    if axis == "mixer" and isinstance(value, (list, tuple)) and value:
-        return tuple(_as_part(axis, item) for item in value)
-    return _as_part(axis, value)
+    if axis is Mixer and isinstance(value, (list, tuple)) and value:
+        return tuple(_as_part(option, axis, item) for item in value)
+    return _as_part(option, axis, value)
 
 
-def _as_part(axis: str, value: Any) -> Any:
+def _as_part(option: str, axis: type[Part], value: Any) -> Any:
     """Return a part of the axis from itself, text or JSON; a pattern becomes `sparse` over it.
 
     None stays where an option may be None. Raise TypeError for all else.
     """
-    kind: type[Part] = _KIND_OF[axis]
-    if value is None and axis in NORM_OPTIONS:
+    if value is None and option in NORM_OPTIONS:
         return None
     if isinstance(value, str):
-        value = kind.parse(value)
+        value = axis.parse(value)
     elif isinstance(value, dict):
-        return kind.from_json(value)
+        return axis.from_json(value)
     else:
         check_nesting(value)  # of text and JSON, their readers do
-    if isinstance(value, Pattern) and axis == "mixer":
+    if isinstance(value, Pattern) and axis is Mixer:
         return Sparse(pattern=value)
-    if isinstance(value, type) and issubclass(value, kind):
-        raise TypeError(f"{axis} must be a part, but the class {value.__name__} was given; write {value.__name__}()")
-    if not isinstance(value, kind):
+    if isinstance(value, type) and issubclass(value, axis):
+        raise TypeError(f"{option} must be a part, but the class {value.__name__} was given; write {value.__name__}()")
+    if not isinstance(value, axis):
         raise TypeError(
-            f"{axis} must be one of {', '.join(k.name() for k in kind.kinds())}, but {quoted(value)} was given"
+            f"{option} must be one of {', '.join(k.name() for k in axis.kinds())}, but {quoted(value)} was given"
         )
     return value

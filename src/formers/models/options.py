@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -104,12 +104,15 @@ def option_type(name: str) -> Any:
     return _RULES[name].hint if name in _RULES else object
 
 
-def check_option(name: str, value: Any) -> None:
-    """Raise ValueError for a value out of the option's type or range; Unsupported for one that would have no effect."""
+def check_option(name: str, value: Any, effective: Container[str] = ()) -> None:
+    """Raise ValueError for a value out of the option's type or range; Unsupported for one that would have no effect.
+
+    `effective` names options of `_WITHOUT_EFFECT` that have one in the kind of configuration at hand.
+    """
     rule = _RULES.get(name)
     if rule is not None and not rule.holds(value):
         raise ValueError(f"{name} must be {rule.words}, but {quoted(value)} ({type(value).__name__}) was given")
-    if name in _WITHOUT_EFFECT and value:
+    if name in _WITHOUT_EFFECT and name not in effective and value:
         raise Unsupported(f"{name}={quoted(value)} has no effect here: {_WITHOUT_EFFECT[name]}; leave it out")
 
 

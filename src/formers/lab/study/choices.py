@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from formers.part import Part, Unsupported, parse_value, quoted
 from formers.part.tokens import tokens
+
+if TYPE_CHECKING:
+    from formers.models import TransformerConfig
 
 _OPENING = {"(": ")", "[": "]", "{": "}"}
 
@@ -35,18 +38,23 @@ def parse_choice(name: str, value: Any) -> Any:
     Raise as a configuration does that is given it, for a name it does not have and for a value out of an option's type
     or range; a value that would have no effect is left to the arm that is `Unsupported` by it.
     """
-    from formers.models import TransformerConfig  # takes seconds; splitting text does not need it
-
     read = [_from_text(name, item) for item in value] if isinstance(value, (list, tuple)) else _from_text(name, value)
     with suppress(Unsupported):
-        checked = TransformerConfig().swap(**{name: read})
+        checked = _config_kind(name)().swap(**{name: read})
         read = getattr(checked, name)
     return tuple(read) if isinstance(read, list) else read
 
 
+def _config_kind(name: str) -> type[TransformerConfig]:
+    """Return the kind of configuration that has an option: the usual one, unless only another has it."""
+    from formers.models import TransformerConfig  # takes seconds; splitting text does not need it
+
+    kinds = [kind for kind in TransformerConfig.__subclasses__() if name in kind.own_names()]
+    return kinds[0] if kinds and name not in TransformerConfig.own_names() else TransformerConfig
+
+
 def _from_text(name: str, value: Any) -> Any:
     """Return what a text means as a choice; anything else as it is."""
-    from formers.catalogue import AXES  # imports every part
     from formers.models.options import option_type
     from formers.norms import NORM_OPTIONS
 
@@ -54,7 +62,7 @@ def _from_text(name: str, value: Any) -> Any:
         return value
     if name in NORM_OPTIONS and value == "None":
         return None
-    if (axis := AXES.get("norm" if name in NORM_OPTIONS else name)) is None:
+    if (axis := _config_kind(name).part_options.get(name)) is None:
         return parse_value(option_type(name), value)
     is_list = value.startswith("[") and value.endswith("]")
     return [axis.parse(item) for item in split_top_level(value[1:-1])] if is_list else axis.parse(value)
