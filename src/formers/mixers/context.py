@@ -45,6 +45,15 @@ class Context:
         positions_bl = self.positions_bl.expand(rows, -1).gather(1, pack.source_bl)
         return Context(unpad_input(self.x_bld, pack), positions_bl, real_bl, self.state)
 
+    def rows(self, rows: Tensor) -> Context:
+        """Return the context of some rows of the batch, without the state."""
+        positions_bl, mask_bl = self.positions_bl, self.mask_bl
+        return Context(
+            self.x_bld.index_select(0, rows),
+            positions_bl if len(positions_bl) == 1 else positions_bl.index_select(0, rows),
+            None if mask_bl is None else mask_bl.index_select(0, rows),
+        )
+
     def piece(self, start: int, stop: int, state: State | None) -> Context:
         """Return the context of the tokens start … stop − 1, with the state after those before them."""
         mask_bl = None if self.mask_bl is None else self.mask_bl[:, start:stop]

@@ -130,6 +130,40 @@ class MixerModule(SharingModule):
         """Return y (B, L, D) and the state after the last token. Every mixer overrides this, or steps of it."""
         raise NotImplementedError
 
+    def some_rows(
+        self,
+        x_bld: Tensor,
+        state: State | None,
+        rows: Tensor,
+        *,
+        mask_bl: Tensor | None = None,
+        positions_bl: Tensor | None = None,
+    ) -> tuple[Tensor, State]:
+        """Return y of some rows of the batch, (R, L, D), and the state after the tokens of all rows.
+
+        The other rows cost what their part of the state does where a mixer overrides `mix_rows`; with others, as much
+        as those that are asked for.
+
+        Args:
+            rows: their indices, (R,), which may be none.
+
+        Raise Unsupported where the mixer keeps no state.
+        """
+        if not self.causal:
+            raise Unsupported("a bidirectional mixer keeps no state: tokens still to come would change its outputs")
+        if self.built_by is not None and "streaming" not in self.built_by.abilities:
+            raise Unsupported(self.built_by.no_state())
+        if state is not None:
+            self.check_state(state)
+            state = state.outside_inference_mode()
+        return self.mix_rows(self.context(x_bld, state, mask_bl, positions_bl), rows)
+
+    def mix_rows(self, context: Context, rows: Tensor) -> tuple[Tensor, State]:
+        """Return y of some rows and the state of all, as `some_rows`. Overridden where this takes less than `mix`."""
+        y_bld, state = self.mix(context)
+        assert state is not None, "a causal mixer that streams gives a state"
+        return y_bld.index_select(0, rows), state
+
     def check_state(self, state: State) -> None:
         """Raise unless the module can go on from this state."""
         if not self.causal:

@@ -50,6 +50,15 @@ class HeadMixer(MixerModule):
         """Return queries, keys and values, with the position that acts on queries and keys applied."""
         raise NotImplementedError
 
+    def queries(self, context: Context) -> Tensor:
+        """Return the queries alone, (B, H, L, K)."""
+        return self.project(context).q
+
+    def keys_values(self, context: Context) -> tuple[Tensor, Tensor]:
+        """Return the keys, (B, G, L, K), and values, (B, G, L, V), alone."""
+        _, k, v = self.project(context)
+        return k, v
+
     def attend(self, qkv: QKV, context: Context) -> tuple[Tensor, State | None]:
         """Return y (B, H, L, V) and the state after the last token."""
         raise NotImplementedError
@@ -79,10 +88,15 @@ class QkvMixer(HeadMixer):
         self.o_proj = nn.Linear(width, width, bias=bias)
 
     def project(self, context: Context) -> QKV:
-        x_bld, positions_bl = context.x_bld, context.positions_bl
-        q_bhlk = split_heads(self.q_proj(x_bld), self.heads)
-        k_bglk, v_bglk = (split_heads(proj(x_bld), self.kv_heads) for proj in (self.k_proj, self.v_proj))
-        return QKV(self.apply_position(q_bhlk, positions_bl), self.apply_position(k_bglk, positions_bl), v_bglk)
+        return QKV(self.queries(context), *self.keys_values(context))
+
+    def queries(self, context: Context) -> Tensor:
+        q_bhlk = split_heads(self.q_proj(context.x_bld), self.heads)
+        return self.apply_position(q_bhlk, context.positions_bl)
+
+    def keys_values(self, context: Context) -> tuple[Tensor, Tensor]:
+        k_bglk, v_bglk = (split_heads(proj(context.x_bld), self.kv_heads) for proj in (self.k_proj, self.v_proj))
+        return self.apply_position(k_bglk, context.positions_bl), v_bglk
 
 
 def split_heads(x_bld: Tensor, heads: int) -> Tensor:

@@ -226,7 +226,7 @@ def store_states(cache: Cache, states: Sequence[State], mask_bl: Tensor | None, 
         return
     if not cache.get_seq_length():
         cache.layers[:] = [StateLayer() for _ in states]
-    croppable = all(type(state).trim is not State.trim for state in states)
+    croppable = all(state.can_trim for state in states)
     mask_bl = _joined_masks(cache.layers[0], mask_bl, len(states[0].seen_b), tokens)
     for layer, state in zip(cache.layers, states, strict=True):
         layer.state, layer.length, layer.mask_bl = state, layer.length + tokens, mask_bl

@@ -46,6 +46,11 @@ class State:
         made_inside = any(t.is_inference() for f in fields(self) for t in _tensors_in(getattr(self, f.name)))
         return self.map(torch.clone) if made_inside else self
 
+    @property
+    def can_trim(self) -> bool:
+        """True if `trim` works."""
+        return type(self).trim is not State.trim
+
     def trim(self, count_b: Tensor) -> Self:
         """Return the state without the last `count_b` tokens of each row.
 

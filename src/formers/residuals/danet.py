@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from formers.mixers.documents import Mask
 from formers.mixers.mixer import MixerModule
 from formers.norms import Norm
-from formers.part import Site, State
+from formers.part import Site
 from formers.residuals.residual import Block, Residual
 
 
@@ -35,13 +34,5 @@ class DanetBlock(Block):
         super().__init__(site, mixer, ffn, norm)
         self.ffn_norm = out_norm.build(site)
 
-    def forward(
-        self,
-        x_bld: Tensor,
-        state: State | None = None,
-        *,
-        mask_bl: Mask = None,
-        positions_bl: Tensor | None = None,
-    ) -> tuple[Tensor, State | None]:
-        mixed, state = self.mixer(self.mixer_norm(x_bld), state, mask_bl=mask_bl, positions_bl=positions_bl)
-        return x_bld + self.dropout(self.ffn_norm(self.ffn(mixed))), state
+    def merge(self, x_bld: Tensor, mixed_bld: Tensor) -> Tensor:
+        return x_bld + self.dropout(self.ffn_norm(self.ffn(mixed_bld)))

@@ -7,10 +7,9 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from formers.mixers.documents import Mask
 from formers.mixers.mixer import MixerModule
 from formers.norms import Norm
-from formers.part import Site, State
+from formers.part import Site
 from formers.residuals.gates import BIASED, InputGate
 from formers.residuals.residual import Block, Residual
 
@@ -62,14 +61,6 @@ class GatedBlock(Block):
         super().__init__(site, mixer, ffn, norm)
         self.mixer_gate, self.ffn_gate = gates
 
-    def forward(
-        self,
-        x_bld: Tensor,
-        state: State | None = None,
-        *,
-        mask_bl: Mask = None,
-        positions_bl: Tensor | None = None,
-    ) -> tuple[Tensor, State | None]:
-        mixed, state = self.mixer(self.mixer_norm(x_bld), state, mask_bl=mask_bl, positions_bl=positions_bl)
-        x_bld = self.mixer_gate(x_bld, self.dropout(F.relu(mixed)))
-        return self.ffn_gate(x_bld, self.dropout(F.relu(self.ffn(self.ffn_norm(x_bld))))), state
+    def merge(self, x_bld: Tensor, mixed_bld: Tensor) -> Tensor:
+        x_bld = self.mixer_gate(x_bld, self.dropout(F.relu(mixed_bld)))
+        return self.ffn_gate(x_bld, self.dropout(F.relu(self.ffn(self.ffn_norm(x_bld)))))

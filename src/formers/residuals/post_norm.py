@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from formers.mixers.documents import Mask
 from formers.mixers.mixer import MixerModule
 from formers.norms import Norm
-from formers.part import Site, State
+from formers.part import Site
 from formers.residuals.residual import Block, Residual
 
 
@@ -21,14 +20,9 @@ class PostNorm(Residual):
 
 
 class PostNormBlock(Block):
-    def forward(
-        self,
-        x_bld: Tensor,
-        state: State | None = None,
-        *,
-        mask_bl: Mask = None,
-        positions_bl: Tensor | None = None,
-    ) -> tuple[Tensor, State | None]:
-        mixed, state = self.mixer(x_bld, state, mask_bl=mask_bl, positions_bl=positions_bl)
-        x_bld = self.mixer_norm(x_bld + self.dropout(mixed))
-        return self.ffn_norm(x_bld + self.dropout(self.ffn(x_bld))), state
+    def mixer_input(self, x_bld: Tensor) -> Tensor:
+        return x_bld
+
+    def merge(self, x_bld: Tensor, mixed_bld: Tensor) -> Tensor:
+        x_bld = self.mixer_norm(x_bld + self.dropout(mixed_bld))
+        return self.ffn_norm(x_bld + self.dropout(self.ffn(x_bld)))

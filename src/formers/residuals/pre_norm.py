@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from formers.mixers.documents import Mask
 from formers.mixers.mixer import MixerModule
 from formers.norms import Norm
-from formers.part import Site, State
+from formers.part import Site
 from formers.residuals.residual import Block, Residual
 
 
@@ -24,14 +23,6 @@ class PreNorm(Residual):
 
 
 class PreNormBlock(Block):
-    def forward(
-        self,
-        x_bld: Tensor,
-        state: State | None = None,
-        *,
-        mask_bl: Mask = None,
-        positions_bl: Tensor | None = None,
-    ) -> tuple[Tensor, State | None]:
-        mixed, state = self.mixer(self.mixer_norm(x_bld), state, mask_bl=mask_bl, positions_bl=positions_bl)
-        x_bld = x_bld + self.dropout(mixed)
-        return x_bld + self.dropout(self.ffn(self.ffn_norm(x_bld))), state
+    def merge(self, x_bld: Tensor, mixed_bld: Tensor) -> Tensor:
+        x_bld = x_bld + self.dropout(mixed_bld)
+        return x_bld + self.dropout(self.ffn(self.ffn_norm(x_bld)))

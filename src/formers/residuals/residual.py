@@ -42,7 +42,8 @@ class Residual(Part):
 class Block(nn.Module):
     """One layer: `x, state = block(x, state, mask_bl=…, positions_bl=…)`, arguments as in `MixerModule`.
 
-    x is the result of the wiring's `enter`: the hidden states themselves, unless the wiring changes them.
+    x is the result of the wiring's `enter`: the hidden states themselves, unless the wiring changes them. A wiring
+    defines what surrounds the mixer: `merge`, and `mixer_input` where that is not the normalised stream.
     """
 
     def __init__(self, site: Site, mixer: MixerModule, ffn: nn.Module, norm: Norm):
@@ -59,4 +60,35 @@ class Block(nn.Module):
         mask_bl: Mask = None,
         positions_bl: Tensor | None = None,
     ) -> tuple[Tensor, State | None]:
+        mixed, state = self.mixer(self.mixer_input(x_bld), state, mask_bl=mask_bl, positions_bl=positions_bl)
+        return self.merge(x_bld, mixed), state
+
+    def mixer_input(self, x_bld: Tensor) -> Tensor:
+        """Return the hidden states that the mixer mixes."""
+        mixed: Tensor = self.mixer_norm(x_bld)
+        return mixed
+
+    def merge(self, x_bld: Tensor, mixed_bld: Tensor) -> Tensor:
+        """Return the layer's output, given its input and what the mixer made of it: the feed-forward is here."""
         raise NotImplementedError
+
+    def some_rows(
+        self,
+        x_bld: Tensor,
+        state: State | None,
+        rows: Tensor,
+        *,
+        mask_bl: Tensor | None = None,
+        positions_bl: Tensor | None = None,
+    ) -> tuple[Tensor, State]:
+        """Return the layer's output for some rows of the batch, (R, L, D), and the state after the tokens of all.
+
+        The other rows cost what `MixerModule.some_rows` says: with attention, their keys and values.
+
+        Args:
+            rows: their indices, (R,), which may be none.
+        """
+        mixed, state = self.mixer.some_rows(
+            self.mixer_input(x_bld), state, rows, mask_bl=mask_bl, positions_bl=positions_bl
+        )
+        return self.merge(x_bld.index_select(0, rows), mixed) if len(rows) else x_bld[:0], state

@@ -13,7 +13,7 @@ from formers.mixers.documents import Mask
 from formers.mixers.mixer import MixerModule
 from formers.norms import Norm
 from formers.ops import gradients_by_autograd, is_transformed, needs_autograd
-from formers.part import Site, State
+from formers.part import Site
 from formers.residuals.replay import Replay
 from formers.residuals.residual import Block, Residual
 
@@ -56,18 +56,13 @@ class Reversible(Residual):
 class ReversibleBlock(Block):
     """Takes and gives both streams side by side, (B, L, 2D)."""
 
-    def forward(
-        self,
-        x_bld: Tensor,
-        state: State | None = None,
-        *,
-        mask_bl: Mask = None,
-        positions_bl: Tensor | None = None,
-    ) -> tuple[Tensor, State | None]:
+    def mixer_input(self, x_bld: Tensor) -> Tensor:
+        return self.mixer_norm(x_bld.chunk(2, -1)[1])
+
+    def merge(self, x_bld: Tensor, mixed_bld: Tensor) -> Tensor:
         first, second = x_bld.chunk(2, -1)
-        mixed, state = self.mixer(self.mixer_norm(second), state, mask_bl=mask_bl, positions_bl=positions_bl)
-        first = first + self.dropout(mixed)
-        return torch.cat([first, second + self.transform(first)], -1), state
+        first = first + self.dropout(mixed_bld)
+        return torch.cat([first, second + self.transform(first)], -1)
 
     def mix(self, second: Tensor, mask_bl: Mask, positions_bl: Tensor | None) -> Tensor:
         """Return what is added to the first stream."""
