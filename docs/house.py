@@ -7,7 +7,7 @@ import ast
 from pathlib import Path
 
 HOUSE = Path(__file__).parents[1] / "src" / "formers"
-PARTS = ("part", "ops", "patterns", "positions", "mixers", "norms", "ffn", "residuals")
+PARTS = ("part", "ops", "patterns", "positions", "mixers", "norms", "ffn", "residuals", "computation")
 ABOVE_PARTS = (*PARTS, "catalogue", "models")
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "ops": (),
@@ -18,6 +18,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "norms": ("part",),
     "ffn": ("part",),
     "residuals": ("part", "ops", "mixers", "norms"),
+    "computation": ("part", "ops", "mixers", "residuals"),
     "catalogue": PARTS,
     "models": PARTS,
     "testing": ABOVE_PARTS,

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
-from typing import Any
 
 from torch import Tensor, nn
 from transformers.cache_utils import Cache
 from transformers.modeling_outputs import BaseModelOutputWithPast
 from transformers.utils.generic import can_return_tuple
 
+from formers.computation import StackInput
 from formers.mixers.context import count_tokens
 from formers.mixers.documents import Documents, Mask
 from formers.mixers.mixer import MixerModule
@@ -26,9 +25,10 @@ from formers.residuals import Block
 
 
 class Transformer(FormersModel):
-    """Embeddings with their norm, `depth` layers of a mixer and a feed-forward, and a last norm.
+    """Embeddings with their norm, layers of a mixer and a feed-forward, and a last norm.
 
-    Either norm may be absent: see `TransformerConfig`.
+    There are `depth` layers, unless the computation lets one take several steps. Either norm may be absent: see
+    `TransformerConfig`.
 
     `config.causal` decides in which direction tokens see each other. Raises `Unsupported` for parts that do not fit.
     """
@@ -40,8 +40,9 @@ class Transformer(FormersModel):
         self.input_position = build_at("input", site)
         self.embedding_norm = (config.embedding_norm or NoNorm()).build(site)
         self.dropout = nn.Dropout(config.dropout)
-        self.layers = nn.ModuleList(_build_layer(config, layer) for layer in range(config.depth))
+        self.layers = nn.ModuleList(_build_layer(config, layer) for layer in range(site.layers))
         share_across_layers(self.layers)
+        self.computation = config.computation.build(site, config.depth, config.residual)
         self.norm = config.norm_at_end().build(site)
         self.streaming = site.causal and all("streaming" in config.mixer_at(i).abilities for i in range(config.depth))
         self.gradient_checkpointing = False
@@ -50,8 +51,8 @@ class Transformer(FormersModel):
     def separate_layers(self) -> list[Block]:
         """Return the layers, if each runs as a module of its own with no weights but its own; else an empty list."""
         layers = [layer for layer in self.layers if isinstance(layer, Block)]
-        separate = self.config.residual.calls_layers and not layers_share(layers)
-        return layers if separate else []
+        called = self.config.residual.calls_layers and self.config.computation.runs_layers_once
+        return layers if called and not layers_share(layers) else []
 
     def get_input_embeddings(self) -> nn.Module:
         """Return the embedding of tokens."""
@@ -123,7 +124,8 @@ class Transformer(FormersModel):
             _check_no_cache(past_key_values, use_cache)
             cache = None
         mask = real_bl if documents is None else documents
-        past = [None] * len(self.layers) if cache is None else states_in(cache, len(self.layers), len(x))
+        count = self.computation.states
+        past = [None] * count if cache is None else states_in(cache, count, len(x))
         positions = position_ids if position_ids is not None else count_tokens(x, mask, past[0]) - 1
         return self._run(x, mask, positions, past, cache, output_hidden_states)
 
@@ -139,37 +141,25 @@ class Transformer(FormersModel):
         """Return what `forward` does for embedded tokens after the `past` states, and move the cache on."""
         if self.input_position is not None:
             x = self.input_position(x, positions)
-        x = self.config.residual.enter(self.dropout(self.embedding_norm(x)))
-        hidden: list[Tensor] = []
-        if cache is None and not output_hidden_states and not self._recomputes():
-            x = self.config.residual.through(self.layers, x, mask, positions)
-        else:
-            x, states, hidden = self._through_layers(x, past, mask, positions)
-            if cache is not None:
-                assert not isinstance(mask, Documents)
-                store_states(cache, states, mask, x.shape[1])
-        x = self.norm(self.config.residual.leave(x))
+        given = StackInput(
+            self.dropout(self.embedding_norm(x)),
+            positions,
+            mask,
+            past,
+            keep_states=cache is not None,
+            keep_hidden=output_hidden_states,
+            recompute=self._gradient_checkpointing_func if self._recomputes() else None,
+        )
+        x, states, hidden = self.computation(self.layers, given)
+        if cache is not None:
+            assert not isinstance(mask, Documents)
+            store_states(cache, states, mask, x.shape[1])
+        x = self.norm(x)
         return BaseModelOutputWithPast(
             last_hidden_state=x,
             past_key_values=cache,
             hidden_states=(*hidden, x) if output_hidden_states else None,
         )
-
-    def _through_layers(
-        self, x: Tensor, past: Sequence[State | None], mask: Mask, positions: Tensor
-    ) -> tuple[Tensor, list[Any], list[Tensor]]:
-        """Run all layers; return their output, the states after, and the hidden states that entered each layer."""
-        states: list[State | None] = []
-        hidden = []
-        for layer, state in zip(self.layers, past, strict=True):
-            hidden.append(self.config.residual.leave(x))
-            if self._recomputes():
-                run = partial(layer.__call__, mask_bl=mask, positions_bl=positions)
-                x, state = self._gradient_checkpointing_func(run, x, state)  # reentrant ones take no names
-            else:
-                x, state = layer(x, state, mask_bl=mask, positions_bl=positions)
-            states.append(state)
-        return x, states, hidden
 
     def _recomputes(self) -> bool:
         """Return whether layers run again in the backward pass (gradient checkpointing)."""

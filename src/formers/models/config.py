@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 
 from transformers import PreTrainedConfig
 
+from formers.computation import Computation, FixedDepth
 from formers.ffn import Ffn, Mlp
 from formers.mixers import Mixer, Softmax, Sparse
 from formers.models.options import check_labels, check_option, kept, label_names, label_numbers
@@ -18,8 +19,18 @@ from formers.patterns import Pattern
 from formers.positions import Position, Rotary
 from formers.residuals import PreNorm, Residual
 
-AXIS_OF = {"mixer": Mixer, "position": Position, "residual": Residual, "norm": Norm, "ffn": Ffn}
+AXIS_OF = {
+    "mixer": Mixer,
+    "position": Position,
+    "residual": Residual,
+    "norm": Norm,
+    "ffn": Ffn,
+    "computation": Computation,
+}
 """Options that hold a part → the axis that it must be on."""
+_LEFT_OUT = dict.fromkeys(NORM_OPTIONS) | {"computation": FixedDepth()}
+"""Options that hold a part and that configurations got after models were saved → the value that files without them
+mean. It is left out, so that files and descriptions of models without the newer parts stay what they were."""
 
 _HUB_NAMES = {
     *("transformers_version", "architectures", "model_type", "auto_map", "name_or_path", "_name_or_path"),
@@ -35,9 +46,11 @@ class TransformerConfig(PreTrainedConfig):
 
     Attributes:
         vocab_size: how many different tokens there are.
-        width, depth, heads: model width D, number of layers, attention heads H.
+        width, depth, heads: model width D, number of layers, attention heads H. Where layers are used again, `depth`
+            is the number of steps through them.
         mixer: how tokens exchange information; a list is cycled over the layers.
         position, residual, norm, ffn: the other choices.
+        computation: how many steps a token gets; `fixed`: each of `depth` layers once.
         embedding_norm: a norm behind the embedding and a position that acts on it, as BERT's; None: nothing.
         final_norm: the norm behind the last layer, `none` for nothing; None: `norm`, where the residual leaves the
             stream unnormalised.
@@ -76,6 +89,7 @@ class TransformerConfig(PreTrainedConfig):
     residual: Any = PreNorm()
     norm: Any = LayerNorm()
     ffn: Any = Mlp()
+    computation: Any = FixedDepth()
     embedding_norm: Any = None
     final_norm: Any = None
     causal: bool | None = None
@@ -156,8 +170,8 @@ class TransformerConfig(PreTrainedConfig):
         return super().from_dict(config_dict, **kwargs)
 
     def choices(self) -> dict[str, str]:
-        """Return the parts in text form, by axis; several mixers as a list. Norms that are None are left out."""
-        return {name: value_text(getattr(self, name)) for name in self.part_options if getattr(self, name) is not None}
+        """Return the parts in text form, by axis; several mixers as a list. See `to_dict` for what is left out."""
+        return {name: value_text(getattr(self, name)) for name in self.part_options if not self._leaves_out(name)}
 
     def norm_at_end(self) -> Norm:
         """Return the norm behind the last layer."""
@@ -175,7 +189,7 @@ class TransformerConfig(PreTrainedConfig):
             heads=self.heads,
             causal=bool(self.causal),
             context_length=self.context_length,
-            layers=self.depth,
+            layers=self.computation.layers(self.depth),
             dropout=self.dropout,
             position=self.position,
         )
@@ -183,15 +197,19 @@ class TransformerConfig(PreTrainedConfig):
     def to_dict(self) -> dict[str, Any]:
         """Return everything: parts as JSON, and sizes also under Hugging Face's names, by which PEFT finds them.
 
-        Norms that are None are left out, as in files from before there were any.
+        Norms that are None and `computation=fixed()` are left out, as in files from before there were any.
         """
         data = super().to_dict() | {name: value_json(getattr(self, name)) for name in self.part_options}
         data |= {theirs: getattr(self, ours) for theirs, ours in self.attribute_map.items()}
-        return {name: value for name, value in data.items() if name not in NORM_OPTIONS or value is not None}
+        return {name: value for name, value in data.items() if not self._leaves_out(name)}
 
     def to_diff_dict(self) -> dict[str, Any]:
         """Return what `config.json` holds: each size once, under its own name, and no defaults of Hugging Face's."""
         return {name: value for name, value in super().to_diff_dict().items() if name not in self.attribute_map}
+
+    def _leaves_out(self, name: str) -> bool:
+        """Return whether an option has the value that files without it mean."""
+        return name in _LEFT_OUT and getattr(self, name) == _LEFT_OUT[name]
 
     def _keep_labels_in_step(self, changed: str) -> None:
         """Make names and numbers of the labels agree after one of them was set; names that are None mean two labels."""

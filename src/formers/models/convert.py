@@ -12,7 +12,10 @@ from formers.models.conversion import Conversion
 from formers.models.pretrained import FormersModel
 from formers.part import Unsupported
 
-_SAME = ("vocab_size", "width", "depth", "heads", "residual", "norm", "ffn", "tie_word_embeddings", "num_labels")
+_SAME = (
+    *("vocab_size", "width", "depth", "heads", "residual", "norm", "ffn", "computation", "tie_word_embeddings"),
+    "num_labels",
+)
 """Choices that both configurations must agree on, so that the copied weights mean the same."""
 _POSITION_TABLE = "input_position.table.weight"
 """The name of learned positions within the backbone."""

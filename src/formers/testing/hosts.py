@@ -8,10 +8,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from formers.computation import Computation, StackInput, StackState
 from formers.ffn import Ffn, Mlp
 from formers.mixers import FeatureMap, Linear, Mixer, Softmax
 from formers.mixers.context import count_tokens
-from formers.mixers.documents import Mask
+from formers.mixers.documents import Documents, Mask
 from formers.norms import LayerNorm, Norm
 from formers.part import Part, Site, State
 from formers.positions import Position
@@ -65,6 +66,44 @@ class Wired(nn.Module):
         return self.wiring.leave(x), state
 
 
+class Stacked(nn.Module):
+    """Layers of attention that a computation runs, in a model of depth 2."""
+
+    depth = 2
+
+    def __init__(self, part: Computation, site: Site):
+        super().__init__()
+        site, wiring = replace(site, layers=part.layers(self.depth)), PreNorm()
+        sites = [site.at(layer) for layer in range(site.layers)]
+        self.layers = nn.ModuleList(wiring.build(s, Softmax().build(s), Mlp().build(s), LayerNorm()) for s in sites)
+        self.computation, self.causal = part.build(site, self.depth, wiring), site.causal
+
+    def forward(
+        self,
+        x_bld: Tensor,
+        state: State | None = None,
+        *,
+        mask_bl: Mask = None,
+        positions_bl: Tensor | None = None,
+    ) -> tuple[Tensor, State | None]:
+        """Return the output of the stack, and the states of all steps as one."""
+        if not x_bld.shape[1]:
+            return x_bld, state
+        if state is not None and not isinstance(state, StackState):
+            raise TypeError(f"a stack goes on from a StackState, but a {type(state).__name__} was given")
+        counts_bl = count_tokens(x_bld, mask_bl, state)
+        given = StackInput(
+            x_bld,
+            counts_bl - 1 if positions_bl is None else positions_bl,
+            mask_bl,
+            [None] * self.computation.states if state is None else state.outside_inference_mode().steps,
+            keep_states=self.causal and not isinstance(mask_bl, Documents),
+        )
+        y_bld, states, _ = self.computation(self.layers, given)
+        seen_b = states[0].seen_b if given.keep_states else None
+        return y_bld, None if seen_b is None else StackState(seen_b, tuple(states))
+
+
 def _host_mixer(part: Any, site: Site) -> nn.Module:
     return part.build(site)
 
@@ -92,6 +131,10 @@ def _host_residual(part: Any, site: Site) -> nn.Module:
     return layer if type(part).enter is Residual.enter else Wired(part, layer)
 
 
+def _host_computation(part: Any, site: Site) -> nn.Module:
+    return Stacked(part, site)
+
+
 HOSTS: dict[type[Part], Callable[[Any, Site], nn.Module]] = {
     Mixer: _host_mixer,
     FeatureMap: _host_feature,
@@ -99,6 +142,7 @@ HOSTS: dict[type[Part], Callable[[Any, Site], nn.Module]] = {
     Norm: _host_norm,
     Ffn: _host_ffn,
     Residual: _host_residual,
+    Computation: _host_computation,
 }
 """Axis → how a part of it is built into something with the interface of a mixer: `y, state = module(x, state, …)`."""
 

@@ -32,6 +32,8 @@ def every_submodule_matters(part: Part, site: Site = SITE) -> None:
         with torch.no_grad():
             want = module(x)[0]
             for name, child in list(module.named_modules())[1:]:
+                if isinstance(child, nn.ModuleList):
+                    continue  # it is never called; its items are
                 silenced, called = _silenced(module, child, x)
                 aside = not called and not any(True for _ in child.parameters())
                 assert aside or moved(silenced, want) > FELT, (

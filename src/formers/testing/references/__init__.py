@@ -15,6 +15,7 @@ Arguments, by axis; everything is float64, and there is no padding (the law take
     position on scores or weights    (part, site, weights, scores, q_bhlk, k_bhlk, positions_bl) → `Related`
     norm, ffn                        (part, site, weights, x) → y
     feature                          (part, site, weights, q_bhlk, k_bhsk) → φ(q)·φ(k), (B, H, L, S)
+    computation                      (part, site, stack, x_bld) → y_bld; `stack` has the layers of `Stack`
     residual                         (part, site, layer, x_bld) → y_bld; `layer` has the functions of `Sublayers`
     pattern                          (part, i, j, length, causal, layer) → whether query i sees key j
 
@@ -25,6 +26,7 @@ with `on_layer`, `on_heads` and `related`. A reference shares no code with the l
 from formers.testing.references import (
     attention,
     buckets,
+    computation,
     dense,
     features,
     ffn,
@@ -38,6 +40,7 @@ from formers.testing.references import (
     token_mixing,
 )
 from formers.testing.references.algebra import Weights, attend, everything, heads_of, project, side_by_side, under
+from formers.testing.references.computation import Stack
 from formers.testing.references.hosts import Hosted, hosted
 from formers.testing.references.positions import Related, on_heads, on_layer, related
 from formers.testing.references.registry import Reference, has_reference, reference, reference_of, with_reference
@@ -47,11 +50,13 @@ __all__ = [
     "Hosted",
     "Reference",
     "Related",
+    "Stack",
     "Sublayers",
     "Weights",
     "attend",
     "attention",
     "buckets",
+    "computation",
     "dense",
     "everything",
     "features",

@@ -8,13 +8,16 @@ from typing import Any, TypeAlias
 
 from torch import Tensor
 
+from formers.computation import Computation
 from formers.ffn import Ffn, Mlp
 from formers.mixers import FeatureMap, Linear, Mixer, Softmax
 from formers.norms import LayerNorm, Norm
 from formers.part import Part, Site
 from formers.positions import Position
 from formers.residuals import PreNorm, Residual
+from formers.testing.hosts import Stacked
 from formers.testing.references.algebra import Weights, under
+from formers.testing.references.computation import Stack
 from formers.testing.references.registry import reference_of
 from formers.testing.references.residuals import Sublayers
 
@@ -37,6 +40,8 @@ def hosted(part: Part, site: Site) -> Hosted:
         return _layer(PreNorm(), site, part, LayerNorm())
     if isinstance(part, Residual):
         return _layer(part, site, Mlp(), LayerNorm())
+    if isinstance(part, Computation):
+        return _stack(part, site)
     raise TypeError(f"no reference knows how {part} is hosted")
 
 
@@ -54,6 +59,22 @@ def _position(part: Any, site: Site) -> Hosted:
         width = part.embedding_width(site)
         embedded = reference_of(part)(part, site, under(weights, "position"), x_bld[:, :, :width], positions_bl)
         return attention(under(weights, "mixer"), embedded, positions_bl)
+
+    return compute
+
+
+def _stack(part: Any, site: Site) -> Hosted:
+    """Layers of attention that a computation runs."""
+
+    def compute(weights: Weights, x_bld: Tensor, positions_bl: Tensor) -> Tensor:
+        def layer(number: int) -> Callable[[Tensor], Tensor]:
+            inside = under(weights, f"layers.{number}")
+            return lambda x: _layer(PreNorm(), site, Mlp(), LayerNorm())(inside, x, positions_bl)
+
+        layers = [layer(number) for number in range(part.layers(Stacked.depth))]
+        run = Stack(layers, Stacked.depth, positions_bl, under(weights, "computation"))
+        y: Tensor = reference_of(part)(part, site, run, x_bld)
+        return y
 
     return compute
 

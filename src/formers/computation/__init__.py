@@ -1,0 +1,13 @@
+"""How many steps of computation a token gets; one file a way.
+
+This list of the axis' parts, in the order of the catalogue, is all that the catalogue reads: a new part is a new line.
+"""
+
+# isort: skip_file
+from formers.computation.computation import Computation as Computation
+from formers.computation.computation import ComputationModule as ComputationModule
+from formers.computation.stack import StackInput as StackInput
+from formers.computation.stack import StackOutput as StackOutput
+from formers.computation.state import StackState as StackState
+
+from formers.computation.fixed import FixedDepth as FixedDepth

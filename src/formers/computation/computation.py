@@ -1,0 +1,60 @@
+"""The computation axis: how many steps a token gets."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from formers.computation.stack import StackInput, StackOutput
+from formers.part import Part, Site, State
+from formers.residuals import Residual
+
+
+class Computation(Part):
+    """How many steps of computation a token gets: which layers are made, how often each runs, and on which states.
+
+    A model makes the layers and calls the module that `build` returns with them.
+    """
+
+    runs_layers_once: ClassVar[bool] = True
+    "Whether a pass runs each layer once, so that it may be sharded or watched as a module of its own."
+
+    def layers(self, depth: int) -> int:
+        """Return how many layers are made for a model of this depth."""
+        raise NotImplementedError
+
+    def build(self, site: Site, depth: int, wiring: Residual) -> ComputationModule:
+        """Return the module that runs the layers. Raise `Unsupported` where it cannot, as with some wirings.
+
+        Args:
+            site: of the first layer; `site.layers` is the number of layers that are made.
+            depth: the model's depth.
+            wiring: of the layers.
+        """
+        raise NotImplementedError
+
+
+class ComputationModule(nn.Module):
+    """Runs layers: `out = computation(layers, given)`. It holds weights of its own, not those of the layers.
+
+    Attributes:
+        states: how many states a streaming model keeps.
+        wiring: of the layers; its `enter` and `leave` stand at both ends of the stack.
+    """
+
+    def __init__(self, states: int, wiring: Residual):
+        super().__init__()
+        self.states, self.wiring = states, wiring
+
+    def forward(self, layers: nn.ModuleList, given: StackInput) -> StackOutput:
+        """Return what the layers make of the tokens."""
+        raise NotImplementedError
+
+    def run(self, layer: nn.Module, x: Tensor, state: State | None, given: StackInput) -> tuple[Tensor, State | None]:
+        """Return a layer's output and the state after it; it runs again in the backward pass where that is asked
+        for."""
+        call = partial(layer.__call__, mask_bl=given.mask_bl, positions_bl=given.positions_bl)
+        out: Any = call(x, state) if given.recompute is None else given.recompute(call, x, state)
+        return out[0], out[1]

@@ -1,0 +1,50 @@
+"""The input and the output of a stack of layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from formers.mixers.documents import Mask
+from formers.part import State
+
+
+@dataclass(frozen=True)
+class StackInput:
+    """Everything that the layers of a model are run on.
+
+    Attributes:
+        x_bld: embedded tokens, (B, L, D), their norm and dropout applied.
+        positions_bl: position of each token, (B or 1, L).
+        mask_bl: True = a real token, (B, L); `Documents`, where rows hold several; None = all real.
+        past: the states to go on from, as many as `ComputationModule.states` says; None at the start.
+        keep_states: whether the states after the tokens are asked for.
+        keep_hidden: whether the hidden states that enter each step are asked for.
+        recompute: calls a function so that it runs again in the backward pass and keeps its inputs alone; None: layers
+            keep what they need. It takes no names, so that reentrant checkpointing may do it.
+    """
+
+    x_bld: Tensor
+    positions_bl: Tensor
+    mask_bl: Mask = None
+    past: Sequence[State | None] = ()
+    keep_states: bool = False
+    keep_hidden: bool = False
+    recompute: Callable[..., Any] | None = None
+
+
+class StackOutput(NamedTuple):
+    """Everything that the layers of a model give.
+
+    Attributes:
+        x_bld: hidden states, (B, L, D), before the norm at the end.
+        states: the states after the tokens, as many as `ComputationModule.states` says; empty unless asked for.
+        hidden: the hidden states that entered each step, (B, L, D); empty unless asked for.
+    """
+
+    x_bld: Tensor
+    states: Sequence[Any] = ()
+    hidden: Sequence[Tensor] = ()
