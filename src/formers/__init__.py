@@ -15,6 +15,8 @@ _HOMES = {
         "DecisionConfig",
         "DecisionTransformer",
         "MaskedLM",
+        "PixelConfig",
+        "PixelLM",
         "SequenceClassifier",
         "TokenClassifier",
         "Transformer",

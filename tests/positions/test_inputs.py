@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from formers.part import Site
-from formers.positions import Cosine, Learned, NoPosition, Sinusoidal
+from formers.positions import Cosine, Grid, Learned, NoPosition, Sinusoidal
 from formers.positions.sinusoidal import sinusoids
 from formers.testing import assert_same, tokens
 
@@ -89,3 +89,27 @@ def test_cosine(wave: str, per_head: bool) -> None:
 def test_none_changes_nothing() -> None:
     assert NoPosition.name() == "none"
     assert torch.equal(NoPosition().build(SITE)(tokens(), POSITIONS), tokens())
+
+
+@pytest.mark.parametrize("how", ["concatenate", "add"])
+def test_a_grid_tells_rows_and_columns(how: str) -> None:
+    part = Grid.parse(f"grid(rows=7, columns=11, how={how})")
+    module, width = part.build(SITE).double(), part.embedding_width(SITE)
+    x = tokens(width=width)
+    added = module(x, POSITIONS)[..., -24 if how == "add" else -12 :] - (x if how == "add" else 0)
+    image = added.unflatten(1, (7, 11))
+    half = added.shape[-1] // 2
+    assert_same(image[:, :, :, :half], image[:, :, :1, :half].expand(-1, -1, 11, -1), "a row's vector in its columns")
+    assert_same(image[:, :, :, half:], image[:, :1, :, half:].expand(-1, 7, -1, -1), "a column's vector in its rows")
+    assert (image[:, 0, 0] != image[:, 1, 1]).all()
+
+
+def test_a_grid_ends_with_its_image() -> None:
+    with pytest.raises(ValueError, match=r"grid\(rows=7, columns=10\) has 70 pixels, but position 76 was asked for"):
+        Grid(rows=7, columns=10).build(SITE)(tokens(width=12), POSITIONS)
+
+
+@pytest.mark.parametrize("width", [0, 1, 24])
+def test_grid_widths_that_do_not_fit(width: int) -> None:
+    with pytest.raises(ValueError, match="at least 2 and at most 23"):
+        Grid(width=width).build(SITE)

@@ -35,7 +35,7 @@ from formers.mixers import (
 from formers.norms import LayerNorm, MaxNorm, RmsNorm
 from formers.part import Part
 from formers.patterns import Fixed, Global, Local1D, Local2D, Pattern, Strided, Window
-from formers.positions import Cosine, Learned, Rotary, Sinusoidal
+from formers.positions import Cosine, Grid, Learned, Rotary, Sinusoidal
 from formers.testing import SITE, references
 from formers.testing.laws import same_as_reference
 
@@ -98,6 +98,8 @@ POSITIONS = [
     Sinusoidal(how="concatenate", width=6),
     Sinusoidal(base=100.0),
     Learned(beyond="copy"),
+    Grid(rows=12, columns=9, how="add"),
+    Grid(rows=10, columns=11, width=5),
     Rotary(layout="interleaved", fraction=0.5, offset=3),
     Rotary(scaling="linear", factor=2.0),
     Rotary(scaling="ntk", factor=2.0),

@@ -18,14 +18,19 @@ from formers.models.convert import convert_weights
 from formers.models.decision_config import DecisionConfig
 from formers.models.decision_transformer import DecisionTransformer
 from formers.models.masked_lm import MaskedLM
+from formers.models.pixel_config import PixelConfig
+from formers.models.pixel_lm import PixelLM
 from formers.models.sequence_classifier import SequenceClassifier
 from formers.models.token_classifier import TokenClassifier
 
 AutoConfig.register(TransformerConfig.model_type, TransformerConfig)
 AutoConfig.register(DecisionConfig.model_type, DecisionConfig)
+AutoConfig.register(PixelConfig.model_type, PixelConfig)
 AutoModel.register(TransformerConfig, Transformer)
 AutoModel.register(DecisionConfig, DecisionTransformer)
+AutoModel.register(PixelConfig, PixelLM)
 AutoModelForCausalLM.register(TransformerConfig, CausalLM)
+AutoModelForCausalLM.register(PixelConfig, PixelLM)
 AutoModelForMaskedLM.register(TransformerConfig, MaskedLM)
 AutoModelForSequenceClassification.register(TransformerConfig, SequenceClassifier)
 AutoModelForTokenClassification.register(TransformerConfig, TokenClassifier)
@@ -36,6 +41,8 @@ __all__ = [
     "DecisionConfig",
     "DecisionTransformer",
     "MaskedLM",
+    "PixelConfig",
+    "PixelLM",
     "SequenceClassifier",
     "StateCache",
     "TokenClassifier",

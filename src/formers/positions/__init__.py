@@ -12,6 +12,7 @@ from formers.positions.relative import RelativeScores as RelativeScores
 from formers.positions.none import NoPosition as NoPosition
 from formers.positions.sinusoidal import Sinusoidal as Sinusoidal
 from formers.positions.learned import Learned as Learned
+from formers.positions.grid import Grid as Grid
 from formers.positions.rotary import Rotary as Rotary
 from formers.positions.alibi import Alibi as Alibi
 from formers.positions.t5 import T5 as T5

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from formers.part import Site
-from formers.positions import T5, Alibi, Cosine, Da, Learned, NoPosition, Rotary, Shaw, Sinusoidal, Xl
+from formers.positions import T5, Alibi, Cosine, Da, Grid, Learned, NoPosition, Rotary, Shaw, Sinusoidal, Xl
 from formers.testing.references.algebra import Weights, under
 from formers.testing.references.registry import reference, reference_of
 
@@ -79,6 +79,15 @@ def learned(part: Learned, site: Site, weights: Weights, x_bld: Tensor, position
     """x_i + T_i; with `copy` the table T begins anew behind its end."""
     table = weights["table.weight"]
     return x_bld + table[positions_bl % len(table) if part.beyond == "copy" else positions_bl]
+
+
+@reference(Grid)
+def grid(part: Grid, site: Site, weights: Weights, x_bld: Tensor, positions_bl: Tensor) -> Tensor:
+    """[R_r, C_c] behind x_i, or added to it, where i is the pixel in row r and column c."""
+    pixels = [divmod(i, part.columns) for i in range(part.rows * part.columns)]
+    table = torch.stack([torch.cat([weights["row.weight"][r], weights["column.weight"][c]]) for r, c in pixels])
+    encoding = table[positions_bl].expand(len(x_bld), -1, -1)
+    return x_bld + encoding if part.how == "add" else torch.cat([x_bld, encoding], -1)
 
 
 @reference(Cosine)
