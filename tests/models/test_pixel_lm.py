@@ -46,12 +46,15 @@ def test_the_loss_is_that_of_the_log_probabilities(distribution: str) -> None:
     assert_same(log_p.exp().sum(-1), torch.ones(3, 20, dtype=torch.float64), "sum over the values")
     labels = pixels.masked_fill(torch.arange(20) < 8, -100)
     found = log_p.gather(2, pixels.unsqueeze(2))[:, 8:]
-    assert_same(net(inputs(pixels), labels=labels).loss, -found.mean(), "loss of the counted pixels")
+    out = net(inputs(pixels), labels=labels)
+    assert_same(out.loss, -found.mean(), "loss of the counted pixels")
+    assert_same(out.nats[:, 8:], -found.squeeze(2), "loss of each pixel")
+    assert not out.nats[:, :8].any()
+    assert out.logits is None
     by_count = net(inputs(pixels), labels=labels, num_items_in_batch=99).loss
     assert_same(by_count, -found.sum() / 99, "loss over a count")
-    kept = net(inputs(pixels), labels=labels[:, -5:], logits_to_keep=5)
-    assert_same(kept.loss, -found[:, -5:].mean(), "loss of the kept pixels")
-    assert kept.logits is None
+    kept = net(inputs(pixels), labels=labels[:, -5:], logits_to_keep=5).loss
+    assert_same(kept, -found[:, -5:].mean(), "loss of the kept pixels")
 
 
 def test_components_start_beside_each_other() -> None:

@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from transformers import GenerationMixin
 from transformers.cache_utils import Cache
-from transformers.modeling_outputs import CausalLMOutputWithPast
+from transformers.modeling_outputs import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
 from formers.models.generation import StateGenerationMixin
 from formers.models.logistic_mixture import LogisticMixture
-from formers.models.losses import IGNORED, cross_entropy, with_auxiliary
+from formers.models.losses import IGNORED, with_auxiliary
 from formers.models.model_with_head import ModelWithHead
 from formers.models.pixel_config import PixelConfig
 from formers.part import Unsupported
 
 _LOG_SCALE = -2.0
 """The first log-scale of all components: each about as wide as the distance to the next of ten."""
+
+
+@dataclass
+class PixelOutput(ModelOutput):
+    """What a `PixelLM` returns.
+
+    Attributes:
+        loss: the mean of `nats`, where there are labels.
+        nats: −log p of each label, (B, L), 0 where it does not count; where there are labels.
+        logits: log p of every value of each pixel, (B, L, values); where there are none.
+        past_key_values: the states of the layers, as `Transformer` returns them.
+        hidden_states: what enters each layer, and what leaves the last, where they are asked for.
+    """
+
+    loss: Tensor | None = None
+    nats: Tensor | None = None
+    logits: Tensor | None = None
+    past_key_values: Cache | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
 
 
 class LogisticHead(nn.Module):
@@ -79,13 +100,12 @@ class PixelLM(ModelWithHead, StateGenerationMixin, GenerationMixin):  # Hugging 
         output_attentions: bool | None = None,
         return_dict: bool | None = None,
         num_items_in_batch: Tensor | int | None = None,
-    ) -> CausalLMOutputWithPast:
-        """Return log-probabilities of every value of each pixel, (B, L, values); or with labels, the loss alone.
+    ) -> PixelOutput:
+        """Return log-probabilities of every value of each pixel; or with labels, the loss, and −log p of each label.
 
-        The loss is the mean −log p in nats of `labels`, (B, L), the pixels that the tokens stand before; −100 does not
-        count. Log-probabilities of all values, which a mixture forms L·values·M numbers for, are left out beside it.
-        `logits_to_keep` limits either to the last tokens, and labels to those of the kept ones. The rest as in
-        `CausalLM.forward`; a row is one image.
+        `labels` are the pixels that the tokens stand before, (B, L); −100 does not count. Log-probabilities of all
+        values, for which a mixture forms L·values·M numbers, are left out beside them. `logits_to_keep` limits all to
+        the last tokens, and labels to those of the kept ones. The rest as in `CausalLM.forward`; a row is one image.
         """
         with self.collecting_losses(labels) as auxiliary:
             out = self.model(
@@ -102,15 +122,14 @@ class PixelLM(ModelWithHead, StateGenerationMixin, GenerationMixin):  # Hugging 
             )
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         scores = self.pixel_head(out.last_hidden_state[:, kept])
-        loss = logits = None
+        loss = nats = logits = None
         if labels is None:
             logits = self.log_probs(scores)
         else:
-            own = self.loss(scores, labels, num_items_in_batch)
-            loss = with_auxiliary(own, auxiliary, labels, num_items_in_batch)
-        return CausalLMOutputWithPast(
-            loss=loss, logits=logits, past_key_values=out.past_key_values, hidden_states=out.hidden_states
-        )
+            nats = self.nats(scores, labels)
+            counted = (labels != IGNORED).sum() if num_items_in_batch is None else num_items_in_batch
+            loss = with_auxiliary(nats.sum() / counted, auxiliary, labels, num_items_in_batch)
+        return PixelOutput(loss, nats, logits, out.past_key_values, out.hidden_states)
 
     def log_probs(self, scores: Tensor) -> Tensor:
         """Return log p of every value, (B, L, values), from the head's output."""
@@ -118,16 +137,17 @@ class PixelLM(ModelWithHead, StateGenerationMixin, GenerationMixin):  # Hugging 
             return LogisticMixture.of(scores, self.config.vocab_size).log_probs()
         return scores.log_softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32))
 
-    def loss(self, scores: Tensor, labels: Tensor, count: Tensor | int | None = None) -> Tensor:
-        """Return the mean −log p of the labels in nats, or their sum over `count`, from the head's output."""
-        if self.config.distribution == "categorical":
-            return cross_entropy(scores, labels, count)
+    def nats(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """Return −log p of each label, (B, L), from the head's output; 0 for −100."""
         if labels.shape != scores.shape[:-1]:
             raise ValueError(
                 f"labels have shape {tuple(labels.shape)}; expected {tuple(scores.shape[:-1])}: the pixels that the "
                 "tokens stand before; with logits_to_keep, those of the kept tokens"
             )
         counted_bl = labels != IGNORED
-        found = LogisticMixture.of(scores, self.config.vocab_size).log_prob(labels.where(counted_bl, 0))
-        total = -found.where(counted_bl, 0).sum()
-        return total / (counted_bl.sum() if count is None else count)
+        values_bl = labels.where(counted_bl, 0)
+        if self.config.distribution == "logistics":
+            found_bl = LogisticMixture.of(scores, self.config.vocab_size).log_prob(values_bl)
+        else:
+            found_bl = self.log_probs(scores).gather(-1, values_bl.unsqueeze(-1)).squeeze(-1)
+        return -found_bl.where(counted_bl, 0)

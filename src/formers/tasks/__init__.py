@@ -18,6 +18,7 @@ _HOMES = {
     "formers.tasks.listops": ("Listops",),
     "formers.tasks.reviews": ("Reviews",),
     "formers.tasks.glue": ("Glue",),
+    "formers.tasks.mnist.task": ("Mnist",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 SHORT = re.compile(r"(?P<suite>\w+)/(?P<task>\w+)(?P<options>\(.*\))?$", re.DOTALL)
@@ -34,7 +35,9 @@ __all__ = sorted([*_HOME_OF, "TASKS", "parse"])
 def __getattr__(name: str) -> Any:
     # Lazy, so that reading a report needs no torch.
     if name == "TASKS":
-        return tuple(__getattr__(name) for name in ("Shakespeare", "Sort", "Recall", "Listops", "Reviews", "Glue"))
+        return tuple(
+            __getattr__(name) for name in ("Shakespeare", "Sort", "Recall", "Listops", "Reviews", "Glue", "Mnist")
+        )
     if name not in _HOME_OF:
         raise AttributeError(f"module 'formers.tasks' has no attribute {name!r}; it has {', '.join(__all__)}")
     return getattr(import_module(_HOME_OF[name]), name)

@@ -132,7 +132,7 @@ class Collator:
             self._check_range("input_ids", ids, config.vocab_size, "tokens (vocab_size)")
         if labels is None or labels.is_floating_point() or labels.dtype == torch.bool or not labels.numel():
             return
-        if self.task.head in ("CausalLM", "MaskedLM"):
+        if self.task.head in ("CausalLM", "MaskedLM", "PixelLM", "Seq2SeqLM"):
             self._check_range("labels", labels[labels != _IGNORED], config.vocab_size, "tokens (vocab_size)")
         elif config.num_labels > 1 and config.problem_type in (None, "single_label_classification"):
             self._check_range("labels", labels[labels != _IGNORED], config.num_labels, "classes (num_labels)")
