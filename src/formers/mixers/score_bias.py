@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from formers.ops import Bias, PairBias, Relation
 from formers.part import weights_of
@@ -19,7 +21,8 @@ def row_bias(position: nn.Module | None, q_positions_bl: Tensor, k_positions_bs:
     if isinstance(position, RelationalPosition):
         relation: Relation = position(q_positions_bl, k_positions_bs)
         return relation
-    return lambda start, stop: position(q_positions_bl[:, start:stop], k_positions_bs)
+    bias = _with_present_weights(position)
+    return lambda start, stop: bias(q_positions_bl[:, start:stop], k_positions_bs)
 
 
 def added_rows(bias: Bias, q_bhlk: Tensor, k_bgsk: Tensor) -> Callable[[int, int], Tensor | None]:
@@ -41,7 +44,8 @@ def pair_bias(position: nn.Module | None, q_bhlk: Tensor, k_bgsk: Tensor, positi
         return positions_bl[b if len(positions_bl) > 1 else 0][of_nl]
 
     if not isinstance(position, RelativePosition):
-        return PairBias(lambda b, q_nl, k_ns: position(places(b, q_nl), places(b, k_ns)), weights_of(position))
+        added = _with_present_weights(position)
+        return PairBias(lambda b, q_nl, k_ns: added(places(b, q_nl), places(b, k_ns)), weights_of(position))
     relation: RelativeScores = position(positions_bl, positions_bl)
 
     def bias(b: int, q_nl: Tensor, k_ns: Tensor) -> Tensor:
@@ -50,3 +54,15 @@ def pair_bias(position: nn.Module | None, q_bhlk: Tensor, k_bgsk: Tensor, positi
         return bias_nhls.expand(len(q_nl), -1, -1, -1)
 
     return PairBias(bias, (q_bhlk, k_bgsk, *relation.depends_on()))
+
+
+def _with_present_weights(position: nn.Module) -> Callable[..., Tensor]:
+    """Return the position as a function that keeps the weights it has now.
+
+    Kernels call it again in the backward pass, when the module may hold others: `torch.func.functional_call` puts its
+    own in for the forward pass alone.
+    """
+    weights = {**dict(position.named_parameters()), **dict(position.named_buffers())}
+    if not weights or torch.compiler.is_compiling():
+        return position
+    return lambda *places: functional_call(position, weights, places)
