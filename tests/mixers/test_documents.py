@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from formers import Unsupported
+from formers.catalogue import members
 from formers.mixers import Documents, Fourier, Lsh, Mixer, MixerModule, Performer, Rfa, Routing, Softmax
 from formers.mixers.documents import DocumentBatch
 from formers.mixers.random_projections import RandomProjections
 from formers.part import Site
 from formers.positions import Alibi
-from formers.testing import SITE, assert_same, build, tokens
+from formers.testing import SITE, assert_same, build, directions, tokens
 from formers.testing.laws import packed_documents_are_separate
 
 NUMBERS = torch.tensor([[0, 0, 0, 1, 1, 2, 2, 2, 2], [0, 0, 0, 0, 0, 0, 0, 0, 1]])
@@ -129,3 +130,28 @@ def test_new_directions_are_drawn_once_for_all_batches_of_documents(
     monkeypatch.setattr(RandomProjections, "init_weights", lambda self, std: draws.append(self.left.fill_(1)))
     module(tokens(2, 9), mask_bl=Documents.numbered(NUMBERS))
     assert len(draws) == 1
+
+
+@pytest.mark.parametrize("kind", members(Mixer), ids=lambda kind: kind.name())
+def test_rows_of_padding_alone_take_part_in_the_backward_pass(kind: type[Mixer]) -> None:
+    """Every parameter gets a gradient, of zeros: a rank without one would leave the others waiting for it."""
+    documents = Documents.numbered(NUMBERS, torch.zeros_like(NUMBERS, dtype=torch.bool))
+    x = torch.full((2, 9, 24), torch.nan, dtype=torch.float64)
+    for causal in directions(kind()):
+        module = build(kind(), causal=causal).train()
+        y_bld, _ = module(x, mask_bl=documents)
+        assert not y_bld.any()
+        if parameters := list(module.parameters()):
+            gradients = torch.autograd.grad(y_bld.sum(), parameters)
+            assert not any(gradient.any() for gradient in gradients)
+
+
+def test_centroids_hear_of_rows_of_padding_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They sum what all ranks show them, so that each has to be there; nothing moves them."""
+    module = build(Routing(), causal=True).train()
+    shown: list[Tensor] = []
+    monkeypatch.setattr(module.centroids, "move_towards", lambda x, mask_bl: shown.append(mask_bl))
+    documents = Documents.numbered(NUMBERS, torch.zeros_like(NUMBERS, dtype=torch.bool))
+    module(tokens(2, 9), mask_bl=documents)[0].sum().backward()
+    [mask_bl] = shown
+    assert not mask_bl.any()

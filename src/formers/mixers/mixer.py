@@ -206,8 +206,8 @@ class MixerModule(SharingModule):
         """Return y (B, L, D) of rows of documents, each mixed as if it were alone."""
         if state is not None:
             raise Unsupported("each of several packed documents begins anew, but a state was given; leave it out")
-        if documents.lengths == ():  # nothing but padding
-            return torch.zeros_like(x_bld)
+        if documents.lengths == ():
+            return self._mix_padding(x_bld, documents.mask_bl)
 
         def mix(batch: DocumentBatch) -> Tensor:
             positions_nm = None if positions_bl is None else batch.take(positions_bl.expand(x_bld.shape[:2]))
@@ -215,6 +215,17 @@ class MixerModule(SharingModule):
                 return self.mix(self.context(batch.take(x_bld), None, batch.mask_nm, positions_nm))[0]
 
         return documents.map(mix, self._grouping())
+
+    def _mix_padding(self, x_bld: Tensor, mask_bl: Tensor) -> Tensor:
+        """Return zeros for rows of nothing but padding.
+
+        The mixer runs all the same, so that this rank takes part in what all ranks do in a backward pass: sums of
+        gradients, and of what they show to centroids.
+        """
+        if self.built_by is not None and "padding" not in self.built_by.abilities:
+            return torch.zeros_like(x_bld)  # it has nothing that learns
+        y_bld: Tensor = self.mix(self.context(x_bld, None, mask_bl, None))[0]
+        return y_bld.masked_fill(~mask_bl.unsqueeze(-1), 0)
 
     def _grouping(self) -> Grouping:
         """Return which documents are mixed in one batch: those of one length where padding cannot be left out."""

@@ -70,10 +70,15 @@ def _each_sequence(
         y = (
             sparse_attention(q_1, k_1, v_1, patterns, causal=causal, bias=own, impl=impl)
             if length
-            else q_1.new_zeros(*q_1.shape[:3], v.shape[3])
+            else _of_no_tokens(q_1, k_1, v_1)
         )
         ys.append(torch.nn.functional.pad(y, (0, 0, 0, q.shape[2] - length)))
     return torch.cat(ys)
+
+
+def _of_no_tokens(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Return (B, H, 0, V), which still depends on all three: where every sequence is empty, gradients are zeros."""
+    return q.new_zeros(*q.shape[:3], v.shape[3]) + (q.sum() + k.sum() + v.sum())
 
 
 # --- the operation that compiled graphs call; they hold no patterns, only the keys of this registry ---
