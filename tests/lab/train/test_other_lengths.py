@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import shutil
+import signal
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import Trainer
 
 from formers.lab import Arm, LengthResult, Results, Row, Stopped, Study, run
@@ -18,6 +23,7 @@ from formers.lab.plan.jobs import plan_jobs
 from formers.lab.report.stored_results import stored_results
 from formers.lab.train.crash_counter import FILE
 from formers.lab.train.job import Job
+from formers.lab.train.other_lengths import row_of_lost_process
 from formers.lab.train.progress import Silent
 from formers.lab.train.trained_model import load_trained
 from formers.machine.sealed_json import sealed
@@ -38,8 +44,6 @@ class Heard(Silent):
         tested = [f"{label}: {name}" for name in values if name.startswith("test ")]
         self.tested += tested
         if self.stop_at and self.stop_at in tested:
-            import signal
-
             signal.raise_signal(signal.SIGINT)
 
     def note(self, text: str) -> None:
@@ -149,8 +153,15 @@ def test_stopped_while_testing_and_gone_on_with(
     assert not list(positions.folder.glob("checkpoints/*"))
 
 
+def reshape_weights(folder: Path) -> None:
+    """Put one row less into each matrix: the names are right, and the shapes are not."""
+    path = folder / "model.safetensors"
+    weights = {name: value[1:].contiguous() if value.dim() > 1 else value for name, value in load_file(path).items()}
+    save_file(weights, path, metadata={"format": "pt"})
+
+
 @pytest.mark.parametrize(
-    "break_model", [shutil.rmtree, lambda folder: (folder / "model.safetensors").write_bytes(b"{")]
+    "break_model", [shutil.rmtree, lambda folder: (folder / "model.safetensors").write_bytes(b"{"), reshape_weights]
 )
 def test_where_the_model_is_gone_it_is_trained_again(one_arm: Study, break_model: Callable[..., object]) -> None:
     study = replace(one_arm, base={**one_arm.base, "position": "alibi"})
@@ -162,6 +173,47 @@ def test_where_the_model_is_gone_it_is_trained_again(one_arm: Study, break_model
     assert again.rows[0].metrics == before.rows[0].metrics
     assert [result.length for result in again.rows[0].lengths] == [16, 32]
     assert (folder / "model.safetensors").stat().st_size > 1000
+
+
+def test_weights_of_another_shape_are_named(one_arm: Study) -> None:
+    run(one_arm)
+    [job] = plan_jobs(one_arm)
+    assert isinstance(job, Job)
+    reshape_weights(job.model_folder)
+    with pytest.raises(ValueError, match=r"not of this model: .*q_proj\.weight has shape \(15, 16\), not \(16, 16\)"):
+        load_trained(job)
+
+
+def test_a_trained_arm_whose_tests_are_lost_stays_finished(one_arm: Study) -> None:
+    [before] = run(one_arm).rows
+    [job] = plan_jobs(replace(one_arm, eval_lengths="2x,64"))
+    assert isinstance(job, Job)
+    row = row_of_lost_process(replace(job, trained=before), "its process ended by itself (SIGKILL)")
+    assert [result.cannot for result in row.lengths] == ["", *["its process ended by itself (SIGKILL)"] * 2]
+    assert replace(row, lengths=(), command="") == replace(before, command="")
+    lost = row_of_lost_process(job, "its process ended by itself (SIGKILL)")
+    assert (lost.status, lost.lengths) == ("failed", ())
+    assert lost.cause == "its process ended by itself (SIGKILL); its last checkpoint is kept"
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_while_it_tests_is_followed_by_another(one_arm: Study) -> None:
+    study = replace(one_arm, base={**one_arm.base, "position": "none"})
+    run(study)
+
+    class Kills(Heard):
+        def note(self, text: str) -> None:
+            super().note(text)
+            if "testing at" in text and len(self.notes) < 3:
+                [worker] = multiprocessing.active_children()
+                assert worker.pid is not None
+                os.kill(worker.pid, signal.SIGKILL)
+
+    study = replace(study, eval_lengths="2x,64")
+    results = run(study, progress := Kills(), Processes(1))
+    assert len([note for note in progress.notes if "testing at" in note]) == 3
+    assert only(results, 32).metrics
+    assert only(results, 64).metrics
 
 
 def test_a_damaged_model_is_a_problem_on_every_rank(one_arm: Study, monkeypatch: pytest.MonkeyPatch) -> None:

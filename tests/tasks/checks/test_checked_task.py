@@ -213,6 +213,9 @@ def test_a_wrong_result_is_a_row(place: Path, case: str) -> None:
     for row in results.rows:
         assert re.search(cause, row.cause), row.cause
         assert re.search(rf"Wrong\.\w+.* \({re.escape(str(file))}, line \d+\)", row.cause), row.cause
+        assert bool(row.metrics) == (method in ("samples", "pictures", "save"))
+    models = list((place / "study").glob("models/[!.]*/model.safetensors"))
+    assert len(models) == (2 if method in ("samples", "pictures") else 0)  # what was trained is kept
     assert json.loads((place / "study" / "report.json").read_text())["rows"]
 
 

@@ -36,9 +36,8 @@ def load_full_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:
     Raises:
         ValueError: where they are not the weights of this model.
     """
-    wrong = ranks.broadcast_from_rank0(sorted(set(_weight_names(model)) ^ set(weights)))
-    if wrong:
-        raise ValueError(f"these weights are not of this model: {', '.join(wrong)} are in one of them only")
+    if wrong := ranks.broadcast_from_rank0(_misfit(model, weights)):
+        raise ValueError(f"these weights are not of this model: {wrong}")
     state: dict[str, Any] = {**weights}  # torch adds to it what is missing: the second names of tied weights
     set_model_state_dict(model, state, options=_scatter(strict=False))
 
@@ -57,6 +56,15 @@ def _weight_names(model: nn.Module) -> list[str]:
     """Return the names under which a model keeps its weights: of tied ones the first."""
     kept = model.state_dict().keys()
     return [name for name, _ in chain(model.named_parameters(), model.named_buffers()) if name in kept]
+
+
+def _misfit(model: nn.Module, weights: dict[str, Tensor]) -> str:
+    """Return in which names or shapes weights differ from those of the model; empty where they are its own."""
+    own = model.state_dict()
+    if alone := sorted(set(_weight_names(model)) ^ set(weights)):
+        return f"{', '.join(alone)} {'is' if len(alone) == 1 else 'are'} in one of them only"
+    misfits = [name for name, value in weights.items() if value.shape != own[name].shape]
+    return ", ".join(f"{name} has shape {tuple(weights[name].shape)}, not {tuple(own[name].shape)}" for name in misfits)
 
 
 def _scatter(strict: bool = True) -> StateDictOptions:

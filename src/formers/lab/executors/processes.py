@@ -19,6 +19,9 @@ from formers.lab.train.progress import Progress
 from formers.lab.train.stop import Stop
 
 _SECONDS_BETWEEN_CHECKS = 0.2  # of whether a stop was requested
+_RETRIES = 3
+"""New processes for a job that only tests a trained model, whose process was killed: a length at which each of them
+dies is given up by the last."""
 
 
 class Processes:
@@ -41,6 +44,7 @@ class Processes:
         """Yield the index of each job with its row, as they end. Raise WriteError where a worker could not write."""
         waiting = deque(enumerate(jobs))
         busy: dict[Connection, Worker] = {}
+        again = dict.fromkeys((i for i, job in enumerate(jobs) if job.trained is not None), _RETRIES)
 
         def start_next_job(worker: Worker) -> None:
             index, job = waiting.popleft()
@@ -61,6 +65,11 @@ class Processes:
                     if isinstance(message, WriteError):
                         raise message
                     del busy[worker.connection]
+                    if message is None and again.get(worker.index) and not stop.requested:
+                        again[worker.index] -= 1
+                        waiting.appendleft((worker.index, jobs[worker.index]))
+                        start_next_job(Worker(worker.number, self.threads))
+                        continue
                     row = message or worker.lost_row()
                     stop.request_if(row.status == "stopped")
                     yield worker.index, row

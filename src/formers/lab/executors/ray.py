@@ -16,9 +16,10 @@ from formers.lab.executors.remote_progress import Message, RemoteProgress, deliv
 from formers.lab.store.records import Row
 from formers.lab.store.write_error import WriteError, one_line
 from formers.lab.train.job import Job
+from formers.lab.train.other_lengths import row_of_lost_process
 from formers.lab.train.progress import Progress
 from formers.lab.train.stop import Stop
-from formers.machine.environment import environment, installed_version
+from formers.machine.environment import installed_version
 from formers.part.error_line import one_line_of
 
 _SECONDS_BETWEEN_CHECKS = 0.25  # of the mailbox, and of whether a stop was requested
@@ -156,8 +157,7 @@ def _row_of(ray: Any, reference: Any, job: Job) -> Row | None:
     except ray.exceptions.RayError as error:
         if isinstance(cause := getattr(error, "cause", None), WriteError):
             raise WriteError(str(cause)) from error
-        cause = f"lost by the cluster, {_RETRIES + 1} times: {one_line_of(error)}; its last checkpoint is kept"
-        return replace(job.empty_row(), status="failed", cause=cause, environment=environment() | dict(job.place))
+        return row_of_lost_process(job, f"lost by the cluster, {_RETRIES + 1} times: {one_line_of(error)}")
 
 
 def _as_sent(job: Job, place: Mapping[str, str]) -> Job:

@@ -6,7 +6,6 @@ import multiprocessing
 import signal
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from multiprocessing.connection import Connection
 
 import torch
@@ -16,9 +15,9 @@ from formers.lab.executors.remote_progress import Message, RemoteProgress
 from formers.lab.store.records import Row
 from formers.lab.store.write_error import WriteError
 from formers.lab.train.job import Job
+from formers.lab.train.other_lengths import row_of_lost_process
 from formers.lab.train.stop import Stop, catch_signals
 from formers.lab.train.training import train_job
-from formers.machine.environment import environment
 from formers.machine.quiet_libraries import quiet_libraries
 
 _CONNECTION_LOST = (EOFError, OSError)  # what a connection raises when the process at its other end has ended
@@ -71,11 +70,9 @@ class Worker:
         self.process.join()
 
     def lost_row(self) -> Row:
-        """Return the row of the job whose process ended before it had one; its last checkpoint is kept."""
+        """Return the row of the job whose process ended before it had one."""
         self.process.join()
-        cause = f"its process ended by itself ({describe_exit(self.process.exitcode)}); its last checkpoint is kept"
-        described = environment() | dict(self.job.place)
-        return replace(self.job.empty_row(), status="failed", cause=cause, environment=described)
+        return row_of_lost_process(self.job, f"its process ended by itself ({describe_exit(self.process.exitcode)})")
 
 
 def describe_exit(code: int | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -83,7 +83,7 @@ class Study:
     budget: Budget = _FILLED_IN
     match: Match = "steps"
     seeds: tuple[int, ...] = (0,)
-    eval_lengths: tuple[EvalLength, ...] = ()
+    eval_lengths: Sequence[EvalLength] = ()
     shard: bool = False
     folder: Path = _FILLED_IN
     directory: Path = field(default_factory=Path.cwd, compare=False)

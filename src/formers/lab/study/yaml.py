@@ -32,7 +32,6 @@ from formers.lab.study.arm import Arm, vary
 from formers.lab.study.budget import Budget
 from formers.lab.study.choices import parse_choices
 from formers.lab.study.data_path import relative_path, start_of
-from formers.lab.study.eval_lengths import parse_eval_lengths
 from formers.lab.study.study import Study, default_budget, first_seeds
 from formers.lab.study.yaml_text import parse_yaml
 from formers.machine.files import write_atomically
@@ -104,7 +103,7 @@ def _parse_study(data: Any) -> Study:
         budget=replace(default_budget(task), **budget),
         match=_text_at(data, "match", "steps"),  # type: ignore[arg-type]
         seeds=_parse_seeds(data.get("seeds", 1)),
-        eval_lengths=parse_eval_lengths([] if data.get("eval_lengths") is None else data["eval_lengths"]),
+        eval_lengths=() if data.get("eval_lengths") is None else data["eval_lengths"],
         shard=_flag_at(data, "shard"),
         **folders,
     )

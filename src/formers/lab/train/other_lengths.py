@@ -17,6 +17,7 @@ from formers.lab.train.progress import Progress
 from formers.lab.train.stop import Stop
 from formers.lab.train.trained_model import load_trained
 from formers.lab.train.undisturbed import undisturbed
+from formers.machine.environment import environment
 from formers.machine.memory import is_out_of_memory
 from formers.part.error_line import first_line_of
 from formers.tasks.checks.task_error import TaskError, raised_by_task
@@ -63,7 +64,7 @@ def load_finished(job: Job, progress: Progress) -> tuple[Row, PreTrainedModel | 
     """
     if job.trained is None:
         return None
-    row = replace(job.trained, arm=job.arm.name, command=job.empty_row().command)
+    row = _known_row(job, job.trained)
     try:
         with ranks.fail_together():
             model = load_trained(job)
@@ -79,6 +80,26 @@ def load_finished(job: Job, progress: Progress) -> tuple[Row, PreTrainedModel | 
         return row, None
     progress.note(f"{job.label}: trained before; testing at {', '.join(map(str, untested_lengths(job, row)))}")
     return row, model
+
+
+def row_of_lost_process(job: Job, cause: str) -> Row:
+    """Return the row of a job whose process ended before it sent one: failed, and tried again by the next start.
+
+    That of a model that is trained already stays finished, with the cause at each length that was not tested.
+    """
+    if job.trained is None:
+        described = environment() | dict(job.place)
+        kept = f"{cause}; its last checkpoint is kept"
+        return replace(job.empty_row(), status="failed", cause=kept, environment=described)
+    row = _with_own_length(_known_row(job, job.trained), job.study.task.length)
+    for length in untested_lengths(job, row):
+        row = _with_result(row, _without_result(job, length, cause))
+    return row
+
+
+def _known_row(job: Job, before: Row) -> Row:
+    """Return a row from before under the arm's present name and command."""
+    return replace(before, arm=job.arm.name, command=job.empty_row().command)
 
 
 def _with_own_length(row: Row, length: int) -> Row:

@@ -108,12 +108,12 @@ def _test_and_save(callback: TrainingCallback, model: PreTrainedModel, facts: di
     job = callback.job
     with ranks.fail_together():  # a model that is sharded over the ranks runs on all of them, or on none
         facts |= test_best_weights(job, model, callback.best_weights, facts["curve"])
-        with undisturbed():
-            facts["samples"] = job.task.samples(model)
-            facts["pictures"] = job.task.pictures(model)
         weights = full_weights(model)
     if ranks.is_rank0():
         save_model(job, model, weights)
+    with ranks.fail_together(), undisturbed():  # last: where a task's own code fails here, the model is kept
+        facts["samples"] = job.task.samples(model)
+        facts["pictures"] = job.task.pictures(model)
 
 
 def count_costs(model: FormersModel, length: int) -> dict[str, Any]:
