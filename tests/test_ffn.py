@@ -49,10 +49,11 @@ def test_glu_has_the_parameters_of_an_mlp() -> None:
     assert count(Glu()) == count(Mlp(bias=False))
 
 
-@pytest.mark.parametrize("part", [Mlp(expand=0), Glu(expand=-1)], ids=str)
-def test_a_width_of_nothing_is_refused(part: Mlp | Glu) -> None:
+@pytest.mark.parametrize("kind", [Mlp, Glu])
+@pytest.mark.parametrize("expand", [0, -1])
+def test_a_width_of_nothing_is_refused(kind: type[Mlp | Glu], expand: float) -> None:
     with pytest.raises(ValueError, match="expand must be positive"):
-        part.build(SITE)
+        kind(expand=expand)
 
 
 def test_an_mlps_own_initial_scale() -> None:
@@ -105,10 +106,11 @@ def test_chunks_need_less_memory(kind: type[Mlp | Glu], training: bool) -> None:
     assert pieces < 0.5 * whole, f"16 chunks take {pieces / whole:.2f} of the memory"
 
 
-def test_no_chunks_are_refused() -> None:
-    for part in (Mlp(chunks=0), Glu(chunks=-1)):
-        with pytest.raises(ValueError, match="chunks must be at least 1"):
-            part.build(SITE)
+@pytest.mark.parametrize("kind", [Mlp, Glu])
+@pytest.mark.parametrize("chunks", [0, -1])
+def test_no_chunks_are_refused(kind: type[Mlp | Glu], chunks: int) -> None:
+    with pytest.raises(ValueError, match="chunks must be at least 1"):
+        kind(chunks=chunks)
 
 
 @pytest.mark.parametrize("activation", ["relu", "gelu", "silu"])

@@ -114,6 +114,7 @@ class Mlp(Ffn):
     unless given."""
 
     def check(self) -> None:
+        _check_sizes(self)
         check_init(self)
 
     def build(self, site: Site) -> nn.Module:
@@ -136,15 +137,22 @@ class Glu(Ffn):
     """Chunks that the tokens go through in: the hidden layer takes 1/chunks of the memory, training one more forward
     pass."""
 
+    def check(self) -> None:
+        _check_sizes(self)
+
     def build(self, site: Site) -> nn.Module:
         return GluModule(site.width, _hidden_width(self, site), self)
 
 
-def _hidden_width(part: Mlp | Glu, site: Site) -> int:
+def _check_sizes(part: Mlp | Glu) -> None:
+    """Raise ValueError for a hidden layer without a width, and for no chunks."""
     if part.expand <= 0:
         raise ValueError(f"{part}: expand must be positive")
     if part.chunks < 1:
         raise ValueError(f"{part}: chunks must be at least 1")
+
+
+def _hidden_width(part: Mlp | Glu, site: Site) -> int:
     return max(1, round(part.expand * site.width))
 
 

@@ -78,7 +78,7 @@ def ablate(
     budget |= {"weight_decay": weight_decay, "clip": clip, "evaluations": evaluations}
     choices = options.given({"width": width, "depth": depth, "heads": heads}) | options.read_choices(base or [])
     changes: dict[str, Any] = {"arms": _read_arms(vary or [], arm or []) or None, "match": match}
-    changes |= {"eval_lengths": options.read_eval_lengths(eval_length), "shard": shard, "folder": folder}
+    changes |= {"eval_lengths": eval_length, "shard": shard, "folder": folder}
     study = _changed(task, length, changes, seeds, choices, budget)
     run_and_show(study, options.read_executor(jobs, ray, cores))
 

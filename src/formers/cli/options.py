@@ -95,13 +95,6 @@ def read_executor(jobs: int, ray: str | None, cores: int) -> Executor | None:
     return Cluster(ray, cores)
 
 
-def read_eval_lengths(text: str | None) -> tuple[int | str, ...] | None:
-    """Return the lengths that a text such as `1x,2x,512` means; None without a text."""
-    from formers.lab.study.eval_lengths import parse_eval_lengths
-
-    return None if text is None else parse_eval_lengths(text)
-
-
 def read_seeds(text: str) -> tuple[int, ...]:
     """Return the seeds that a text means: `3` → 0, 1, 2; `4,7` or `4,` → these."""
     from formers.lab.study.study import first_seeds

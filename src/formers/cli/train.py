@@ -55,7 +55,7 @@ def train(
         base=sizes,
         budget=options.read_budget(default_budget(made), budget),
         seeds=(seed,),
-        eval_lengths=options.read_eval_lengths(eval_length) or (),
+        eval_lengths=eval_length or (),
         shard=bool(shard),
     )
     study = replace(study, folder=folder) if folder else study

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from formers.models import TransformerConfig
 
-LONGEST = 1 << 20
-"""Tokens in one example, at most: what is longer is a slip of the hand, and would be drawn for hours."""
 Example = dict[str, Tensor]
 "One training example: the model's inputs by name, without the batch dimension."
 
@@ -36,6 +34,8 @@ class Task(Part):
     length: int = 128
     "Tokens in one example."
 
+    longest: ClassVar[int] = 1 << 20
+    "Tokens in one example, at most: what is longer is a slip of the hand, and would be drawn for hours."
     description: ClassVar[str]
     "What the task is, in a sentence or two."
     metric: ClassVar[TaskMetric]
@@ -55,8 +55,8 @@ class Task(Part):
     "The user's file that a task comes from; its text form begins with it, so that a study.yaml finds it again."
 
     def __post_init__(self) -> None:
-        if isinstance(self.length, int) and self.length > LONGEST:
-            raise ValueError(f"{self.name()}: examples have at most {LONGEST:,} tokens, not {self.length:,}")
+        if isinstance(self.length, int) and self.length > self.longest:
+            raise ValueError(f"{self.name()}: examples have at most {self.longest:,} tokens, not {self.length:,}")
         super().__post_init__()
 
     def __repr__(self) -> str:
