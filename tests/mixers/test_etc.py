@@ -13,7 +13,7 @@ from formers.mixers.qkv import split_heads
 from formers.models import Transformer, TransformerConfig
 from formers.part import Unsupported
 from formers.patterns import Window
-from formers.testing import SITE, assert_same, build, check, padding_mask, tokens
+from formers.testing import CORE_LAWS, SITE, assert_same, build, check, padding_mask, tokens
 
 HEADS, WIDTH = SITE.heads, SITE.head_width
 PARTS = [
@@ -107,6 +107,12 @@ def test_long_tokens_meet_in_two_layers_through_the_global_input() -> None:
         assert (x.grad is not None and x.grad[0, 50].abs().max() > 0) == met
 
 
+@pytest.mark.parametrize("part", PARTS[1:], ids=str)
+def test_other_options_keep_the_core_laws(part: Etc) -> None:
+    check(part, site=SITE, only=CORE_LAWS)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("part", PARTS[1:], ids=str)
 def test_other_options_keep_the_laws(part: Etc) -> None:
     check(part)

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from formers import testing
 from formers.mixers import Linformer
 from formers.models import Transformer, TransformerConfig
 from formers.part import Site, Unsupported
-from formers.testing import broken_laws
 
 SITE = Site(width=12, heads=3, causal=False, context_length=20)
 VARIANTS = [
@@ -78,8 +78,14 @@ def test_what_cannot_be_says_so():
 
 
 @pytest.mark.parametrize("part", VARIANTS, ids=str)
+def test_variants_keep_the_core_laws(part):
+    testing.check(part, site=testing.SITE, only=testing.CORE_LAWS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", VARIANTS, ids=str)
 def test_variants_keep_the_laws(part):
-    broken = broken_laws(part)
+    broken = testing.broken_laws(part)
     if part.share in ("kv", "layerwise"):  # in one layer alone these two are the same, which this law objects to
         broken.pop("every_option_counts")
     assert broken == {}

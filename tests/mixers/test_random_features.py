@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from formers.mixers import ArcCosine, Favor, Linear, Mixer, Performer, RandomFourier, Rfa
 from formers.mixers.random_projections import draw
 from formers.part import Site, Unsupported
-from formers.testing import broken_laws
+from formers.testing import CORE_LAWS, SITE, WIDE, check
 
 K, LENGTH = 16, 64
 
@@ -191,19 +191,25 @@ def test_what_cannot_be_says_so():
         Rfa(gate=True).build(Site(width=16, heads=2, causal=False))
 
 
-@pytest.mark.parametrize(
-    "part",
-    [
-        Performer(kind="hyperbolic"),
-        Performer(kind="trigonometric"),
-        Performer(kind="relu", orthogonal=False),
-        Rfa(kernel="arccos"),
-        Rfa(gate=True),
-    ],
-    ids=str,
-)
-def test_variants_keep_the_laws(part):
-    assert broken_laws(part) == {}
+VARIANTS = [
+    Performer(kind="hyperbolic"),
+    Performer(kind="trigonometric"),
+    Performer(kind="relu", orthogonal=False),
+    Rfa(kernel="arccos"),
+    Rfa(gate=True),
+]
+
+
+@pytest.mark.parametrize("site", [SITE, WIDE], ids=["narrow", "wide"])
+@pytest.mark.parametrize("part", VARIANTS, ids=str)
+def test_variants_keep_the_core_laws(part: Mixer, site: Site) -> None:
+    check(part, site=site, only=CORE_LAWS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", VARIANTS, ids=str)
+def test_variants_keep_the_laws(part: Mixer) -> None:
+    check(part)
 
 
 @pytest.mark.parametrize("orthogonal", [True, False])

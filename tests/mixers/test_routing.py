@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch.nn.functional import layer_norm, normalize
 
+from formers import testing
 from formers.mixers import Routing
 from formers.mixers.centroids import Centroids
 from formers.part import Site, Unsupported
-from formers.testing import broken_laws
 
 SITE = Site(width=24, heads=3, causal=True, context_length=64)
 
@@ -97,8 +97,17 @@ def test_options_that_cannot_be():
         Routing(local_heads=4).build(SITE)
 
 
-@pytest.mark.parametrize("part", [Routing(select="balanced"), Routing(clusters=3, window=6, local_heads=0)], ids=str)
+VARIANTS = [Routing(select="balanced"), Routing(clusters=3, window=6, local_heads=0)]
+
+
+@pytest.mark.parametrize("part", VARIANTS, ids=str)
+def test_variants_keep_the_core_laws(part):
+    testing.check(part, site=testing.SITE, only=testing.CORE_LAWS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", VARIANTS, ids=str)
 def test_variants_keep_the_laws(part):
-    broken = broken_laws(part)
+    broken = testing.broken_laws(part)
     broken.pop("runs_under_autocast", None)  # half precision moves tokens at the border of two clusters into the other
     assert broken == {}

@@ -38,7 +38,7 @@ from formers.patterns import (
     Strided,
     Window,
 )
-from formers.testing import SITE, assert_same, build, check, tokens
+from formers.testing import CORE_LAWS, SITE, assert_same, build, check, tokens
 
 VARIANTS = [
     "sparse(pattern=window(8) | global(3))",
@@ -52,6 +52,11 @@ VARIANTS = [
     "image_local(pattern=local2d(128, 80, order=blocks))",
     "image_local(pattern=local2d(128, 80))",
 ]
+
+
+@pytest.mark.parametrize("text", VARIANTS)
+def test_other_options_keep_the_core_laws(text: str) -> None:
+    check(Mixer.parse(text), site=SITE, only=CORE_LAWS)
 
 
 @pytest.mark.slow

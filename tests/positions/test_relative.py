@@ -20,7 +20,7 @@ from formers.patterns import Global, Window
 from formers.positions import T5, Alibi, Da, Position, Shaw, Xl
 from formers.positions.distances import Distances
 from formers.positions.t5 import T5Position
-from formers.testing import assert_same, check
+from formers.testing import CORE_LAWS, SITE, assert_same, check
 from formers.testing.laws import second_derivatives_are_right_or_refused
 from formers.testing.references import reference_of
 
@@ -82,23 +82,28 @@ def test_layers_share_t5s_table() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("mixer", "position"),
-    [
-        (SPARSE[0], Xl()),
-        (SPARSE[0], Shaw(clip=4, values=False)),
-        (SPARSE[1], Xl(clamp=5)),
-        (SPARSE[1], T5(buckets=8, reach=20)),
-        (SPARSE[2], Xl()),
-        (Quadratic(), Shaw(clip=4, values=False)),
-        (Quadratic(), Xl(clamp=5)),
-        (Metric(), Xl()),
-        (Metric(), T5(buckets=8, reach=20)),
-    ],
-    ids=str,
-)
+PAIRS = [
+    (SPARSE[0], Xl()),
+    (SPARSE[0], Shaw(clip=4, values=False)),
+    (SPARSE[1], Xl(clamp=5)),
+    (SPARSE[1], T5(buckets=8, reach=20)),
+    (SPARSE[2], Xl()),
+    (Quadratic(), Shaw(clip=4, values=False)),
+    (Quadratic(), Xl(clamp=5)),
+    (Metric(), Xl()),
+    (Metric(), T5(buckets=8, reach=20)),
+]
+
+
+@pytest.mark.parametrize(("mixer", "position"), PAIRS, ids=str)
 def test_every_mixer_that_adds_to_scores_takes_terms_of_distances(mixer: Mixer, position: Position) -> None:
-    check(mixer, site=Site(width=24, heads=3, causal=False, context_length=128, position=position))
+    check(mixer, site=replace(SITE, position=position), only=CORE_LAWS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("mixer", "position"), PAIRS, ids=str)
+def test_mixers_with_terms_of_distances_keep_the_laws(mixer: Mixer, position: Position) -> None:
+    check(mixer, site=replace(SITE, position=position))
 
 
 @pytest.mark.parametrize("position", [Da(), Shaw()], ids=str)

@@ -8,25 +8,25 @@ import pytest
 
 from formers.catalogue import AXES, CATALOGUE
 from formers.ffn import Glu
-from formers.mixers import Dense, Favor, Linear, LocalDense, Lsh, Metric, Pool, Routing, Softmax, Sparse
+from formers.mixers import Dense, Favor, Linear, LocalDense, Lsh, Metric, Mixer, Pool, Routing, Softmax, Sparse
 from formers.norms import LayerNorm, MaxNorm
 from formers.part import ABILITIES, Part, Site, Unsupported
 from formers.positions import Cosine, Learned, Rotary, Sinusoidal
 from formers.residuals import Danet, Gated
-from formers.testing import LAWS, SITE, SLOW_LAWS, check, laws_of, trials_of
+from formers.testing import CORE_LAWS, LAWS, POSITIONED, SITE, SLOW_LAWS, WIDE, check, laws_of, trials_of
 from formers.testing.laws import (
-    cannot_see_the_future,
     compiled_equals_eager,
+    counted_as_by_hand,
     exports_one_size,
-    one_pass_equals_pieces,
-    padding_does_not_matter,
-    same_as_naive,
-    state_is_a_value,
+    finite_in_half,
+    generation_equals_recomputation,
+    packed_documents_are_separate,
+    runs_under_autocast,
+    second_derivatives_are_right_or_refused,
     traces_whole,
-    trims_as_promised,
     two_ranks_equal_one_for,
 )
-from formers.testing.sites import label
+from formers.testing.sites import WIDE_PAIR, label
 
 PARTS = [kind() for kind in CATALOGUE]
 VARIANTS = [
@@ -57,37 +57,56 @@ VARIANTS = [
     Glu(bias=True, activation="sigmoid"),
 ]
 """Parts with options away from their defaults, where these change what runs."""
-CORE = (
-    same_as_naive,
-    cannot_see_the_future,
-    padding_does_not_matter,
-    one_pass_equals_pieces,
-    state_is_a_value,
-    trims_as_promised,
-)
+BESIDE_CORE = {
+    WIDE: {finite_in_half},
+    WIDE_PAIR: {finite_in_half},
+    POSITIONED["layer"]: {packed_documents_are_separate, generation_equals_recomputation},
+    POSITIONED["heads"]: {runs_under_autocast, second_derivatives_are_right_or_refused},
+    POSITIONED["scores"]: {counted_as_by_hand, second_derivatives_are_right_or_refused},
+    POSITIONED["weights"]: {runs_under_autocast, counted_as_by_hand},
+}
+"""Laws of a mixer that a width or a position has most to do with, beside those on the numbers themselves."""
 
 
-def cases(parts: list[Any]) -> list[Any]:
-    trials = [(part, law, site) for part in parts for law, site in trials_of(part)]
-    return [pytest.param(*trial, id=f"{trial[0]}-{trial[1].__name__}-{label(trial[2])}") for trial in trials]
+def cases() -> list[Any]:
+    """Every part, law and site. At the first site all laws are tried; at the others the rest is slow."""
+    return [
+        pytest.param(
+            *(part, law, site),
+            id=f"{part}-{law.__name__}-{label(site)}",
+            marks=[] if site == SITE or law in often_at(part, site) else pytest.mark.slow,
+        )
+        for part in PARTS
+        for law, site in trials_of(part)
+    ]
 
 
-@pytest.mark.parametrize(("part", "law", "site"), cases(PARTS))
+def often_at(part: Part, site: Site) -> set[Any]:
+    """The laws that are tried every time at another site than the first."""
+    return {*CORE_LAWS, *(BESIDE_CORE[site] if isinstance(part, Mixer) else ())}
+
+
+@pytest.mark.parametrize(("part", "law", "site"), cases())
 def test_every_part_keeps_its_laws(part: Part, law: Any, site: Site) -> None:
     law(part, site)
 
 
 @pytest.mark.parametrize("part", VARIANTS, ids=str)
+def test_options_keep_the_core_laws(part: Part) -> None:
+    check(part, site=SITE, only=CORE_LAWS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", VARIANTS, ids=str)
 def test_options_keep_the_laws(part: Part) -> None:
     check(part)
 
 
-@pytest.mark.parametrize("law", CORE[1:], ids=lambda law: law.__name__)
-def test_an_even_window_keeps_the_causal_laws(law: Any) -> None:
+def test_an_even_window_keeps_the_causal_laws() -> None:
     class _Causal(Pool):
         can = Pool.can - {"bidirectional"}  # an even window has no middle
 
-    law(_Causal(window=6), SITE)
+    check(_Causal(window=6), site=SITE, only=CORE_LAWS)
 
 
 def test_every_ability_is_demanded_by_a_law() -> None:

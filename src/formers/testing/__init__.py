@@ -10,6 +10,7 @@
 
 from formers.testing.check import (
     ANYWHERE,
+    CORE_LAWS,
     LAWS,
     SLOW_LAWS,
     Law,
@@ -28,6 +29,7 @@ from formers.testing.sites import POSITIONED, WIDE, sites_of
 
 __all__ = [
     "ANYWHERE",
+    "CORE_LAWS",
     "HOSTS",
     "LAWS",
     "POSITIONED",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TypeAlias
 
 from formers.part import Part, Site
@@ -67,6 +67,19 @@ SLOW_LAWS: dict[Law, frozenset[str]] = {
 }
 """Laws that take several seconds each: they compile, or start processes."""
 
+CORE_LAWS: frozenset[Law] = frozenset(
+    {
+        laws.same_as_naive,
+        laws.same_as_reference,
+        laws.cannot_see_the_future,
+        laws.padding_does_not_matter,
+        laws.one_pass_equals_pieces,
+        laws.state_is_a_value,
+        laws.trims_as_promised,
+    }
+)
+"""The laws on the numbers themselves: the formula, the future, padding and states."""
+
 ANYWHERE: frozenset[Law] = frozenset(
     {
         laws.survives_text_and_json,
@@ -102,13 +115,16 @@ def _sites_for(law: Law, part: Part) -> list[Site]:
     return sites_of(part)
 
 
-def broken_laws(part: Part, *, site: Site | None = None, slow: bool = False) -> dict[str, str]:
+def broken_laws(
+    part: Part, *, site: Site | None = None, slow: bool = False, only: Collection[Law] | None = None
+) -> dict[str, str]:
     """Return the name of each law that the part breaks → how. Empty when it keeps them all.
 
-    Laws are tried at this site, or at all that the part must keep them at. An error of any kind is a broken law.
+    Laws are tried at this site, or at all that the part must keep them at; with `only`, those among these. An error of
+    any kind is a broken law.
     """
     trials = trials_of(part, slow=slow) if site is None else [(law, site) for law in laws_of(part, slow=slow)]
-    return _broken(part, trials)
+    return _broken(part, [trial for trial in trials if only is None or trial[0] in only])
 
 
 def _broken(part: Part, trials: Sequence[tuple[Law, Site]]) -> dict[str, str]:
@@ -129,12 +145,20 @@ def keeps_laws(part: Part, *, site: Site | None = None) -> bool:
     return not broken_laws(part, site=site)
 
 
-def check(part: Part, *, site: Site | None = None, slow: bool = False, reference: Reference | None = None) -> None:
+def check(
+    part: Part,
+    *,
+    site: Site | None = None,
+    slow: bool = False,
+    only: Collection[Law] | None = None,
+    reference: Reference | None = None,
+) -> None:
     """Raise AssertionError listing every law that the part breaks: the one call that a part's own test needs.
 
     Args:
         site: the only one to try laws at; unless given, all that the part must keep them at.
         slow: whether to try `SLOW_LAWS`, too.
+        only: laws to try among those that the part must keep, such as `CORE_LAWS`; all unless given.
         reference: an independent form of the whole part, as `formers.testing.references` describes; unless given, the
             one registered for its class. Without any, no law looks at projections or scale, and a warning says so.
     """
@@ -145,7 +169,7 @@ def check(part: Part, *, site: Site | None = None, slow: bool = False, reference
                 "give check(part, reference=…), or register one: see formers.testing.references",
                 stacklevel=2,
             )
-        broken = broken_laws(part, site=site, slow=slow)
-        count = len(laws_of(part, slow=slow))
+        broken = broken_laws(part, site=site, slow=slow, only=only)
+        count = len([law for law in laws_of(part, slow=slow) if only is None or law in only])
     lines = "\n".join(f"  {name}: {how}" for name, how in broken.items())
     assert not broken, f"{part} breaks {len(broken)} of {count} laws:\n{lines}"
