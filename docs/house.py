@@ -7,7 +7,7 @@ import ast
 from pathlib import Path
 
 HOUSE = Path(__file__).parents[1] / "src" / "formers"
-PARTS = ("part", "ops", "patterns", "positions", "mixers", "norms", "ffn", "residuals", "computation")
+PARTS = ("part", "ops", "patterns", "positions", "mixers", "memory", "norms", "ffn", "residuals", "computation")
 ABOVE_PARTS = (*PARTS, "catalogue", "models")
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "ops": (),
@@ -15,6 +15,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "patterns": ("part", "ops"),
     "positions": ("part", "ops"),
     "mixers": ("part", "ops", "patterns", "positions"),
+    "memory": ("part", "ops", "mixers"),
     "norms": ("part",),
     "ffn": ("part",),
     "residuals": ("part", "ops", "mixers", "norms"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from formers import computation, ffn, mixers, norms, positions, residuals
+from formers import computation, ffn, memory, mixers, norms, positions, residuals
 from formers.part import Part, members_in
 
 AXES: dict[str, type[Part]] = {
@@ -13,6 +13,7 @@ AXES: dict[str, type[Part]] = {
     "residual": residuals.Residual,
     "norm": norms.Norm,
     "ffn": ffn.Ffn,
+    "memory": memory.Memory,
     "computation": computation.Computation,
     "feature": mixers.FeatureMap,
 }
@@ -24,6 +25,7 @@ _LISTS: dict[type[Part], ModuleType] = {
     residuals.Residual: residuals,
     norms.Norm: norms,
     ffn.Ffn: ffn,
+    memory.Memory: memory,
     computation.Computation: computation,
     mixers.FeatureMap: mixers,
 }

@@ -20,6 +20,7 @@ from transformers import (
 
 from formers import CausalLM, MaskedLM, SequenceClassifier, TokenClassifier, Transformer
 from formers.catalogue import CATALOGUE
+from formers.memory import Memory
 from formers.mixers import FeatureMap, Linear, Mixer
 from formers.models.config import AXIS_OF
 from formers.part import Part
@@ -78,7 +79,7 @@ def choice(part: Part) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", CATALOGUE, ids=lambda kind: kind.name())
 def test_every_part(kind: Any, config: Any, ids: torch.Tensor, tmp_path: Any) -> None:
-    bidirectional = not issubclass(kind, Mixer) or "bidirectional" in kind.can
+    bidirectional = not issubclass(kind, (Mixer, Memory)) or "bidirectional" in kind.can
     head, loader = (MaskedLM, AutoModelForMaskedLM) if bidirectional else (CausalLM, AutoModelForCausalLM)
     same_after_loading(unsettled(head(config(depth=1, **choice(kind())))), loader, ids, tmp_path)
 

@@ -31,6 +31,9 @@ class StackState(State):
     def outside_inference_mode(self) -> Self:
         return self._with_each(super().outside_inference_mode(), lambda state: state.outside_inference_mode())
 
+    def reset(self, rows_b: Tensor) -> Self:
+        return self._with_each(replace(self, seen_b=self.seen_b.masked_fill(rows_b, 0)), lambda s: s.reset(rows_b))
+
     def trim(self, count_b: Tensor) -> Self:
         kept = replace(self, seen_b=self.seen_b - count_b.clamp(max=self.seen_b))
         return self._with_each(kept, lambda state: state.trim(count_b))

@@ -53,6 +53,10 @@ class KeyValueState(State):
         apart = replace(self, positions_bs=None)  # positions that all rows share stay as they are
         return replace(State.reorder(apart, rows), positions_bs=self.positions_bs)
 
+    def reset(self, rows_b: Tensor) -> Self:
+        mask_bs = _all_real(self.k_bgsk, self.mask_bs) & ~rows_b.unsqueeze(1)
+        return replace(self, seen_b=self.seen_b.masked_fill(rows_b, 0), mask_bs=mask_bs)
+
     def trim(self, count_b: Tensor) -> Self:
         """Forget the last `count_b` real tokens of each row: what all rows forget is cut off, the rest is masked."""
         length = self.k_bgsk.shape[2]

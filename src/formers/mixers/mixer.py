@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Any, ClassVar, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from formers.mixers.context import Context, count_tokens
 from formers.mixers.documents import DocumentBatch, Documents, Grouping, Mask
@@ -74,6 +74,22 @@ class Mixer(Part):
         return ", ".join([*on_scores, *on_heads, "sinusoidal()", "learned()", "cosine()"]) + " or none()"
 
 
+class MixerMemory(nn.Module):
+    """A memory that takes the place of a mixer's own state: a submodule of the mixer, which runs the mixer's steps.
+
+    `formers.memory` has the parts that build one.
+    """
+
+    states: ClassVar[tuple[type[State], ...]] = ()
+    "Types of the states that it returns and goes on from."
+    built_by: Part | None = None
+    "The part that built the module."
+
+    def forward(self, mixer: Any, context: Context) -> tuple[Tensor, State | None]:
+        """Return y (B, L, D) and the state after the last token, as the mixer's `mix` does without a memory."""
+        raise NotImplementedError
+
+
 class MixerModule(SharingModule):
     """A built mixer: `y, state = mixer(x, state)`. A subclass defines `mix`, and `states` where it streams.
 
@@ -104,6 +120,7 @@ class MixerModule(SharingModule):
 
     def __init__(self, site: Site):
         super().__init__()
+        self.memory: MixerMemory | None = None
         self.causal = site.causal
         self.layer_position = build_at("layer", site)
 
@@ -124,7 +141,11 @@ class MixerModule(SharingModule):
         if not x_bld.shape[1]:
             return x_bld, state
         state = None if state is None else state.outside_inference_mode()
-        return self.mix(self.context(x_bld, state, mask_bl, positions_bl))
+        return self._step(self.context(x_bld, state, mask_bl, positions_bl))
+
+    def _step(self, context: Context) -> tuple[Tensor, State | None]:
+        """Return y and the state, by the mixer itself or by the memory that it was given."""
+        return self.mix(context) if self.memory is None else self.memory(self, context)
 
     def mix(self, context: Context) -> tuple[Tensor, State | None]:
         """Return y (B, L, D) and the state after the last token. Every mixer overrides this, or steps of it."""
@@ -156,11 +177,15 @@ class MixerModule(SharingModule):
         if state is not None:
             self.check_state(state)
             state = state.outside_inference_mode()
-        return self.mix_rows(self.context(x_bld, state, mask_bl, positions_bl), rows)
+        context = self.context(x_bld, state, mask_bl, positions_bl)
+        return self.mix_rows(context, rows) if self.memory is None else self._step_rows(context, rows)
 
     def mix_rows(self, context: Context, rows: Tensor) -> tuple[Tensor, State]:
         """Return y of some rows and the state of all, as `some_rows`. Overridden where this takes less than `mix`."""
-        y_bld, state = self.mix(context)
+        return self._step_rows(context, rows)
+
+    def _step_rows(self, context: Context, rows: Tensor) -> tuple[Tensor, State]:
+        y_bld, state = self._step(context)
         assert state is not None, "a causal mixer that streams gives a state"
         return y_bld.index_select(0, rows), state
 
@@ -170,11 +195,13 @@ class MixerModule(SharingModule):
             raise ValueError("a bidirectional mixer takes no state: tokens still to come would change its outputs")
         if self.built_by is not None and "streaming" not in self.built_by.abilities:
             raise Unsupported(self.built_by.no_state())
-        if not isinstance(state, self.states):
-            expected = " or ".join(kind.__name__ for kind in self.states)
+        states = self.states if self.memory is None else self.memory.states
+        if not isinstance(state, states):
+            expected = " or ".join(kind.__name__ for kind in states)
+            memory = "" if self.memory is None else f" with {self.memory.built_by or type(self.memory).__name__}"
             raise TypeError(
-                f"{self.built_by or type(self).__name__} goes on from a {expected}, but a {type(state).__name__} "
-                "was given; pass the state that this mixer returned, or None at the start"
+                f"{self.built_by or type(self).__name__}{memory} goes on from a {expected}, but a "
+                f"{type(state).__name__} was given; pass the state that this mixer returned, or None at the start"
             )
 
     def check_export(self, x_bld: Tensor) -> None:
@@ -212,7 +239,7 @@ class MixerModule(SharingModule):
         def mix(batch: DocumentBatch) -> Tensor:
             positions_nm = None if positions_bl is None else batch.take(positions_bl.expand(x_bld.shape[:2]))
             with weighted_losses(batch.share):
-                return self.mix(self.context(batch.take(x_bld), None, batch.mask_nm, positions_nm))[0]
+                return self._step(self.context(batch.take(x_bld), None, batch.mask_nm, positions_nm))[0]
 
         return documents.map(mix, self._grouping())
 

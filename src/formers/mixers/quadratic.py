@@ -43,11 +43,15 @@ class QuadraticMixer(CachedAttention):
 
     def project(self, context: Context) -> QKV:
         """Return x U of every head, x itself as the keys of all heads, and values."""
-        x_bld, positions_bl = context.x_bld, context.positions_bl
-        q_bhld = split_heads(self.q_proj(x_bld), self.heads)
-        k_b1ld = x_bld.to(q_bhld.dtype).unsqueeze(1)  # under autocast, no projection has made it narrow
-        v_bhlv = split_heads(self.v_proj(x_bld), self.heads)
-        return QKV(self.apply_position(q_bhld, positions_bl), self.apply_position(k_b1ld, positions_bl), v_bhlv)
+        return QKV(self.queries(context), *self.keys_values(context))
+
+    def queries(self, context: Context) -> Tensor:
+        return self.apply_position(split_heads(self.q_proj(context.x_bld), self.heads), context.positions_bl)
+
+    def keys_values(self, context: Context) -> tuple[Tensor, Tensor]:
+        v_bhlv = split_heads(self.v_proj(context.x_bld), self.heads)
+        k_b1ld = context.x_bld.to(v_bhlv.dtype).unsqueeze(1)  # under autocast, no projection has made it narrow
+        return self.apply_position(k_b1ld, context.positions_bl), v_bhlv
 
     def attend_to(self, cache: KeyValueState, q_bhlk: Tensor, bias: Bias) -> Tensor:
         k_bhsd = cache.k_bgsk.expand(-1, self.heads, -1, -1)

@@ -201,7 +201,7 @@ class Transformer(FormersModel):
 def _build_layer(config: TransformerConfig, layer: int) -> Block:
     """Return one layer: its mixer and a feed-forward, wired as the residual part says."""
     site = config.site().at(layer)
-    mixer: MixerModule = config.mixer_at(layer).build(site)
+    mixer: MixerModule = config.memory.build(site, config.mixer_at(layer).build(site))
     return config.residual.build(site, mixer, config.ffn.build(site), config.norm)
 
 

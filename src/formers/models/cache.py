@@ -64,6 +64,16 @@ class StateLayer(CacheLayerMixin):  # type: ignore[misc]
         """Forget every token."""
         self.state, self.length, self.mask_bl = None, 0, None
 
+    def reset_rows(self, rows_b: Tensor) -> None:
+        """Forget every token of the rows that are True, (B,) booleans."""
+        if self.state is None:
+            return
+        self.state = self.state.reset(rows_b.to(self.state.seen_b.device))
+        mask_bl = self.mask_bl
+        if mask_bl is None:
+            mask_bl = torch.ones(self.batch_size, self.length, dtype=torch.bool, device=rows_b.device)
+        self.mask_bl = mask_bl & ~rows_b.to(mask_bl.device).unsqueeze(1)
+
     def reorder_cache(self, beam_idx: Tensor) -> None:
         """Pick rows of the batch, as beam search does: row i becomes row `beam_idx[i]`."""
         if self.state is not None:
@@ -153,6 +163,19 @@ class StateCache(Cache):  # type: ignore[misc]
     def nbytes(self) -> int:
         """Bytes held by all layers."""
         return sum(state.nbytes for state in self.states)
+
+    def reset_rows(self, rows_b: Tensor) -> None:
+        """Let the rows that are True, (B,) booleans, begin anew: a text ends there and another one follows.
+
+        Raise Unsupported where a state cannot reset single rows.
+        """
+        for layer in self.layers:
+            layer.reset_rows(rows_b)
+
+    def detach(self) -> None:
+        """Cut the states off from the graph that made them, as between segments in training."""
+        for layer in self.layers:
+            layer.state = None if layer.state is None else layer.state.detach()
 
     @property
     def is_croppable(self) -> bool:

@@ -11,6 +11,7 @@ from transformers import PreTrainedConfig
 
 from formers.computation import Computation, FixedDepth
 from formers.ffn import Ffn, Mlp
+from formers.memory import Memory, NoMemory
 from formers.mixers import Mixer, Softmax, Sparse
 from formers.models.options import check_labels, check_option, kept, label_names, label_numbers
 from formers.norms import NORM_OPTIONS, LayerNorm, NoNorm, Norm
@@ -25,10 +26,11 @@ AXIS_OF = {
     "residual": Residual,
     "norm": Norm,
     "ffn": Ffn,
+    "memory": Memory,
     "computation": Computation,
 }
 """Options that hold a part → the axis that it must be on."""
-_LEFT_OUT = dict.fromkeys(NORM_OPTIONS) | {"computation": FixedDepth()}
+_LEFT_OUT = dict.fromkeys(NORM_OPTIONS) | {"memory": NoMemory(), "computation": FixedDepth()}
 """Options that hold a part and that configurations got after models were saved → the value that files without them
 mean. It is left out, so that files and descriptions of models without the newer parts stay what they were."""
 
@@ -50,6 +52,7 @@ class TransformerConfig(PreTrainedConfig):
             is the number of steps through them.
         mixer: how tokens exchange information; a list is cycled over the layers.
         position, residual, norm, ffn: the other choices.
+        memory: what layers remember beyond the tokens that they are given.
         computation: how many steps a token gets; `fixed`: each of `depth` layers once.
         embedding_norm: a norm behind the embedding and a position that acts on it, as BERT's; None: nothing.
         final_norm: the norm behind the last layer, `none` for nothing; None: `norm`, where the residual leaves the
@@ -89,6 +92,7 @@ class TransformerConfig(PreTrainedConfig):
     residual: Any = PreNorm()
     norm: Any = LayerNorm()
     ffn: Any = Mlp()
+    memory: Any = NoMemory()
     computation: Any = FixedDepth()
     embedding_norm: Any = None
     final_norm: Any = None
@@ -197,7 +201,7 @@ class TransformerConfig(PreTrainedConfig):
     def to_dict(self) -> dict[str, Any]:
         """Return everything: parts as JSON, and sizes also under Hugging Face's names, by which PEFT finds them.
 
-        Norms that are None and `computation=fixed()` are left out, as in files from before there were any.
+        Norms that are None, `memory=none()` and `computation=fixed()` are left out, as in files from before these were.
         """
         data = super().to_dict() | {name: value_json(getattr(self, name)) for name in self.part_options}
         data |= {theirs: getattr(self, ours) for theirs, ours in self.attribute_map.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from transformers import PreTrainedModel
@@ -24,10 +24,12 @@ def flops_per_token(model: PreTrainedModel, length: int) -> float:
     """Return the floating-point operations of a forward pass over `length` tokens, per token; a product counts 2·m·n·k.
 
     Matrix products and Fourier transforms are counted, element-wise work is not. Exact attention is counted over all
-    pairs even when causal, as is the custom.
+    pairs even when causal, as is the custom. With a memory they are the tokens of a segment, and the memory is full.
     """
+    model = on_meta(model)
+    past = _full_memory(model)
     with OperationCount() as counted:
-        on_meta(model)(input_ids=_ids_on_meta(length))
+        model(input_ids=_ids_on_meta(length), **past)
     return counted.total / length
 
 
@@ -43,8 +45,18 @@ def state_bytes(model: PreTrainedModel, length: int) -> int | None:
     """Return the bytes of one sequence's streaming state after `length` tokens; None if the model does not stream."""
     if not model.streaming:
         return None
-    cache = on_meta(model).base_model(input_ids=_ids_on_meta(length), use_cache=True).past_key_values
+    with torch.no_grad():
+        cache = on_meta(model).base_model(input_ids=_ids_on_meta(length), use_cache=True).past_key_values
     return int(cache.nbytes)
+
+
+def _full_memory(model: PreTrainedModel) -> dict[str, Any]:
+    """Return the model's arguments that hold its memory after as many tokens as it takes; none without a memory."""
+    memory = model.config.memory
+    if not memory.carried or not model.streaming:
+        return {}
+    filled = model.base_model(input_ids=_ids_on_meta(memory.tokens()), use_cache=True)
+    return {"past_key_values": filled.past_key_values}
 
 
 def _ids_on_meta(length: int) -> torch.Tensor:

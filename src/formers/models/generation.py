@@ -94,6 +94,7 @@ class StateGenerationMixin(GenerationMixin):  # type: ignore[misc]
                 self.config.mixer_at(layer).require(
                     "trim", why="assisted generation takes tokens back", instead="softmax()"
                 )
+            self.config.memory.require("trim", why="assisted generation takes tokens back", instead="memory none()")
 
     def init_continuous_batching(self, *args: Any, **options: Any) -> Any:
         """Raise Unsupported: continuous batching, which `generate_batch` uses too, keeps keys and values in pages."""

@@ -51,6 +51,13 @@ class State:
         """True if `trim` works."""
         return type(self).trim is not State.trim
 
+    def reset(self, rows_b: Tensor) -> Self:
+        """Return the state in which the rows that are True, (B,) booleans, have seen nothing yet.
+
+        Raise `Unsupported` where that is impossible.
+        """
+        raise Unsupported(f"{type(self).__name__} cannot reset single rows; start all of them without a state")
+
     def trim(self, count_b: Tensor) -> Self:
         """Return the state without the last `count_b` tokens of each row.
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from formers.memory import Memory
 from formers.mixers import FeatureMap, Mixer
-from formers.part import Part, Site
+from formers.part import ABILITIES, Part, Site
 from formers.positions import Position
 from formers.testing.hand_counts import has_hand_count
 from formers.testing.hosts import HOSTS, axis_of, mixer_of
@@ -24,11 +25,13 @@ def abilities(part: Part) -> frozenset[str]:
     """Return what the laws may demand of the part: what its host can do, its axis' name, and `reference`.
 
     `reference` is a part with an independent form of the whole, in `formers.testing.references`; `hand_count` a mixer
-    whose operations `formers.testing.hand_counts` has.
+    whose operations `formers.testing.hand_counts` has. `state_gradients`: gradients pass through its states;
+    `stopped_gradients`: none do, as through a memory.
     """
     axis = axis_of(part)
-    can = mixer_of(part).abilities
+    can = mixer_of(part).abilities & (part.abilities if isinstance(part, Memory) else ABILITIES.keys())
     own = {axis.name()} | ({"reference"} if has_reference(part) else set())
+    own |= {"stopped_gradients" if isinstance(part, Memory) and part.stops_gradients else "state_gradients"}
     if axis is Mixer:
         return can | own | ({"hand_count"} if has_hand_count(part) else set())
     can = can - {"qk_position", "score_position", "weight_position"} | own

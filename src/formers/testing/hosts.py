@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from formers.computation import Computation, StackInput, StackState
 from formers.ffn import Ffn, Mlp
+from formers.memory import Memory
 from formers.mixers import FeatureMap, Linear, Mixer, Softmax
 from formers.mixers.context import count_tokens
 from formers.mixers.documents import Documents, Mask
@@ -131,6 +132,10 @@ def _host_residual(part: Any, site: Site) -> nn.Module:
     return layer if type(part).enter is Residual.enter else Wired(part, layer)
 
 
+def _host_memory(part: Any, site: Site) -> nn.Module:
+    return part.build(site, Softmax().build(site))
+
+
 def _host_computation(part: Any, site: Site) -> nn.Module:
     return Stacked(part, site)
 
@@ -142,6 +147,7 @@ HOSTS: dict[type[Part], Callable[[Any, Site], nn.Module]] = {
     Norm: _host_norm,
     Ffn: _host_ffn,
     Residual: _host_residual,
+    Memory: _host_memory,
     Computation: _host_computation,
 }
 """Axis → how a part of it is built into something with the interface of a mixer: `y, state = module(x, state, …)`."""

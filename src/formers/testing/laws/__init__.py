@@ -17,6 +17,7 @@ from formers.testing.laws.half_precision import finite_in_half
 from formers.testing.laws.idle import no_option_is_idle
 from formers.testing.laws.lengths import lengths_do_not_depend_on_padding, no_tokens_are_taken
 from formers.testing.laws.matters import every_submodule_matters, tokens_are_mixed
+from formers.testing.laws.memory import memories_stop_gradients
 from formers.testing.laws.naive import same_as_naive
 from formers.testing.laws.options import every_option_counts, survives_text_and_json
 from formers.testing.laws.order import (
@@ -59,6 +60,7 @@ __all__ = [
     "gradients_flow_through_states",
     "lengths_do_not_depend_on_padding",
     "materialises_from_meta",
+    "memories_stop_gradients",
     "no_option_is_idle",
     "no_tokens_are_taken",
     "one_pass_equals_pieces",

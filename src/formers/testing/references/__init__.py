@@ -17,6 +17,8 @@ Arguments, by axis; everything is float64, and there is no padding (the law take
     feature                          (part, site, weights, q_bhlk, k_bhsk) → φ(q)·φ(k), (B, H, L, S)
     computation                      (part, site, stack, x_bld) → y_bld; `stack` has the layers of `Stack`
     residual                         (part, site, layer, x_bld) → y_bld; `layer` has the functions of `Sublayers`
+    memory                           (part, site, weights, segments, positions_bl) → outputs of each segment x_bld, of
+                                     softmax attention with the memory; positions are those of all
     pattern                          (part, i, j, length, causal, layer) → whether query i sees key j
 
 `weights` is the state dict of the part's module; `positions_bl` the position of each token. `site.position` is applied
@@ -32,6 +34,7 @@ from formers.testing.references import (
     ffn,
     linear,
     linformer,
+    memories,
     norms,
     patterns,
     positions,
@@ -66,6 +69,7 @@ __all__ = [
     "hosted",
     "linear",
     "linformer",
+    "memories",
     "norms",
     "on_heads",
     "on_layer",

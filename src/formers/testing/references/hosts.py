@@ -10,6 +10,7 @@ from torch import Tensor
 
 from formers.computation import Computation
 from formers.ffn import Ffn, Mlp
+from formers.memory import Memory
 from formers.mixers import FeatureMap, Linear, Mixer, Softmax
 from formers.norms import LayerNorm, Norm
 from formers.part import Part, Site
@@ -34,6 +35,8 @@ def hosted(part: Part, site: Site) -> Hosted:
         return _mixer(Linear(feature=part), site)
     if isinstance(part, Position):
         return _position(part, replace(site, position=part))
+    if isinstance(part, Memory):
+        return lambda weights, x_bld, positions_bl: reference_of(part)(part, site, weights, [x_bld], positions_bl)[0]
     if isinstance(part, Norm):
         return _layer(PreNorm(), site, Mlp(), part)
     if isinstance(part, Ffn):
