@@ -25,10 +25,11 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "testing": ABOVE_PARTS,
     "tasks": ABOVE_PARTS,
     "machine": (),
+    "retrieval": (*ABOVE_PARTS, "machine"),
     "plot": ("machine",),
     "bench": (*ABOVE_PARTS, "testing", "machine", "plot"),
     "lab": (*ABOVE_PARTS, "tasks", "machine", "plot", "bench"),
-    "cli": (*ABOVE_PARTS, "testing", "tasks", "machine", "plot", "bench", "lab"),
+    "cli": (*ABOVE_PARTS, "testing", "tasks", "machine", "retrieval", "plot", "bench", "lab"),
 }
 """Room → the rooms that it may import from, from the ground up. tests/test_house.py holds the code to it."""
 WORDS = {PARTS: "all parts", ABOVE_PARTS: "models and all parts"}

@@ -76,7 +76,7 @@ class CausalLM(ModelWithLMHead, StateGenerationMixin, GenerationMixin):  # Huggi
                 max_length_k=max_length_k,
             )
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
-        logits = self.lm_head(out.last_hidden_state[:, kept])
+        logits = self.score(out.last_hidden_state, kept)
         loss = None
         if labels is not None:
             task_loss = next_token_loss(logits, labels, num_items_in_batch)
@@ -84,6 +84,10 @@ class CausalLM(ModelWithLMHead, StateGenerationMixin, GenerationMixin):  # Huggi
         return CausalLMOutputWithPast(
             loss=loss, logits=logits, past_key_values=out.past_key_values, hidden_states=out.hidden_states
         )
+
+    def score(self, hidden_bld: Tensor, kept: slice | Tensor) -> Tensor:
+        """Return the logits of the kept tokens, (B, kept, vocabulary), from the hidden states of all, (B, L, D)."""
+        return self.lm_head(hidden_bld[:, kept])
 
 
 def _register_as_causal(model: type[CausalLM]) -> None:

@@ -1,0 +1,16 @@
+"""FAISS, which an extra installs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def faiss_library() -> Any:
+    """Return the module `faiss`. Raise ImportError that names the extra where it is not installed."""
+    try:
+        import faiss
+    except ImportError as error:
+        raise ImportError(
+            "this index needs FAISS: pip install 'formers[retrieval]', or take exact(), which needs nothing but torch"
+        ) from error
+    return faiss
