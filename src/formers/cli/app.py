@@ -100,7 +100,7 @@ def shared(
 
 def _load_commands() -> None:
     """Register every command. Each module imports what is heavy inside its functions, so that help is quick."""
-    from formers.cli import ablate, bench, doctor, generate, listing, report, show, train, ui
+    from formers.cli import ablate, bench, doctor, generate, knn, listing, report, show, train, ui
 
     app.command("ablate", cls=_Command)(ablate.ablate)
     app.command("bench", cls=_Command)(bench.bench)
@@ -111,6 +111,11 @@ def _load_commands() -> None:
     app.command("show", cls=_Command)(show.show)
     app.command("doctor", cls=_Command)(doctor.doctor)
     app.command("ui", cls=_Command)(ui.ui)
+    neighbours = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=knn.__doc__)
+    neighbours.command("build", cls=_Command)(knn.build)
+    neighbours.command("tune", cls=_Command)(knn.tune)
+    neighbours.command("eval", cls=_Command)(knn.evaluate)
+    app.add_typer(neighbours, name="knn")
 
 
 _load_commands()

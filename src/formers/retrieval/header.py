@@ -48,7 +48,7 @@ class Header:
 
     @property
     def finished(self) -> bool:
-        """Whether every block has been written."""
+        """True once every block has been written."""
         return bool(self.content)
 
     @property

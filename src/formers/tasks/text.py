@@ -41,8 +41,13 @@ def _split_text(path: str | None, modified: float) -> Text:
     text = read_text(path)
     characters = Characters.of(text)
     ids = characters.encode(text)
+    return Text(characters, *cut(ids), digest([text]))
+
+
+def cut(ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the parts of a text (N,) to train on, to validate on and to test on."""
     first, second = int(len(ids) * TRAIN), int(len(ids) * (TRAIN + VALIDATION))
-    return Text(characters, ids[:first], ids[first:second], ids[second:], digest([text]))
+    return ids[:first], ids[first:second], ids[second:]
 
 
 def load_text(path: str | None) -> Text:

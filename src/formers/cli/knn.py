@@ -1,0 +1,188 @@
+"""Ask the nearest neighbours: predict a text better with a trained model, without training it more.
+
+\b
+1. formers train shakespeare --folder my-model
+2. formers knn build my-model store
+       a datastore: every context of a text, as the model sees it, and the character that followed
+3. formers knn tune my-model store
+       how much to trust the neighbours, chosen on the validation split
+4. formers knn eval my-model store --k 256 --temperature 20 --weight 0.2
+       bits per character on the test split, with and without them
+
+A second text needs no training either: build a datastore of it, and name both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from formers.cli.character_model import character_model, model_folder
+from formers.cli.say import say
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from formers.models import CausalLM
+    from formers.retrieval import Reading, Retriever
+    from formers.retrieval.datastore import Progress
+
+ModelFolder = Annotated[Path, typer.Argument(metavar="MODEL", help="A model's folder, or a study's with one model.")]
+Stores = Annotated[list[Path], typer.Argument(help="Folders of datastores; several are searched as if they were one.")]
+TextFile = Annotated[Path | None, typer.Option("--text", help="A UTF-8 text; Tiny Shakespeare without it.")]
+Split = Annotated[str, typer.Option(help="Which part of the text: train, validation, test or all.")]
+Length = Annotated[
+    int | None, typer.Option(help="Characters the model reads at a time.", show_default="the model's own length")
+]
+Overlap = Annotated[int, typer.Option("--context", help="Of these, the first that are context only.")]
+IndexText = Annotated[
+    str, typer.Option("--index", help="How neighbours are found: exact, flat or 'ivf_pq(probes=32)'.")
+]
+Drop = Annotated[bool, typer.Option("--drop-unknown", help="Leave out characters that the model does not know.")]
+_SPLITS = ("train", "validation", "test")
+
+
+def build(
+    model: ModelFolder,
+    folder: Annotated[Path, typer.Argument(help="The new datastore's folder.")],
+    text: TextFile = None,
+    split: Split = "train",
+    length: Length = None,
+    context: Overlap = 0,
+    key: Annotated[str, typer.Option(help="What represents a context: ffn_input or hidden.")] = "ffn_input",
+    dtype: Annotated[str, typer.Option(help="Of the keys: float16 or float32.")] = "float16",
+    drop_unknown: Drop = False,
+) -> None:
+    """Make a datastore of a text with a trained model. Ctrl-C is no loss: the same command goes on where it stopped.
+
+    \b
+    formers knn build my-model store
+    formers knn build my-model second --text reviews.txt --drop-unknown
+        another text, for the same model
+    """
+    from formers.lab.train.stop import Stopped
+    from formers.part import check_names
+    from formers.retrieval import build_datastore
+
+    check_names("--key", [key], ["ffn_input", "hidden"], word="representation")
+    check_names("--dtype", [dtype], ["float16", "float32"], word="dtype")
+    loaded, ids = _read(model, text, split, drop_unknown)
+    reading = _reading(loaded, length, context)
+    try:
+        with _progress("reading") as progress:
+            store = build_datastore(loaded, ids, folder, reading, key=key, dtype=dtype, progress=progress)  # type: ignore[arg-type]
+    except KeyboardInterrupt:
+        raise Stopped(f"stopped; {folder} keeps what is done, and the same command goes on from there") from None
+    say(f"{len(store):,} entries of {store.header.width} values: {folder}")
+
+
+def tune(
+    model: ModelFolder,
+    folders: Stores,
+    text: TextFile = None,
+    split: Split = "validation",
+    length: Length = None,
+    context: Overlap = 0,
+    index: IndexText = "exact",
+    characters: Annotated[
+        int, typer.Option(min=2, help="How many characters of the split are read, from its start.")
+    ] = 20_000,
+    drop_unknown: Drop = False,
+) -> None:
+    """Find how many neighbours to ask, and how much to trust them, on a text that the datastores do not hold.
+
+    exact and flat compare every entry; ivf_pq is for millions of them. flat and ivf_pq need the extra `retrieval`.
+
+    \b
+    formers knn tune my-model store
+    formers knn tune my-model store second --text reviews.txt --drop-unknown --index 'ivf_pq(probes=32)'
+    """
+    from formers.retrieval import tune as tuned
+
+    loaded, ids = _read(model, text, split, drop_unknown)
+    retriever = _retriever(folders, loaded, index)
+    with _progress("asking") as progress:
+        found = tuned(loaded, retriever, ids[:characters], _reading(loaded, length, context), progress=progress)
+    say(f"model alone      {found.model.bits:.4f} bits/character")
+    for (k, temperature), (weight, score) in sorted(found.table.items()):
+        best = "  <- best" if (k, temperature) == (found.options.k, found.options.temperature) else ""
+        say(f"k={k:<5} T={temperature:<9.4g} lambda={weight:<5g} {score.bits:.4f}{best}")
+    options = f"--k {found.options.k} --temperature {found.options.temperature:.6g} --weight {found.options.weight:g}"
+    say(f"\nformers knn eval {model} {' '.join(map(str, folders))} {options}")
+
+
+def evaluate(
+    model: ModelFolder,
+    folders: Stores,
+    k: Annotated[int, typer.Option(min=1, help="Neighbours of each character.")] = 1024,
+    temperature: Annotated[float, typer.Option(help="T in exp(-d/T), of the size of the distances.")] = 1.0,
+    weight: Annotated[float, typer.Option(min=0, max=1, help="The neighbours' share of the prediction.")] = 0.25,
+    text: TextFile = None,
+    split: Split = "test",
+    length: Length = None,
+    context: Overlap = 0,
+    index: IndexText = "exact",
+    drop_unknown: Drop = False,
+) -> None:
+    """Measure a model on a text with and without its neighbours. `formers knn tune` finds k, T and weight.
+
+    \b
+    formers knn eval my-model store --k 256 --temperature 20 --weight 0.2
+    """
+    from formers.retrieval import KnnLM, KnnOptions, score_text
+
+    loaded, ids = _read(model, text, split, drop_unknown)
+    reading = _reading(loaded, length, context)
+    knn = KnnLM(loaded, _retriever(folders, loaded, index), KnnOptions(k=k, temperature=temperature, weight=weight))
+    alone = score_text(loaded, ids, reading)
+    with _progress("asking") as progress:
+        mixed = score_text(knn, ids, reading, progress)
+    for name, score in {"model alone": alone, "with neighbours": mixed}.items():
+        say(f"{name:<16} {score.bits:.4f} bits/character, perplexity {score.perplexity:.3f}")
+
+
+def _read(folder: Path, text: Path | None, split: str, drop_unknown: bool) -> tuple[CausalLM, Tensor]:
+    """Return the model in a folder, and the part of the text that is asked for as its numbers (N,)."""
+    from formers.part import check_names
+    from formers.tasks.characters import Characters
+    from formers.tasks.text import cut, read_text
+
+    check_names("--split", [split], [*_SPLITS, "all"], word="part")
+    place = model_folder(folder)
+    characters = Characters.load(place)
+    content = read_text(None if text is None else str(text))
+    if drop_unknown:
+        content = "".join(character for character in content if character in characters.number)
+    ids = characters.encode(content)
+    return character_model(place, characters), ids if split == "all" else cut(ids)[_SPLITS.index(split)]
+
+
+def _reading(model: CausalLM, length: int | None, context: int) -> Reading:
+    from formers.retrieval import Reading
+
+    return Reading(length=length or model.config.context_length, context=context)
+
+
+def _retriever(folders: list[Path], model: CausalLM, index: str) -> Retriever:
+    """Return the retriever over the datastores; an index that is not there yet is built."""
+    from formers.retrieval import Index, Retriever
+
+    with _progress("indexing") as progress:
+        return Retriever.open(folders, model, Index.parse(index), progress)
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Progress]:
+    """Show a bar in a terminal, and nothing elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns: list[Any] = [TextColumn("{task.description}"), BarColumn(bar_width=24), TimeRemainingColumn()]
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

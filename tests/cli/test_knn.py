@@ -1,0 +1,81 @@
+"""`formers knn`: build, tune and eval, on a tiny model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import Result
+
+import formers.retrieval
+from formers.models import CausalLM, TransformerConfig
+from formers.tasks.characters import Characters
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def model(here: Path) -> str:
+    """A model of the characters of words.txt."""
+    torch.manual_seed(0)
+    characters = Characters.of((here / "words.txt").read_text())
+    config = TransformerConfig(vocab_size=len(characters), width=16, depth=1, heads=2, context_length=32)
+    CausalLM(config).save_pretrained(here / "model")
+    characters.save(here / "model")
+    return "model"
+
+
+def bits(output: str, name: str) -> float:
+    return float(re.search(rf"{name} +([\d.]+) bits", output)[1])  # type: ignore[index]
+
+
+def test_build_tune_eval(command: Run, model: str) -> None:
+    built = command("knn", "build", model, "store", "--text", "words.txt")
+    assert built.exit_code == 0, built.output
+    assert "2,879 entries of 16 values: store" in built.output
+    tuned = command("knn", "tune", model, "store", "--text", "words.txt")
+    assert tuned.exit_code == 0, tuned.output
+    [line] = [line for line in tuned.output.splitlines() if line.startswith("formers knn eval")]
+    shown = command(*line.split()[1:], "--text", "words.txt", "--index", "ivf_pq(lists=4, code_bytes=4)")
+    assert shown.exit_code == 0, shown.output
+    assert bits(shown.output, "with neighbours") < 0.3 < bits(shown.output, "model alone")
+
+
+def test_a_second_text_joins(command: Run, model: str, here: Path) -> None:
+    (here / "second.txt").write_text("some smiths smile! " * 100)
+    refused = command("knn", "build", model, "second", "--text", "second.txt")
+    assert refused.exit_code == 2
+    assert "does not know the characters ['!']" in refused.output or "does not know the characters" in refused.output
+    for folder, text in {"first": "words.txt", "second": "second.txt"}.items():
+        done = command("knn", "build", model, folder, "--text", text, "--drop-unknown", "--split", "all")
+        assert done.exit_code == 0, done.output
+    words = ["--text", "second.txt", "--drop-unknown", "--k", "4", "--weight", "0.9"]
+    alone, joined = (command("knn", "eval", model, *s, *words) for s in (["first"], ["first", "second"]))
+    assert bits(joined.output, "with neighbours") < bits(alone.output, "with neighbours")
+
+
+def test_ctrl_c_says_how_to_go_on(command: Run, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*given: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(formers.retrieval, "build_datastore", interrupted)
+    stopped = command("knn", "build", model, "store", "--text", "words.txt")
+    assert stopped.exit_code == 130
+    assert "the same command goes on" in stopped.output
+
+
+def test_errors_say_what_to_do(command: Run, model: str, here: Path) -> None:
+    for words, error in [
+        (["build", model, "store", "--text", "words.txt", "--split", "training"], "did you mean"),
+        (["build", model, "store", "--text", "words.txt", "--key", "ffn"], "did you mean"),
+        (["eval", model, "nowhere", "--text", "words.txt"], "make one with: formers knn build"),
+        (["eval", model, "nowhere", "--text", "words.txt", "--length", "1"], "predicts nothing"),
+    ]:
+        result = command("knn", *words)
+        assert result.exit_code == 2, result.output
+        assert error in result.output
+    helped = command("knn", "--help")
+    assert "formers knn tune my-model store" in helped.output
