@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from formers.mixers.documents import Documents, Mask
+from formers.mixers.documents import Documents, GlobalMask, Mask
 from formers.ops import Packing, unpad_input
 from formers.part import State
 
@@ -21,12 +21,15 @@ class Context:
         positions_bl: position of each token, (B or 1, L).
         mask_bl: True = a real token, False = padding, (B, L); None = all real.
         state: what came before, of a type that the mixer declares, or None at the start.
+        global_bl: True = a token that sees all and is seen by all, (B, L), for mixers with the ability `global_tokens`;
+            None = as the mixer's own options say.
     """
 
     x_bld: Tensor
     positions_bl: Tensor
     mask_bl: Tensor | None = None
     state: State | None = None
+    global_bl: Tensor | None = None
 
     @property
     def counts_bl(self) -> Tensor:
@@ -43,7 +46,8 @@ class Context:
         rows, length, _ = self.x_bld.shape
         real_bl = torch.arange(length, device=self.x_bld.device) < pack.length_b.unsqueeze(1)
         positions_bl = self.positions_bl.expand(rows, -1).gather(1, pack.source_bl)
-        return Context(unpad_input(self.x_bld, pack), positions_bl, real_bl, self.state)
+        global_bl = None if self.global_bl is None else self.global_bl.gather(1, pack.source_bl) & real_bl
+        return Context(unpad_input(self.x_bld, pack), positions_bl, real_bl, self.state, global_bl)
 
     def rows(self, rows: Tensor) -> Context:
         """Return the context of some rows of the batch, without the state."""
@@ -56,8 +60,8 @@ class Context:
 
     def piece(self, start: int, stop: int, state: State | None) -> Context:
         """Return the context of the tokens start … stop − 1, with the state after those before them."""
-        mask_bl = None if self.mask_bl is None else self.mask_bl[:, start:stop]
-        return Context(self.x_bld[:, start:stop], self.positions_bl[:, start:stop], mask_bl, state)
+        mask_bl, global_bl = (None if t is None else t[:, start:stop] for t in (self.mask_bl, self.global_bl))
+        return Context(self.x_bld[:, start:stop], self.positions_bl[:, start:stop], mask_bl, state, global_bl)
 
 
 def count_tokens(x_bld: Tensor, mask_bl: Mask, state: State | None) -> Tensor:
@@ -65,6 +69,8 @@ def count_tokens(x_bld: Tensor, mask_bl: Mask, state: State | None) -> Tensor:
 
     In each of several documents the count begins anew.
     """
+    if isinstance(mask_bl, GlobalMask):
+        mask_bl = mask_bl.mask
     if isinstance(mask_bl, Documents):
         return mask_bl.counts_bl
     if mask_bl is None:

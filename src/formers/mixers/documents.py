@@ -1,4 +1,7 @@
-"""Documents that are packed into rows: each is mixed alone, and its outputs are put back where its tokens lie."""
+"""What a mixer takes in the place of a mask: documents that are packed into rows, and tokens that are global in a row.
+
+Each document is mixed alone, and its outputs are put back where its tokens lie.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Literal, NamedTuple, Self, TypeAlias
 import torch
 from torch import Tensor
 
-from formers.part import Unsupported
+from formers.part import Part, Unsupported
 
 Grouping: TypeAlias = Literal["near", "equal", "all"]
 """Documents that are mixed in one batch: those at least half as long as its longest, those of one length, or all."""
@@ -182,5 +185,30 @@ def _alike(lengths: Sequence[int], *, least: float) -> list[tuple[list[int], int
     return groups
 
 
-Mask: TypeAlias = Tensor | Documents | None
-"""Which tokens are real, (B, L), and which of them belong together; None = all, and each row is one document."""
+class GlobalMask(NamedTuple):
+    """Tokens that see all of their row and are seen by all, other ones in every row; beside which tokens are real.
+
+    Attributes:
+        mask: which tokens are real, and which of them belong together, as in `Mask`.
+        global_bl: True = a global token, (B, L); padding is none, whatever stands there.
+    """
+
+    mask: Tensor | Documents | None
+    global_bl: Tensor
+
+
+Mask: TypeAlias = Tensor | Documents | GlobalMask | None
+"""Which tokens are real, (B, L), and which of them belong together; None = all, and each row is one document. With
+`GlobalMask`, which of them are global, too."""
+
+
+def check_global_tokens(mixer: Part | None, causal: bool) -> None:
+    """Raise Unsupported unless a mixer takes other global tokens in every row (`global_attention_mask`)."""
+    if mixer is not None:
+        why = "leave global_attention_mask out, or let every layer have a mixer that takes one"
+        mixer.require("global_tokens", why=why, instead="longformer(tokens=[0])")
+    if mixer is None or causal:
+        raise Unsupported(
+            f"{mixer or 'the mixer'} takes no global_attention_mask in a causal model, whose states forget what its "
+            "pattern hides; there, global tokens are the same in every row, as its option tokens lists them"
+        )

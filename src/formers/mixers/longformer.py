@@ -12,7 +12,7 @@ from formers.mixers.mixer import Mixer, MixerModule
 from formers.mixers.qkv import QKV, split_heads
 from formers.mixers.score_bias import row_bias
 from formers.mixers.sparse import Sparse, SparseMixer, check_patterns
-from formers.ops import attention
+from formers.ops import attention, can_read, sparse_attention
 from formers.part import Site, Unsupported
 from formers.patterns import Global, Pattern, Window
 
@@ -24,12 +24,12 @@ class Longformer(Mixer):
     v_g, which start as copies of the local ones. The window may grow from layer to layer and be dilated on some heads.
     In a causal model a global token sees little that is not local, so there it has no projections of its own; it
     streams.
-    Source: Beltagy et al. 2020, arXiv:2004.05150. `attention_window` there counts both sides: 2·window. Its models take
-    other global tokens in every row (`global_attention_mask`), such as those of a question; here they are `tokens` in
-    all rows, and the kernel alone takes them row by row: `formers.ops.sparse_attention(global_bs=…)`.
+    A bidirectional model takes `global_attention_mask`, too: tokens that are global in their row, such as those of a
+    question, in the place of `tokens`. Their number is read from it, which waits for the device and cannot be compiled.
+    Source: Beltagy et al. 2020, arXiv:2004.05150. `attention_window` there counts both sides: 2·window.
     """
 
-    can = Sparse.can
+    can = Sparse.can | {"global_tokens"}
     window: tuple[int, ...] = (32,)
     """Tokens to each side (causal: back, its own included): one number, or several for as many groups of layers, the
     lowest first, so [8, 32] for the lower and the upper half. `examples/staged_longformer.py` doubles them phase by
@@ -38,7 +38,7 @@ class Longformer(Mixer):
     """Dilation of the window, for the heads in turn. The paper dilates two heads of the highest layers: a list of
     mixers."""
     tokens: tuple[int, ...] = (0,)
-    "Which tokens are global, counted without padding."
+    "Which tokens are global, counted without padding; in rows of a `global_attention_mask`, those that it marks."
     bias: bool = False
     "Whether the projections have one."
 
@@ -48,11 +48,19 @@ class Longformer(Mixer):
         if self.tokens and min(self.tokens) < 0:
             raise ValueError(f"{self}: tokens are counted from 0")
 
+    @property
+    def abilities(self) -> frozenset[str]:
+        """All of `can`; without global tokens, nothing projects those of a row."""
+        return self.can if self.tokens else self.can - {"global_tokens"}
+
     def patterns(self, site: Site) -> tuple[Pattern, ...]:
         """Return the patterns of one layer, which its heads take in turn."""
+        return tuple(one | Global(self.tokens) if self.tokens else one for one in self.windows(site))
+
+    def windows(self, site: Site) -> list[Window]:
+        """Return the windows of one layer, which its heads take in turn."""
         width = self.window[site.layer * len(self.window) // max(site.layers, len(self.window))]
-        windows = [Window(width, dilation) for dilation in self.dilation[: site.heads]]
-        return tuple(one | Global(self.tokens) if self.tokens else one for one in windows)
+        return [Window(width, dilation) for dilation in self.dilation[: site.heads]]
 
     def check_site(self, site: Site) -> None:
         """Raise `Unsupported` also where the model has too few layers, heads or tokens for what is listed."""
@@ -72,38 +80,60 @@ class Longformer(Mixer):
     def module(self, site: Site) -> MixerModule:
         if site.causal or not self.tokens:
             return SparseMixer(site, self.patterns(site), bias=self.bias)
-        return LongformerMixer(site, self.patterns(site), tokens=self.tokens, bias=self.bias)
+        return LongformerMixer(site, self)
 
 
 class LongformerMixer(SparseMixer):
-    def __init__(self, site: Site, patterns: tuple[Pattern, ...], *, tokens: tuple[int, ...], bias: bool):
-        super().__init__(site, patterns, bias=bias)
-        self.tokens = tuple(sorted(set(tokens)))
+    def __init__(self, site: Site, part: Longformer):
+        super().__init__(site, part.patterns(site), bias=part.bias)
+        self.tokens, self.windows = tuple(sorted(set(part.tokens))), tuple(part.windows(site))
         self.q_proj_global, self.k_proj_global, self.v_proj_global = map(
             copy.deepcopy, (self.q_proj, self.k_proj, self.v_proj)
         )
 
     def attend_over_pattern(self, qkv: QKV, context: Context) -> Tensor:
         """Attend over the pattern, with the outputs of the global tokens replaced."""
+        if context.global_bl is not None:
+            return self.attend_row_by_row(qkv, context, context.global_bl)
         y_bhlv, x_bld, mask_bl = super().attend_over_pattern(qkv, context), context.x_bld, context.mask_bl
         there = [token for token in self.tokens if token < x_bld.shape[1]]
-        if not there:
-            return y_bhlv
+        if not there:  # their projections take part all the same, where ranks train together
+            return y_bhlv + 0 * self.global_outputs(x_bld[:, :1], context.positions_bl[:, :1], context)
         index = torch.tensor(there, device=x_bld.device)
-        y_bhgv = self.global_outputs(index, context)
+        y_bhgv = self.global_outputs(x_bld[:, index], context.positions_bl[:, index], context)
         if mask_bl is not None:  # a row may be shorter than its global tokens are far
             y_bhgv = y_bhgv.where(mask_bl[:, index][:, None, :, None], 0)
         return y_bhlv.index_copy(2, index, y_bhgv.to(y_bhlv.dtype))
 
-    def global_outputs(self, index: Tensor, context: Context) -> Tensor:
+    def attend_row_by_row(self, qkv: QKV, context: Context, global_bl: Tensor) -> Tensor:
+        """Attend over the windows and the global tokens of each row, and replace the outputs of these."""
+        if not can_read(global_bl):
+            raise Unsupported(
+                "global_attention_mask says by its numbers how many tokens are global, and a compiled or exported model "
+                "cannot read them; run longformer without compiling, or with the same tokens in every row"
+            )
+        q, k, v = qkv
+        x_bld, mask_bl, bias = context.x_bld, context.mask_bl, self.pair_bias(q, k, context.positions_bl)
+        y_bhlv = sparse_attention(q, k, v, self.windows, key_mask_bs=mask_bl, global_bs=global_bl, bias=bias)
+        rows, length, width = x_bld.shape
+        count = max(int(global_bl.sum(1).max()), 1)  # one at least: the projections take part in every backward pass
+        index_bg = global_bl.long().argsort(dim=1, descending=True, stable=True)[:, :count]
+        x_bgd = x_bld.gather(1, index_bg.unsqueeze(2).expand(-1, -1, width))
+        y_bhgv = self.global_outputs(x_bgd, context.positions_bl.expand(rows, -1).gather(1, index_bg), context)
+        place_bg = index_bg.where(global_bl.gather(1, index_bg), length)  # what only fills up goes behind the last
+        place_bhgv = place_bg[:, None, :, None].expand_as(y_bhgv)
+        padded = nn.functional.pad(y_bhlv, (0, 0, 0, 1))
+        return padded.scatter(2, place_bhgv, y_bhgv.to(y_bhlv.dtype))[:, :, :length]
+
+    def global_outputs(self, x_bgd: Tensor, q_positions_bg: Tensor, context: Context) -> Tensor:
         """Return what the global tokens see, (B, H, G, V)."""
         x_bld, mask_bl, positions_bl = context.x_bld, context.mask_bl, context.positions_bl
-        q = split_heads(self.q_proj_global(x_bld[:, index]), self.heads)
-        if 2 * self.heads * len(index) <= x_bld.shape[2] and self.can_fold():
+        q = split_heads(self.q_proj_global(x_bgd), self.heads)
+        if 2 * self.heads * x_bgd.shape[1] <= x_bld.shape[2] and self.can_fold():
             return self.folded_outputs(q, x_bld.to(q.dtype), mask_bl)
         k, v = (split_heads(proj(x_bld), self.heads) for proj in (self.k_proj_global, self.v_proj_global))
-        q, k = self.apply_position(q, positions_bl[:, index]), self.apply_position(k, positions_bl)
-        bias = row_bias(self.score_position, positions_bl[:, index], positions_bl)
+        q, k = self.apply_position(q, q_positions_bg), self.apply_position(k, positions_bl)
+        bias = row_bias(self.score_position, q_positions_bg, positions_bl)
         return attention(q, k, v, key_mask_bs=mask_bl, bias=bias)
 
     def can_fold(self) -> bool:

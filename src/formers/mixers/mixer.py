@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from formers.mixers.context import Context, count_tokens
-from formers.mixers.documents import DocumentBatch, Documents, Grouping, Mask
+from formers.mixers.documents import DocumentBatch, Documents, GlobalMask, Grouping, Mask, check_global_tokens
 from formers.part import Part, SharingModule, Site, State, Unsupported, weighted_losses
 from formers.positions.position import build_at
 
@@ -97,7 +97,8 @@ class MixerModule(SharingModule):
         x_bld: hidden states of the new tokens, (B, L, D).
         state: what came before, or None at the start. Only streaming mixers take one, and only their own.
         mask_bl: True = a real token, False = padding, (B, L); None = all real. `Documents`, where rows hold several
-            that must not see each other: each is mixed alone, in a batch with others of like length.
+            that must not see each other: each is mixed alone, in a batch with others of like length. `GlobalMask`,
+            where rows have global tokens of their own.
         positions_bl: position of each token, (B, L) or (1, L). None counts the real tokens, on from the state, and of
             each document anew.
 
@@ -107,7 +108,8 @@ class MixerModule(SharingModule):
 
     Raises:
         Unsupported, for a state where the mixer does not stream, and for a state and documents; TypeError, for a state
-        of another mixer's type; ValueError, for a state in a bidirectional model.
+        of another mixer's type; ValueError, for a state in a bidirectional model; Unsupported, for global tokens where
+        the mixer does not have that ability.
     """
 
     states: ClassVar[tuple[type[State], ...]] = ()
@@ -132,8 +134,12 @@ class MixerModule(SharingModule):
         mask_bl: Mask = None,
         positions_bl: Tensor | None = None,
     ) -> tuple[Tensor, State | None]:
+        global_bl = None
+        if isinstance(mask_bl, GlobalMask):
+            check_global_tokens(self.built_by, self.causal)
+            mask_bl, global_bl = mask_bl
         if isinstance(mask_bl, Documents):
-            return self._mix_documents(x_bld, state, mask_bl, positions_bl), None
+            return self._mix_documents(x_bld, state, mask_bl, positions_bl, global_bl), None
         if state is not None:
             self.check_state(state)
         if torch.compiler.is_exporting():
@@ -141,7 +147,7 @@ class MixerModule(SharingModule):
         if not x_bld.shape[1]:
             return x_bld, state
         state = None if state is None else state.outside_inference_mode()
-        return self._step(self.context(x_bld, state, mask_bl, positions_bl))
+        return self._step(self.context(x_bld, state, mask_bl, positions_bl, global_bl))
 
     def _step(self, context: Context) -> tuple[Tensor, State | None]:
         """Return y and the state, by the mixer itself or by the memory that it was given."""
@@ -216,7 +222,12 @@ class MixerModule(SharingModule):
             )
 
     def context(
-        self, x_bld: Tensor, state: State | None, mask_bl: Tensor | None, positions_bl: Tensor | None
+        self,
+        x_bld: Tensor,
+        state: State | None,
+        mask_bl: Tensor | None,
+        positions_bl: Tensor | None,
+        global_bl: Tensor | None = None,
     ) -> Context:
         """Return the tokens with padding zeroed, their positions, and the position that acts on the layer applied."""
         if mask_bl is not None:
@@ -225,10 +236,17 @@ class MixerModule(SharingModule):
             positions_bl = count_tokens(x_bld, mask_bl, state) - 1
         if self.layer_position is not None:
             x_bld = self.layer_position(x_bld, positions_bl)
-        return Context(x_bld, positions_bl, mask_bl, state)
+        if global_bl is not None and mask_bl is not None:
+            global_bl = global_bl & mask_bl
+        return Context(x_bld, positions_bl, mask_bl, state, global_bl)
 
     def _mix_documents(
-        self, x_bld: Tensor, state: State | None, documents: Documents, positions_bl: Tensor | None
+        self,
+        x_bld: Tensor,
+        state: State | None,
+        documents: Documents,
+        positions_bl: Tensor | None,
+        global_bl: Tensor | None,
     ) -> Tensor:
         """Return y (B, L, D) of rows of documents, each mixed as if it were alone."""
         if state is not None:
@@ -238,8 +256,9 @@ class MixerModule(SharingModule):
 
         def mix(batch: DocumentBatch) -> Tensor:
             positions_nm = None if positions_bl is None else batch.take(positions_bl.expand(x_bld.shape[:2]))
+            global_nm = None if global_bl is None else batch.take(global_bl)
             with weighted_losses(batch.share):
-                return self._step(self.context(batch.take(x_bld), None, batch.mask_nm, positions_nm))[0]
+                return self._step(self.context(batch.take(x_bld), None, batch.mask_nm, positions_nm, global_nm))[0]
 
         return documents.map(mix, self._grouping())
 
@@ -251,7 +270,7 @@ class MixerModule(SharingModule):
         """
         if self.built_by is not None and "padding" not in self.built_by.abilities:
             return torch.zeros_like(x_bld)  # it has nothing that learns
-        y_bld: Tensor = self.mix(self.context(x_bld, None, mask_bl, None))[0]
+        y_bld = self._step(self.context(x_bld, None, mask_bl, None))[0]
         return y_bld.masked_fill(~mask_bl.unsqueeze(-1), 0)
 
     def _grouping(self) -> Grouping:

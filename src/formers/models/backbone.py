@@ -11,7 +11,7 @@ from transformers.utils.generic import can_return_tuple
 
 from formers.computation import StackInput
 from formers.mixers.context import count_tokens
-from formers.mixers.documents import Documents, Mask
+from formers.mixers.documents import Documents, GlobalMask, Mask
 from formers.mixers.mixer import MixerModule
 from formers.models.cache import StateCache, check_cache, states_in, store_states
 from formers.models.config import TransformerConfig
@@ -81,6 +81,7 @@ class Transformer(FormersModel):
         max_length_q: int | None = None,
         max_length_k: int | None = None,
         one_document_a_row: bool = False,
+        global_attention_mask: Tensor | None = None,
     ) -> BaseModelOutputWithPast:
         """Return the hidden states of a batch.
 
@@ -100,6 +101,9 @@ class Transformer(FormersModel):
             seq_idx, cu_seq_lens_q, cu_seq_lens_k, max_length_q, max_length_k: documents that are packed into rows and
                 do not see each other, as in `DocumentHints`; `DataCollatorWithFlattening` makes them.
             one_document_a_row: whether rows of several documents are refused, as by a head with one answer a row.
+            global_attention_mask: 1 = a token that sees its whole row, or document in it, and is seen by all of it,
+                (B, L), as in Hugging Face's Longformer; in the place of those that the mixers list. For bidirectional
+                models whose mixers all have the ability `global_tokens`; others raise `Unsupported`.
 
         Raise Unsupported for a cache, given or asked for, if the model does not stream, for one of keys and values, and
         for one beside packed documents; for these where they are refused; and for token types other than 0.
@@ -123,7 +127,9 @@ class Transformer(FormersModel):
             _check_not_refused(one_document_a_row)
             _check_no_cache(past_key_values, use_cache)
             cache = None
-        mask = real_bl if documents is None else documents
+        mask: Mask = real_bl if documents is None else documents
+        if global_attention_mask is not None:
+            mask = GlobalMask(mask, _global_tokens(global_attention_mask, x))
         count = self.computation.states
         past = [None] * count if cache is None else states_in(cache, count, len(x))
         positions = position_ids if position_ids is not None else count_tokens(x, mask, past[0]) - 1
@@ -255,3 +261,15 @@ def _real_tokens(attention_mask: Tensor | None, x_bld: Tensor, seen: int) -> Ten
     )
     require_data((mask == 0) | (mask == 1), numbers)
     return mask.bool()
+
+
+def _global_tokens(global_attention_mask: Tensor, x_bld: Tensor) -> Tensor:
+    """Return which tokens are global as booleans, (B, L). Raise ValueError for a misfit."""
+    if tuple(global_attention_mask.shape) != tuple(x_bld.shape[:2]):
+        raise ValueError(
+            f"global_attention_mask has shape {tuple(global_attention_mask.shape)}; expected (batch, length) = "
+            f"{tuple(x_bld.shape[:2])}, 1 for a global token and 0 for any other"
+        )
+    numbers = ValueError("global_attention_mask must hold 1 for a global token and 0 for any other")
+    require_data((global_attention_mask == 0) | (global_attention_mask == 1), numbers)
+    return global_attention_mask.bool()

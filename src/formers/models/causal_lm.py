@@ -47,6 +47,7 @@ class CausalLM(ModelWithLMHead, StateGenerationMixin, GenerationMixin):  # Huggi
         cu_seq_lens_k: Tensor | None = None,
         max_length_q: int | None = None,
         max_length_k: int | None = None,
+        global_attention_mask: Tensor | None = None,
     ) -> CausalLMOutputWithPast:
         """Return logits of the next token, (B, L, vocabulary), and the mean cross-entropy in nats if there are labels.
 
@@ -74,6 +75,7 @@ class CausalLM(ModelWithLMHead, StateGenerationMixin, GenerationMixin):  # Huggi
                 cu_seq_lens_k=cu_seq_lens_k,
                 max_length_q=max_length_q,
                 max_length_k=max_length_k,
+                global_attention_mask=global_attention_mask,
             )
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.score(out.last_hidden_state, kept)

@@ -35,6 +35,7 @@ class MaskedLM(ModelWithLMHead):
         cu_seq_lens_k: Tensor | None = None,
         max_length_q: int | None = None,
         max_length_k: int | None = None,
+        global_attention_mask: Tensor | None = None,
     ) -> MaskedLMOutput:
         """Return logits (B, L, vocabulary), and the mean cross-entropy where `labels` (B, L) are not −100.
 
@@ -50,6 +51,7 @@ class MaskedLM(ModelWithLMHead):
                 output_attentions=output_attentions,
                 token_type_ids=token_type_ids,
                 hints=DocumentHints(seq_idx, cu_seq_lens_q, cu_seq_lens_k, max_length_q, max_length_k),
+                global_attention_mask=global_attention_mask,
             )
         logits = self.lm_head(out.last_hidden_state)
         loss = None

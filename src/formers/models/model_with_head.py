@@ -71,6 +71,7 @@ class ModelWithHead(FormersModel):
         token_type_ids: Tensor | None = None,
         hints: DocumentHints = NO_HINTS,
         one_document_a_row: bool = False,
+        global_attention_mask: Tensor | None = None,
     ) -> BaseModelOutputWithPast:
         """Return the backbone's hidden states of whole sequences. Arguments as in `Transformer.forward`."""
         return self.model(
@@ -84,5 +85,6 @@ class ModelWithHead(FormersModel):
             return_dict=True,
             token_type_ids=token_type_ids,
             one_document_a_row=one_document_a_row,
+            global_attention_mask=global_attention_mask,
             **hints._asdict(),
         )

@@ -44,6 +44,7 @@ class SequenceClassifier(ModelWithHead):
         cu_seq_lens_k: Tensor | None = None,
         max_length_q: int | None = None,
         max_length_k: int | None = None,
+        global_attention_mask: Tensor | None = None,
     ) -> SequenceClassifierOutput:
         """Return logits (B, num_labels), and the loss if there are labels, as `sequence_loss` takes it.
 
@@ -59,6 +60,7 @@ class SequenceClassifier(ModelWithHead):
                 output_attentions=output_attentions,
                 token_type_ids=token_type_ids,
                 hints=DocumentHints(seq_idx, cu_seq_lens_q, cu_seq_lens_k, max_length_q, max_length_k),
+                global_attention_mask=global_attention_mask,
                 one_document_a_row=True,
             )
         logits = self.score(self.pool(out.last_hidden_state, attention_mask))

@@ -40,6 +40,7 @@ class TokenClassifier(ModelWithHead):
         cu_seq_lens_k: Tensor | None = None,
         max_length_q: int | None = None,
         max_length_k: int | None = None,
+        global_attention_mask: Tensor | None = None,
     ) -> TokenClassifierOutput:
         """Return logits (B, L, labels), and the mean cross-entropy where `labels` (B, L) are not −100.
 
@@ -55,6 +56,7 @@ class TokenClassifier(ModelWithHead):
                 output_attentions=output_attentions,
                 token_type_ids=token_type_ids,
                 hints=DocumentHints(seq_idx, cu_seq_lens_q, cu_seq_lens_k, max_length_q, max_length_k),
+                global_attention_mask=global_attention_mask,
             )
         logits = self.score(out.last_hidden_state)
         loss = None

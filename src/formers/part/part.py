@@ -23,6 +23,7 @@ ABILITIES = {
     "score_position": "adds a position to the scores",
     "weight_position": "lets a position change how scores become weights, and add to what they sum",
     "trim": "its state can forget the last tokens of a row",
+    "global_tokens": "takes, row by row, tokens that see all and are seen by all, in a bidirectional model",
     "export": "torch.export takes it with any batch and length",
     "order_blind": "without a position, permuting the input permutes the output",
     "relative": "with a position that turns queries and keys, only differences of positions count",
