@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -40,6 +40,12 @@ class Context:
     def seen_b(self) -> Tensor:
         """`State.seen_b` after these tokens, (B,)."""
         return seen_after(self.x_bld, self.mask_bl, self.state)
+
+    def with_global(self, global_bl: Tensor | None) -> Context:
+        """Return the same context with these global tokens, without those at padding; itself for None."""
+        if global_bl is None:
+            return self
+        return replace(self, global_bl=global_bl if self.mask_bl is None else global_bl & self.mask_bl)
 
     def unpad(self, pack: Packing) -> Context:
         """Return the same context with the real tokens of each row first and padding behind."""

@@ -109,8 +109,8 @@ class LongformerMixer(SparseMixer):
         """Attend over the windows and the global tokens of each row, and replace the outputs of these."""
         if not can_read(global_bl):
             raise Unsupported(
-                "global_attention_mask says by its numbers how many tokens are global, and a compiled or exported model "
-                "cannot read them; run longformer without compiling, or with the same tokens in every row"
+                "global_attention_mask tells by its numbers how many tokens are global, which a compiled or exported "
+                "model cannot read; run longformer without compiling, or with the same tokens in every row"
             )
         q, k, v = qkv
         x_bld, mask_bl, bias = context.x_bld, context.mask_bl, self.pair_bias(q, k, context.positions_bl)

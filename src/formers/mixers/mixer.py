@@ -147,7 +147,7 @@ class MixerModule(SharingModule):
         if not x_bld.shape[1]:
             return x_bld, state
         state = None if state is None else state.outside_inference_mode()
-        return self._step(self.context(x_bld, state, mask_bl, positions_bl, global_bl))
+        return self._step(self.context(x_bld, state, mask_bl, positions_bl).with_global(global_bl))
 
     def _step(self, context: Context) -> tuple[Tensor, State | None]:
         """Return y and the state, by the mixer itself or by the memory that it was given."""
@@ -222,12 +222,7 @@ class MixerModule(SharingModule):
             )
 
     def context(
-        self,
-        x_bld: Tensor,
-        state: State | None,
-        mask_bl: Tensor | None,
-        positions_bl: Tensor | None,
-        global_bl: Tensor | None = None,
+        self, x_bld: Tensor, state: State | None, mask_bl: Tensor | None, positions_bl: Tensor | None
     ) -> Context:
         """Return the tokens with padding zeroed, their positions, and the position that acts on the layer applied."""
         if mask_bl is not None:
@@ -236,9 +231,7 @@ class MixerModule(SharingModule):
             positions_bl = count_tokens(x_bld, mask_bl, state) - 1
         if self.layer_position is not None:
             x_bld = self.layer_position(x_bld, positions_bl)
-        if global_bl is not None and mask_bl is not None:
-            global_bl = global_bl & mask_bl
-        return Context(x_bld, positions_bl, mask_bl, state, global_bl)
+        return Context(x_bld, positions_bl, mask_bl, state)
 
     def _mix_documents(
         self,
@@ -257,8 +250,9 @@ class MixerModule(SharingModule):
         def mix(batch: DocumentBatch) -> Tensor:
             positions_nm = None if positions_bl is None else batch.take(positions_bl.expand(x_bld.shape[:2]))
             global_nm = None if global_bl is None else batch.take(global_bl)
+            context = self.context(batch.take(x_bld), None, batch.mask_nm, positions_nm)
             with weighted_losses(batch.share):
-                return self._step(self.context(batch.take(x_bld), None, batch.mask_nm, positions_nm, global_nm))[0]
+                return self._step(context.with_global(global_nm))[0]
 
         return documents.map(mix, self._grouping())
 

@@ -127,9 +127,9 @@ class Transformer(FormersModel):
             _check_not_refused(one_document_a_row)
             _check_no_cache(past_key_values, use_cache)
             cache = None
-        mask: Mask = real_bl if documents is None else documents
-        if global_attention_mask is not None:
-            mask = GlobalMask(mask, _global_tokens(global_attention_mask, x))
+        marked = real_bl if documents is None else documents
+        given = global_attention_mask
+        mask: Mask = marked if given is None else GlobalMask(marked, _global_tokens(given, x))
         count = self.computation.states
         past = [None] * count if cache is None else states_in(cache, count, len(x))
         positions = position_ids if position_ids is not None else count_tokens(x, mask, past[0]) - 1
@@ -158,7 +158,7 @@ class Transformer(FormersModel):
         )
         x, states, hidden = self.computation(self.layers, given)
         if cache is not None:
-            assert not isinstance(mask, Documents)
+            assert not isinstance(mask, Documents | GlobalMask)
             store_states(cache, states, mask, x.shape[1])
         x = self.norm(x)
         return BaseModelOutputWithPast(

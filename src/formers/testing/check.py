@@ -33,6 +33,8 @@ LAWS: dict[Law, frozenset[str]] = {
     laws.generation_equals_recomputation: frozenset({"causal"}),
     laws.rows_are_independent: frozenset(),
     laws.packed_documents_are_separate: frozenset(),
+    laws.global_tokens_are_those_of_the_row: frozenset({"global_tokens"}),
+    laws.global_tokens_are_refused: frozenset(),
     laws.randomness_is_owned: frozenset(),
     laws.survives_text_and_json: frozenset(),
     laws.every_option_counts: frozenset(),
@@ -91,6 +93,7 @@ ANYWHERE: frozenset[Law] = frozenset(
         laws.order_makes_no_difference,
         laws.exports_with_any_length,
         laws.refuses_sizes_it_cannot_leave_open,
+        laws.global_tokens_are_refused,
         *SLOW_LAWS,
     }
 )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from formers.mixers.context import count_tokens
-from formers.mixers.documents import Documents, Mask
+from formers.mixers.documents import Documents, GlobalMask, Mask
 
 
 def outputs_and_gradients(
@@ -30,6 +30,7 @@ def outputs_and_gradients(
     with context or nullcontext():
         y, _ = module(x, mask_bl=mask_bl, positions_bl=positions_bl)
     everywhere = torch.ones(y.shape[:2], dtype=torch.bool, device=y.device)
+    mask_bl = mask_bl.mask if isinstance(mask_bl, GlobalMask) else mask_bl
     counted_bl = mask_bl.mask_bl if isinstance(mask_bl, Documents) else mask_bl if mask_bl is not None else everywhere
     loss = (y[counted_bl] * _weighting(y, count_tokens(y, mask_bl, None))[counted_bl]).sum()
     parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}

@@ -8,7 +8,8 @@ import torch
 from planting import Patch, fault, op, spoiled
 from torch import Tensor
 
-from formers.mixers import Documents, Fourier, Lsh, MixerModule, Softmax
+from formers.mixers import Documents, Fourier, Longformer, Lsh, MixerModule, Softmax
+from formers.mixers.documents import GlobalMask
 from formers.part import Part, Site
 from formers.testing import laws
 
@@ -123,3 +124,40 @@ def documents_in_the_wrong_order(patch: Patch) -> Part:
 def draws_for_every_batch_of_documents(patch: Patch) -> Part:
     patch.setattr(MixerModule, "_grouping", lambda self: "near")
     return Lsh()
+
+
+def _with_marks(part: Part, change: Any) -> Part:
+    """The part, with `change(mask)` on what its mixer is given as a mask."""
+
+    class _Marked(type(part)):  # type: ignore[misc]
+        def build(self, site: Site) -> Any:
+            module = super().build(site)
+            whole = module.forward
+
+            def forward(x: Tensor, state: Any = None, mask_bl: Any = None, positions_bl: Any = None) -> Any:
+                return whole(x, state, mask_bl=change(mask_bl), positions_bl=positions_bl)
+
+            module.forward = forward
+            return module
+
+    return _Marked()
+
+
+@fault(laws.global_tokens_are_those_of_the_row)
+def global_in_every_row(patch: Patch) -> Part:
+    def everywhere(mask: Any) -> Any:
+        if not isinstance(mask, GlobalMask):
+            return mask
+        return GlobalMask(mask.mask, mask.global_bl.any(0, keepdim=True).expand_as(mask.global_bl))
+
+    return _with_marks(Longformer(), everywhere)
+
+
+@fault(laws.global_tokens_are_those_of_the_row)
+def global_in_no_row(patch: Patch) -> Part:
+    return _with_marks(Longformer(), lambda mask: mask.mask if isinstance(mask, GlobalMask) else mask)
+
+
+@fault(laws.global_tokens_are_refused)
+def marks_taken_and_ignored(patch: Patch) -> Part:
+    return _with_marks(Softmax(), lambda mask: mask.mask if isinstance(mask, GlobalMask) else mask)

@@ -13,6 +13,7 @@ from formers.testing.laws.export import (
 )
 from formers.testing.laws.future import cannot_see_the_future
 from formers.testing.laws.generation import generation_equals_recomputation
+from formers.testing.laws.global_tokens import global_tokens_are_refused, global_tokens_are_those_of_the_row
 from formers.testing.laws.half_precision import finite_in_half
 from formers.testing.laws.idle import no_option_is_idle
 from formers.testing.laws.lengths import lengths_do_not_depend_on_padding, no_tokens_are_taken
@@ -57,6 +58,8 @@ __all__ = [
     "finite_in_half",
     "foreign_states_raise",
     "generation_equals_recomputation",
+    "global_tokens_are_refused",
+    "global_tokens_are_those_of_the_row",
     "gradients_flow_through_states",
     "lengths_do_not_depend_on_padding",
     "materialises_from_meta",
