@@ -22,6 +22,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "computation": ("part", "ops", "mixers", "residuals"),
     "catalogue": PARTS,
     "models": PARTS,
+    "adapt": ABOVE_PARTS,
     "testing": ABOVE_PARTS,
     "tasks": ABOVE_PARTS,
     "machine": (),

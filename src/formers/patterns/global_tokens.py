@@ -108,3 +108,44 @@ class Etc(Pattern):
 
     def growth(self) -> float:
         return 1.0
+
+
+class Sinks(Pattern):
+    """j < count: every token sees the first few, but these do not see all, unlike global ones: `window(64) | sinks(4)`.
+
+    Trained causal models attend to their first tokens for want of anything else to attend to; a window that drops them
+    ruins such a model, and with them it hardly changes.
+    Source: Xiao et al. 2023 (StreamingLLM), arXiv:2309.17453.
+    """
+
+    count: int = 4
+    "How many tokens at the start every token sees."
+
+    def check(self) -> None:
+        if self.count < 1:
+            raise ValueError(f"{self}: count must be at least 1")
+
+    def check_site(self, site: Site) -> None:
+        """Raise `Unsupported` also where the sinks are all there is."""
+        super().check_site(site)
+        if self.count >= site.context_length:
+            raise Unsupported(
+                f"{self}: {self.count} tokens are all of the model's context_length of {site.context_length}; use "
+                "fewer, or raise it"
+            )
+
+    def mask(self, q_idx: Tensor, k_idx: Tensor) -> Tensor:
+        return (k_idx < self.count) | torch.zeros_like(q_idx, dtype=torch.bool)
+
+    def bounds(self, q_lo: Tensor, q_hi: Tensor, k_lo: Tensor, k_hi: Tensor) -> tuple[Tensor, Tensor]:
+        none = torch.zeros_like(q_lo, dtype=torch.bool)
+        return (k_lo < self.count) | none, (k_hi < self.count) | none
+
+    def recalled(self, k_idx: Tensor, next_idx: Tensor) -> Tensor:
+        return (k_idx < self.count) | torch.zeros_like(next_idx, dtype=torch.bool)
+
+    def memory(self) -> int:
+        return self.count
+
+    def growth(self) -> float:
+        return 1.0

@@ -32,6 +32,7 @@ from formers.patterns import (
     Outside,
     Pattern,
     Random,
+    Sinks,
     Span,
     Strided,
     Summaries,
@@ -199,6 +200,12 @@ def global_tokens(part: Global, i: int, j: int, length: int, causal: bool, layer
 def etc(part: Etc, i: int, j: int, length: int, causal: bool, layer: int) -> bool:
     """i or j in the global input, or both in the long one and |i − j| ≤ radius."""
     return i < part.tokens or j < part.tokens or abs(i - j) <= part.radius
+
+
+@reference(Sinks)
+def sinks(part: Sinks, i: int, j: int, length: int, causal: bool, layer: int) -> bool:
+    """j among the first tokens."""
+    return j < part.count
 
 
 @reference(Both)

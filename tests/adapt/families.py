@@ -1,0 +1,77 @@
+"""Tiny models of families that are known to call Hugging Face's attention interface, or known not to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from transformers import (
+    BertConfig,
+    BertModel,
+    BigBirdConfig,
+    BigBirdModel,
+    BloomConfig,
+    BloomForCausalLM,
+    DistilBertConfig,
+    DistilBertModel,
+    FNetConfig,
+    FNetModel,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    PreTrainedModel,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+    RobertaConfig,
+    RobertaModel,
+    XLNetConfig,
+    XLNetModel,
+)
+
+VOCABULARY = 60
+SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "intermediate_size": 48, "vocab_size": VOCABULARY}
+HEADS = {"num_attention_heads": 4}
+GROUPED = SIZES | HEADS | {"num_key_value_heads": 2}
+
+
+def gpt2() -> PreTrainedModel:
+    sizes = {"n_embd": 32, "n_layer": 2, "n_head": 4, "vocab_size": VOCABULARY, "n_positions": 128}
+    return GPT2LMHeadModel(GPT2Config(**sizes, attn_pdrop=0.0, bos_token_id=0, eos_token_id=0))
+
+
+def distilbert() -> PreTrainedModel:
+    sizes = {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 48, "vocab_size": VOCABULARY}
+    return DistilBertModel(DistilBertConfig(**sizes))
+
+
+DECODERS: dict[str, Callable[[], PreTrainedModel]] = {
+    "llama": lambda: LlamaForCausalLM(LlamaConfig(**GROUPED)),
+    "mistral": lambda: MistralForCausalLM(MistralConfig(**GROUPED, sliding_window=None)),
+    "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(**GROUPED, head_dim=12)),
+    "gpt2": gpt2,
+}
+ENCODERS: dict[str, Callable[[], PreTrainedModel]] = {
+    "bert": lambda: BertModel(BertConfig(**SIZES, **HEADS)),
+    "roberta": lambda: RobertaModel(RobertaConfig(**SIZES, **HEADS)),
+    "distilbert": distilbert,
+}
+DEAF: dict[str, Callable[[], PreTrainedModel]] = {
+    "bigbird": lambda: BigBirdModel(BigBirdConfig(**SIZES, **HEADS, attention_type="original_full")),
+    "fnet": lambda: FNetModel(FNetConfig(**SIZES)),
+    "bloom": lambda: BloomForCausalLM(BloomConfig(hidden_size=32, n_layer=2, n_head=4, vocab_size=VOCABULARY)),
+    "xlnet": lambda: XLNetModel(XLNetConfig(d_model=32, n_layer=2, n_head=4, d_inner=48, vocab_size=VOCABULARY)),
+}
+"""Families that take the name of an attention function, and compute their own all the same."""
+
+
+def made(make: Callable[[], PreTrainedModel]) -> PreTrainedModel:
+    """Return the model with weights of some size, so that attention is far from uniform, in float64."""
+    torch.manual_seed(0)
+    model = make().double().eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    return model
