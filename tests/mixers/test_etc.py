@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from formers.mixers import Etc, Softmax, Sparse
-from formers.mixers.qkv import split_heads
+from formers.mixers.heads import split_heads
 from formers.models import Transformer, TransformerConfig
 from formers.part import Unsupported
 from formers.patterns import Window

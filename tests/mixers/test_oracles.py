@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.functional import scaled_dot_product_attention as sdpa
 
 from formers.mixers import Softmax
-from formers.mixers.qkv import join_heads, split_heads
+from formers.mixers.heads import join_heads, split_heads
 from formers.testing import assert_same, build, padding_mask, tokens
 
 

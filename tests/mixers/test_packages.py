@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from formers.mixers import Linformer, Lsh, Performer, Routing
-from formers.mixers.qkv import join_heads, split_heads
+from formers.mixers.heads import join_heads, split_heads
 from formers.mixers.routing import scale_free
 from formers.testing import SITE, assert_same, build, tokens
 

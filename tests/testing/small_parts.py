@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from formers.mixers.context import Context
+from formers.mixers.heads import split_heads
 from formers.mixers.mixer import Mixer, MixerModule
-from formers.mixers.qkv import QKV, QkvMixer, split_heads
+from formers.mixers.qkv import QKV, QkvMixer
 from formers.part import Site, State
 from formers.testing.references import (
     Weights,

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from formers.mixers.context import Context
+from formers.mixers.heads import join_heads, split_heads
 from formers.mixers.linear_mixer import LinearMixerState
 from formers.mixers.mixer import Mixer, MixerModule
-from formers.mixers.qkv import QKV, HeadMixer, join_heads, split_heads
+from formers.mixers.qkv import QKV, HeadMixer
 from formers.ops import LinearState, accumulation_dtype, dense_attention, linear_attention
 from formers.part import Site, State, Unsupported, check_init
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+from formers.mixers.cross import CrossMixer
 from formers.mixers.feature_maps import Elu, FeatureMap
+from formers.mixers.linear_cross import LinearCross
 from formers.mixers.linear_mixer import LinearMixer
 from formers.mixers.mixer import Mixer, MixerModule
 from formers.mixers.scaled_linear import ScaledLinearMixer
@@ -26,7 +28,10 @@ class Linear(Mixer):
     """
 
     added = {"turned": "inputs"}  # noqa: RUF012
-    can = frozenset({"causal", "bidirectional", "streaming", "padding", "qk_position", "order_blind", "relative"})
+    can = frozenset(
+        {"causal", "bidirectional", "streaming", "padding", "qk_position", "order_blind", "relative", "cross"}
+    )
+    instead = {"cross": "exponential features are kept in range by a scale that is found along one sequence"}  # noqa: RUF012
     feature: FeatureMap = Elu()
     "φ."
     normalize: bool = True
@@ -43,8 +48,9 @@ class Linear(Mixer):
 
     @property
     def abilities(self) -> frozenset[str]:
-        """All of `can`, but relative only where features are turned."""
-        return self.can if self.turned == "features" else self.can - {"relative"}
+        """All of `can`, but relative only where features are turned, and cross only where they are not exponential."""
+        lacking = {"relative"} if self.turned == "inputs" else set()
+        return self.can - (lacking | {"cross"} if self.feature.exponential else lacking)
 
     def growth(self) -> float:
         return 1.0
@@ -55,3 +61,6 @@ class Linear(Mixer):
         if self.feature.exponential:
             return ScaledLinearMixer(site, self.feature, normalize=self.normalize)
         return LinearMixer(site, self.feature, normalize=self.normalize)
+
+    def cross_module(self, site: Site) -> CrossMixer:
+        return LinearCross(site, self.feature, normalize=self.normalize)

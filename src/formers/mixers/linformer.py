@@ -7,9 +7,10 @@ from typing import Literal
 from torch import Tensor
 
 from formers.mixers.context import Context
+from formers.mixers.heads import join_heads, split_heads
 from formers.mixers.length_projection import LengthProjection
 from formers.mixers.mixer import Mixer, MixerModule
-from formers.mixers.qkv import QKV, QkvMixer, join_heads, split_heads
+from formers.mixers.qkv import QKV, QkvMixer
 from formers.ops import attention, check_lengths, packing, unpad_input
 from formers.part import Site, State
 

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from formers.mixers.context import Context
+from formers.mixers.heads import split_heads
 from formers.mixers.mixer import Mixer, MixerModule
-from formers.mixers.qkv import QKV, split_heads
+from formers.mixers.qkv import QKV
 from formers.mixers.score_bias import row_bias
 from formers.mixers.sparse import Sparse, SparseMixer, check_patterns
 from formers.ops import attention, can_read, sparse_attention

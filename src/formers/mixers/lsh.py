@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from formers.mixers.context import Context
+from formers.mixers.heads import split_heads
 from formers.mixers.mixer import Mixer, MixerModule
-from formers.mixers.qkv import QKV, HeadMixer, split_heads
+from formers.mixers.qkv import QKV, HeadMixer
 from formers.ops import accumulation_dtype, bucketed_attention, without_autocast
 from formers.part import Site, State
 

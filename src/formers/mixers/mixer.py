@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any, ClassVar, Self
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from formers.mixers.context import Context, count_tokens
+from formers.mixers.cross import CrossMixer
 from formers.mixers.documents import DocumentBatch, Documents, GlobalMask, Grouping, Mask, check_global_tokens
 from formers.part import Part, SharingModule, Site, State, Unsupported, weighted_losses
 from formers.positions.position import build_at
@@ -48,6 +50,18 @@ class Mixer(Part):
 
     def module(self, site: Site) -> MixerModule:
         """Return the module; the site has been checked. Every mixer overrides this."""
+        raise NotImplementedError
+
+    def build_cross(self, site: Site) -> CrossMixer:
+        """Return the module that reads another sequence at this site, without a position of its own.
+
+        Raise `Unsupported` unless the mixer has the ability `cross`.
+        """
+        self.require("cross", why=self.instead.get("cross", ""), instead="softmax() or linear()")
+        return self.cross_module(replace(site, causal=False, position=None))
+
+    def cross_module(self, site: Site) -> CrossMixer:
+        """Return the module of cross-attention; every mixer with the ability `cross` overrides this."""
         raise NotImplementedError
 
     def growth(self) -> float:

@@ -19,7 +19,7 @@ class Performer(Mixer):
     """
 
     added = {"regularize": False}  # noqa: RUF012
-    can = Linear.can - {"relative"}
+    can = Linear.can - {"relative", "cross"}
     features: int | None = None
     "M; about K·ln K unless given."
     kind: Literal["positive", "hyperbolic", "trigonometric", "relu"] = "positive"

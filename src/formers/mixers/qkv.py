@@ -8,6 +8,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from formers.mixers.context import Context
+from formers.mixers.heads import join_heads, split_heads
 from formers.mixers.mixer import MixerModule
 from formers.part import Site, State
 from formers.positions.position import build_at
@@ -97,13 +98,3 @@ class QkvMixer(HeadMixer):
     def keys_values(self, context: Context) -> tuple[Tensor, Tensor]:
         k_bglk, v_bglk = (split_heads(proj(context.x_bld), self.kv_heads) for proj in (self.k_proj, self.v_proj))
         return self.apply_position(k_bglk, context.positions_bl), v_bglk
-
-
-def split_heads(x_bld: Tensor, heads: int) -> Tensor:
-    """Return (B, L, H·K) as (B, H, L, K)."""
-    return x_bld.unflatten(-1, (heads, -1)).transpose(1, 2)
-
-
-def join_heads(x_bhlk: Tensor) -> Tensor:
-    """Return (B, H, L, K) as (B, L, H·K)."""
-    return x_bhlk.transpose(1, 2).flatten(2)

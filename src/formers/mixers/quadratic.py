@@ -6,9 +6,10 @@ from torch import Tensor, nn
 
 from formers.mixers.cached_attention import CachedAttention
 from formers.mixers.context import Context
+from formers.mixers.heads import split_heads
 from formers.mixers.kv_cache import KeyValueState
 from formers.mixers.mixer import Mixer, MixerModule
-from formers.mixers.qkv import QKV, split_heads
+from formers.mixers.qkv import QKV
 from formers.ops import Bias, attention
 from formers.part import Site
 

@@ -32,7 +32,7 @@ class Rfa(Mixer):
     Source: Peng et al. 2021 (RFA), arXiv:2103.02143.
     """
 
-    can = Linear.can - {"relative"}
+    can = Linear.can - {"relative", "cross"}
     features: int | None = None
     "M; 2·K unless given, sines and cosines together."
     kernel: Literal["gaussian", "arccos"] = "gaussian"

@@ -11,8 +11,9 @@ from torch.nn import functional as F
 
 from formers.mixers.centroids import Centroids
 from formers.mixers.context import Context
+from formers.mixers.heads import split_heads
 from formers.mixers.mixer import Mixer, MixerModule
-from formers.mixers.qkv import QKV, HeadMixer, split_heads
+from formers.mixers.qkv import QKV, HeadMixer
 from formers.ops import bucketed_attention, clustered_attention
 from formers.part import Site, State, Unsupported
 

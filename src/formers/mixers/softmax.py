@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from formers.mixers.cached_attention import CachedAttention
+from formers.mixers.cross import CrossMixer
 from formers.mixers.mixer import Mixer, MixerModule
 from formers.mixers.qkv import QkvMixer
+from formers.mixers.softmax_cross import SoftmaxCross
 from formers.part import Site
 
 
@@ -17,7 +19,7 @@ class Softmax(Mixer):
 
     can = frozenset(
         {"causal", "bidirectional", "streaming", "padding", "qk_position", "score_position"}
-        | {"weight_position", "trim", "export", "order_blind", "relative"}
+        | {"weight_position", "trim", "cross", "export", "order_blind", "relative"}
     )
     kv_heads: int | None = None
     "Heads of keys and values, G, shared by the query heads; as many as those unless given. 1 is multi-query attention."
@@ -29,6 +31,9 @@ class Softmax(Mixer):
 
     def module(self, site: Site) -> MixerModule:
         return SoftmaxMixer(site, kv_heads=self.kv_heads, bias=self.bias)
+
+    def cross_module(self, site: Site) -> CrossMixer:
+        return SoftmaxCross(site, kv_heads=self.kv_heads, bias=self.bias)
 
 
 class SoftmaxMixer(CachedAttention, QkvMixer):

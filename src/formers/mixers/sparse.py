@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from formers.mixers.context import Context
+from formers.mixers.heads import join_heads, split_heads
 from formers.mixers.mixer import Mixer, MixerModule
-from formers.mixers.qkv import QKV, QkvMixer, join_heads, split_heads
+from formers.mixers.qkv import QKV, QkvMixer
 from formers.mixers.score_bias import added_rows, pair_bias, row_bias
 from formers.mixers.sparse_state import SparseState, capacity_for, take_tokens
 from formers.ops import (

@@ -22,6 +22,7 @@ ABILITIES = {
     "qk_position": "applies a position to queries and keys",
     "score_position": "adds a position to the scores",
     "weight_position": "lets a position change how scores become weights, and add to what they sum",
+    "cross": "reads another sequence: its queries against that one's keys and values",
     "trim": "its state can forget the last tokens of a row",
     "global_tokens": "takes, row by row, tokens that see all and are seen by all, in a bidirectional model",
     "export": "torch.export takes it with any batch and length",

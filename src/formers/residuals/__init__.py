@@ -6,6 +6,7 @@ This list of the axis' parts, in the order of the catalogue, is all that the cat
 # isort: skip_file
 from formers.residuals.residual import Block as Block
 from formers.residuals.residual import Residual as Residual
+from formers.residuals.residual import Sublayer as Sublayer
 
 from formers.residuals.pre_norm import PreNorm as PreNorm
 from formers.residuals.post_norm import PostNorm as PostNorm

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from formers.mixers.mixer import MixerModule
 from formers.norms import Norm
 from formers.part import Site
 from formers.residuals.gates import BIASED, InputGate
-from formers.residuals.residual import Block, Residual
+from formers.residuals.residual import Block, Residual, Sublayer
 
 _BIAS = 2.0
 """The published start of the bias: gates let through σ(−2) ≈ 0.12 of what is new."""
@@ -47,6 +48,9 @@ class Gated(Residual):
     def build(self, site: Site, mixer: MixerModule, ffn: nn.Module, norm: Norm) -> Block:
         return GatedBlock(site, mixer, ffn, norm, gates=(self.build_gate(site.width), self.build_gate(site.width)))
 
+    def build_sublayer(self, site: Site, norm: Norm) -> Sublayer:
+        return GatedSublayer(site, norm, self.build_gate(site.width))
+
     def build_gate(self, width: int) -> nn.Module:
         """Return a gate of this kind, (x, y) → g(x, y), each (…, D)."""
         if self.gate not in BIASED:
@@ -61,6 +65,18 @@ class GatedBlock(Block):
         super().__init__(site, mixer, ffn, norm)
         self.mixer_gate, self.ffn_gate = gates
 
-    def merge(self, x_bld: Tensor, mixed_bld: Tensor) -> Tensor:
-        x_bld = self.mixer_gate(x_bld, self.dropout(F.relu(mixed_bld)))
+    def join(self, x_bld: Tensor, mixed_bld: Tensor) -> Tensor:
+        return self.mixer_gate(x_bld, self.dropout(F.relu(mixed_bld)))
+
+    def feed(self, x_bld: Tensor) -> Tensor:
         return self.ffn_gate(x_bld, self.dropout(F.relu(self.ffn(self.ffn_norm(x_bld)))))
+
+
+class GatedSublayer(Sublayer):
+    def __init__(self, site: Site, norm: Norm, gate: nn.Module):
+        super().__init__(site, norm)
+        self.gate = gate
+
+    def forward(self, x_bld: Tensor, run: Callable[[Tensor], Tensor]) -> Tensor:
+        gated: Tensor = self.gate(x_bld, self.dropout(F.relu(run(self.norm(x_bld)))))
+        return gated

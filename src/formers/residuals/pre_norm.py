@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
 from formers.mixers.mixer import MixerModule
 from formers.norms import Norm
 from formers.part import Site
-from formers.residuals.residual import Block, Residual
+from formers.residuals.residual import Block, Residual, Sublayer
 
 
 class PreNorm(Residual):
@@ -21,8 +23,18 @@ class PreNorm(Residual):
     def build(self, site: Site, mixer: MixerModule, ffn: nn.Module, norm: Norm) -> Block:
         return PreNormBlock(site, mixer, ffn, norm)
 
+    def build_sublayer(self, site: Site, norm: Norm) -> Sublayer:
+        return PreNormSublayer(site, norm)
+
 
 class PreNormBlock(Block):
-    def merge(self, x_bld: Tensor, mixed_bld: Tensor) -> Tensor:
-        x_bld = x_bld + self.dropout(mixed_bld)
+    def join(self, x_bld: Tensor, mixed_bld: Tensor) -> Tensor:
+        return x_bld + self.dropout(mixed_bld)
+
+    def feed(self, x_bld: Tensor) -> Tensor:
         return x_bld + self.dropout(self.ffn(self.ffn_norm(x_bld)))
+
+
+class PreNormSublayer(Sublayer):
+    def forward(self, x_bld: Tensor, run: Callable[[Tensor], Tensor]) -> Tensor:
+        return x_bld + self.dropout(run(self.norm(x_bld)))

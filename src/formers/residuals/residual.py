@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from formers.mixers.documents import Mask
 from formers.mixers.mixer import MixerModule
 from formers.norms import Norm
-from formers.part import Part, Site, State
+from formers.part import Part, Site, State, Unsupported
 
 
 class Residual(Part):
@@ -23,6 +24,16 @@ class Residual(Part):
     def build(self, site: Site, mixer: MixerModule, ffn: nn.Module, norm: Norm) -> Block:
         """Return a layer of this mixer and feed-forward, with norms of its own."""
         raise NotImplementedError
+
+    def build_sublayer(self, site: Site, norm: Norm) -> Sublayer:
+        """Return the wiring around a third sub-layer between the two, as a decoder's cross-attention.
+
+        Raise `Unsupported` where there is no room for one.
+        """
+        raise Unsupported(
+            f"{self} wires a mixer and a feed-forward, and has no place for cross-attention between them; use "
+            "pre_norm(), post_norm() or gated()"
+        )
 
     def enter(self, x_bld: Tensor) -> Tensor:
         """Return what the first layer takes, made from the embedded input."""
@@ -39,11 +50,23 @@ class Residual(Part):
         return x
 
 
+class Sublayer(nn.Module):
+    """The wiring around one sub-layer: `x = sublayer(x, run)`, where `run` is the sub-layer, (B, L, D) → (B, L, D)."""
+
+    def __init__(self, site: Site, norm: Norm):
+        super().__init__()
+        self.norm, self.dropout = norm.build(site), nn.Dropout(site.dropout)
+
+    def forward(self, x_bld: Tensor, run: Callable[[Tensor], Tensor]) -> Tensor:
+        raise NotImplementedError
+
+
 class Block(nn.Module):
     """One layer: `x, state = block(x, state, mask_bl=…, positions_bl=…)`, arguments as in `MixerModule`.
 
     x is the result of the wiring's `enter`: the hidden states themselves, unless the wiring changes them. A wiring
-    defines what surrounds the mixer: `merge`, and `mixer_input` where that is not the normalised stream.
+    defines what surrounds the mixer and the feed-forward: `join` and `feed`, or `merge` where nothing stands between
+    the two, and `mixer_input` where that is not the normalised stream.
     """
 
     def __init__(self, site: Site, mixer: MixerModule, ffn: nn.Module, norm: Norm):
@@ -70,6 +93,14 @@ class Block(nn.Module):
 
     def merge(self, x_bld: Tensor, mixed_bld: Tensor) -> Tensor:
         """Return the layer's output, given its input and what the mixer made of it: the feed-forward is here."""
+        return self.feed(self.join(x_bld, mixed_bld))
+
+    def join(self, x_bld: Tensor, mixed_bld: Tensor) -> Tensor:
+        """Return the stream between the two sub-layers, given the layer's input and what the mixer made of it."""
+        raise NotImplementedError
+
+    def feed(self, x_bld: Tensor) -> Tensor:
+        """Return the layer's output, given the stream between the two sub-layers."""
         raise NotImplementedError
 
     def some_rows(

@@ -58,6 +58,8 @@ LAWS: dict[Law, frozenset[str]] = {
     laws.order_makes_no_difference: frozenset({"order_blind"}),
     laws.only_differences_count: frozenset(),
     laws.second_derivatives_are_right_or_refused: frozenset(),
+    laws.source_is_read_by_the_formula: frozenset({"mixer", "cross"}),
+    laws.source_is_read_alike_in_every_way: frozenset({"mixer", "cross"}),
 }
 """Law → the abilities that demand it, all of them (`formers.testing.abilities`). A few seconds for a part, all
 together."""
@@ -94,6 +96,8 @@ ANYWHERE: frozenset[Law] = frozenset(
         laws.exports_with_any_length,
         laws.refuses_sizes_it_cannot_leave_open,
         laws.global_tokens_are_refused,
+        laws.source_is_read_by_the_formula,
+        laws.source_is_read_alike_in_every_way,
         *SLOW_LAWS,
     }
 )

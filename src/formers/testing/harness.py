@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +16,8 @@ from formers.positions import Position
 from formers.testing.hand_counts import has_hand_count
 from formers.testing.hosts import HOSTS, axis_of, mixer_of
 from formers.testing.references import has_reference
+
+_Module = TypeVar("_Module", bound=nn.Module)
 
 SITE = Site(width=24, heads=3, causal=False, context_length=128)
 """The site of laws that are told no other: small, without a position, and no two sizes alike."""
@@ -47,9 +51,14 @@ def build(
     seed: int = 0,
 ) -> nn.Module:
     """Return the part in its host, in eval mode, with parameters away from any special start."""
+    return unsettled(lambda: HOSTS[axis_of(part)](part, replace(site, causal=causal)), dtype=dtype, seed=seed)
+
+
+def unsettled(make: Callable[[], _Module], *, dtype: torch.dtype = torch.float64, seed: int = 0) -> _Module:
+    """Return a module in eval mode, with parameters away from any special start."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module = HOSTS[axis_of(part)](part, replace(site, causal=causal))
+        module = make()
         _unsettle(module)
     return module.to(dtype).eval()
 

@@ -2,6 +2,7 @@
 
 from faults import (
     building,
+    cross,
     derivatives,
     formula,
     generation,
@@ -18,6 +19,7 @@ from faults import (
 
 __all__ = [
     "building",
+    "cross",
     "derivatives",
     "formula",
     "generation",

@@ -5,6 +5,7 @@ from formers.testing.laws.autocast import runs_under_autocast, states_cross_auto
 from formers.testing.laws.building import builds_in_bfloat16, materialises_from_meta
 from formers.testing.laws.compiled import checkpointed_equals_plain, compiled_equals_eager, traces_whole
 from formers.testing.laws.cost import costs_as_promised, counted_as_by_hand
+from formers.testing.laws.cross import source_is_read_alike_in_every_way, source_is_read_by_the_formula
 from formers.testing.laws.derivatives import second_derivatives_are_right_or_refused
 from formers.testing.laws.export import (
     exports_one_size,
@@ -80,6 +81,8 @@ __all__ = [
     "same_as_reference",
     "saves_whole",
     "second_derivatives_are_right_or_refused",
+    "source_is_read_alike_in_every_way",
+    "source_is_read_by_the_formula",
     "state_is_a_value",
     "states_cross_autocast",
     "states_leave_inference_mode",
