@@ -71,6 +71,10 @@ class Finite(Shakespeare):
         return Epochs(super().build(seed, FINITE), seed, count)
 
 
+class Contiguous(Shakespeare):
+    """Shakespeare in contiguous segments; its arms have a memory that is carried on from step to step."""
+
+
 MOMENTS: dict[str, tuple[Any, str, int]] = {
     "in a step": (SafeTrainer, "training_step", 4),
     "in a step of the second arm": (SafeTrainer, "training_step", 15),
@@ -122,10 +126,13 @@ def in_a_process(work: Callable[[], None]) -> int:
 
 
 def study(text: str, folder: Path, task: type[Shakespeare]) -> Study:
+    arms = (Arm("softmax", {"mixer": "softmax"}), Arm("identity", {"mixer": "identity"}))
+    if task is Contiguous:
+        arms = (Arm("none", {"position": "xl"}), Arm("recurrent", {"position": "xl", "memory": "recurrent(length=24)"}))
     return Study(
-        task=task(length=16, path=text),
+        task=task(length=16, path=text, contiguous=task is Contiguous),
         base={"width": 16, "depth": 1, "heads": 2, "position": "learned", "dropout": 0.1},
-        arms=(Arm("softmax", {"mixer": "softmax"}), Arm("identity", {"mixer": "identity"})),
+        arms=arms,
         budget=Budget(steps=8, batch_size=2, evaluations=4),
         folder=folder,
     )
@@ -162,7 +169,8 @@ def main() -> None:
         shutil.copy(database, given.folder / "mlflow.db")
         return given
 
-    for task, moments in ((Shakespeare, sys.argv[4:]), (Finite, ["in a step of the second arm"])):
+    late = ["in a step of the second arm"]
+    for task, moments in ((Shakespeare, sys.argv[4:]), (Finite, late), (Contiguous, late)):
         whole = made("whole", task)
         in_a_process(partial(ran, whole))
         for moment in moments:

@@ -58,12 +58,12 @@ def weights(study: Path) -> dict[str, bytes]:
     return {path.parent.name: path.read_bytes() for path in study.glob("models/*/model.safetensors")}
 
 
-def check(folder: Path, end: dict[str, int], moment: str, trains: str, says: str) -> None:
-    name = f"Shakespeare-{moment.replace(' ', '-')}"
-    assert end == {"signal": signal.SIGKILL, "then": 0}, moment
-    whole, again = facts(folder / "Shakespeare-whole"), facts(folder / name)
+def check(folder: Path, ends: dict[str, Any], moment: str, trains: str, says: str, task: str = "Shakespeare") -> None:
+    name = f"{task}-{moment.replace(' ', '-')}"
+    assert ends[name] == {"signal": signal.SIGKILL, "then": 0}, moment
+    whole, again = facts(folder / f"{task}-whole"), facts(folder / name)
     assert again["rows"] == whole["rows"], moment
-    assert weights(folder / name) == weights(folder / "Shakespeare-whole") != {}, moment
+    assert weights(folder / name) == weights(folder / f"{task}-whole") != {}, moment
     assert ", ".join(again["began"]) == trains, moment
     assert says in " ".join(again["notes"]), moment
     assert (folder / name / "report.html").is_file(), moment
@@ -74,7 +74,7 @@ def check(folder: Path, end: dict[str, int], moment: str, trains: str, says: str
 def test_killed_and_started_again(died: Callable[..., Ends]) -> None:
     folder, ends = died(*FEW)
     for moment, (trains, says) in FEW.items():
-        check(folder, ends[f"Shakespeare-{moment.replace(' ', '-')}"], moment, trains, says)
+        check(folder, ends, moment, trains, says)
     name = "Finite-in-a-step-of-the-second-arm"  # at step 7: examples 12 and 13 of six, the third epoch
     assert ends[name] == {"signal": signal.SIGKILL, "then": 0}
     assert (
@@ -83,10 +83,11 @@ def test_killed_and_started_again(died: Callable[..., Ends]) -> None:
         != facts(folder / "Shakespeare-whole")["rows"]
     )
     assert weights(folder / name) == weights(folder / "Finite-whole") != {}
+    check(folder, ends, "in a step of the second arm", "recurrent", "going on from step 6", task="Contiguous")
 
 
 @pytest.mark.slow
 def test_killed_at_other_moments(died: Callable[..., Ends]) -> None:
     folder, ends = died(*MANY)
     for moment, (trains, says) in MANY.items():
-        check(folder, ends[f"Shakespeare-{moment.replace(' ', '-')}"], moment, trains, says)
+        check(folder, ends, moment, trains, says)

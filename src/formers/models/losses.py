@@ -57,12 +57,14 @@ def next_token_loss(logits: Tensor, labels: Tensor, count: Tensor | int | None =
 
     Args:
         logits: (B, L, vocabulary).
-        labels: (B, L), the tokens themselves: they are shifted here.
+        labels: (B, L), the tokens themselves: they are shifted here. Or with one more, (B, L + 1), the token after the
+            last one, as where a text goes on in the next segment.
         count: what the sum is divided by, instead of the number of labels.
     """
-    why = "the tokens themselves; with logits_to_keep, those that are kept"
-    _check_shape(labels, tuple(logits.shape[:-1]), (), why)
-    return cross_entropy(logits[:, :-1], labels[:, 1:], count)
+    why = "the tokens themselves, and perhaps one more behind them; with logits_to_keep, those that are kept"
+    rows, length = logits.shape[0], logits.shape[1]
+    _check_shape(labels, (rows, length), ((rows, length + 1),), why)
+    return cross_entropy(logits[:, : labels.shape[1] - 1], labels[:, 1:], count)
 
 
 def sequence_loss(

@@ -12,6 +12,7 @@ from formers.part.quoted import quoted, shortened
 from formers.part.sharing import SharingModule, layers_share, share_across_layers, weights_of
 from formers.part.site import Site
 from formers.part.state import State
+from formers.part.state_tree import state_from_tree, state_tree
 from formers.part.text import parse_value, value_text
 from formers.part.unsupported import Unsupported, check_names
 
@@ -38,6 +39,8 @@ __all__ = [
     "quoted",
     "share_across_layers",
     "shortened",
+    "state_from_tree",
+    "state_tree",
     "value_json",
     "value_text",
     "weighted_losses",

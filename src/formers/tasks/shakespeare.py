@@ -16,6 +16,7 @@ from formers.tasks.answers import asked
 from formers.tasks.bigram import bigram_bits
 from formers.tasks.evaluation import Evaluation, Split
 from formers.tasks.metric import TaskMetric
+from formers.tasks.segments import Segments, mean_nats_in_segments
 from formers.tasks.task import Example, Generated, Task
 from formers.tasks.text import Text, load_text
 
@@ -41,12 +42,22 @@ class Shakespeare(Task):
     in windows of that length. Windows begin where the last one ended (its last character is the first of the next, and
     is not predicted again), so that a character has from 1 to length − 1 characters before it, half of that on average:
     longer windows give more context, to any model that can use it.
+
+    With `contiguous` the text is read in segments that follow each other, in training and in evaluation: row b of a
+    batch goes on where row b of the batch before stopped, and a memory is handed on from one to the next. In training
+    each row has a strip of the text; at its end all rows begin anew with an empty memory, at another place. Validation
+    and test text are read in up to eight strips. Every character but the first is predicted, the first of a segment
+    from the last of the one before. A model without a memory reads the same segments, each by itself.
     """
+
+    added: ClassVar[dict[str, bool]] = {"contiguous": False}
 
     length: int = 64
     "Characters in a window."
     path: str | None = None
     "A UTF-8 text file to learn from; None is Tiny Shakespeare, which comes with the library."
+    contiguous: bool = False
+    "Whether rows go on from batch to batch, with their memory, in the place of random windows."
 
     description: ClassVar[str] = (
         "Predict the next character of Tiny Shakespeare. Measured on the last 5 % of it, which no arm trains on."
@@ -55,7 +66,7 @@ class Shakespeare(Task):
     head: ClassVar[str] = "CausalLM"
     at_other_lengths: ClassVar[str] = (
         "The same test text at every length, in windows of that length: each character is predicted once, and has more "
-        "context on average in longer windows."
+        "context on average in longer windows. Contiguous segments hand on the memory, which gives context of its own."
     )
     arms: ClassVar[tuple[str, ...]] = (
         "softmax: mixer=softmax",
@@ -109,13 +120,22 @@ class Shakespeare(Task):
             )
         return other
 
+    @property
+    def is_contiguous(self) -> bool:
+        return self.contiguous
+
     def build(self, seed: int, count: int) -> Dataset[Example]:
+        if self.contiguous:
+            return self.segments(seed, count, rows=1)
         return Generated(partial(window, self.text.train, self.length), f"shakespeare/{seed}", count)
+
+    def segments(self, seed: int, count: int, rows: int) -> Dataset[Example]:
+        return Segments(self.text.train, self.length, rows=rows, stream=f"shakespeare/{seed}", count=count)
 
     def evaluate(self, model: PreTrainedModel, split: Split = "validation") -> Evaluation:
         """Return `bits_per_character` and `loss` (nats) over a whole split."""
         ids: Tensor = getattr(self.text, split)
-        nats = mean_nats(model, ids, self.length)
+        nats = (mean_nats_in_segments if self.contiguous else mean_nats)(model, ids, self.length)
         return Evaluation(metrics={"bits_per_character": nats / math.log(2), "loss": nats})
 
     def references(self) -> dict[str, float]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, SupportsIndex
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from formers.part import Part
+from formers.part import Part, Unsupported
 from formers.tasks.evaluation import Evaluation, Split
 from formers.tasks.metric import TaskMetric
 from formers.tasks.picture import Picture
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from formers.models import TransformerConfig
 
+BEGINS = "begins"
+"""The name in an example that a contiguous task has beside the model's inputs: whether its row begins anew with it."""
 Example = dict[str, Tensor]
 "One training example: the model's inputs by name, without the batch dimension."
 
@@ -75,6 +77,31 @@ class Task(Part):
     def build(self, seed: int, count: int) -> Dataset[Example]:
         """Return the first `count` training examples for a seed; `dataset[i]` depends on the seed and i only."""
         raise NotImplementedError
+
+    @property
+    def is_contiguous(self) -> bool:
+        """True if each row of a batch goes on where the same row of the batch before stopped: see `segments`."""
+        return False
+
+    def segments(self, seed: int, count: int, rows: int) -> Dataset[Example]:
+        """Return the first `count` training examples in batches of `rows`, if the task is contiguous.
+
+        Example i goes on where example i − rows stopped, unless its `BEGINS` is true: then nothing before belongs to
+        it. It depends on the seed, `rows` and i only.
+        """
+        raise NotImplementedError
+
+    def check_config(self, config: TransformerConfig) -> None:
+        """Raise `Unsupported` for a configuration that the task could make nothing of.
+
+        By default that is a memory carried on from segment to segment, where examples do not follow each other.
+        """
+        if config.memory.carried and not self.is_contiguous:
+            raise Unsupported(
+                f"memory {config.memory} goes on from one segment of a text to the next, but the examples of {self} do "
+                "not follow each other, so that nothing would be remembered; use shakespeare(contiguous=True), or "
+                "memory none()"
+            )
 
     def evaluate(self, model: PreTrainedModel, split: Split = "validation") -> Evaluation:
         """Return what the model reaches on held-out data. Leave the model and every random state as they were."""

@@ -33,9 +33,14 @@ def free_port() -> str:
     return str(free_port())
 
 
+CARRIED = ["--vary", "memory=recurrent(length=24)", "--base", "position=xl"]
+"""An arm with a memory; its task is contiguous."""
+
+
 def start(folder: Path, text: Path, words: Sequence[str], many: int = 2) -> subprocess.Popen[str]:
     """`formers ablate` in as many processes."""
-    task = f"shakespeare(length=16, path={str(text)!r})"
+    contiguous = ", contiguous=True" if any("memory" in word for word in words) else ""
+    task = f"shakespeare(length=16, path={str(text)!r}{contiguous})"
     alone = [sys.executable] if many == 1 else [*TORCHRUN, free_port()]
     line = [*alone, "-m", "formers", "ablate", task, *SIZES, "--folder", str(folder), *words]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -58,16 +63,27 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("more", "described"), [([], "2"), (["--shard"], "2 (sharded)")])
-def test_two_processes_train_as_one(small_text: Path, tmp_path: Path, more: list[str], described: str) -> None:
-    words = ["--vary", "mixer=linear", "--steps", "8", "--evaluations", "2"]
+@pytest.mark.parametrize(
+    ("arm", "more", "described"),
+    [
+        (["--vary", "mixer=linear"], [], "2"),
+        (["--vary", "mixer=linear"], ["--shard"], "2 (sharded)"),
+        (CARRIED, [], "2"),
+        (CARRIED, ["--shard"], "2 (sharded)"),
+    ],
+)
+def test_two_processes_train_as_one(
+    small_text: Path, tmp_path: Path, arm: list[str], more: list[str], described: str
+) -> None:
+    words = [*arm, "--steps", "8", "--evaluations", "2"]
     processes = [start(tmp_path / f"of-{many}", small_text, words + more * (many - 1), many) for many in (1, 2)]
     finish(processes[0])
     said = finish(processes[1])
-    assert said.count("linear: 8 steps") == 1  # one of them speaks
+    assert said.count(": 8 steps") == 1  # one of them speaks
     assert said.count("report: ") == said.count("FLOPs/token") == 1
     [one], [two] = rows(tmp_path / "of-1"), rows(tmp_path / "of-2")
     assert (one["environment"]["processes"], two["environment"]["processes"]) == ("1", described)
+    assert one["environment"].get("segments") == ("contiguous, with the memory" if arm == CARRIED else None)
     assert two["fingerprint"] == one["fingerprint"]
     assert two["chosen_step"] == one["chosen_step"]
     # Gradients are sums over 4 rows, made in another order: relative errors of a few float32 roundings a step, which
@@ -80,9 +96,9 @@ def test_two_processes_train_as_one(small_text: Path, tmp_path: Path, more: list
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("more", [[], ["--shard"]])
+@pytest.mark.parametrize("more", [["--vary", "mixer=softmax"], ["--vary", "mixer=softmax", "--shard"], CARRIED])
 def test_two_processes_stop_and_go_on_to_the_bit(small_text: Path, tmp_path: Path, more: list[str]) -> None:
-    words = ["--vary", "mixer=softmax", "--base", "dropout=0.1", "--steps", "300", "--evaluations", "3", *more]
+    words = [*more, "--base", "dropout=0.1", "--steps", "300", "--evaluations", "3"]
     whole = start(tmp_path / "whole", small_text, words)
     cut = start(tmp_path / "cut", small_text, words)
     while not list((tmp_path / "cut").glob("checkpoints/*/checkpoint-*/trainer_state.json")):

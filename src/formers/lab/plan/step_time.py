@@ -10,13 +10,15 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
+from formers.lab.train.carried_memory import CarriedMemory
 from formers.lab.train.initial_weights import seeded_model
 from formers.machine.environment import environment
 from formers.machine.files import write_atomically
 from formers.machine.sealed_json import json_from_text, sealed, unsealed
 from formers.tasks.checks.examples import Collator
-from formers.tasks.task import digest
+from formers.tasks.task import BEGINS, digest
 
 if TYPE_CHECKING:
     from formers.lab.study.study import Study
@@ -70,14 +72,19 @@ class StepTimer:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model = seeded_model(study.checked_task, config, 0).to(device).train()
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=0.0)
-        data = study.checked_task.build(0, study.budget.batch_size)
-        batch = Collator(study.task, self.model)([data[i] for i in range(study.budget.batch_size)])
-        self.batch = {name: tensor.to(device) for name, tensor in batch.items()}
+        rows = study.budget.batch_size
+        data = study.checked_task.build(0, rows, rows)
+        batch = Collator(study.task, self.model)([data[i] for i in range(rows)])
+        batch = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in batch.items()}
+        self.memory = CarriedMemory(self.model)
+        self.memory.fill(batch)  # most steps of a training have a full one
+        self.batch = batch | ({BEGINS: [False] * rows} if BEGINS in batch else {})
 
     def time_step(self) -> float:
         """Take one step, and return the seconds that it took."""
         start = time.perf_counter()
-        self.model(**self.batch).loss.backward()
+        self.model(**self.memory.enter(self.batch)).loss.backward()
+        self.memory.leave()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad()

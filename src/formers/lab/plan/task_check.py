@@ -60,5 +60,5 @@ def _check_batch(study: Study, examples: list[Example], jobs: Sequence[Job]) -> 
 def _first_examples(study: Study, seed: int) -> list[Example]:
     """Return the first examples of an arm's training data."""
     budget = study.budget
-    data = study.checked_task.build(seed, budget.steps * budget.batch_size)
+    data = study.checked_task.build(seed, budget.steps * budget.batch_size, budget.batch_size)
     return [data[index] for index in range(min(_TRIED, budget.batch_size, len(data)))]

@@ -161,6 +161,7 @@ class Study:
             config = self.config(arm)
             if config.depth > _DEEPEST:
                 raise ValueError(f"depth is at most {_DEEPEST:,} layers, not {config.depth:,}")
+            self.checked_task.check_config(config)
             with torch.device("meta"):
                 self.checked_task.model(config)
         except Unsupported as reason:

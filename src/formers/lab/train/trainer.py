@@ -19,6 +19,7 @@ from formers.lab.distributed.full_state import (
     load_full_weights,
 )
 from formers.lab.store.write_error import WriteError, reporting_write_errors
+from formers.lab.train.carried_memory import CarriedMemory
 from formers.lab.train.random_state import random_states, set_random_states
 from formers.lab.train.state_file import load_state, save_state
 from formers.machine.files import remove
@@ -29,11 +30,17 @@ _OPTIMIZER = "optimizer.safetensors"
 class SafeTrainer(Trainer):
     """Keeps what the trainer would pickle as safetensors and JSON, and calls `seal` once a checkpoint is on the disk.
 
+    Where examples say where rows begin anew, the model's memory is handed on from step to step, and kept as well.
+
     A checkpoint is the same whether the model is whole in each process or sharded over them: rank 0 writes and reads
     weights and optimizer, whole, and every process its own random states.
     """
 
     seal: Callable[[Path], None]
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.memory = CarriedMemory(self.model)
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
         """Return the loss of a batch, and leave its gradients in the model.
@@ -41,10 +48,11 @@ class SafeTrainer(Trainer):
         The trainer's own step sets the model to training mode, which walks through all of its modules; it is in it
         already.
         """
-        inputs = self._prepare_inputs(inputs)
+        inputs = self.memory.enter(self._prepare_inputs(inputs))
         with self.compute_loss_context_manager():
             loss = self.compute_loss(model, inputs).mean()  # of several devices, where one process has them
         self.accelerator.backward(loss)
+        self.memory.leave()
         return loss.detach()
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
@@ -88,10 +96,11 @@ class SafeTrainer(Trainer):
         self.lr_scheduler.load_state_dict(ranks.broadcast_from_rank0(state["schedule"]))
 
     def _save_rng_state(self, output_dir: str) -> None:
-        """Keep the random states of this process, and the training loss since the last log entry."""
+        """Keep the random states of this process, the memory of its rows, and the loss since the last log entry."""
         Path(output_dir).mkdir(parents=True, exist_ok=True)
         running = {"loss": self._tr_loss, "since": self._globalstep_last_logged}
-        save_state(self._process_file(output_dir), {"random": random_states(), "running": running})
+        kept = {"random": random_states(), "running": running, "memory": self.memory.to_tree()}
+        save_state(self._process_file(output_dir), kept)
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
         if checkpoint is None:
@@ -101,6 +110,7 @@ class SafeTrainer(Trainer):
             raise FileNotFoundError(f"{file} is missing: go on with as many processes as the training began with")
         state = load_state(file)
         set_random_states(state["random"])
+        self.memory.from_tree(state.get("memory"))
         self._tr_loss = state["running"]["loss"].to(self.args.device)
         self._globalstep_last_logged = state["running"]["since"]
 

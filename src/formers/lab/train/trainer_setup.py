@@ -27,7 +27,8 @@ _CHECKPOINTS = 4  # checkpoints along a training; what is lost by a power cut is
 def make_trainer(job: Job, model: PreTrainedModel, callback: TrainingCallback) -> SafeTrainer:
     """Return Hugging Face's trainer for a job, with the data in order and no reports of its own."""
     disable_progress_bar()  # one for each checkpoint that is written
-    data = job.task.build(job.seed, job.budget.steps * job.budget.batch_size)
+    rows = job.budget.batch_size
+    data = job.task.build(job.seed, job.budget.steps * rows, rows)
     trainer = SafeTrainer(
         model=model,
         args=_training_arguments(job),

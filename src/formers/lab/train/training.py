@@ -58,7 +58,7 @@ def remove_checkpoints(job: Job) -> None:
 def _train(job: Job, progress: Progress, stop: Stop) -> tuple[Row, PreTrainedModel | None]:
     """Return the row of a training, and its model with the best weights where it is finished."""
     described = environment() | {"processes": ranks.describe_ranks(job.study.shard)} | dict(job.place)
-    facts: dict[str, Any] = {"environment": described}
+    facts: dict[str, Any] = {"environment": described | _describe_segments(job)}
     model = None
     try:
         with count_crashes(job.checkpoint_folder) as attempt:
@@ -72,6 +72,13 @@ def _train(job: Job, progress: Progress, stop: Stop) -> tuple[Row, PreTrainedMod
         if ranks.is_rank0():
             save_traceback(job, error)
     return replace(job.empty_row(), status=status, cause=cause, **facts), model
+
+
+def _describe_segments(job: Job) -> dict[str, str]:
+    """Return how examples follow each other, for the environment of a row; nothing where they do not."""
+    if not job.study.task.is_contiguous:
+        return {}
+    return {"segments": "contiguous, with the memory" if job.config.memory.carried else "contiguous"}
 
 
 def _train_and_test(callback: TrainingCallback, facts: dict[str, Any]) -> PreTrainedModel | None:

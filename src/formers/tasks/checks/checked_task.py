@@ -58,10 +58,16 @@ class CheckedTask:
             raise wrong_result(self.task, "model", f"returned {shown(model)}, but {wanted}")
         return model
 
-    def build(self, seed: int, count: int) -> CheckedExamples:
-        """Return the first `count` training examples for a seed, as tensors."""
+    def check_config(self, config: TransformerConfig) -> None:
+        """Raise `Unsupported` for a configuration that the task could make nothing of."""
+        with naming_task_code(self.task, "check_config"):
+            self.task.check_config(config)
+
+    def build(self, seed: int, count: int, rows: int) -> CheckedExamples:
+        """Return the first `count` training examples for a seed, as tensors, in batches of `rows`."""
         with naming_task_code(self.task, "build"):
-            data = self.task.build(seed, count)
+            contiguous = self.task.is_contiguous
+            data = self.task.segments(seed, count, rows) if contiguous else self.task.build(seed, count)
         return CheckedExamples(self.task, data, seed, count)
 
     def evaluate(self, model: Any, split: Split = "validation") -> Evaluation:

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from formers.tasks.checks.task_error import TaskError, naming_task_code, place_of, wrong_result
 from formers.tasks.checks.values import shown
-from formers.tasks.task import Example, Task
+from formers.tasks.task import BEGINS, Example, Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -102,14 +102,20 @@ class Collator:
     def __init__(self, task: Task, model: PreTrainedModel) -> None:
         self.task, self.model, self._is_checked = task, model, False
 
-    def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
-        """Return the examples as one batch. Raise TaskError where the model cannot take it."""
-        batch = {name: torch.stack([example[name] for example in examples]) for name in examples[0]}
+    def __call__(self, examples: Sequence[Example]) -> dict[str, Any]:
+        """Return the examples as one batch. Raise TaskError where the model cannot take it.
+
+        `BEGINS` of a contiguous task is in it as a list of booleans, which no device has to be waited for.
+        """
+        names = [name for name in examples[0] if name != BEGINS]
+        batch = {name: torch.stack([example[name] for example in examples]) for name in names}
         if not self._is_checked:
             self._check_names(batch)
             self._is_checked = True
         if type(self.task).model is Task.model:
             self._check_ids(batch)
+        if BEGINS in examples[0]:
+            return {**batch, BEGINS: [bool(example[BEGINS]) for example in examples]}
         return batch
 
     def _check_names(self, batch: Mapping[str, Tensor]) -> None:
