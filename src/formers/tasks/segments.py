@@ -28,8 +28,10 @@ class Segments(Dataset[Example]):
 
     Each row has a strip of the text, as long as every other, and reads it from its first segment to its last. Then all
     rows begin anew, a few tokens further or before: what the strips leave over of the text is at its end and, up to
-    `length` − 1 tokens drawn for each time around from `stream` and its number, at its beginning. An example holds the `length` tokens of its
-    segment (`input_ids`), these and the next one (`labels`), and whether nothing before it belongs to it (`begins`).
+    `length` − 1 tokens drawn for each time around from `stream` and its number, at its beginning.
+
+    An example holds the `length` tokens of its segment (`input_ids`), these and the next one (`labels`), and whether
+    nothing before it belongs to it (`begins`).
     """
 
     def __init__(self, ids: Tensor, length: int, *, rows: int, stream: str, count: int) -> None:
