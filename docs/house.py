@@ -19,7 +19,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "norms": ("part",),
     "ffn": ("part",),
     "residuals": ("part", "ops", "mixers", "norms"),
-    "computation": ("part", "ops", "mixers", "residuals"),
+    "computation": ("part", "ops", "mixers", "positions", "residuals"),
     "catalogue": PARTS,
     "models": PARTS,
     "adapt": ABOVE_PARTS,

@@ -81,7 +81,7 @@ def choice(part: Part) -> dict[str, Any]:
 def test_every_part(kind: Any, config: Any, ids: torch.Tensor, tmp_path: Any) -> None:
     bidirectional = not issubclass(kind, (Mixer, Memory)) or "bidirectional" in kind.can
     head, loader = (MaskedLM, AutoModelForMaskedLM) if bidirectional else (CausalLM, AutoModelForCausalLM)
-    same_after_loading(unsettled(head(config(depth=1, **choice(kind())))), loader, ids, tmp_path)
+    same_after_loading(unsettled(head(config(depth=2, **choice(kind())))), loader, ids, tmp_path)
 
 
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])

@@ -11,3 +11,5 @@ from formers.computation.stack import StackOutput as StackOutput
 from formers.computation.state import StackState as StackState
 
 from formers.computation.fixed import FixedDepth as FixedDepth
+from formers.computation.universal import Universal as Universal
+from formers.computation.act import Act as Act

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from formers.mixers.documents import Mask
+from formers.mixers.documents import Documents, Mask
 from formers.part import State
 
 
@@ -35,6 +35,17 @@ class StackInput:
     keep_hidden: bool = False
     recompute: Callable[..., Any] | None = None
 
+    @property
+    def real_bl(self) -> Tensor | None:
+        """True = a real token, (B, L), where rows hold several documents, too; None = all real."""
+        return self.mask_bl.mask_bl if isinstance(self.mask_bl, Documents) else self.mask_bl
+
+    @property
+    def tensor_mask(self) -> Tensor | None:
+        """The mask of rows that hold one document each, as all do that have states."""
+        assert not isinstance(self.mask_bl, Documents), "rows of several documents have no states"
+        return self.mask_bl
+
 
 class StackOutput(NamedTuple):
     """Everything that the layers of a model give.
@@ -43,8 +54,10 @@ class StackOutput(NamedTuple):
         x_bld: hidden states, (B, L, D), before the norm at the end.
         states: the states after the tokens, as many as `ComputationModule.states` says; empty unless asked for.
         hidden: the hidden states that entered each step, (B, L, D); empty unless asked for.
+        steps_bl: how many steps each token took, (B, L), 0 for padding; None where it is `depth` for all.
     """
 
     x_bld: Tensor
     states: Sequence[Any] = ()
     hidden: Sequence[Tensor] = ()
+    steps_bl: Tensor | None = None

@@ -34,6 +34,14 @@ class StackState(State):
     def reset(self, rows_b: Tensor) -> Self:
         return self._with_each(replace(self, seen_b=self.seen_b.masked_fill(rows_b, 0)), lambda s: s.reset(rows_b))
 
+    @property
+    def is_unique(self) -> bool:
+        return all(state.is_unique for state in self.steps if state is not None)
+
+    @property
+    def can_trim(self) -> bool:
+        return all(state.can_trim for state in self.steps if state is not None)
+
     def trim(self, count_b: Tensor) -> Self:
         kept = replace(self, seen_b=self.seen_b - count_b.clamp(max=self.seen_b))
         return self._with_each(kept, lambda state: state.trim(count_b))

@@ -21,6 +21,7 @@ from formers.models.masked_lm import MaskedLM
 from formers.models.pixel_config import PixelConfig
 from formers.models.pixel_lm import PixelLM
 from formers.models.sequence_classifier import SequenceClassifier
+from formers.models.steps import steps_taken
 from formers.models.token_classifier import TokenClassifier
 
 AutoConfig.register(TransformerConfig.model_type, TransformerConfig)
@@ -49,4 +50,5 @@ __all__ = [
     "Transformer",
     "TransformerConfig",
     "convert_weights",
+    "steps_taken",
 ]

@@ -40,6 +40,7 @@ class Transformer(FormersModel):
         self.input_position = build_at("input", site)
         self.embedding_norm = (config.embedding_norm or NoNorm()).build(site)
         self.dropout = nn.Dropout(config.dropout)
+        _check_mixers_are_used(config)
         self.layers = nn.ModuleList(_build_layer(config, layer) for layer in range(site.layers))
         share_across_layers(self.layers)
         self.computation = config.computation.build(site, config.depth, config.residual)
@@ -156,7 +157,7 @@ class Transformer(FormersModel):
             keep_hidden=output_hidden_states,
             recompute=self._gradient_checkpointing_func if self._recomputes() else None,
         )
-        x, states, hidden = self.computation(self.layers, given)
+        x, states, hidden, _ = self.computation(self.layers, given)
         if cache is not None:
             assert not isinstance(mask, Documents | GlobalMask)
             store_states(cache, states, mask, x.shape[1])
@@ -209,6 +210,16 @@ def _build_layer(config: TransformerConfig, layer: int) -> Block:
     site = config.site().at(layer)
     mixer: MixerModule = config.memory.build(site, config.mixer_at(layer).build(site))
     return config.residual.build(site, mixer, config.ffn.build(site), config.norm)
+
+
+def _check_mixers_are_used(config: TransformerConfig) -> None:
+    """Raise Unsupported for more mixers than layers, where the computation makes fewer layers than steps."""
+    mixers, made = len(config.mixer) if isinstance(config.mixer, tuple) else 1, config.site().layers
+    if made < min(mixers, config.depth):
+        raise Unsupported(
+            f"{config.computation} makes {made} of {config.depth} layers, but {mixers} mixers are to go round them; "
+            f"give at most {made}, or let it make more"
+        )
 
 
 def _check_token_types(token_type_ids: Tensor | None) -> None:

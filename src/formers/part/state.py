@@ -47,6 +47,11 @@ class State:
         return self.map(torch.clone) if made_inside else self
 
     @property
+    def is_unique(self) -> bool:
+        """True if the same tokens would have left the same tensors, whatever calls they had been cut into."""
+        return True
+
+    @property
     def can_trim(self) -> bool:
         """True if `trim` works."""
         return type(self).trim is not State.trim

@@ -9,6 +9,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from formers.computation import Computation
 from formers.memory import Memory
 from formers.mixers import FeatureMap, Mixer
 from formers.part import ABILITIES, Part, Site
@@ -23,6 +24,11 @@ SITE = Site(width=24, heads=3, causal=False, context_length=128)
 """The site of laws that are told no other: small, without a position, and no two sizes alike."""
 BATCH, LENGTH = 2, 77
 """Sizes of the laws' inputs: the length is a multiple of no block."""
+_ABSOLUTE: dict[type[Part], frozenset[str]] = {
+    Position: frozenset({"order_blind"}),
+    Computation: frozenset({"order_blind", "relative"}),
+}
+"""Axis → abilities of the host that a part of it may take away, as it may encode positions."""
 
 
 def abilities(part: Part) -> frozenset[str]:
@@ -39,7 +45,7 @@ def abilities(part: Part) -> frozenset[str]:
     if axis is Mixer:
         return can | own | ({"hand_count"} if has_hand_count(part) else set())
     can = can - {"qk_position", "score_position", "weight_position"} | own
-    return can - {"order_blind"} if axis is Position else can
+    return can - _ABSOLUTE.get(axis, frozenset())
 
 
 def build(

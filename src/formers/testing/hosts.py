@@ -68,9 +68,9 @@ class Wired(nn.Module):
 
 
 class Stacked(nn.Module):
-    """Layers of attention that a computation runs, in a model of depth 2."""
+    """Layers of attention that a computation runs, in a model of depth 3, where tokens may stop at different steps."""
 
-    depth = 2
+    depth = 3
 
     def __init__(self, part: Computation, site: Site):
         super().__init__()
@@ -100,7 +100,7 @@ class Stacked(nn.Module):
             [None] * self.computation.states if state is None else state.outside_inference_mode().steps,
             keep_states=self.causal and not isinstance(mask_bl, Documents),
         )
-        y_bld, states, _ = self.computation(self.layers, given)
+        y_bld, states, *_ = self.computation(self.layers, given)
         seen_b = states[0].seen_b if given.keep_states else None
         return y_bld, None if seen_b is None else StackState(seen_b, tuple(states))
 

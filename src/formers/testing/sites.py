@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from formers.computation import Computation
 from formers.part import Part, Site, Unsupported
 from formers.part.site import Place
 from formers.positions import Alibi, Cosine, Position, Rotary, Shaw
@@ -33,6 +34,8 @@ _NEEDED: dict[Place, str] = {"heads": "qk_position", "scores": "score_position",
 def sites_of(part: Part) -> list[Site]:
     """Return the sites that the part must keep its laws at: without a position, with each that it can take, and
     wide."""
+    if axis_of(part) is Computation:  # sizes are the layers' own
+        return [SITE, *(POSITIONED[place] for place in places_of(part))]
     wide = [site for site in (WIDE, WIDE_PAIR) if takes(part, site)][:1]
     return [SITE, *(POSITIONED[place] for place in places_of(part)), *wide]
 
@@ -50,8 +53,11 @@ def takes(part: Part, site: Site) -> bool:
 def places_of(part: Part) -> list[Place]:
     """Return where a position may act on the part: on queries, scores or weights only if its mixer has them.
 
-    A position itself is the only one of its site.
+    A position itself is the only one of its site. A computation hands positions on: one place, where states keep
+    positions, too, shows it.
     """
+    if axis_of(part) is Computation:
+        return ["scores"]
     if axis_of(part) is Position:
         return []
     can = mixer_of(part).abilities

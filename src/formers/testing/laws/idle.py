@@ -202,7 +202,7 @@ def _change(part: Part, causal: bool, site: Site) -> str:
     module, x = build(part, causal=causal, site=site), tokens(1, width=site.width)
     far = torch.arange(LENGTH).unsqueeze(0) + site.context_length
     shown = [attempt(lambda: module(x, positions_bl=far)[0])]
-    train(module, x)
+    shown.append(train(module, x))
     shown += [value.clone() for value in module.state_dict().values()]
     torch.manual_seed(0)
     for owner in module.modules():

@@ -3,9 +3,9 @@
 Every option reaches the module and survives the text and JSON forms; an option that does not exist raises.
 
 Inputs: every option of the part, with values made from its type. What is compared are parameters, calls, outputs at
-near and far positions and, of a mixer, with each kind of position, the state, what two training steps leave behind, and
-initial weights. A value that raises proves nothing: other options are changed until two values of the option can be
-compared.
+near and far positions and, of a mixer, with each kind of position, the state, what two training steps leave behind and
+add to the loss, and initial weights. A value that raises proves nothing: other options are changed until two values of
+the option can be compared.
 
 Exempt: values of numbers that coincide, as a window beyond the sequence, and `auto`, which chooses among the others.
 """
@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from formers.mixers import Mixer
-from formers.part import Part, Site, alternatives, option_hints
+from formers.part import Part, Site, alternatives, collect_losses, option_hints
 from formers.positions import Position, RelationalPosition
 from formers.testing.harness import LENGTH, SITE, build, directions, tokens
 from formers.testing.sites import POSITIONED, places_of
@@ -162,7 +162,7 @@ def _shown(part: Part, causal: bool, site: Site) -> str:
         add_to(digest, "position", _alone(part, site, x, near))
     for place in places_of(part) if isinstance(part, Mixer) else ():
         add_to(digest, place, attempt(partial(_output_at, part, causal, POSITIONED[place])))
-    train(module, x)
+    add_to(digest, "losses", train(module, x))
     for name, tensor in module.state_dict().items():
         add_to(digest, name, tensor)
     torch.manual_seed(0)
@@ -179,16 +179,23 @@ def _output_at(part: Part, causal: bool, site: Site) -> Tensor:
     return y
 
 
-def train(module: nn.Module, x: Tensor) -> None:
-    """Run two training steps, after which what follows the data or counts them has moved; weights stay."""
+def train(module: nn.Module, x: Tensor) -> Tensor:
+    """Run two training steps, after which what follows the data or counts them has moved; weights stay.
+
+    Return the losses that parts added, one a step.
+    """
     module.train()
+    added = []
     optimiser = torch.optim.SGD([*module.parameters(), nn.Parameter(torch.zeros(()))], lr=0.0)
     with torch.enable_grad():
         for seed in range(2):
             torch.manual_seed(seed)
-            module(x.clone().requires_grad_())[0].square().sum().backward()
+            with collect_losses() as losses:
+                module(x.clone().requires_grad_())[0].square().sum().backward()
+            added.append(torch.zeros(()) if (total := losses.total()) is None else total.detach())
             optimiser.step()
     module.eval()
+    return torch.stack(added)
 
 
 def _watched(module: nn.Module, x: Tensor) -> tuple[list[str], Any]:

@@ -16,7 +16,6 @@ from formers.norms import LayerNorm, Norm
 from formers.part import Part, Site
 from formers.positions import Position
 from formers.residuals import PreNorm, Residual
-from formers.testing.hosts import Stacked
 from formers.testing.references.algebra import Weights, under
 from formers.testing.references.computation import Stack
 from formers.testing.references.registry import reference_of
@@ -24,6 +23,8 @@ from formers.testing.references.residuals import Sublayers
 
 Hosted: TypeAlias = Callable[[Weights, Tensor, Tensor], Tensor]
 """`hosted(weights, x_bld, positions_bl)` → y_bld: the part and its host, without padding."""
+_DEPTH = 3
+"""Of the model whose layers a computation runs."""
 
 
 def hosted(part: Part, site: Site) -> Hosted:
@@ -74,8 +75,8 @@ def _stack(part: Any, site: Site) -> Hosted:
             inside = under(weights, f"layers.{number}")
             return lambda x: _layer(PreNorm(), site, Mlp(), LayerNorm())(inside, x, positions_bl)
 
-        layers = [layer(number) for number in range(part.layers(Stacked.depth))]
-        run = Stack(layers, Stacked.depth, positions_bl, under(weights, "computation"))
+        made = {int(name.split(".")[1]) for name in weights if name.startswith("layers.")}
+        run = Stack([layer(number) for number in sorted(made)], _DEPTH, positions_bl, under(weights, "computation"))
         y: Tensor = reference_of(part)(part, site, run, x_bld)
         return y
 
