@@ -86,6 +86,18 @@ def test_tokens_that_wait_can_be_forgotten() -> None:
             torch.testing.assert_close(rest, whole[:, kept:])
 
 
+def test_rows_can_start_anew() -> None:
+    model, tokens = spread(), ids(2)
+    with torch.no_grad():
+        _, *rest = tokens.split([9, 1, 1, 13], 1)
+        cache = model(tokens[:, :9], use_cache=True).past_key_values
+        cache.layers[0].state = cache.layers[0].state.reset(torch.tensor([False, True]))
+        logits = torch.cat([model(chunk, past_key_values=cache).logits for chunk in rest], 1)
+        whole, fresh = model(tokens, use_cache=False).logits, model(tokens[:, 9:], use_cache=False).logits
+    torch.testing.assert_close(logits[0], whole[0, 9:])
+    torch.testing.assert_close(logits[1], fresh[1])
+
+
 def test_steps_that_no_token_takes_are_not_run() -> None:
     model = spread()
     model.model.computation.halting.proj.bias.data.fill_(1e3)  # one step is enough

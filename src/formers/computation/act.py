@@ -83,7 +83,9 @@ class ActModule(UniversalModule):
     def forward(self, layers: nn.ModuleList, given: StackInput) -> StackOutput:
         past = self._past(given)
         x_bld, encoded_bld, real_bl = given.x_bld, self.signal.encode(given.positions_bl, given.x_bld), given.real_bl
-        progress, states, hidden = HaltingProgress.start(x_bld, real_bl), list[State | None](), list[Tensor]()
+        progress = HaltingProgress.start(x_bld, real_bl)
+        states: list[State | None] = []
+        hidden: list[Tensor] = []
         for step in range(self.steps):
             active_bl = progress.active_bl
             if step >= self._fewest(layers) and self._waits_for_end(given) and not bool(active_bl.any()):

@@ -49,9 +49,8 @@ class HaltingState(StackState):
         both_b1wd, storage = grow(self.waiting_bwd.unsqueeze(1), self.storage, x_bld.unsqueeze(1))
         mask_bw = None
         if self.mask_bw is not None or mask_bl is not None:
-            old = torch.ones_like(self.positions_bw, dtype=torch.bool) if self.mask_bw is None else self.mask_bw
             new = torch.ones_like(positions_bl, dtype=torch.bool) if mask_bl is None else mask_bl
-            mask_bw = torch.cat([old, new], 1)
+            mask_bw = torch.cat([self._real(self.positions_bw), new], 1)
         positions_bw = torch.cat([self.positions_bw, positions_bl], 1)
         return replace(
             self, waiting_bwd=both_b1wd.squeeze(1), mask_bw=mask_bw, positions_bw=positions_bw, storage=storage
@@ -62,11 +61,17 @@ class HaltingState(StackState):
         none = (0,) * len(self.steps)
         return replace(self, waiting_bwd=None, mask_bw=None, positions_bw=None, behind=none, storage=None)
 
+    def reset(self, rows_b: Tensor) -> Self:
+        new = super().reset(rows_b)
+        return (
+            new if self.positions_bw is None else replace(new, mask_bw=self._real(self.positions_bw) & ~rows_b[:, None])
+        )
+
     def trim(self, count_b: Tensor) -> Self:
         """Forget the last `count_b` real tokens of each row: those that wait are masked, the steps forget the rest."""
         if self.waiting_bwd is None or self.positions_bw is None:
             return super().trim(count_b)
-        real_bw = torch.ones_like(self.positions_bw, dtype=torch.bool) if self.mask_bw is None else self.mask_bw
+        real_bw = self._real(self.positions_bw)
         from_end_bw = real_bw.long().flip(-1).cumsum(-1).flip(-1)
         gone_bw = real_bw & (from_end_bw <= count_b.unsqueeze(-1))
         kept = replace(
@@ -80,6 +85,10 @@ class HaltingState(StackState):
             storage=None,
         )
         return kept._without_end()
+
+    def _real(self, positions_bw: Tensor) -> Tensor:
+        """Return the mask of the tokens that wait, (B, W)."""
+        return torch.ones_like(positions_bw, dtype=torch.bool) if self.mask_bw is None else self.mask_bw
 
     def _without_end(self) -> Self:
         """Return the state without the last columns of waiting tokens that are real in no row."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from formers.mixers.documents import Documents, Mask
+from formers.mixers.documents import Documents, GlobalMask, Mask
 from formers.part import State
 
 
@@ -38,12 +38,13 @@ class StackInput:
     @property
     def real_bl(self) -> Tensor | None:
         """True = a real token, (B, L), where rows hold several documents, too; None = all real."""
-        return self.mask_bl.mask_bl if isinstance(self.mask_bl, Documents) else self.mask_bl
+        mask = self.mask_bl.mask if isinstance(self.mask_bl, GlobalMask) else self.mask_bl
+        return mask.mask_bl if isinstance(mask, Documents) else mask
 
     @property
     def tensor_mask(self) -> Tensor | None:
-        """The mask of rows that hold one document each, as all do that have states."""
-        assert not isinstance(self.mask_bl, Documents), "rows of several documents have no states"
+        """The mask where there are states: rows hold one document each, and have no global tokens of their own."""
+        assert not isinstance(self.mask_bl, Documents | GlobalMask), "these have no states"
         return self.mask_bl
 
 

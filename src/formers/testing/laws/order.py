@@ -16,6 +16,7 @@ from dataclasses import replace
 
 import torch
 
+from formers.computation import Computation
 from formers.mixers import Mixer
 from formers.part import Part, Site, Unsupported
 from formers.positions import Alibi, Position, Rotary, Shaw
@@ -42,6 +43,8 @@ def _is_relative(part: Part, site: Site) -> bool:
     position = part if isinstance(part, Position) else site.position
     if position is None or position.acts_on not in ("heads", "scores", "weights"):
         return False
+    if isinstance(part, Computation):  # it may encode absolute positions
+        return "relative" in abilities(part)
     return isinstance(part, Position) or position.acts_on != "heads" or "relative" in abilities(part)
 
 
