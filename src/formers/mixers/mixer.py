@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import replace
-from difflib import get_close_matches
 from typing import Any, ClassVar, Self
 
 import torch
@@ -14,6 +12,7 @@ from torch import Tensor, nn
 from formers.mixers.context import Context, count_tokens
 from formers.mixers.cross import CrossMixer
 from formers.mixers.documents import DocumentBatch, Documents, GlobalMask, Grouping, Mask, check_global_tokens
+from formers.mixers.shorthand import begins_with
 from formers.part import Part, SharingModule, Site, State, Unsupported, weighted_losses
 from formers.positions.position import build_at
 
@@ -30,7 +29,7 @@ class Mixer(Part):
     def parse(cls, text: str) -> Self:
         """Return the mixer that a text means; a part of an axis in `shorthands` means the mixer registered for it."""
         for axis, mixer_over in cls.shorthands.items() if cls is Mixer else ():
-            if _begins_with(text, axis):
+            if begins_with(text, axis, Mixer):
                 return mixer_over(axis.parse(text))
         return super().parse(text)
 
@@ -289,20 +288,3 @@ class MixerModule(SharingModule):
 
     def init_weights(self, std: float) -> None:
         """Set the parameters that want another start than N(0, std²) for linear weights and 0 for biases."""
-
-
-def _begins_with(text: str, axis: type[Part]) -> bool:
-    """Return whether a text begins with a part of another axis. Raise ValueError if it looks like a misspelt one."""
-    found = re.match(r"[~(\s]*(\w*)", text)
-    word = found[1] if found else ""
-    others, mixers = ({kind.name() for kind in kinds} for kinds in (axis.kinds(), Mixer.kinds()))
-    if word in others - mixers:
-        return True
-    misspelt = word not in {kind.__name__ for kind in Mixer.kinds()} and not _nearest(word, mixers)
-    if misspelt and (near := _nearest(word, others)):
-        raise ValueError(f"mixer has no member {word!r}; did you mean the {axis.name()} {near[0]!r}?")
-    return False
-
-
-def _nearest(word: str, names: set[str]) -> list[str]:
-    return get_close_matches(word, names, n=1, cutoff=0.5)

@@ -1,0 +1,28 @@
+"""Parts of other axes that stand for a mixer in text, as a pattern does."""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+
+from formers.part import Part
+
+
+def begins_with(text: str, axis: type[Part], mixer: type[Part]) -> bool:
+    """Return whether a text of a mixer begins with a part of another axis.
+
+    Raise ValueError if it looks like a misspelt one.
+    """
+    found = re.match(r"[~(\s]*(\w*)", text)
+    word = found[1] if found else ""
+    others, mixers = ({kind.name() for kind in kinds} for kinds in (axis.kinds(), mixer.kinds()))
+    if word in others - mixers:
+        return True
+    misspelt = word not in {kind.__name__ for kind in mixer.kinds()} and not _nearest(word, mixers)
+    if misspelt and (near := _nearest(word, others)):
+        raise ValueError(f"mixer has no member {word!r}; did you mean the {axis.name()} {near[0]!r}?")
+    return False
+
+
+def _nearest(word: str, names: set[str]) -> list[str]:
+    return get_close_matches(word, names, n=1, cutoff=0.5)
