@@ -205,9 +205,10 @@ def test_wrong_inputs(changes: dict[str, Any], message: str) -> None:
         small()(**trajectory(discrete=True) | changes)
 
 
-def test_returns_that_the_model_does_not_take() -> None:
-    with pytest.raises(ValueError, match="return_conditioned=False takes no returns_to_go"):
-        small(return_conditioned=False)(**trajectory(discrete=True))
+def test_returns_are_not_read_by_a_model_that_clones_behaviour() -> None:
+    model, inputs = small(return_conditioned=False), trajectory(discrete=True)
+    other = inputs | {"returns_to_go": inputs["returns_to_go"] + 1}
+    assert torch.equal(model(**inputs).action_preds, model(**other).action_preds)
 
 
 def test_its_embeddings_are_not_replaced_as_one() -> None:

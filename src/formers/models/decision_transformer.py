@@ -92,7 +92,8 @@ class DecisionTransformer(ModelWithHead):
             actions: those that were taken; integers (B, K), or numbers (B, K, A). One that is not known yet, as that of
                 the last step in a rollout, may be 0: no action is predicted from itself.
             timesteps: the number of each step in its episode, from 0, (B, K).
-            returns_to_go: the sum of rewards from each step on, (B, K); where the model is `return_conditioned`.
+            returns_to_go: the sum of rewards from each step on, (B, K). A model that is not `return_conditioned` does
+                not read it.
             attention_mask: 1 = a real step, 0 = padding, (B, K), whose contents do not matter.
             labels: the actions to learn, of the shape of `actions`; −100 where there is none.
             output_hidden_states, output_attentions, return_dict: as in `Transformer.forward`.
@@ -100,7 +101,7 @@ class DecisionTransformer(ModelWithHead):
 
         The loss is the mean cross-entropy of discrete actions, and the mean squared error of the components of
         continuous ones. Raise ValueError for shapes that do not fit, a timestep from `longest_episode` on, and returns
-        that are missing, or that the model does not take.
+        that are missing.
         """
         self._check_shapes(states, actions, timesteps, returns_to_go)
         mask_bk = torch.ones_like(timesteps) if attention_mask is None else attention_mask
@@ -165,8 +166,7 @@ class DecisionTransformer(ModelWithHead):
         for name, (tensor, shape) in expected.items():
             if tuple(tensor.shape) != shape:
                 raise ValueError(f"{name} have shape {tuple(tensor.shape)}; expected {shape}, as timesteps have")
-        if (returns_to_go is not None) != config.return_conditioned:
-            told = "needs returns_to_go" if config.return_conditioned else "takes no returns_to_go"
-            raise ValueError(f"a model with return_conditioned={config.return_conditioned} {told}")
+        if returns_to_go is None and config.return_conditioned:
+            raise ValueError("a model with return_conditioned=True needs returns_to_go")
         message = f"timesteps must be less than longest_episode={config.longest_episode}; build it with a larger one"
         require_data(timesteps < config.longest_episode, ValueError(message))

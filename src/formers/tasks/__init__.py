@@ -19,6 +19,7 @@ _HOMES = {
     "formers.tasks.reviews": ("Reviews",),
     "formers.tasks.glue": ("Glue",),
     "formers.tasks.mnist.task": ("Mnist",),
+    "formers.tasks.control.control": ("Control",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 SHORT = re.compile(r"(?P<suite>\w+)/(?P<task>\w+)(?P<options>\(.*\))?$", re.DOTALL)
@@ -36,7 +37,8 @@ def __getattr__(name: str) -> Any:
     # Lazy, so that reading a report needs no torch.
     if name == "TASKS":
         return tuple(
-            __getattr__(name) for name in ("Shakespeare", "Sort", "Recall", "Listops", "Reviews", "Glue", "Mnist")
+            __getattr__(name)
+            for name in ("Shakespeare", "Sort", "Recall", "Listops", "Reviews", "Glue", "Mnist", "Control")
         )
     if name not in _HOME_OF:
         raise AttributeError(f"module 'formers.tasks' has no attribute {name!r}; it has {', '.join(__all__)}")

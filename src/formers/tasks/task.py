@@ -46,6 +46,9 @@ class Task(Part):
     "The class in `formers.models` that is trained."
     arms: ClassVar[tuple[str, ...]]
     "The arms of the default study, as `name: axis=part, …`."
+    arm_options: ClassVar[tuple[str, ...]] = ()
+    """Options of the task in which arms of one study may differ, as `task.top=0.1`: what is trained on and how it is
+    read, and nothing that changes how models are judged or what `data_hash` is of."""
     budget: ClassVar[dict[str, float]]
     "What each arm of the default study is given: values for `formers.lab.Budget`."
     at_other_lengths: ClassVar[str] = ""

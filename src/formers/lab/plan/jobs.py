@@ -28,31 +28,30 @@ def plan_jobs(study: Study) -> list[Job | Row]:
         ValueError: for an arm that is wrong (a misspelt option).
     """
     configs = study.configs()
-    base = next((config for config in configs.values() if not isinstance(config, Unsupported)), None)
-    entries = [_first_job(study, arm, configs[arm.name], base) for arm in study.arms]
-    return [_with_seed(study, entry, seed) for seed in study.seeds for entry in entries]
+    entries = [_first_job(study, arm, configs[arm.name]) for arm in study.arms]
+    base = next((entry for entry in entries if isinstance(entry, Job)), None)
+    matched = [_matched_job(entry, base) if base and isinstance(entry, Job) else entry for entry in entries]
+    return [_with_seed(study, entry, seed) for seed in study.seeds for entry in matched]
 
 
-def _first_job(
-    study: Study, arm: Arm, config: TransformerConfig | Unsupported, base: TransformerConfig | None
-) -> Job | tuple[Arm, Unsupported]:
+def _first_job(study: Study, arm: Arm, config: TransformerConfig | Unsupported) -> Job | tuple[Arm, Unsupported]:
     """Return the job of an arm with the first seed; or the arm, and why it cannot exist."""
-    if isinstance(config, Unsupported) or base is None:
-        assert isinstance(config, Unsupported)
+    if isinstance(config, Unsupported):
         return arm, config
-    job = Job(study=study, arm=arm, config=config, budget=study.budget, seed=study.seeds[0])
-    return job if config is base else _matched_job(job, base)
+    return Job(study=study, arm=arm, config=config, budget=study.budget, seed=study.seeds[0])
 
 
-def _matched_job(job: Job, base: TransformerConfig) -> Job:
+def _matched_job(job: Job, base: Job) -> Job:
     """Return the job with its sizes, or its steps, changed to what the study matches."""
     study = job.study
+    if job is base:
+        return job
     if study.match in ("parameters", "flops"):
-        target = cost_of(study.task, base, study.match)
-        arm = match_arm(study.task, job.config, job.arm, target, study.match)
+        target = cost_of(base.task.task, base.config, study.match)
+        arm = match_arm(job.task.task, job.config, job.arm, target, study.match)
         return replace(job, arm=arm, config=study.config(arm))
     if study.match == "time":
-        steps = max(1, round(study.budget.steps / relative_step_time(study, job.config, base)))
+        steps = max(1, round(study.budget.steps / relative_step_time(study, job.config, base.config)))
         return replace(job, budget=replace(study.budget, steps=steps))
     return job
 

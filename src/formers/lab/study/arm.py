@@ -8,9 +8,10 @@ from itertools import product
 from math import prod
 from typing import Any, Self
 
-from formers.lab.study.choices import choice_text, choices_text, parse_choice, parse_choices
-from formers.part import Part, parse_value, quoted
+from formers.lab.study.choices import OF_TASK, choice_text, choices_text, parse_choice, parse_choices
+from formers.part import Part, check_names, parse_value, quoted
 from formers.part.tokens import tokens
+from formers.tasks.task import Task
 
 _MOST_ARMS = 10_000
 """Combinations that `vary` makes at most: more could not be trained."""
@@ -22,7 +23,8 @@ class Arm:
 
     Attributes:
         name: the arm's name in tables, rows and file names.
-        swaps: axis or size → the choice that replaces the base's: a part, its text form, or a number.
+        swaps: axis or size → the choice that replaces the base's: a part, its text form, or a number. `task.` before a
+            name makes it an option of the task, one of its `arm_options`.
 
     Raises:
         TypeError: for a name that is no text.
@@ -51,6 +53,30 @@ class Arm:
         """
         name, choices = _split_name(text)
         return cls(name, parse_choices(choices))
+
+    @property
+    def model_swaps(self) -> dict[str, Any]:
+        """The choices that are of the model, without options of the task."""
+        return {name: value for name, value in self.swaps.items() if not name.startswith(OF_TASK)}
+
+    @property
+    def task_swaps(self) -> dict[str, Any]:
+        """The options of the task that are chosen, by their own names."""
+        return {name.removeprefix(OF_TASK): self.swaps[name] for name in self.swaps if name.startswith(OF_TASK)}
+
+    def task_of(self, task: Task) -> Task:
+        """Return the task of a study with the options that the arm chooses.
+
+        Raises:
+            ValueError: for an option in which arms may not differ, and for a value that it does not take.
+        """
+        if not (chosen := self.task_swaps):
+            return task
+        try:
+            check_names(f"arms on {task.name()}", chosen, list(task.arm_options), word="option of the task")
+            return task.swap(**chosen)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"arm {quoted(self.name)}: {error}") from error
 
     @property
     def text(self) -> str:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from formers.models import TransformerConfig
 
 _OPENING = {"(": ")", "[": "]", "{": "}"}
+OF_TASK = "task."
+"""The beginning of a choice that is an option of the task, as in `task.top=0.1`."""
 
 
 def parse_choices(text: str) -> dict[str, Any]:
@@ -36,8 +38,11 @@ def parse_choice(name: str, value: Any) -> Any:
     """Return a value as the configuration takes it: a part from text or JSON, a number or word from text.
 
     Raise as a configuration does that is given it, for a name it does not have and for a value out of an option's type
-    or range; a value that would have no effect is left to the arm that is `Unsupported` by it.
+    or range; a value that would have no effect is left to the arm that is `Unsupported` by it. An option of the task is
+    read as far as text goes: its type is known to the study.
     """
+    if name.startswith(OF_TASK):
+        return parse_value(object, value) if isinstance(value, str) else value
     read = [_from_text(name, item) for item in value] if isinstance(value, (list, tuple)) else _from_text(name, value)
     with suppress(Unsupported):
         checked = _config_kind(name)().swap(**{name: read})
@@ -112,6 +117,6 @@ def split_top_level(text: str, separator: str = ",") -> list[str]:
 def _split_assignment(text: str) -> tuple[str, str]:
     """Return the name and the value of `mixer=softmax`."""
     name, equals, value = text.partition("=")
-    if not equals or not name.strip().isidentifier() or not value.strip():
+    if not equals or not name.strip().removeprefix(OF_TASK).isidentifier() or not value.strip():
         raise ValueError(f"cannot read {quoted(text)}; write name=value, as in mixer=softmax or depth=4")
     return name.strip(), value.strip()

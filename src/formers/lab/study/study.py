@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from formers.lab.study.arm import Arm
 from formers.lab.study.budget import Budget
-from formers.lab.study.choices import choices_text, parse_choice
+from formers.lab.study.choices import OF_TASK, choices_text, parse_choice
 from formers.lab.study.data_path import located
 from formers.lab.study.eval_lengths import EvalLength, check_eval_lengths, parse_eval_lengths, token_counts
 from formers.part import Unsupported, check_names, quoted
@@ -126,6 +126,7 @@ class Study:
         names = [arm.name for arm in self.arms]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"arms need different names, but {', '.join(map(repr, twice))} comes more than once")
+        self._check_task_options()
         check_eval_lengths(self.task, self.eval_lengths)
         numbers = all(accept(seed, int) is not MISMATCH for seed in self.seeds)
         if not self.seeds or not numbers or len(set(self.seeds)) < len(self.seeds):
@@ -133,10 +134,23 @@ class Study:
         if unfit := [seed for seed in self.seeds if not 0 <= seed < 2**32]:
             raise ValueError(f"seeds must lie in 0 … 2³² − 1, which all random generators take, not {quoted(unfit)}")
 
+    def _check_task_options(self) -> None:
+        """Raise ValueError for options of the task that an arm cannot choose, or all arms in the base."""
+        if of_task := [name for name in self.base if name.startswith(OF_TASK)]:
+            raise ValueError(f"base: {of_task[0]} is an option of the task; write it there: {self.task}")
+        for arm in self.arms:
+            if arm.task_of(self.task) is not self.task and self.match == "time":
+                why = "times steps on the same examples"
+                raise ValueError(f"match='time' {why}, but arm {quoted(arm.name)} chooses an option of the task")
+
+    def task_of(self, arm: Arm) -> CheckedTask:
+        """Return the task that an arm trains on, with every result checked: the study's, with what the arm chooses."""
+        return CheckedTask(located(arm.task_of(self.task), self.directory))
+
     def config(self, arm: Arm) -> TransformerConfig:
         """Return the whole configuration of an arm. Raise for unknown choices, naming the nearest known one."""
-        config = self.checked_task.base()
-        for swaps in (self.base, arm.swaps):
+        config = self.task_of(arm).base()
+        for swaps in (self.base, arm.model_swaps):
             config = config.swap(**swaps) if swaps else config
         return config
 
@@ -163,7 +177,7 @@ class Study:
                 raise ValueError(f"depth is at most {_DEEPEST:,} layers, not {config.depth:,}")
             self.checked_task.check_config(config)
             with torch.device("meta"):
-                self.checked_task.model(config)
+                self.task_of(arm).model(config)
         except Unsupported as reason:
             return reason
         except TaskError:

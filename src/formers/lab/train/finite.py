@@ -38,7 +38,7 @@ def check_validation(job: Job, model: PreTrainedModel, values: Mapping[str, floa
     wrong = first_not_finite(values)
     if wrong and not job.study.shard and _is_never_finite(job, model, wrong):
         raise wrong_result(
-            job.study.task,
+            job.task.task,
             "evaluate",
             f"measured {wrong} {values[wrong]} on the validation split, and so it does on a model that has not been "
             "trained; is the split empty, or a number divided by 0?",
@@ -50,7 +50,7 @@ def check_test(job: Job, values: Mapping[str, float]) -> None:
     """Raise TaskError for a test metric that is not finite; those on the validation split are."""
     if wrong := first_not_finite(values):
         raise wrong_result(
-            job.study.task,
+            job.task.task,
             "evaluate",
             f"measured {wrong} {values[wrong]} on the test split, of a model whose metrics on the validation split are "
             "finite; is the test split empty, or different?",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from formers.lab.store.records import Row
 from formers.lab.study.arm import Arm
 from formers.lab.study.budget import Budget
+from formers.lab.study.choices import OF_TASK, choice_text
 from formers.lab.study.command_line import arm_command
 from formers.lab.study.study import Study
 from formers.tasks.checks.checked_task import CheckedTask
@@ -48,8 +49,13 @@ class Job:
 
     @property
     def task(self) -> CheckedTask:
-        """The study's task, with every result checked."""
-        return self.study.checked_task
+        """The task that the arm trains on, with every result checked."""
+        return self.study.task_of(self.arm)
+
+    @property
+    def length(self) -> int:
+        """Tokens in an example that the arm trains on."""
+        return self.task.task.length
 
     @property
     def label(self) -> str:
@@ -66,13 +72,20 @@ class Job:
     def fingerprint(self) -> str:
         """sha256 of what decides the outcome: task, data, configuration, budget, seed. The arm's name does not."""
         facts = {
-            "task": str(self.study.task),
+            "task": str(self.arm.task_of(self.study.task)),
             "data": self.task.data_hash + self.study.task.code_hash,
             "config": {name: value for name, value in self.config_json.items() if name not in _INCIDENTAL},
             "budget": asdict(self.budget),
             "seed": self.seed,
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def task_choices(self) -> dict[str, str]:
+        """The options of the task in which arms of the study differ, with this arm's values, as choices in text."""
+        task = self.arm.task_of(self.study.task)
+        names = dict.fromkeys(name for arm in self.study.arms for name in arm.task_swaps)
+        return {OF_TASK + name: choice_text(getattr(task, name)) for name in names}
 
     @property
     def slug(self) -> str:
@@ -96,7 +109,7 @@ class Job:
             arm=self.arm.name,
             seed=self.seed,
             status="stopped",
-            choices=self.config.choices(),
+            choices=self.config.choices() | self.task_choices,
             config=self.config_json,
             budget=asdict(self.budget),
             data_hash=self.task.data_hash,

@@ -46,7 +46,7 @@ def test_at_lengths(job: Job, model: PreTrainedModel, row: Row, progress: Progre
     """
     name = job.study.task.metric.name
     for length in untested_lengths(job, row):
-        if length == job.study.task.length:
+        if length == job.length:
             row = _with_own_length(row, length)
         elif not ranks.any_rank(stop.requested):
             result = _result_at(job, model, length)
@@ -74,7 +74,7 @@ def load_finished(job: Job, progress: Progress) -> tuple[Row, PreTrainedModel | 
         if isinstance(error, ValueError) and not isinstance(error, TaskError):
             progress.note(f"{job.label}: its trained model is gone ({cause_of(error)}), so it is trained again")
             return None
-        row = _with_own_length(row, job.study.task.length)
+        row = _with_own_length(row, job.length)
         for length in untested_lengths(job, row):
             row = _with_result(row, _no_result(job, length, error))
         return row, None
@@ -91,7 +91,7 @@ def row_of_lost_process(job: Job, cause: str) -> Row:
         described = environment() | dict(job.place)
         kept = f"{cause}; its last checkpoint is kept"
         return replace(job.empty_row(), status="failed", cause=kept, environment=described)
-    row = _with_own_length(_known_row(job, job.trained), job.study.task.length)
+    row = _with_own_length(_known_row(job, job.trained), job.length)
     for length in untested_lengths(job, row):
         row = _with_result(row, _without_result(job, length, cause))
     return row
@@ -129,11 +129,11 @@ def _result_at(job: Job, model: PreTrainedModel, length: int) -> LengthResult:
         return _no_result(job, length, error, model)
     if wrong := first_not_finite(metrics):
         return _without_result(job, length, f"{wrong} is {metrics[wrong]}")
-    return LengthResult(length=length, times=length / job.study.task.length, metrics=metrics)
+    return LengthResult(length=length, times=length / job.length, metrics=metrics)
 
 
 def _without_result(job: Job, length: int, cannot: str) -> LengthResult:
-    return LengthResult(length=length, times=length / job.study.task.length, cannot=cannot)
+    return LengthResult(length=length, times=length / job.length, cannot=cannot)
 
 
 def _no_result(job: Job, length: int, error: BaseException, model: PreTrainedModel | None = None) -> LengthResult:

@@ -32,7 +32,7 @@ def make_trainer(job: Job, model: PreTrainedModel, callback: TrainingCallback) -
     trainer = SafeTrainer(
         model=model,
         args=_training_arguments(job),
-        data_collator=Collator(job.study.task, model),
+        data_collator=Collator(job.task.task, model),
         train_dataset=data,
         callbacks=[callback],
     )

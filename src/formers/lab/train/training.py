@@ -76,7 +76,7 @@ def _train(job: Job, progress: Progress, stop: Stop) -> tuple[Row, PreTrainedMod
 
 def _describe_segments(job: Job) -> dict[str, str]:
     """Return how examples follow each other, for the environment of a row; nothing where they do not."""
-    if not job.study.task.is_contiguous:
+    if not job.task.task.is_contiguous:
         return {}
     return {"segments": "contiguous, with the memory" if job.config.memory.carried else "contiguous"}
 
@@ -89,7 +89,7 @@ def _train_and_test(callback: TrainingCallback, facts: dict[str, Any]) -> PreTra
     job = callback.job
     measures_peak = reset_peak()
     model = seeded_model(job.task, job.config, job.seed)
-    facts |= count_costs(model, job.study.task.length)
+    facts |= count_costs(model, job.length)
     if job.study.shard:
         shard(model)
     trainer = make_trainer(job, model, callback)
@@ -139,6 +139,6 @@ def _progress_facts(job: Job, trainer: SafeTrainer) -> dict[str, Any]:
     points = curve_points(trainer.state.log_history)
     seconds = points[-1].seconds if points else 0.0
     steps = trainer.state.global_step
-    tokens = steps * job.budget.batch_size * job.study.task.length
+    tokens = steps * job.budget.batch_size * job.length
     speed = tokens / seconds if seconds > 0 else 0.0
     return {"curve": points, "steps": steps, "train_seconds": seconds, "tokens_per_second": speed}

@@ -47,6 +47,7 @@ _ATTRIBUTES: dict[str, tuple[Any, str]] = {
     "at_other_lengths": (lambda value: isinstance(value, str), "a sentence, or empty"),
     "head": (lambda value: isinstance(value, str), "the name of a class in formers.models"),
     "arms": (_is_texts, "a tuple of texts such as 'softmax: mixer=softmax'"),
+    "arm_options": (_is_texts, "a tuple of names of the task's options"),
     "budget": (lambda value: isinstance(value, Mapping), "a mapping such as {'steps': 300, 'batch_size': 32}"),
 }
 """Attribute → a test of its value, and the words for what it must be."""
