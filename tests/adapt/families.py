@@ -20,13 +20,18 @@ from transformers import (
     GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
+    LlamaModel,
     MistralConfig,
     MistralForCausalLM,
     PreTrainedModel,
+    Qwen2Config,
+    Qwen2ForCausalLM,
     Qwen3Config,
     Qwen3ForCausalLM,
     RobertaConfig,
     RobertaModel,
+    XLMRobertaConfig,
+    XLMRobertaModel,
     XLNetConfig,
     XLNetModel,
 )
@@ -65,6 +70,28 @@ DEAF: dict[str, Callable[[], PreTrainedModel]] = {
     "xlnet": lambda: XLNetModel(XLNetConfig(d_model=32, n_layer=2, n_head=4, d_inner=48, vocab_size=VOCABULARY)),
 }
 """Families that take the name of an attention function, and compute their own all the same."""
+
+
+LLAMA3 = {
+    "rope_type": "llama3",
+    "rope_theta": 500000.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 16,
+}
+CONVERTED: dict[str, Callable[[], PreTrainedModel]] = {
+    **{name: DECODERS[name] for name in ("llama", "mistral", "gpt2")},
+    **ENCODERS,
+    "llama backbone": lambda: LlamaModel(LlamaConfig(**GROUPED)),
+    "llama tied, biased": lambda: LlamaForCausalLM(
+        LlamaConfig(**GROUPED, tie_word_embeddings=True, attention_bias=True)
+    ),
+    "llama 3.1": lambda: LlamaForCausalLM(LlamaConfig(**GROUPED, rope_parameters=LLAMA3)),
+    "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**GROUPED)),
+    "xlm-roberta": lambda: XLMRobertaModel(XLMRobertaConfig(**SIZES, **HEADS)),
+}
+"""Models that are models of this library, too."""
 
 
 def made(make: Callable[[], PreTrainedModel]) -> PreTrainedModel:

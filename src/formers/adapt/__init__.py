@@ -1,7 +1,8 @@
-"""Pretrained models of Hugging Face with attention of this library: by its interface, without other weights."""
+"""Pretrained models of Hugging Face: with our attention in their code, or as models of this library."""
 
 from formers.adapt.attention_cache import AttentionCache
 from formers.adapt.attention_function import register
+from formers.adapt.from_hf import from_hf, to_hf
 from formers.adapt.use_attention import use_attention
 
-__all__ = ["AttentionCache", "register", "use_attention"]
+__all__ = ["AttentionCache", "from_hf", "register", "to_hf", "use_attention"]

@@ -1,0 +1,117 @@
+"""Pretrained models as models of this library, and back."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import (
+    AutoConfig,
+    BertConfig,
+    BertForMaskedLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    PreTrainedModel,
+)
+
+from formers import CausalLM
+from formers.adapt import from_hf, to_hf
+from formers.adapt.from_hf import check_same_outputs
+from formers.models import convert_weights
+from formers.part import Unsupported
+from formers.testing.compare import assert_same
+
+from .families import CONVERTED, DEAF, DECODERS, GROUPED, HEADS, SIZES, VOCABULARY, made
+
+FLOAT32 = 1e-5
+"""Rotations are float32 in Hugging Face's Llama, also where weights are float64."""
+
+
+def converted(model: PreTrainedModel) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a pooler that is left out
+        return from_hf(model)
+
+
+@pytest.mark.parametrize("family", CONVERTED)
+def test_a_model_is_the_same_function_here(family: str) -> None:
+    theirs = made(CONVERTED[family])
+    ours = converted(theirs)
+    ids = torch.randint(3, VOCABULARY, (3, 30), generator=torch.Generator().manual_seed(0))
+    mask = torch.ones_like(ids)
+    mask[1, 20:] = 0
+    ids = ids.masked_fill(mask == 0, theirs.config.pad_token_id or 0)
+    with torch.no_grad():
+        want, got = (model(input_ids=ids, attention_mask=mask)[0] for model in (theirs, ours))
+    assert_same(got[mask.bool()], want[mask.bool()], family, FLOAT32 * float(want.abs().max()))
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "qwen2", "llama tied, biased"])
+def test_the_way_back_restores_every_weight(family: str, tmp_path: Path) -> None:
+    theirs = made(CONVERTED[family])
+    back = to_hf(from_hf(theirs), theirs.config)
+    assert type(back) is type(theirs)
+    for name, weight in theirs.state_dict().items():
+        assert torch.equal(back.state_dict()[name], weight), name
+    back.save_pretrained(tmp_path)
+    assert check_same_outputs(type(theirs).from_pretrained(tmp_path).double(), from_hf(theirs)) < FLOAT32
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_generation_is_theirs(family: str) -> None:
+    theirs = made(DECODERS[family])
+    ids = torch.randint(3, VOCABULARY, (2, 9), generator=torch.Generator().manual_seed(0))
+    mask = torch.ones_like(ids)
+    mask[1, :4] = 0
+    options = {"attention_mask": mask, "max_new_tokens": 20, "do_sample": False, "pad_token_id": 0, "eos_token_id": -1}
+    assert torch.equal(from_hf(theirs).generate(ids, **options), theirs.generate(ids, **options))
+
+
+def test_a_converted_model_takes_another_mixer_and_is_saved(tmp_path: Path) -> None:
+    ours = from_hf(made(DECODERS["llama"]))
+    window = convert_weights(ours, ours.config.swap(mixer="sparse(pattern=window(100), kv_heads=2)")).model
+    ids = torch.arange(3, 23)[None]
+    with torch.no_grad():
+        assert_same(window(ids).logits, ours(ids).logits, "a window over everything", FLOAT32)
+    window.save_pretrained(tmp_path)
+    assert_same(CausalLM.from_pretrained(tmp_path).double()(ids).logits, window(ids).logits, "loaded", FLOAT32)
+    with pytest.raises(Unsupported, match="would compute something else"):
+        to_hf(window, made(DECODERS["llama"]).config)
+
+
+def test_what_is_not_known_is_named() -> None:
+    with pytest.raises(Unsupported, match=r"type 'bloom' are not known here; known: llama, mistral"):
+        from_hf(made(DEAF["bloom"]))
+    with pytest.raises(Unsupported, match=r"BertForMaskedLM has a head"):
+        from_hf(made(lambda: BertForMaskedLM(BertConfig(**SIZES, **HEADS))))
+    with pytest.raises(Unsupported, match=r"sliding_window=8"):
+        from_hf(made(lambda: MistralForCausalLM(MistralConfig(**GROUPED, sliding_window=8))))
+    with pytest.raises(Unsupported, match=r"head_dim=12"):
+        from_hf(made(lambda: LlamaForCausalLM(LlamaConfig(**GROUPED, head_dim=12))))
+    with pytest.raises(Unsupported, match=r"no way back to bert; known: llama"):
+        to_hf(converted(made(CONVERTED["bert"])), AutoConfig.for_model("bert"))
+
+
+def test_code_of_its_own_and_foreign_weights_are_refused() -> None:
+    class Own(LlamaForCausalLM):
+        pass
+
+    with pytest.raises(Unsupported, match="code of its own"):
+        from_hf(Own(LlamaConfig(**GROUPED)))
+    more = made(DECODERS["llama"])
+    more.model.layers[0].extra = torch.nn.Linear(2, 2)
+    with pytest.raises(Unsupported, match=r"layers\.0\.extra\.weight"):
+        from_hf(more)
+
+
+def test_a_family_that_computes_something_else_is_not_believed() -> None:
+    model = made(DECODERS["llama"])
+    for layer in model.model.layers:
+        layer.self_attn.scaling = 0.1  # as a model whose configuration does not tell all
+    with pytest.raises(ValueError, match="not quite what is known here"):
+        from_hf(model)
