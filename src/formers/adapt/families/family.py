@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
 
-from formers.ffn import ACTIVATIONS
+from formers.ffn import ACTIVATIONS, Activation
 from formers.models import TransformerConfig
 from formers.part import Unsupported
 
@@ -46,13 +46,13 @@ def as_they_are(weights: Weights, config: Any) -> Weights:
     return weights
 
 
-def activation(config: Any, name: str) -> str:
+def activation(config: Any, name: str) -> Activation:
     """Return our name of an activation. Raise Unsupported for one that ours do not have."""
     known = {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "swish": "silu", "relu2": "squared_relu"}
     ours = known.get(name, name)
     if ours not in ACTIVATIONS:
         raise Unsupported(f"{config.model_type}: activation {name!r} is not one of {', '.join(ACTIVATIONS)}")
-    return ours
+    return cast(Activation, ours)
 
 
 def refuse(config: Any, options: Mapping[str, tuple[Any, str]]) -> None:

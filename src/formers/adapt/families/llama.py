@@ -15,7 +15,7 @@ from formers.part import Unsupported
 from formers.positions import Rotary
 from formers.residuals import PreNorm
 
-_SCALINGS = {"default": "none", "linear": "linear", "yarn": "yarn", "llama3": "llama3"}
+_SCALINGS: dict[str, Any] = {"default": "none", "linear": "linear", "yarn": "yarn", "llama3": "llama3"}
 
 
 def _config(theirs: Any) -> TransformerConfig:
