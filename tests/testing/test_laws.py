@@ -8,8 +8,12 @@ import pytest
 
 from formers.catalogue import AXES, CATALOGUE
 from formers.ffn import Glu
+<<<<<<< HEAD
 from formers.memory import NoMemory
 from formers.mixers import Dense, Favor, Linear, LocalDense, Lsh, Metric, Mixer, Pool, Routing, Softmax, Sparse
+=======
+from formers.mixers import AdaptiveSpan, Dense, Favor, Linear, LocalDense, Lsh, Metric, Pool, Routing, Softmax, Sparse
+>>>>>>> 1f8430e (Adaptive attention span: heads that learn how far they look, and keys beyond it are not computed)
 from formers.norms import LayerNorm, MaxNorm
 from formers.part import ABILITIES, Part, Site, Unsupported
 from formers.positions import Cosine, Learned, Rotary, Sinusoidal
@@ -33,6 +37,7 @@ PARTS = [kind() for kind in CATALOGUE if kind is not NoMemory]  # it leaves a mi
 VARIANTS = [
     Softmax(kv_heads=1, bias=True),
     Metric(positive=True),
+    AdaptiveSpan(span=40, ramp=8, kv_heads=1, dynamic=True),
     Dense(heads=3),
     Dense(order="scores"),
     Linear(normalize=False),

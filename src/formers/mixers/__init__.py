@@ -37,6 +37,7 @@ from formers.mixers.performer import Performer as Performer
 from formers.mixers.rfa import Rfa as Rfa
 from formers.mixers.sparse import Sparse as Sparse
 from formers.mixers.longformer import Longformer as Longformer
+from formers.mixers.adaptive_span import AdaptiveSpan as AdaptiveSpan
 from formers.mixers.bigbird import BigBird as BigBird
 from formers.mixers.etc import Etc as Etc
 from formers.mixers.sparse_transformer import SparseTransformer as SparseTransformer

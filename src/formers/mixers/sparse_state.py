@@ -44,11 +44,12 @@ class SparseState(State):
         A large capacity is not taken at once, but as tokens come. Everything is kept where the patterns set no limit
         (`capacity` None).
         """
-        if capacity is None:
-            return self
+        return self if capacity is None else self.keep(_recalled(patterns, self.index_bs, self.seen_b), capacity)
+
+    def keep(self, wanted_bs: Tensor, capacity: int) -> SparseState:
+        """Return the state with the keys that are wanted, (B, S), the latest last, `capacity` at most."""
         capacity = min(capacity, max(self.index_bs.shape[1], _TAKEN_AT_ONCE))
-        recalled_bs = _recalled(patterns, self.index_bs, self.seen_b) & (self.index_bs >= 0)
-        index_bs = self.index_bs.masked_fill(~recalled_bs, -1)
+        index_bs = self.index_bs.masked_fill(~wanted_bs, -1)
         missing = max(capacity - index_bs.shape[1], 0)
         index_bs, source_bs = (t.flip(1) for t in pad(index_bs, (missing, 0), value=-1).topk(capacity, 1))
         source_bs = (source_bs - missing).clamp(min=0)

@@ -13,6 +13,7 @@ from formers.models import costs
 from formers.models.config import TransformerConfig
 from formers.models.loading import check_settings, check_whole, naming
 from formers.models.model_card import model_card
+from formers.models.spans import attention_spans
 
 
 class FormersModel(PreTrainedModel):
@@ -101,6 +102,13 @@ class FormersModel(PreTrainedModel):
         None for a model that does not stream.
         """
         return costs.state_bytes_per_token(self, length)
+
+    def attention_spans(self, **inputs: Any) -> dict[str, Tensor]:
+        """Return the span that each head has learned, in tokens, by the name of its mixer; `spans.attention_spans`.
+
+        `inputs` of the model are needed for dynamic spans, which are then means over their tokens.
+        """
+        return attention_spans(self, inputs)
 
 
 def _is_set(weights: nn.Module | Tensor) -> bool:

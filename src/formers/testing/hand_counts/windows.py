@@ -1,8 +1,8 @@
-"""DenseAttention among neighbouring tokens."""
+"""Mixing among neighbouring tokens."""
 
 from __future__ import annotations
 
-from formers.mixers import LocalDense, SlidingDense
+from formers.mixers import AdaptiveSpan, LocalDense, SlidingDense
 from formers.part import Site
 from formers.testing.hand_counts.count import Count, counted_by_hand, product
 from formers.testing.hand_counts.sums import dense_over_all
@@ -33,3 +33,25 @@ def sliding_dense(part: SlidingDense, site: Site, length: int) -> Count:
 def turns(site: Site) -> bool:
     """Return whether a position turns queries and keys, so that keys are not the values any more."""
     return site.position is not None and site.position.acts_on == "heads"
+
+
+@counted_by_hand(AdaptiveSpan)
+def adaptive_span(part: AdaptiveSpan, site: Site, length: int) -> Count:
+    """Projections; blocks of 128 queries with all keys that any of them may see when spans are as long as they can be.
+
+    More than one block is computed again in the backward pass.
+    """
+    d, k, heads, block = site.width, site.head_width, site.heads, 128
+    groups = site.heads if part.kv_heads is None else part.kv_heads
+    span = site.context_length if part.span is None else part.span
+    total = 2 * product(length, d, d) + 2 * product(length, groups * k, d)
+    if part.dynamic:
+        total += product(length, heads, d)
+    for start in range(0, length, block):
+        stop = min(start + block, length)
+        before, behind = min(start, span - 1), 0 if site.causal else min(length - stop, span - 1)
+        pairs = (stop - start) * (before + stop - start + behind)
+        total += heads * (2 * product(stop - start, pairs // (stop - start), k))
+        if length > block:
+            total += Count(0, heads * 4 * pairs * k)
+    return total

@@ -41,7 +41,7 @@ _SITES = {
 _SIZES = frozenset(
     {"window", "width", "height", "radius", "block", "chunk", "stride", "length", "trained_length", "memory_width"}
     | {"behind", "ahead", "halo", "dilation", "shift", "offset", "reach", "clip", "clamp", "segment", "expand"}
-    | {"features", "random", "blocks", "chunks", "redraw", "base", "factor", "sigma", "scale"}
+    | {"span", "ramp", "features", "random", "blocks", "chunks", "redraw", "base", "factor", "sigma", "scale"}
 )
 """Options that say how far, how large or how long, and may exceed what there is."""
 _SAY_THE_SAME = {"one head": frozenset({"kv_heads", "per_head", "share", "local_heads"})}

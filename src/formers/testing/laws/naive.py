@@ -28,6 +28,8 @@ from formers.testing.tolerance import FACTOR, FLOOR, convert, error, evaluate, s
 _VANISHING = 1e-12
 """A gradient this much smaller than the largest is zero in exact arithmetic, as that of a bias on the keys of a
 softmax: all of it is rounding, which is judged by what it is the rounding of."""
+_ON_SCORES = ("score_position.", "share_h", "span_proj")
+"""Parts of the names of parameters that act on the scores of pairs: those of positions, and spans of attention."""
 
 
 def same_as_naive(part: Part, site: Site = SITE) -> None:
@@ -51,9 +53,9 @@ def _inputs(part: Part, site: Site) -> Tensor:
 def _least_lost(name: str) -> float:
     """Return how many roundings the sum in a gradient loses: the root of its terms.
 
-    There is one a token, and one a pair of tokens for what a position learns on scores or weights.
+    There is one a token, and one a pair of tokens for what is learned on scores or weights.
     """
-    pairs = LENGTH if "score_position." in name else 1
+    pairs = LENGTH if any(part in name for part in _ON_SCORES) else 1
     return math.sqrt(BATCH * LENGTH * pairs)
 
 

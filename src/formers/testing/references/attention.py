@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from formers.mixers import Metric, Quadratic, Softmax
+from formers.mixers import AdaptiveSpan, Metric, Quadratic, Softmax
 from formers.part import Site
 from formers.testing.references.algebra import (
     Weights,
@@ -35,6 +35,37 @@ def softmax(part: Softmax, site: Site, weights: Weights, x_bld: Tensor, position
     scores = torch.einsum("bhik,bhjk->bhij", q, k) / math.sqrt(q.shape[3])
     scores, more = related(site, weights, scores, q, k, positions_bl)
     y = attend(scores, everything(x_bld.shape[1], site.causal), v, more)
+    return project(weights, "o_proj", side_by_side(y))
+
+
+@reference(AdaptiveSpan)
+def adaptive_span(part: AdaptiveSpan, site: Site, weights: Weights, x_bld: Tensor, positions_bl: Tensor) -> Tensor:
+    """Σ_j w_ij v_j / Σ_j w_ij, w_ij = m(|i − j|) exp(q_i·k_j/√K + bias) for |i − j| < S, m(x) = clip((R + z − x)/R)."""
+    x_bld = on_layer(site, weights, x_bld, positions_bl)
+    groups = site.heads if part.kv_heads is None else part.kv_heads
+    q = on_heads(site, weights, heads_of(project(weights, "q_proj", x_bld), site.heads), positions_bl)
+    k = on_heads(site, weights, heads_of(project(weights, "k_proj", x_bld), groups), positions_bl)
+    v = shared_heads(heads_of(project(weights, "v_proj", x_bld), groups), site.heads)
+    k = shared_heads(k, site.heads)
+    scores = torch.einsum("bhik,bhjk->bhij", q, k) / math.sqrt(q.shape[3])
+    scores, more = related(site, weights, scores, q, k, positions_bl)
+    length = x_bld.shape[1]
+    i = torch.arange(length)
+    distance = (i[:, None] - i[None, :]).abs()
+    span = site.context_length if part.span is None else part.span
+    if part.dynamic:
+        z_bhi1 = span / (1 + torch.exp(-project(weights, "span_proj", x_bld))).transpose(1, 2)[..., None]
+    else:
+        share = torch.remainder(weights["share_h"], 2)
+        z_bhi1 = span * torch.minimum(share, 2 - share)[None, :, None, None]
+    m_bhij = ((part.ramp + z_bhi1 - distance) / part.ramp).clamp(0, 1)
+    seen = everything(length, site.causal) & (distance < span)
+    largest = torch.where(seen, scores, -torch.inf).amax(-1, keepdim=True).detach()
+    w_bhij = m_bhij * torch.where(seen, scores - largest, -torch.inf).exp()
+    w_bhij = w_bhij / w_bhij.sum(-1, keepdim=True)
+    y = w_bhij @ v
+    if more is not None:
+        y = y + torch.einsum("bhij,bijv->bhiv", w_bhij, more.expand(len(y), -1, -1, -1))
     return project(weights, "o_proj", side_by_side(y))
 
 

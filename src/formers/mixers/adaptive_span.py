@@ -1,0 +1,233 @@
+"""Attention whose heads learn how far back they look."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from formers.mixers.context import Context
+from formers.mixers.mixer import Mixer, MixerModule
+from formers.mixers.qkv import QKV, QkvMixer, join_heads, split_heads
+from formers.mixers.score_bias import row_bias
+from formers.mixers.span_mask import folded, log_span_mask, visible_keys, with_span_mask
+from formers.mixers.sparse_state import SparseState, take_tokens
+from formers.ops import attention, packing, pad_input, unpad_input
+from formers.ops.common.derivatives import is_transformed
+from formers.part import Site, State, add_loss
+
+_QUERIES = 128
+"""Queries that meet their keys at once: more make larger products, and more pairs that are not visible."""
+_QUERIES_AFTER_STATE = 256
+"""New tokens that attend to a state at once."""
+
+
+class AdaptiveSpan(Mixer):
+    """Softmax attention in which exp(s_ij) is multiplied by m_z(|i − j|), m_z(x) = clip((R + z − x)/R, 0, 1).
+
+    Every head learns its span z in [0, S], and no token sees others that are S or more away from it. Training adds
+    `penalty` · mean over heads (and tokens) of z/S to the loss, for every layer. Keys beyond the largest z of a layer,
+    rounded up, are not computed: O(L·(max z + R)·K) time and memory, in training, too; a causal model remembers as many
+    tokens. For that, the spans are read once in a forward pass of a layer, which waits for the device, but not where it
+    goes on from a state. A compiled model computes the whole span.
+
+    With `dynamic`, z_t = S·σ(v·x_t + b), for every head and token; a causal model then remembers S − 1 tokens.
+
+    A share z/S that leaves [0, 1] is mirrored at its ends. Distances count tokens without padding; x = 0 is the token
+    itself, which the paper leaves out. Source: Sukhbaatar et al. 2019, arXiv:1905.07799, whose weight of the penalty
+    is `penalty`/S here.
+    """
+
+    can = frozenset(
+        {"causal", "bidirectional", "streaming", "padding", "qk_position", "score_position", "weight_position"}
+        | {"relative"}
+    )
+    span: int | None = None
+    "S: the largest span; a token sees those less than S away. The model's `context_length` unless given."
+    ramp: int = 32
+    "R: tokens behind the span over which the mask falls from 1 to 0."
+    penalty: float = 0.01
+    "Weight of the mean z/S in the loss of a model in training."
+    dynamic: bool = False
+    "Whether each token has spans of its own."
+    init: float = 0.02
+    "z/S at the start."
+    kv_heads: int | None = None
+    "Heads of keys and values, G, shared by the query heads; as many as those unless given."
+    bias: bool = False
+    "Whether the projections have one."
+
+    def check(self) -> None:
+        if self.ramp < 1 or (self.span is not None and self.span < 1):
+            raise ValueError(f"{self}: span and ramp must be at least 1")
+        if not 0 <= self.penalty < math.inf:
+            raise ValueError(f"{self}: penalty must be at least 0; 0 leaves spans to the loss of the task")
+        if not (0 < self.init < 1 if self.dynamic else 0 <= self.init <= 1):
+            raise ValueError(f"{self}: init is a share of the span, from 0 to 1{' exclusively' * self.dynamic}")
+
+    def growth(self) -> float:
+        return 2.0 if self.span is None else 1.0
+
+    def module(self, site: Site) -> MixerModule:
+        return AdaptiveSpanMixer(site, self)
+
+
+@dataclass(frozen=True)
+class SpanState(SparseState):
+    """The keys and values that a later query may see."""
+
+    kept: int = 0
+    "Tokens that are remembered, the next one included."
+
+    def followed_by(self, later: SparseState) -> SpanState:
+        """Return the state with the tokens of a later one behind its own; as many are kept as here."""
+        both = super().followed_by(later)
+        return SpanState(both.seen_b, both.k_bgsk, both.v_bgsv, both.index_bs, both.positions_bs, self.kept)
+
+    def forget_unseen(self) -> SparseState:
+        """Return the state with the tokens alone that are kept."""
+        return self.keep(self.seen_b.unsqueeze(1) - self.index_bs < self.kept, self.kept - 1)
+
+
+class AdaptiveSpanMixer(QkvMixer):
+    """Attention with a learned span a head, or a head and token."""
+
+    states = (SpanState,)
+
+    def __init__(self, site: Site, part: AdaptiveSpan):
+        super().__init__(site, kv_heads=part.kv_heads, bias=part.bias)
+        self.part = part
+        self.span = site.context_length if part.span is None else part.span
+        if part.dynamic:
+            self.span_proj = nn.Linear(site.width, site.heads)
+        else:
+            self.share_h = nn.Parameter(torch.empty(site.heads))
+        self.init_weights(0.02)
+
+    def init_weights(self, std: float) -> None:
+        """Let all spans start as `init` says."""
+        if self.part.dynamic:
+            nn.init.constant_(self.span_proj.bias, math.log(self.part.init / (1 - self.part.init)))
+        else:
+            nn.init.constant_(self.share_h, self.part.init)
+
+    def shares(self, x_bld: Tensor) -> Tensor:
+        """Return z/S of every head, (1, H, 1), or of every head and token, (B, H, L), in float32 or wider."""
+        if not self.part.dynamic:
+            return folded(self.share_h)[None, :, None]
+        logits_blh = self.span_proj(x_bld)
+        return logits_blh.to(torch.promote_types(logits_blh.dtype, torch.float32)).sigmoid().transpose(1, 2)
+
+    def attend(self, qkv: QKV, context: Context) -> tuple[Tensor, State | None]:
+        share_bhl = self.shares(context.x_bld)
+        if self.training and self.part.penalty:
+            add_loss("span", self.part.penalty * _mean_over_real(share_bhl, context.mask_bl))
+        z_bhl = share_bhl * self.span
+        if context.state is not None:
+            return self._attend_from_state(qkv, context, z_bhl)
+        visible = visible_keys(z_bhl, self.part.ramp, self.span)
+        y_bhlv = self._attend_without_padding(qkv, context, z_bhl, visible)
+        if not self.causal:
+            return y_bhlv, None
+        kept = self.span if self.part.dynamic else visible
+        return y_bhlv, self._state_of(qkv, context, kept).forget_unseen()
+
+    def _attend_without_padding(self, qkv: QKV, context: Context, z_bhl: Tensor, visible: int) -> Tensor:
+        """Return y (B, H, L, V) of a sequence that begins here, padding moved behind its tokens meanwhile."""
+        if context.mask_bl is None:
+            return self._attend_in_blocks(qkv, context, z_bhl, visible)
+        pack = packing(context.mask_bl)
+        unpadded = context.unpad(pack)
+        assert unpadded.mask_bl is not None
+        q, k, v = (take_tokens(t, pack.source_bl, ~unpadded.mask_bl) for t in qkv)
+        z_bhl = unpad_input(z_bhl.mT, pack).mT if self.part.dynamic else z_bhl
+        y_bhlv = self._attend_in_blocks(QKV(q, k, v), unpadded, z_bhl, visible)
+        return split_heads(pad_input(join_heads(y_bhlv), pack), self.heads)
+
+    def _attend_in_blocks(self, qkv: QKV, context: Context, z_bhl: Tensor, visible: int) -> Tensor:
+        """Return y (B, H, L, V): blocks of queries meet the keys that any of them may see.
+
+        Where there are several, each is computed again in the backward pass instead of kept.
+        """
+        length = qkv.q.shape[2]
+        several = length > _QUERIES and torch.is_grad_enabled() and not is_transformed()
+        again = several and not torch.compiler.is_compiling()
+        masks: dict[tuple[int, int, int], Tensor] = {}  # of spans that all tokens share: most blocks have the same
+        ys = []
+        for start in range(0, length, _QUERIES):
+            stop = min(start + _QUERIES, length)
+            first, last = max(start - visible + 1, 0), stop if self.causal else min(stop + visible - 1, length)
+            mask, where = None, (start - first, stop - start, last - first)
+            if not self.part.dynamic:
+                mask = masks.get(where)
+                mask = masks[where] = self._mask(z_bhl, *where) if mask is None else mask
+            args = (qkv, context, z_bhl, mask, slice(start, stop), slice(first, last))
+            if again:
+                ys.append(checkpoint(self._attend_block, *args, use_reentrant=False, preserve_rng_state=False))
+            else:
+                ys.append(self._attend_block(*args))
+        return torch.cat(ys, 2)
+
+    def _attend_block(
+        self, qkv: QKV, context: Context, z_bhl: Tensor, mask: Tensor | None, queries: slice, keys: slice
+    ) -> Tensor:
+        """Return what some queries see in some of the keys, (B, H, l, V)."""
+        q, k, v = qkv.q[:, :, queries], qkv.k[:, :, keys], qkv.v[:, :, keys]
+        positions_bl, mask_bl = context.positions_bl, context.mask_bl
+        if mask is None:
+            mask = self._mask(z_bhl[:, :, queries], queries.start - keys.start, q.shape[2], k.shape[2])
+        bias = row_bias(self.score_position, positions_bl[:, queries], positions_bl[:, keys])
+        key_mask_bs = None if mask_bl is None else mask_bl[:, keys]
+        return attention(q, k, v, key_mask_bs=key_mask_bs, bias=with_span_mask(bias, mask, q, k))
+
+    def _mask(self, z_bhl: Tensor, offset: int, queries: int, keys: int) -> Tensor:
+        """Return the mask of so many queries, the first of which stands at key `offset`, (B or 1, H, l, s)."""
+        q_index_bl, k_index_bs = (torch.arange(size, device=z_bhl.device)[None] for size in (queries, keys))
+        return self._log_mask(z_bhl, q_index_bl + offset, k_index_bs)
+
+    def _log_mask(self, z_bhl: Tensor, q_index_bl: Tensor, k_index_bs: Tensor) -> Tensor:
+        return log_span_mask(z_bhl, q_index_bl, k_index_bs, self.part.ramp, self.span, causal=self.causal)
+
+    # --- streaming ---
+
+    def _state_of(self, qkv: QKV, context: Context, kept: int) -> SpanState:
+        """Return a state of the new tokens alone."""
+        rows = len(context.x_bld)
+        index_bl = (context.counts_bl - 1).expand(rows, -1)
+        index_bl = index_bl if context.mask_bl is None else index_bl.masked_fill(~context.mask_bl, -1)
+        positions_bl = None if self.score_position is None else context.positions_bl.expand(rows, -1)
+        return SpanState(context.seen_b, qkv.k, qkv.v, index_bl, positions_bl, kept)
+
+    def _attend_from_state(self, qkv: QKV, context: Context, z_bhl: Tensor) -> tuple[Tensor, State | None]:
+        """Return y and the state where there is a past, some queries at a time."""
+        length, state = context.x_bld.shape[1], context.state
+        ys = []
+        for start in range(0, length, _QUERIES_AFTER_STATE):
+            some = slice(start, start + _QUERIES_AFTER_STATE)
+            piece = context.piece(start, start + _QUERIES_AFTER_STATE, state)
+            z = z_bhl if z_bhl.shape[2] == 1 else z_bhl[:, :, some]
+            y_bhlv, state = self._step(QKV(*(t[:, :, some] for t in qkv)), piece, z)
+            ys.append(y_bhlv)
+        return torch.cat(ys, 2), state
+
+    def _step(self, qkv: QKV, context: Context, z_bhl: Tensor) -> tuple[Tensor, SparseState]:
+        """Attend from new tokens to what is remembered and to each other."""
+        assert isinstance(context.state, SpanState)
+        known = context.state.followed_by(self._state_of(qkv, context, context.state.kept))
+        q, k = qkv.q, known.k_bgsk
+        mask = self._log_mask(z_bhl, context.counts_bl - 1, known.index_bs)
+        bias = row_bias(self.score_position, context.positions_bl, known.positions_bs)
+        mask = mask.expand(len(q), *mask.shape[1:])
+        y_bhlv = attention(q, k, known.v_bgsv, key_mask_bs=known.index_bs >= 0, bias=with_span_mask(bias, mask, q, k))
+        return y_bhlv, known.forget_unseen()
+
+
+def _mean_over_real(share_bhl: Tensor, mask_bl: Tensor | None) -> Tensor:
+    """Return the mean over heads and real tokens; over heads where tokens share their spans."""
+    if mask_bl is None or share_bhl.shape[2] == 1:
+        return share_bhl.mean()
+    kept_bhl = share_bhl.masked_fill(~mask_bl.unsqueeze(1), 0)
+    return kept_bhl.sum() / (mask_bl.sum().clamp(min=1) * share_bhl.shape[1])
