@@ -6,6 +6,7 @@ import pytest
 
 from formers.catalogue import members
 from formers.mixers import (
+    AdaptiveSpan,
     BigBird,
     Dense,
     Etc,
@@ -56,6 +57,8 @@ VARIANTS = [
     Etc(tokens=3, segment=4),
     SparseTransformer(pattern=Fixed(8, 2)),
     Sparse(per_head=(Window(5), Window(4, dilation=3))),
+    AdaptiveSpan(span=5),
+    AdaptiveSpan(span=30, dynamic=True, kv_heads=1),
     BigBird(block=8, first=2),
 ]
 

@@ -8,12 +8,21 @@ import pytest
 
 from formers.catalogue import AXES, CATALOGUE
 from formers.ffn import Glu
-<<<<<<< HEAD
 from formers.memory import NoMemory
-from formers.mixers import Dense, Favor, Linear, LocalDense, Lsh, Metric, Mixer, Pool, Routing, Softmax, Sparse
-=======
-from formers.mixers import AdaptiveSpan, Dense, Favor, Linear, LocalDense, Lsh, Metric, Pool, Routing, Softmax, Sparse
->>>>>>> 1f8430e (Adaptive attention span: heads that learn how far they look, and keys beyond it are not computed)
+from formers.mixers import (
+    AdaptiveSpan,
+    Dense,
+    Favor,
+    Linear,
+    LocalDense,
+    Lsh,
+    Metric,
+    Mixer,
+    Pool,
+    Routing,
+    Softmax,
+    Sparse,
+)
 from formers.norms import LayerNorm, MaxNorm
 from formers.part import ABILITIES, Part, Site, Unsupported
 from formers.positions import Cosine, Learned, Rotary, Sinusoidal

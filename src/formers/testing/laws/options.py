@@ -146,7 +146,7 @@ def _fingerprint(part: Part, site: Site) -> str:
 @torch.no_grad()
 def _shown(part: Part, causal: bool, site: Site) -> str:
     """Return a hash of parameters, calls in turn, outputs at near and far positions and with each kind of position,
-    state, what training adds to the loss and leaves, initial weights."""
+    state, what training leaves, initial weights."""
     module = build(part, causal=causal, site=site)
     digest = hashlib.sha256()
     x = tokens(width=site.width)
@@ -162,12 +162,8 @@ def _shown(part: Part, causal: bool, site: Site) -> str:
         add_to(digest, "position", _alone(part, site, x, near))
     for place in places_of(part) if isinstance(part, Mixer) else ():
         add_to(digest, place, attempt(partial(_output_at, part, causal, POSITIONED[place])))
-<<<<<<< HEAD
     add_to(digest, "losses", train(module, x))
     for name, tensor in module.state_dict().items():
-=======
-    for name, tensor in {"losses": train(module, x), **module.state_dict()}.items():
->>>>>>> 1f8430e (Adaptive attention span: heads that learn how far they look, and keys beyond it are not computed)
         add_to(digest, name, tensor)
     torch.manual_seed(0)
     for owner in module.modules():
@@ -186,14 +182,8 @@ def _output_at(part: Part, causal: bool, site: Site) -> Tensor:
 def train(module: nn.Module, x: Tensor) -> Tensor:
     """Run two training steps, after which what follows the data or counts them has moved; weights stay.
 
-<<<<<<< HEAD
     Return the losses that parts added, one a step.
     """
-=======
-    Return the losses that the module added, nothing where it has none.
-    """
-    added: list[Tensor] = []
->>>>>>> 1f8430e (Adaptive attention span: heads that learn how far they look, and keys beyond it are not computed)
     module.train()
     added = []
     optimiser = torch.optim.SGD([*module.parameters(), nn.Parameter(torch.zeros(()))], lr=0.0)
@@ -202,17 +192,10 @@ def train(module: nn.Module, x: Tensor) -> Tensor:
             torch.manual_seed(seed)
             with collect_losses() as losses:
                 module(x.clone().requires_grad_())[0].square().sum().backward()
-<<<<<<< HEAD
             added.append(torch.zeros(()) if (total := losses.total()) is None else total.detach())
             optimiser.step()
     module.eval()
     return torch.stack(added)
-=======
-            added += losses.by_name().values()
-            optimiser.step()
-    module.eval()
-    return torch.stack(added).detach() if added else x.new_zeros(0)
->>>>>>> 1f8430e (Adaptive attention span: heads that learn how far they look, and keys beyond it are not computed)
 
 
 def _watched(module: nn.Module, x: Tensor) -> tuple[list[str], Any]:
