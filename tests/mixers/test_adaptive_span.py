@@ -26,7 +26,7 @@ from formers.testing.laws import (
 from formers.testing.sites import POSITIONED
 
 SHORT = AdaptiveSpan(span=40, ramp=8)
-VARIANTS = [SHORT, AdaptiveSpan(span=1)]
+VARIANTS = [SHORT, AdaptiveSpan(span=2)]
 
 
 def mixer_of(part: AdaptiveSpan, *, causal: bool = True, share: float | None = None) -> AdaptiveSpanMixer:
@@ -179,7 +179,7 @@ def test_spans_are_reported_by_layer() -> None:
 
 
 def test_options_are_checked() -> None:
-    for options in ({"span": 0}, {"ramp": 0}, {"penalty": -1.0}, {"init": 1.5}, {"init": 0.0, "dynamic": True}):
+    for options in ({"span": 1}, {"ramp": 0}, {"penalty": -1.0}, {"init": 1.5}, {"init": 0.0, "dynamic": True}):
         with pytest.raises(ValueError, match="adaptive_span"):
             AdaptiveSpan(**options)
     assert AdaptiveSpan(init=0.0).build(SITE).span == SITE.context_length

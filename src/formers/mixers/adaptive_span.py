@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from formers.mixers.context import Context
+from formers.mixers.heads import join_heads, split_heads
 from formers.mixers.mixer import Mixer, MixerModule
-from formers.mixers.qkv import QKV, QkvMixer, join_heads, split_heads
+from formers.mixers.qkv import QKV, QkvMixer
 from formers.mixers.score_bias import row_bias
 from formers.mixers.span_mask import folded, log_span_mask, visible_keys, with_span_mask
 from formers.mixers.sparse_state import SparseState, take_tokens
@@ -61,8 +62,10 @@ class AdaptiveSpan(Mixer):
     "Whether the projections have one."
 
     def check(self) -> None:
-        if self.ramp < 1 or (self.span is not None and self.span < 1):
-            raise ValueError(f"{self}: span and ramp must be at least 1")
+        if self.ramp < 1:
+            raise ValueError(f"{self}: ramp must be at least 1")
+        if self.span is not None and self.span < 2:
+            raise ValueError(f"{self}: span must be at least 2; a token would see itself alone")
         if not 0 <= self.penalty < math.inf:
             raise ValueError(f"{self}: penalty must be at least 0; 0 leaves spans to the loss of the task")
         if not (0 < self.init < 1 if self.dynamic else 0 <= self.init <= 1):
@@ -209,11 +212,11 @@ class AdaptiveSpanMixer(QkvMixer):
             some = slice(start, start + _QUERIES_AFTER_STATE)
             piece = context.piece(start, start + _QUERIES_AFTER_STATE, state)
             z = z_bhl if z_bhl.shape[2] == 1 else z_bhl[:, :, some]
-            y_bhlv, state = self._step(QKV(*(t[:, :, some] for t in qkv)), piece, z)
+            y_bhlv, state = self._attend_to_state(QKV(*(t[:, :, some] for t in qkv)), piece, z)
             ys.append(y_bhlv)
         return torch.cat(ys, 2), state
 
-    def _step(self, qkv: QKV, context: Context, z_bhl: Tensor) -> tuple[Tensor, SparseState]:
+    def _attend_to_state(self, qkv: QKV, context: Context, z_bhl: Tensor) -> tuple[Tensor, SparseState]:
         """Attend from new tokens to what is remembered and to each other."""
         assert isinstance(context.state, SpanState)
         known = context.state.followed_by(self._state_of(qkv, context, context.state.kept))
