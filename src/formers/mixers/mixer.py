@@ -226,13 +226,13 @@ class MixerModule(SharingModule):
     def check_export(self, x_bld: Tensor) -> None:
         """Raise Unsupported where torch.export asks for any batch or length, and the mixer's work is laid out by
         them."""
-        if any(isinstance(size, torch.SymInt) for size in x_bld.shape) and self.built_by is not None:
-            self.built_by.require(
-                "export",
-                why="its work is laid out by the batch and the length. Leave dynamic_shapes out to export it for one "
-                "size",
-                instead="softmax() or dense()",
-            )
+        if not any(isinstance(size, torch.SymInt) for size in x_bld.shape):
+            return
+        why = "its work is laid out by the batch and the length. Leave dynamic_shapes out to export it for one size"
+        if self.built_by is not None:
+            self.built_by.require("export", why=why, instead="softmax() or dense()")
+        if self.memory is not None and self.memory.built_by is not None:
+            self.memory.built_by.require("export", why=why, instead="recurrent() or none()")
 
     def context(
         self, x_bld: Tensor, state: State | None, mask_bl: Tensor | None, positions_bl: Tensor | None

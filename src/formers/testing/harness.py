@@ -97,6 +97,17 @@ def tokens(
     return drawn.to(dtype)
 
 
+def output_with_memory(part: Part, module: nn.Module, x_bld: Tensor) -> Tensor:
+    """Return the module's output for tokens; of a memory, after as many others as it takes to fill it."""
+    state = None
+    if isinstance(part, Memory) and part.carried:
+        before = tokens(len(x_bld), part.tokens(), x_bld.shape[2], seed=9, dtype=x_bld.dtype)
+        for segment in before.split(256, 1):
+            _, state = module(segment, state)
+    y_bld: Tensor = module(x_bld, state)[0]
+    return y_bld
+
+
 def silences_padding(part: Part) -> bool:
     """Return whether the host takes in no padding at all. In one with norms and feed-forwards, padding stays in its
     row."""

@@ -33,16 +33,17 @@ def free_port() -> str:
     return str(free_port())
 
 
-CARRIED = ["--vary", "memory=recurrent(length=24)", "--base", "position=xl"]
-"""An arm with a memory; its task is contiguous."""
+CARRIED = ["--vary", "memory=recurrent(length=24)"]
+"""An arm with a memory; its task is contiguous, and its position goes by distances."""
 
 
 def start(folder: Path, text: Path, words: Sequence[str], many: int = 2) -> subprocess.Popen[str]:
     """`formers ablate` in as many processes."""
-    contiguous = ", contiguous=True" if any("memory" in word for word in words) else ""
-    task = f"shakespeare(length=16, path={str(text)!r}{contiguous})"
+    carried = any("memory" in word for word in words)
+    task = f"shakespeare(length=16, path={str(text)!r}{', contiguous=True' if carried else ''})"
+    sizes = [word.replace("learned", "rotary") if carried else word for word in SIZES]
     alone = [sys.executable] if many == 1 else [*TORCHRUN, free_port()]
-    line = [*alone, "-m", "formers", "ablate", task, *SIZES, "--folder", str(folder), *words]
+    line = [*alone, "-m", "formers", "ablate", task, *sizes, "--folder", str(folder), *words]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(line, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 

@@ -22,10 +22,11 @@ from typing import Any, get_args, get_origin, get_type_hints
 import torch
 from torch import Tensor
 
+from formers.memory import Memory
 from formers.part import Part, Site, alternatives
 from formers.patterns import Pattern, Window
 from formers.positions import Alibi, Cosine, Position, Rotary
-from formers.testing.harness import LENGTH, SITE, build, directions, tokens
+from formers.testing.harness import LENGTH, SITE, build, directions, output_with_memory, tokens
 from formers.testing.laws.options import add_to, attempt, has_named_values, train, values_beside
 from formers.testing.sites import places_of
 
@@ -41,7 +42,8 @@ _SITES = {
 _SIZES = frozenset(
     {"window", "width", "height", "radius", "block", "chunk", "stride", "length", "trained_length", "memory_width"}
     | {"behind", "ahead", "halo", "dilation", "shift", "offset", "reach", "clip", "clamp", "segment", "expand"}
-    | {"span", "ramp", "features", "random", "blocks", "chunks", "redraw", "base", "factor", "sigma", "scale"}
+    | {"compressed", "rate", "span", "ramp"}
+    | {"features", "random", "blocks", "chunks", "redraw", "base", "factor", "sigma", "scale"}
 )
 """Options that say how far, how large or how long, and may exceed what there is."""
 _SAY_THE_SAME = {"one head": frozenset({"kv_heads", "per_head", "share", "local_heads"})}
@@ -189,7 +191,9 @@ def _run(part: Part, causal: bool, site: Site) -> str:
     """Return a hash of what the module has and gives; empty where it cannot be built or run here."""
     try:
         module = build(part, causal=causal, site=site)
-        y, state = module(tokens(1, width=site.width))
+        x = tokens(1, width=site.width)
+        y, state = module(x)
+        y = torch.cat([y, output_with_memory(part, module, x)]) if isinstance(part, Memory) else y
     except (TypeError, ValueError):
         return ""
     return _hash(y, torch.tensor(0 if state is None else state.nbytes), *module.state_dict().values())

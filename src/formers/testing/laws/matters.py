@@ -2,7 +2,7 @@
 
 Silencing a submodule or zeroing a parameter changes the output, and outputs depend on other tokens than their own.
 
-Inputs: 77 tokens, every submodule and every parameter in turn.
+Inputs: 77 tokens, of a memory after as many as fill it; every submodule and every parameter in turn.
 
 Exempt: `identity`, which mixes nothing; submodules without parameters that another form replaces for so few tokens
 (`taylor2`).
@@ -18,7 +18,7 @@ from formers.ops import Relation
 from formers.part import Part, Site
 from formers.positions import RelativeScores
 from formers.testing.compare import FELT, moved
-from formers.testing.harness import SITE, build, directions, tokens
+from formers.testing.harness import SITE, build, directions, output_with_memory, tokens
 
 
 def every_submodule_matters(part: Part, site: Site = SITE) -> None:
@@ -30,18 +30,18 @@ def every_submodule_matters(part: Part, site: Site = SITE) -> None:
     for causal in directions(part):
         module = build(part, causal=causal, site=site)
         with torch.no_grad():
-            want = module(x)[0]
+            want = output_with_memory(part, module, x)
             for name, child in list(module.named_modules())[1:]:
                 if isinstance(child, nn.ModuleList):
                     continue  # it is never called; its items are
-                silenced, called = _silenced(module, child, x)
+                silenced, called = _silenced(part, module, child, x)
                 aside = not called and not any(True for _ in child.parameters())
                 assert aside or moved(silenced, want) > FELT, (
                     f"{part}: the output is the same without {name} ({type(child).__name__})"
                 )
             for name, parameter in module.named_parameters():
                 if not isinstance(_owner(module, name), nn.Linear):
-                    change = moved(_zeroed(module, parameter, x), want)
+                    change = moved(_zeroed(part, module, parameter, x), want)
                     assert change > FELT, f"{part}: the output is the same with {name} = 0"
 
 
@@ -57,7 +57,7 @@ def tokens_are_mixed(part: Part, site: Site = SITE) -> None:
         assert gradient.abs().max() > FELT, f"{part}: output 40 depends on no other token"
 
 
-def _silenced(module: nn.Module, child: nn.Module, x: Tensor) -> tuple[Tensor, bool]:
+def _silenced(part: Part, module: nn.Module, child: nn.Module, x: Tensor) -> tuple[Tensor, bool]:
     """Return the output when one submodule returns zeros, and whether that was called at all."""
     calls: list[nn.Module] = []
 
@@ -67,7 +67,7 @@ def _silenced(module: nn.Module, child: nn.Module, x: Tensor) -> tuple[Tensor, b
 
     hook = child.register_forward_hook(silence)
     try:
-        return module(x)[0], bool(calls)
+        return output_with_memory(part, module, x), bool(calls)
     finally:
         hook.remove()
 
@@ -93,11 +93,11 @@ class _Nothing(RelativeScores):
         return ()
 
 
-def _zeroed(module: nn.Module, parameter: nn.Parameter, x: Tensor) -> Tensor:
+def _zeroed(part: Part, module: nn.Module, parameter: nn.Parameter, x: Tensor) -> Tensor:
     kept = parameter.clone()
     parameter.zero_()
     try:
-        return module(x)[0]
+        return output_with_memory(part, module, x)
     finally:
         parameter.copy_(kept)
 

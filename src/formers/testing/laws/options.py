@@ -23,10 +23,11 @@ from typing import Any, Literal, get_args, get_origin
 import torch
 from torch import Tensor, nn
 
+from formers.memory import Memory
 from formers.mixers import Mixer
 from formers.part import Part, Site, alternatives, collect_losses, option_hints
 from formers.positions import Position, RelationalPosition
-from formers.testing.harness import LENGTH, SITE, build, directions, tokens
+from formers.testing.harness import LENGTH, SITE, build, directions, output_with_memory, tokens
 from formers.testing.sites import POSITIONED, places_of
 
 
@@ -158,6 +159,8 @@ def _shown(part: Part, causal: bool, site: Site) -> str:
     add_to(digest, "output", y)
     add_to(digest, "bytes", torch.tensor(0 if state is None else state.nbytes))
     add_to(digest, "far", attempt(lambda: module(x, positions_bl=near + site.context_length)[0]))
+    if isinstance(part, Memory):
+        add_to(digest, "memory", output_with_memory(part, module, x))
     if isinstance(part, Position):
         add_to(digest, "position", _alone(part, site, x, near))
     for place in places_of(part) if isinstance(part, Mixer) else ():
