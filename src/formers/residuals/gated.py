@@ -15,7 +15,8 @@ from formers.residuals.gates import BIASED, InputGate
 from formers.residuals.residual import Block, Residual, Sublayer
 
 _BIAS = 2.0
-"""The published start of the bias: gates let through σ(−2) ≈ 0.12 of what is new."""
+"""The start of the bias: gates let through σ(−2) ≈ 0.12 of what is new. Published for `gru`; implementations start
+the others at 1 or at 10, and here they start as it does, so that one can be swapped for another."""
 
 
 class Gated(Residual):
@@ -37,7 +38,7 @@ class Gated(Residual):
     gate: Literal["gru", "input", "output", "highway", "sigtanh"] = "gru"
     "Which g; the paper found `gru` to be the best and the most stable."
     bias: float | None = None
-    "What all values of b start as; 2 unless given. `input` has none."
+    "What all values of b start as; 2, as published for `gru`, unless given. `input` has none."
 
     def check(self) -> None:
         if self.gate not in BIASED and self.bias is not None:

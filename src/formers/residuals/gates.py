@@ -1,4 +1,10 @@
-"""Gates in the place of a residual sum: g(x, y), made of the stream x and the output y of a sub-layer, (…, D) each."""
+"""Gates in the place of a residual sum: g(x, y), made of the stream x and the output y of a sub-layer, (…, D) each.
+
+They are GTrXL's. The forms were compared with public implementations: `GruGate` with DI-engine's `GRUGatingUnit` and
+RLlib's `GRUGate`, whose bias is learned and subtracted, too; it, `HighwayGate` and `SigTanhGate` with Scenic's
+`Residual`, which writes 1 − c for the carry c and keeps the bias in a projection; and all five with one in PyTorch that
+states the paper's equations. They agree, up to where the bias is kept and what it starts as.
+"""
 
 from __future__ import annotations
 
