@@ -17,6 +17,8 @@ _HOMES = {
         "MaskedLM",
         "PixelConfig",
         "PixelLM",
+        "Seq2SeqConfig",
+        "Seq2SeqLM",
         "SequenceClassifier",
         "TokenClassifier",
         "Transformer",

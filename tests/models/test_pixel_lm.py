@@ -22,7 +22,7 @@ MIXERS: list[Mixer] = [Softmax(), Linear(), ImageLocal(), ImageLocal(pattern=Loc
 
 def config(**changes: Any) -> PixelConfig:
     sizes = {"vocab_size": 16, "width": 24, "depth": 2, "heads": 2, "context_length": 20, "initializer_range": 0.2}
-    return PixelConfig(**{**sizes, "position": Grid(rows=5, columns=4), "mixtures": 3, **changes})
+    return PixelConfig(**{**sizes, "position": Grid(rows=5, columns=4, how="concatenate"), "mixtures": 3, **changes})
 
 
 def model(**changes: Any) -> PixelLM:

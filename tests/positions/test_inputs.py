@@ -106,10 +106,10 @@ def test_a_grid_tells_rows_and_columns(how: str) -> None:
 
 def test_a_grid_ends_with_its_image() -> None:
     with pytest.raises(ValueError, match=r"grid\(rows=7, columns=10\) has 70 pixels, but position 76 was asked for"):
-        Grid(rows=7, columns=10).build(SITE)(tokens(width=12), POSITIONS)
+        Grid(rows=7, columns=10).build(SITE)(tokens(), POSITIONS)
 
 
 @pytest.mark.parametrize("width", [0, 1, 24])
 def test_grid_widths_that_do_not_fit(width: int) -> None:
     with pytest.raises(ValueError, match="at least 2 and at most 23"):
-        Grid(width=width).build(SITE)
+        Grid(how="concatenate", width=width).build(SITE)

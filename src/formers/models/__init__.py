@@ -5,6 +5,7 @@ from transformers import (
     AutoModel,
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
+    AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
 )
@@ -17,9 +18,12 @@ from formers.models.conversion import Conversion
 from formers.models.convert import convert_weights
 from formers.models.decision_config import DecisionConfig
 from formers.models.decision_transformer import DecisionTransformer
+from formers.models.encoder_decoder import EncoderDecoder
 from formers.models.masked_lm import MaskedLM
 from formers.models.pixel_config import PixelConfig
 from formers.models.pixel_lm import PixelLM
+from formers.models.seq2seq_config import Seq2SeqConfig
+from formers.models.seq2seq_lm import Seq2SeqLM
 from formers.models.sequence_classifier import SequenceClassifier
 from formers.models.steps import steps_taken
 from formers.models.token_classifier import TokenClassifier
@@ -27,11 +31,14 @@ from formers.models.token_classifier import TokenClassifier
 AutoConfig.register(TransformerConfig.model_type, TransformerConfig)
 AutoConfig.register(DecisionConfig.model_type, DecisionConfig)
 AutoConfig.register(PixelConfig.model_type, PixelConfig)
+AutoConfig.register(Seq2SeqConfig.model_type, Seq2SeqConfig)
 AutoModel.register(TransformerConfig, Transformer)
 AutoModel.register(DecisionConfig, DecisionTransformer)
 AutoModel.register(PixelConfig, PixelLM)
 AutoModelForCausalLM.register(TransformerConfig, CausalLM)
 AutoModelForCausalLM.register(PixelConfig, PixelLM)
+AutoModel.register(Seq2SeqConfig, EncoderDecoder)
+AutoModelForSeq2SeqLM.register(Seq2SeqConfig, Seq2SeqLM)
 AutoModelForMaskedLM.register(TransformerConfig, MaskedLM)
 AutoModelForSequenceClassification.register(TransformerConfig, SequenceClassifier)
 AutoModelForTokenClassification.register(TransformerConfig, TokenClassifier)
@@ -41,9 +48,12 @@ __all__ = [
     "Conversion",
     "DecisionConfig",
     "DecisionTransformer",
+    "EncoderDecoder",
     "MaskedLM",
     "PixelConfig",
     "PixelLM",
+    "Seq2SeqConfig",
+    "Seq2SeqLM",
     "SequenceClassifier",
     "StateCache",
     "TokenClassifier",

@@ -19,7 +19,7 @@ from formers.models.packing import DocumentHints, find_documents
 from formers.models.pretrained import FormersModel
 from formers.norms import NoNorm
 from formers.ops import can_read, require_data
-from formers.part import State, Unsupported, layers_share, share_across_layers
+from formers.part import Site, State, Unsupported, layers_share, share_across_layers
 from formers.positions.position import build_at
 from formers.residuals import Block
 
@@ -41,13 +41,19 @@ class Transformer(FormersModel):
         self.embedding_norm = (config.embedding_norm or NoNorm()).build(site)
         self.dropout = nn.Dropout(config.dropout)
         _check_mixers_are_used(config)
-        self.layers = nn.ModuleList(_build_layer(config, layer) for layer in range(site.layers))
+        self.layers = nn.ModuleList(self.build_layer(site.at(layer)) for layer in range(site.layers))
         share_across_layers(self.layers)
         self.computation = config.computation.build(site, config.depth, config.residual)
         self.norm = config.norm_at_end().build(site)
         self.streaming = site.causal and all("streaming" in config.mixer_at(i).abilities for i in range(config.depth))
         self.gradient_checkpointing = False
         self.post_init()
+
+    def build_layer(self, site: Site) -> nn.Module:
+        """Return the layer of a site: its mixer, with a memory, and a feed-forward, wired as the residual part says."""
+        config = self.config
+        mixer: MixerModule = config.memory.build(site, config.mixer_at(site.layer).build(site))
+        return config.residual.build(site, mixer, config.ffn.build(site), config.norm)
 
     def separate_layers(self) -> list[Block]:
         """Return the layers, if each runs as a module of its own with no weights but its own; else an empty list."""
@@ -83,6 +89,7 @@ class Transformer(FormersModel):
         max_length_k: int | None = None,
         one_document_a_row: bool = False,
         global_attention_mask: Tensor | None = None,
+        start: Sequence[State] | None = None,
     ) -> BaseModelOutputWithPast:
         """Return the hidden states of a batch.
 
@@ -105,6 +112,8 @@ class Transformer(FormersModel):
             global_attention_mask: 1 = a token that sees its whole row, or document in it, and is seen by all of it,
                 (B, L), as in Hugging Face's Longformer; in the place of those that the mixers list. For bidirectional
                 models whose mixers all have the ability `global_tokens`; others raise `Unsupported`.
+            start: the states before the first token, where these are not none: what a decoder has read of its source.
+                Not looked at beside a cache with tokens.
 
         Raise Unsupported for a cache, given or asked for, if the model does not stream, for one of keys and values, and
         for one beside packed documents; for these where they are refused; and for token types other than 0.
@@ -119,7 +128,7 @@ class Transformer(FormersModel):
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give either input_ids or inputs_embeds, and not both")
         cache = self._cache_for(past_key_values, use_cache)
-        self._check_gradients(cache)
+        self._check_gradients(cache is not None or start is not None)
         x = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
         real_bl = _real_tokens(attention_mask, x, 0 if cache is None else cache.get_seq_length())
         hints = DocumentHints(seq_idx, cu_seq_lens_q, cu_seq_lens_k, max_length_q, max_length_k)
@@ -132,7 +141,9 @@ class Transformer(FormersModel):
         given = global_attention_mask
         mask: Mask = marked if given is None else GlobalMask(marked, _global_tokens(given, x))
         count = self.computation.states
-        past = [None] * count if cache is None else states_in(cache, count, len(x))
+        past: Sequence[State | None] = start or [None] * count
+        if cache is not None and cache.get_seq_length():
+            past = states_in(cache, count, len(x))
         positions = position_ids if position_ids is not None else count_tokens(x, mask, past[0]) - 1
         return self._run(x, mask, positions, past, cache, output_hidden_states)
 
@@ -153,7 +164,7 @@ class Transformer(FormersModel):
             positions,
             mask,
             past,
-            keep_states=cache is not None,
+            keep_states=cache is not None or past[0] is not None,
             keep_hidden=output_hidden_states,
             recompute=self._gradient_checkpointing_func if self._recomputes() else None,
         )
@@ -182,13 +193,13 @@ class Transformer(FormersModel):
         wanted = self.config.use_cache and not self.training if use_cache is None else use_cache
         return StateCache() if wanted and self.streaming else None
 
-    def _check_gradients(self, cache: Cache | None) -> None:
+    def _check_gradients(self, has_states: bool) -> None:
         """Raise Unsupported where states would lose their gradients in silence."""
         options = getattr(self._gradient_checkpointing_func, "keywords", {}) if self._recomputes() else {}
-        if cache is not None and options.get("use_reentrant"):
+        if has_states and options.get("use_reentrant"):
             raise Unsupported(
-                "reentrant gradient checkpointing passes no gradients through states; train without a cache, or with "
-                "use_reentrant=False"
+                "reentrant gradient checkpointing passes no gradients through states, such as a cache, or what a "
+                "decoder has read of its source; use use_reentrant=False"
             )
 
     def check_past(self, past: Cache) -> None:
@@ -203,13 +214,6 @@ class Transformer(FormersModel):
             stateless = [mixer for mixer in mixers if "streaming" not in mixer.abilities]
             why = stateless[0].no_state() if stateless else "a bidirectional model has no streaming state"
             raise Unsupported(f"{why}; call {instead}")
-
-
-def _build_layer(config: TransformerConfig, layer: int) -> Block:
-    """Return one layer: its mixer and a feed-forward, wired as the residual part says."""
-    site = config.site().at(layer)
-    mixer: MixerModule = config.memory.build(site, config.mixer_at(layer).build(site))
-    return config.residual.build(site, mixer, config.ffn.build(site), config.norm)
 
 
 def _check_mixers_are_used(config: TransformerConfig) -> None:

@@ -29,7 +29,7 @@ def flops_per_token(model: PreTrainedModel, length: int) -> float:
     model = on_meta(model)
     past = _full_memory(model)
     with OperationCount() as counted:
-        model(input_ids=_ids_on_meta(length), **past)
+        model(**model.example_inputs(length), **past)
     return counted.total / length
 
 
@@ -46,7 +46,7 @@ def state_bytes(model: PreTrainedModel, length: int) -> int | None:
     if not model.streaming:
         return None
     with torch.no_grad():
-        cache = on_meta(model).base_model(input_ids=_ids_on_meta(length), use_cache=True).past_key_values
+        cache = on_meta(model).base_model(**model.example_inputs(length), use_cache=True).past_key_values
     return int(cache.nbytes)
 
 
@@ -55,10 +55,5 @@ def _full_memory(model: PreTrainedModel) -> dict[str, Any]:
     memory = model.config.memory
     if not memory.carried or not model.streaming:
         return {}
-    filled = model.base_model(input_ids=_ids_on_meta(memory.tokens()), use_cache=True)
+    filled = model.base_model(**model.example_inputs(memory.tokens()), use_cache=True)
     return {"past_key_values": filled.past_key_values}
-
-
-def _ids_on_meta(length: int) -> torch.Tensor:
-    """Return tokens without data, (1, length)."""
-    return torch.zeros(1, length, dtype=torch.long, device="meta")

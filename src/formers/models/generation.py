@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 from transformers import GenerationMixin
 from transformers.generation import GenerationMode
 
-from formers.models.backbone import Transformer
 from formers.models.cache import StateCache
 from formers.models.config import TransformerConfig
 from formers.part import Unsupported
@@ -25,7 +24,9 @@ class StateGenerationMixin(GenerationMixin):  # type: ignore[misc]
     """
 
     config: TransformerConfig
-    model: Transformer
+    model: Any
+    own_mask: ClassVar[str] = "attention_mask"
+    "The name of the mask of the tokens that are continued."
 
     @classmethod
     def _supports_default_dynamic_cache(cls) -> bool:
@@ -37,7 +38,7 @@ class StateGenerationMixin(GenerationMixin):  # type: ignore[misc]
         """Start generation on an empty `StateCache`, or without one; `generation_config` is this call's own copy."""
         past = model_kwargs.get("past_key_values")
         if past is not None:
-            self._check_past(past, generation_config, model_kwargs.get("attention_mask"))
+            self._check_past(past, generation_config, model_kwargs.get(self.own_mask))
         if generation_config.cache_implementation not in (None, "dynamic"):
             raise Unsupported(
                 f"cache_implementation={generation_config.cache_implementation!r} is for keys and values, but each "
@@ -45,7 +46,8 @@ class StateGenerationMixin(GenerationMixin):  # type: ignore[misc]
             )
         super()._prepare_cache_for_generation(generation_config, model_kwargs, generation_mode, *sizes)
         self._check_assistance(generation_config, generation_mode)
-        if not self.model.streaming and model_kwargs.get("inputs_embeds") is not None:
+        embedded = model_kwargs.get("inputs_embeds") is not None and not self.config.is_encoder_decoder
+        if not self.model.streaming and embedded:
             raise Unsupported(
                 "only a streaming model can generate from inputs_embeds: without a state, every step reads the tokens "
                 "again, and embeddings have none. Give input_ids"

@@ -20,7 +20,7 @@ class ModelWithLMHead(ModelWithHead):
 
     def __init__(self, config: TransformerConfig):
         super().__init__(config)
-        width = self.model.embed_tokens.embedding_dim
+        width = self.model.get_input_embeddings().embedding_dim
         if self.config.tie_word_embeddings and width != config.width:
             raise ValueError(
                 f"the embedding is {width} wide and the model {config.width}, because {config.position} is "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from contextlib import AbstractContextManager, nullcontext
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutputWithPast
@@ -23,6 +23,8 @@ class ModelWithHead(FormersModel):
     Raise ValueError where the head needs another direction than the configuration says.
     """
 
+    backbone: ClassVar[type[Any]] = Transformer
+    "The class of the model under the head."
     direction: ClassVar[bool | None] = None
     "True = causal only, False = bidirectional only, None = as the configuration says (bidirectional unless it does)."
 
@@ -41,16 +43,17 @@ class ModelWithHead(FormersModel):
         super().__init__(config)
         self.loss_type = self.trained_as
         self.accepts_loss_kwargs = "num_items_in_batch" in inspect.signature(self.forward).parameters
-        self.model = Transformer(config)
+        self.model = self.backbone(config)
         self.streaming = self.model.streaming
 
     def get_input_embeddings(self) -> nn.Module:
         """Return the embedding of tokens."""
-        return self.model.embed_tokens
+        embedding: nn.Module = self.model.get_input_embeddings()
+        return embedding
 
     def set_input_embeddings(self, value: nn.Embedding) -> None:
         """Replace the embedding of tokens."""
-        self.model.embed_tokens = value
+        self.model.set_input_embeddings(value)
 
     def collecting_losses(self, labels: Tensor | None) -> AbstractContextManager[CollectedLosses | None]:
         """Collect the losses that parts add, if there are labels and the model trains; None otherwise.

@@ -57,6 +57,7 @@ _SIZES = {
     "vocab_size": 1 << 31,
     "width": 1 << 20,
     "depth": 10_000,
+    "encoder_depth": 10_000,
     "heads": 1 << 20,
     "context_length": 1 << 31,
     "num_labels": 1 << 20,
@@ -73,6 +74,7 @@ _RULES = {
     **dict.fromkeys(("tie_word_embeddings", "use_cache", "discrete_actions", "return_conditioned"), _SWITCH),
     **dict.fromkeys(("causal", "output_hidden_states", "output_attentions", "return_dict"), _OPTIONAL_SWITCH),
     **dict.fromkeys(("pad_token_id", "bos_token_id"), _TOKEN),
+    "decoder_start_token_id": _Rule(int, "a token's number, 0 or more", lambda value: value >= 0),
     **dict.fromkeys(("dtype", "torch_dtype"), _Rule(object, 'a dtype of torch, such as "float32"', _is_dtype)),
     "eos_token_id": _Rule(
         int | tuple[int, ...] | None,

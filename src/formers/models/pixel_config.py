@@ -21,7 +21,7 @@ class PixelConfig(TransformerConfig):
 
     model_type = "formers_pixels"
 
-    position: Any = Grid()
+    position: Any = Grid(how="concatenate")
     context_length: int = 784
     tie_word_embeddings: bool = False
     bos_token_id: int | None = 0

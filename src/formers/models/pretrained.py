@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -87,6 +88,10 @@ class FormersModel(PreTrainedModel):
         card = Path(save_directory) / "README.md"
         if is_main_process and card.parent.is_dir() and not card.exists():
             card.write_text(model_card(type(self), self.config), encoding="utf-8")
+
+    def example_inputs(self, length: int) -> dict[str, Tensor]:
+        """Return inputs of `length` tokens, without data: what costs are counted on."""
+        return {"input_ids": torch.zeros(1, length, dtype=torch.long, device="meta")}
 
     def flops_per_token(self, length: int) -> float:
         """Return the floating-point operations per token of a forward pass over `length` tokens."""

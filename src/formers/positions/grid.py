@@ -12,7 +12,7 @@ from formers.positions.position import Position
 
 
 class Grid(Position):
-    """A trained vector per row of an image and one per column, behind the embedding or added to it.
+    """A trained vector per row of an image and one per column, added to the embedding or behind it.
 
     Token i stands for the pixel in row ⌊i/columns⌋ and column i mod columns: the raster order of one image, and nothing
     beyond it. The encoding is the row's vector, then the column's, each half of its width P: (rows + columns)·P/2
@@ -27,8 +27,8 @@ class Grid(Position):
     "Rows of the image."
     columns: int = 28
     "Columns of the image."
-    how: Literal["concatenate", "add"] = "concatenate"
-    "`concatenate` behind an embedding of D − P, or `add` to the embedding (P = D)."
+    how: Literal["add", "concatenate"] = "add"
+    "`add` to the embedding (P = D), or `concatenate` behind an embedding of D − P."
     width: int | None = None
     "P when concatenating; half the model width unless given."
 

@@ -110,7 +110,7 @@ class Mnist(Task):
             width=64,
             depth=2,
             heads=4,
-            position=Grid(rows=self.side, columns=self.side),
+            position=Grid(rows=self.side, columns=self.side, how="concatenate"),
             context_length=self.length,
             distribution=self.distribution,
             initializer_range=0.1,  # about 1/√width; the usual 0.02 suits widths in the thousands

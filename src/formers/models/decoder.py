@@ -1,0 +1,107 @@
+"""The decoder of an encoder–decoder: a causal stack whose layers also read a source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from formers.mixers.context import seen_after
+from formers.mixers.cross import CrossMixer
+from formers.models.backbone import Transformer
+from formers.models.seq2seq_config import Seq2SeqConfig
+from formers.part import Site, State, Unsupported
+from formers.residuals import Block, Sublayer
+
+
+@dataclass(frozen=True)
+class DecoderState(State):
+    """What a layer of a decoder goes on from: its own state, and what it keeps of the source."""
+
+    own: State | None = None
+    "Of the layer's mixer; None at the start."
+    source: State | None = None
+    "What the layer's cross-attention has read of the source, once."
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Self:
+        return self._with_each(super().map(change), lambda state: state.map(change))
+
+    @property
+    def nbytes(self) -> int:
+        return super().nbytes + sum(state.nbytes for state in (self.own, self.source) if state is not None)
+
+    def reorder(self, rows: Tensor) -> Self:
+        return self._with_each(super().map(lambda t: t.index_select(0, rows.to(t.device))), lambda s: s.reorder(rows))
+
+    def outside_inference_mode(self) -> Self:
+        return self._with_each(super().outside_inference_mode(), lambda state: state.outside_inference_mode())
+
+    @property
+    def can_trim(self) -> bool:
+        return self.own is not None and self.own.can_trim
+
+    def trim(self, count_b: Tensor) -> Self:
+        """Forget the last tokens of each row; nothing of the source."""
+        own = None if self.own is None else self.own.trim(count_b)
+        return replace(self, seen_b=self.seen_b - count_b.clamp(max=self.seen_b), own=own)
+
+    def _with_each(self, new: Self, change: Callable[[State], State]) -> Self:
+        """Return `new` with a change of each state inside this one."""
+        own, source = (None if state is None else change(state) for state in (self.own, self.source))
+        return replace(new, own=own, source=source)
+
+
+class DecoderLayer(nn.Module):
+    """A layer whose tokens read the source between the mixer and the feed-forward, wired as both are.
+
+    `x, state = layer(x, state, mask_bl=…, positions_bl=…)` as a `Block`, on a `DecoderState` that holds a source.
+    """
+
+    def __init__(self, block: Block, cross: CrossMixer, wiring: Sublayer):
+        super().__init__()
+        self.block, self.cross, self.cross_wiring = block, cross, wiring
+
+    def forward(
+        self,
+        x_bld: Tensor,
+        state: State | None = None,
+        *,
+        mask_bl: Tensor | None = None,
+        positions_bl: Tensor | None = None,
+    ) -> tuple[Tensor, State]:
+        if not isinstance(state, DecoderState) or state.source is None:
+            raise TypeError(
+                f"a decoder's layer needs a DecoderState with a source, but a {type(state).__name__} was given; start "
+                "with what Decoder.read returns"
+            )
+        block, before = self.block, state.own
+        mixed, own = block.mixer(block.mixer_input(x_bld), before, mask_bl=mask_bl, positions_bl=positions_bl)
+        read = self.cross_wiring(block.join(x_bld, mixed), partial(self.cross, source=state.source))
+        return block.feed(read), replace(state, seen_b=seen_after(x_bld, mask_bl, state), own=own)
+
+
+class Decoder(Transformer):
+    """A causal `Transformer` whose layers read a source, with softmax or another mixer that has the ability `cross`."""
+
+    config_class = Seq2SeqConfig
+    config: Seq2SeqConfig
+
+    def __init__(self, config: Seq2SeqConfig):
+        if not config.computation.runs_layers_once:
+            raise Unsupported(f"{config.computation} lets layers run again, but a decoder's each read the source once")
+        super().__init__(config)
+
+    def build_layer(self, site: Site) -> nn.Module:
+        config, block = self.config, super().build_layer(site)
+        assert isinstance(block, Block)
+        return DecoderLayer(block, config.cross.build_cross(site), config.residual.build_sublayer(site, config.norm))
+
+    def read(self, source_bsd: Tensor, mask_bs: Tensor | None = None) -> list[DecoderState]:
+        """Return the states that layers start from: what each keeps of a source (B, S, D), as `start` of `forward`."""
+        none_b = torch.zeros(source_bsd.shape[0], dtype=torch.long, device=source_bsd.device)
+        layers = [layer for layer in self.layers if isinstance(layer, DecoderLayer)]
+        return [DecoderState(none_b, source=layer.cross.read(source_bsd, mask_bs)) for layer in layers]
