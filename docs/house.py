@@ -30,7 +30,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "plot": ("machine",),
     "bench": (*ABOVE_PARTS, "testing", "machine", "plot"),
     "lab": (*ABOVE_PARTS, "tasks", "machine", "plot", "bench"),
-    "cli": (*ABOVE_PARTS, "testing", "tasks", "machine", "retrieval", "plot", "bench", "lab"),
+    "cli": (*ABOVE_PARTS, "adapt", "testing", "tasks", "machine", "retrieval", "plot", "bench", "lab"),
 }
 """Room → the rooms that it may import from, from the ground up. tests/test_house.py holds the code to it."""
 WORDS = {PARTS: "all parts", ABOVE_PARTS: "models and all parts"}

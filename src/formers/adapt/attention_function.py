@@ -7,7 +7,7 @@ direction tokens see each other; so nothing is lost on the way, or the model is 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -43,8 +43,8 @@ class _MaskFacts(NamedTuple):
     new_are_real: bool
 
 
-def register(mixer: Mixer | str) -> str:
-    """Make a mixer known to Hugging Face; return the name to give as `attn_implementation`.
+def register(mixer: Mixer | str | Sequence[Mixer | str]) -> str:
+    """Make a mixer, or several that layers cycle through, known to Hugging Face; return its `attn_implementation`.
 
         name = register("window(128) | global(0)")
         model = AutoModelForCausalLM.from_pretrained(path, attn_implementation=name)
@@ -55,10 +55,14 @@ def register(mixer: Mixer | str) -> str:
 
     Raise Unsupported for a mixer with weights of its own.
     """
-    part = Mixer.parse(mixer) if isinstance(mixer, str) else mixer
-    attention_core(part, heads=2, head_width=4, causal="causal" in part.abilities, layer=0, longest=1 << 20)
-    name = f"{PREFIX}{part}"
-    AttentionInterface.register(name, _attention_function(part))
+    mixers = [mixer] if isinstance(mixer, (Mixer, str)) else list(mixer)
+    parts = [Mixer.parse(one) if isinstance(one, str) else one for one in mixers]
+    if not parts:
+        raise ValueError("no mixer was given; give one, or a list that layers cycle through")
+    for part in set(parts):
+        attention_core(part, heads=2, head_width=4, causal="causal" in part.abilities, layer=0, longest=1 << 20)
+    name = PREFIX + (str(parts[0]) if len(parts) == 1 else str(parts))
+    AttentionInterface.register(name, _attention_function(parts))
     AttentionMaskInterface.register(name, padding_mask)
     return name
 
@@ -100,8 +104,8 @@ def is_causal(padding_mask_bs: Tensor) -> bool:
     return facts is not None and facts.causal
 
 
-def _attention_function(mixer: Mixer) -> Callable[..., tuple[Tensor, None]]:
-    """Return the mixer in the form that Hugging Face calls."""
+def _attention_function(mixers: Sequence[Mixer]) -> Callable[..., tuple[Tensor, None]]:
+    """Return the mixers, which layers cycle through, in the form that Hugging Face calls."""
 
     def attend(
         module: nn.Module,
@@ -116,6 +120,7 @@ def _attention_function(mixer: Mixer) -> Callable[..., tuple[Tensor, None]]:
         """Return the attention's output (B, L, H, V), and no weights."""
         _check_call(module, attention_mask, dropout, more)
         assert attention_mask is not None
+        mixer = mixers[_layer_number(module, len(mixers)) % len(mixers)]
         y_bhlv = _attend(mixer, module, (query, key, value), attention_mask, scaling)
         return y_bhlv.transpose(1, 2).contiguous(), None
 
@@ -140,7 +145,7 @@ def _attend(
         heads=heads,
         head_width=head_width,
         causal=facts.causal,
-        layer=getattr(module, "layer_idx", None) or 0,
+        layer=_layer_number(module, 1),
         longest=getattr(getattr(module, "config", None), "max_position_embeddings", None) or 1 << 20,
     ).to(q.device)
     x_bl1 = q.new_zeros(len(q), length, 1)  # the mixer asks it for sizes only
@@ -151,6 +156,14 @@ def _attend(
     if layer is not None and after is not None:
         layer.move_on(after, mask_bs, length)
     return y_bhlv
+
+
+def _layer_number(module: nn.Module, mixers: int) -> int:
+    """Return the number of the attention's layer, 0 where nothing tells it. Raise Unsupported if several mixers ask."""
+    number: int | None = getattr(module, "layer_idx", None)
+    if number is None and mixers > 1:
+        raise Unsupported(f"{type(module).__name__} does not number its layers; give one mixer for all of them")
+    return number or 0
 
 
 def _check_call(module: nn.Module, attention_mask: Tensor | None, dropout: float, more: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from types import MethodType
@@ -21,8 +21,8 @@ _ROWS, _TOKENS = 2, 6
 """Size of the probe: the second row is padded by half."""
 
 
-def use_attention(model: PreTrainedModel, mixer: Mixer | str) -> PreTrainedModel:
-    """Let every attention layer of a model run a mixer instead, in place; return the model.
+def use_attention(model: PreTrainedModel, mixer: Mixer | str | Sequence[Mixer | str]) -> PreTrainedModel:
+    """Let the attention layers of a model run a mixer instead, or several in turn, in place; return the model.
 
         model = use_attention(AutoModelForCausalLM.from_pretrained(path), "window(128) | sinks(4)")
         model.generate(**inputs)            # remembers 132 tokens a layer

@@ -100,10 +100,11 @@ def shared(
 
 def _load_commands() -> None:
     """Register every command. Each module imports what is heavy inside its functions, so that help is quick."""
-    from formers.cli import ablate, bench, doctor, generate, knn, listing, report, show, train, ui
+    from formers.cli import ablate, adapt, bench, doctor, generate, knn, listing, report, show, train, ui
 
     app.command("ablate", cls=_Command)(ablate.ablate)
     app.command("bench", cls=_Command)(bench.bench)
+    app.command("adapt", cls=_Command)(adapt.adapt)
     app.command("train", cls=_Command)(train.train)
     app.command("report", cls=_Command)(report.report)
     app.command("generate", cls=_Command)(generate.generate)

@@ -14,14 +14,13 @@ A second text needs no training either: build a datastore of it, and name both.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from formers.cli.character_model import character_model, model_folder
+from formers.cli.progress import progress_bar
 from formers.cli.say import say
 
 if TYPE_CHECKING:
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
     from formers.models import CausalLM
     from formers.retrieval import Reading, Retriever
-    from formers.retrieval.datastore import Progress
 
 ModelFolder = Annotated[Path, typer.Argument(metavar="MODEL", help="A model's folder, or a study's with one model.")]
 Stores = Annotated[list[Path], typer.Argument(help="Folders of datastores; several are searched as if they were one.")]
@@ -73,7 +71,7 @@ def build(
     loaded, ids = _read(model, text, split, drop_unknown)
     reading = _reading(loaded, length, context)
     try:
-        with _progress("reading") as progress:
+        with progress_bar("reading") as progress:
             store = build_datastore(loaded, ids, folder, reading, key=key, dtype=dtype, progress=progress)  # type: ignore[arg-type]
     except KeyboardInterrupt:
         raise Stopped(f"stopped; {folder} keeps what is done, and the same command goes on from there") from None
@@ -105,7 +103,7 @@ def tune(
 
     loaded, ids = _read(model, text, split, drop_unknown)
     retriever = _retriever(folders, loaded, index)
-    with _progress("asking") as progress:
+    with progress_bar("asking") as progress:
         found = tuned(loaded, retriever, ids[:characters], _reading(loaded, length, context), progress=progress)
     say(f"model alone      {found.model.bits:.4f} bits/character")
     for (k, temperature), (weight, score) in sorted(found.table.items()):
@@ -139,7 +137,7 @@ def evaluate(
     reading = _reading(loaded, length, context)
     knn = KnnLM(loaded, _retriever(folders, loaded, index), KnnOptions(k=k, temperature=temperature, weight=weight))
     alone = score_text(loaded, ids, reading)
-    with _progress("asking") as progress:
+    with progress_bar("asking") as progress:
         mixed = score_text(knn, ids, reading, progress)
     for name, score in {"model alone": alone, "with neighbours": mixed}.items():
         say(f"{name:<16} {score.bits:.4f} bits/character, perplexity {score.perplexity:.3f}")
@@ -171,18 +169,5 @@ def _retriever(folders: list[Path], model: CausalLM, index: str) -> Retriever:
     """Return the retriever over the datastores; an index that is not there yet is built."""
     from formers.retrieval import Index, Retriever
 
-    with _progress("indexing") as progress:
+    with progress_bar("indexing") as progress:
         return Retriever.open(folders, model, Index.parse(index), progress)
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[Progress]:
-    """Show a bar in a terminal, and nothing elsewhere."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns: list[Any] = [TextColumn("{task.description}"), BarColumn(bar_width=24), TimeRemainingColumn()]
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,35 @@
+"""What swaps cost, as a picture: a row for each mixer, a column for each layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from formers.adapt.swap_costs import Swap
+
+
+def save_swaps(swaps: Sequence[Swap], path: Path) -> None:
+    """Write a PNG of the rise of −log p where one layer alone takes a mixer: dark where the layer needs its own."""
+    import numpy as np  # here, because drawing takes a second to load
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.colors import LogNorm
+    from matplotlib.figure import Figure
+
+    own = next(swap.nats for swap in swaps if not swap.mixer)
+    alone = {(swap.mixer, swap.layers[0]): swap.nats - own for swap in swaps if len(swap.layers) == 1}
+    mixers, layers = list(dict.fromkeys(m for m, _ in alone)), sorted({layer for _, layer in alone})
+    rise = np.array([[alone[mixer, layer] for layer in layers] for mixer in mixers])
+    figure = Figure(
+        figsize=(2.5 + 0.1 * max(map(len, mixers)) + 0.3 * len(layers), 1.6 + 0.4 * len(mixers)), layout="constrained"
+    )
+    FigureCanvasAgg(figure)
+    panel = figure.subplots()
+    shown = np.clip(rise, 1e-3, None)
+    image = panel.imshow(shown, cmap="Blues", norm=LogNorm(1e-3, max(float(shown.max()), 2e-3)), aspect="auto")
+    panel.set_yticks(range(len(mixers)), mixers)
+    panel.set_xticks(range(len(layers)), list(map(str, layers)))
+    panel.set_xlabel("the one layer that is swapped")
+    figure.colorbar(image, label="rise of −log p, nats a token")
+    figure.savefig(path, format="png", dpi=150)

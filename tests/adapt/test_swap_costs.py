@@ -1,0 +1,123 @@
+"""Tables of what swaps cost, and plans made from them."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from formers.adapt import use_attention
+from formers.adapt.swap_costs import Swap, mean_nats, swap_costs
+from formers.adapt.swap_plan import SwapBudget, plan_swaps, state_bytes_per_layer
+from formers.mixers import Mixer
+from formers.part import Unsupported
+
+from .families import DEAF, DECODERS, VOCABULARY, made
+
+WINDOW, SINKS = "sparse(pattern=window(4))", "sparse(pattern=window(4) | sinks(2))"
+
+
+def ids() -> Tensor:
+    return torch.randint(3, VOCABULARY, (2, 24), generator=torch.Generator().manual_seed(0))
+
+
+def test_each_line_is_the_model_with_that_swap() -> None:
+    model = made(DECODERS["llama"])
+    own = mean_nats(model, ids())
+    swaps = swap_costs(model, ids(), ["window(4)", "window(4) | sinks(2)"])
+    assert [(s.mixer, s.layers) for s in swaps] == [
+        ("", ()),
+        *((mixer, layers) for mixer in (WINDOW, SINKS) for layers in ((0, 1), (0,), (1,))),
+    ]
+    assert swaps[0].nats == own == mean_nats(model, ids())  # its own attention again
+    assert swaps[2].nats == mean_nats(use_attention(made(DECODERS["llama"]), ["window(4)", "softmax()"]), ids())
+    assert swaps[1].nats == mean_nats(use_attention(made(DECODERS["llama"]), "window(4)"), ids())
+
+
+def test_measurements_are_kept_and_gone_on_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, done = tmp_path / "sub" / "swaps.jsonl", list[int]()
+
+    def stop(number: int, total: int) -> None:
+        done.append(number)
+        if number == 2:
+            raise KeyboardInterrupt
+
+    model = made(DECODERS["llama"])
+    with pytest.raises(KeyboardInterrupt):
+        swap_costs(model, ids(), ["window(4)"], file=file, progress=stop)
+    assert model.config._attn_implementation == "sdpa"
+    with file.open("a") as half:
+        half.write('{"mixer": "sparse(patt')  # as a process that is killed leaves it
+    went_on = swap_costs(model, ids(), ["window(4)"], file=file)
+    assert went_on == swap_costs(model, ids(), ["window(4)"])
+    assert len(file.read_text().splitlines()) == 1 + len(went_on)
+    monkeypatch.setattr("formers.adapt.swap_costs.mean_nats", None)  # nothing is measured twice
+    assert swap_costs(model, ids(), ["window(4)"], file=file) == went_on
+
+
+def test_foreign_and_damaged_files_are_refused(tmp_path: Path) -> None:
+    file, model = tmp_path / "swaps.jsonl", made(DECODERS["llama"])
+    swap_costs(model, ids(), [], file=file)
+    with pytest.raises(ValueError, match="another model or other tokens"):
+        swap_costs(model, ids() + 1, [], file=file)
+    with torch.no_grad():
+        model.lm_head.weight.mul_(2)
+    with pytest.raises(ValueError, match="another model or other tokens"):
+        swap_costs(model, ids(), [], file=file)
+    file.write_text("{]\n")
+    with pytest.raises(ValueError, match="damaged"):
+        swap_costs(model, ids(), [], file=file)
+    with pytest.raises(ValueError, match="layers 0 to 1, but 2"):
+        swap_costs(model, ids(), ["window(4)"], layers=[2])
+    with pytest.raises(Unsupported, match="ignores it"):
+        swap_costs(made(DEAF["bloom"]), ids(), ["window(4)"])
+
+
+SWAPS = [Swap("", (), 2.0), *(Swap(WINDOW, (i,), n) for i, n in enumerate([2.5, 2.01, 2.1]))]
+BYTES = {"softmax()": 100, WINDOW: 10}
+
+
+@pytest.mark.parametrize(
+    ("budget", "swapped"),
+    [
+        (SwapBudget(8, state_bytes=300), ()),
+        (SwapBudget(8, state_bytes=299), (1,)),
+        (SwapBudget(8, state_bytes=120), (1, 2)),
+        (SwapBudget(8, state_bytes=30), (0, 1, 2)),
+        (SwapBudget(8, added_nats=0.005), ()),
+        (SwapBudget(8, added_nats=0.11), (1, 2)),
+        (SwapBudget(8, added_nats=10.0), (0, 1, 2)),
+    ],
+)
+def test_a_plan_takes_the_cheapest_layers_first(budget: SwapBudget, swapped: tuple[int, ...]) -> None:
+    plan = plan_swaps(SWAPS, BYTES, budget)
+    assert plan.mixers == tuple(Mixer.parse(WINDOW if i in swapped else "softmax()") for i in range(3))
+    assert plan.state_bytes == 300 - 90 * len(swapped)
+    assert plan.added_nats == pytest.approx(sum((0.5, 0.01, 0.1)[i] for i in swapped))
+
+
+def test_a_budget_that_cannot_be_met_says_what_can() -> None:
+    with pytest.raises(ValueError, match="holds 30 bytes a row after 8 tokens, and 29 were asked for"):
+        plan_swaps(SWAPS, BYTES, SwapBudget(8, state_bytes=29))
+    assert SwapBudget.parse("1.5MB at 8k") == SwapBudget(8192, state_bytes=3 << 19)
+    assert SwapBudget.parse("+2% perplexity at 100").added_nats == pytest.approx(math.log(1.02))
+    for text in ("1MB", "8k", "-2% perplexity at 8k", "1 TB at 8k", "1MB at 0", "1MB at 8k "[:-1] + "k"):
+        with pytest.raises(ValueError, match="expected like"):
+            SwapBudget.parse(text)
+
+
+@pytest.mark.parametrize(("mixer", "numbers"), [("softmax()", 2 * 2 * 50 * 8), ("linear()", 4 * (8 * 8 + 8))])
+def test_state_bytes_are_counted(mixer: str, numbers: int) -> None:
+    counted = state_bytes_per_layer(made(DECODERS["llama"]), Mixer.parse(mixer), 50)
+    assert counted == 4 * numbers + 8  # and the number of tokens seen
+
+
+def test_every_line_of_the_file_is_json(tmp_path: Path) -> None:
+    swap_costs(made(DECODERS["llama"]), ids(), ["window(4)"], layers=[1], file=tmp_path / "swaps.jsonl")
+    lines = [json.loads(line) for line in (tmp_path / "swaps.jsonl").read_text().splitlines()]
+    assert set(lines[0]) == {"model", "tokens"}
+    assert [line["layers"] for line in lines[1:]] == [[], [0, 1], [1]]

@@ -1,0 +1,54 @@
+"""`formers adapt` on a tiny Llama of characters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from typer.testing import Result
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def model(here: Path) -> str:
+    """A model of the characters of words.txt, with its tokenizer."""
+    vocabulary = {character: i for i, character in enumerate(sorted(set((here / "words.txt").read_text())))}
+    PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE(vocab=vocabulary, merges=[]))).save_pretrained("tiny")
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "intermediate_size": 24, "num_attention_heads": 2}
+    LlamaForCausalLM(LlamaConfig(**sizes, vocab_size=len(vocabulary), bos_token_id=0)).save_pretrained("tiny")
+    return "tiny"
+
+
+def test_table_picture_and_plan(command: Run, model: str, here: Path) -> None:
+    words = ["--text", "words.txt", "--tokens", "64", "--row", "32", "--mixer", "window(4) | sinks(2)"]
+    shown = command("adapt", model, *words, "--budget", "5KB at 1k")
+    assert shown.exit_code == 0, shown.output
+    assert "64 tokens in rows of 32" in shown.output
+    assert "its own" in shown.output
+    assert "window(4) | sinks(2)" in shown.output
+    assert "measured on the 64 tokens before" in shown.output
+    assert (here / "adapt" / "swaps.png").read_bytes().startswith(b"\x89PNG")
+    again = command("adapt", model, *words, "--no-each-layer")
+    assert again.exit_code == 0, again.output
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--row", "100000"], "not the 100,000 of one row"),
+        (["--mixer", "metric()"], "knows no other weights"),
+        (["--mixer", "windw(4)"], "windw"),
+        (["--budget", "much"], "expected like '1MB at 8k'"),
+        (["--budget", "1MB at 8k", "--no-each-layer"], "leave out --no-each-layer"),
+    ],
+)
+def test_what_cannot_be_is_said(command: Run, model: str, words: list[str], message: str) -> None:
+    refused = command("adapt", model, "--text", "words.txt", "--tokens", "64", "--row", "32", *words)
+    assert refused.exit_code == 2, refused.output
+    assert message in refused.output
