@@ -21,9 +21,8 @@ def save_swaps(swaps: Sequence[Swap], path: Path) -> None:
     alone = {(swap.mixer, swap.layers[0]): swap.nats - own for swap in swaps if len(swap.layers) == 1}
     mixers, layers = list(dict.fromkeys(m for m, _ in alone)), sorted({layer for _, layer in alone})
     rise = np.array([[alone[mixer, layer] for layer in layers] for mixer in mixers])
-    figure = Figure(
-        figsize=(2.5 + 0.1 * max(map(len, mixers)) + 0.3 * len(layers), 1.6 + 0.4 * len(mixers)), layout="constrained"
-    )
+    wide = 2.5 + 0.1 * max(map(len, mixers)) + 0.3 * len(layers)  # inches: names, and a cell for each layer
+    figure = Figure(figsize=(wide, 1.6 + 0.4 * len(mixers)), layout="constrained")
     FigureCanvasAgg(figure)
     panel = figure.subplots()
     shown = np.clip(rise, 1e-3, None)
