@@ -82,7 +82,7 @@ class ActModule(UniversalModule):
 
     def forward(self, layers: nn.ModuleList, given: StackInput) -> StackOutput:
         past = self._past(given)
-        x_bld, encoded_bld, real_bl = given.x_bld, self.signal.encode(given.positions_bl, given.x_bld), given.real_bl
+        (x_bld, encoded_bld), real_bl = self.enter(given), given.real_bl
         progress = HaltingProgress.start(x_bld, real_bl)
         states: list[State | None] = []
         hidden: list[Tensor] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -19,7 +20,8 @@ class Universal(Computation):
     h_t = layer(h_{t−1} + P_t), P_t(i, 2m) = sin(i / base^{2m/D}) + sin(t / base^{2m/D}) and cosines beside them, where
     the position i counts from 0, the step t from 1, and base = 10,000. A model has the parameters of one layer, and the
     operations and states of `depth`. As published the wiring is `residual=post_norm()` and nothing else encodes
-    positions: `position=none()`. Takes any wiring but `reversible`, which cannot undo what is added between layers.
+    positions: `position=none()`; the embedding is multiplied by √D, as wherever sinusoids are added. Takes any wiring
+    but `reversible`, which cannot undo what is added between layers.
     Source: Dehghani et al. 2018 (Universal Transformers), arXiv:1807.03819, section 2.
     """
 
@@ -31,6 +33,8 @@ class Universal(Computation):
     "P's part for positions: sinusoids, a table of `context_length` vectors that are trained, or none."
     time: Encoding = "sinusoidal"
     "P's part for steps: sinusoids, a table of `depth` vectors that are trained, or none."
+    scale: float | None = None
+    "Factor on the embedding; √D where P has sinusoids, beside which it would begin far smaller, else 1, unless given."
 
     def check(self) -> None:
         if self.blocks < 1:
@@ -59,9 +63,16 @@ class UniversalModule(ComputationModule):
         super().__init__(depth, wiring)
         self.steps = depth
         self.signal = StepSignal(site, depth, part.position, part.time)
+        published = math.sqrt(site.width) if "sinusoidal" in (part.position, part.time) else 1.0
+        self.scale = published if part.scale is None else part.scale
+
+    def enter(self, given: StackInput) -> tuple[Tensor, Tensor | None]:
+        """Return the hidden states before the first step, and the encoding of their positions."""
+        x_bld = given.x_bld if self.scale == 1 else given.x_bld * self.scale
+        return x_bld, self.signal.encode(given.positions_bl, x_bld)
 
     def forward(self, layers: nn.ModuleList, given: StackInput) -> StackOutput:
-        x_bld, encoded_bld = given.x_bld, self.signal.encode(given.positions_bl, given.x_bld)
+        x_bld, encoded_bld = self.enter(given)
         states: list[State | None] = []
         hidden: list[Tensor] = []
         for step, state in enumerate(given.past):

@@ -38,6 +38,7 @@ def fixed(part: FixedDepth, site: Site, stack: Stack, x_bld: Tensor) -> Tensor:
 @reference(Universal)
 def universal(part: Universal, site: Site, stack: Stack, x_bld: Tensor) -> Tensor:
     """h ← layer(h + P_t) for t = 1, 2, …; P_t is a sum of one vector for each position and one for t."""
+    x_bld = _scale(part, site) * x_bld
     for step in range(stack.depth):
         layer = stack.layers[step % len(stack.layers)]
         x_bld = layer(x_bld + _signal(part, site, stack, step))
@@ -48,6 +49,7 @@ def universal(part: Universal, site: Site, stack: Stack, x_bld: Tensor) -> Tenso
 def act(part: Act, site: Site, stack: Stack, x_bld: Tensor) -> Tensor:
     """Σ_n p_n s_n with N = min {n: Σ p ≥ 1 − ε} and p_N = R = 1 − Σ_{n<N} p_n, token by token; stopped tokens stay."""
     batch, length, _ = x_bld.shape
+    x_bld = _scale(part, site) * x_bld
     tokens = [(b, i) for b in range(batch) for i in range(length)]
     given: dict[tuple[int, int], list[Tensor]] = {token: [] for token in tokens}
     weights: dict[tuple[int, int], list[Tensor]] = {token: [] for token in tokens}
@@ -68,6 +70,13 @@ def act(part: Act, site: Site, stack: Stack, x_bld: Tensor) -> Tensor:
                 weights[token].append(p_bl[token])
     means = [sum((w * s for w, s in zip(weights[t], given[t], strict=True)), torch.zeros(())) for t in tokens]
     return torch.stack(means).view(x_bld.shape)
+
+
+def _scale(part: Universal, site: Site) -> float:
+    """Return the factor on the embedding: the root of the width where there are sinusoids."""
+    if part.scale is not None:
+        return part.scale
+    return site.width**0.5 if part.position == "sinusoidal" or part.time == "sinusoidal" else 1.0
 
 
 def _signal(part: Universal, site: Site, stack: Stack, step: int) -> Tensor:
