@@ -12,7 +12,7 @@ from transformers.modeling_outputs import BaseModelOutput, Seq2SeqModelOutput
 from transformers.utils.generic import can_return_tuple
 
 from formers.models.backbone import Transformer
-from formers.models.decoder import Decoder
+from formers.models.cross_decoder import CrossDecoder
 from formers.models.pretrained import FormersModel
 from formers.models.seq2seq_config import Seq2SeqConfig
 
@@ -34,7 +34,7 @@ class EncoderDecoder(FormersModel):
         config.causal = True
         super().__init__(config)
         self.encoder = Transformer(config.encoder())
-        self.decoder = Decoder(config)
+        self.decoder = CrossDecoder(config)
         self.streaming = self.decoder.streaming
         self.post_init()
 

@@ -76,7 +76,7 @@ class DecoderLayer(nn.Module):
         if not isinstance(state, DecoderState) or state.source is None:
             raise TypeError(
                 f"a decoder's layer needs a DecoderState with a source, but a {type(state).__name__} was given; start "
-                "with what Decoder.read returns"
+                "with what CrossDecoder.read returns"
             )
         block, before = self.block, state.own
         mixed, own = block.mixer(block.mixer_input(x_bld), before, mask_bl=mask_bl, positions_bl=positions_bl)
@@ -84,7 +84,7 @@ class DecoderLayer(nn.Module):
         return block.feed(read), replace(state, seen_b=seen_after(x_bld, mask_bl, state), own=own)
 
 
-class Decoder(Transformer):
+class CrossDecoder(Transformer):
     """A causal `Transformer` whose layers read a source, with softmax or another mixer that has the ability `cross`."""
 
     config_class = Seq2SeqConfig
