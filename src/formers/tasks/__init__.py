@@ -14,6 +14,7 @@ _HOMES = {
     "formers.tasks.characters": ("Characters",),
     "formers.tasks.shakespeare": ("Shakespeare",),
     "formers.tasks.sort": ("Sort",),
+    "formers.tasks.sort_sequence": ("SortSequence",),
     "formers.tasks.recall": ("Recall",),
     "formers.tasks.listops": ("Listops",),
     "formers.tasks.reviews": ("Reviews",),
@@ -21,6 +22,7 @@ _HOMES = {
     "formers.tasks.mnist.task": ("Mnist",),
     "formers.tasks.control.control": ("Control",),
 }
+_LIBRARY = ("Shakespeare", "Sort", "SortSequence", "Recall", "Listops", "Reviews", "Glue", "Mnist", "Control")
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 SHORT = re.compile(r"(?P<suite>\w+)/(?P<task>\w+)(?P<options>\(.*\))?$", re.DOTALL)
 """A task of a suite, as in `glue/cola`."""
@@ -38,7 +40,17 @@ def __getattr__(name: str) -> Any:
     if name == "TASKS":
         return tuple(
             __getattr__(name)
-            for name in ("Shakespeare", "Sort", "Recall", "Listops", "Reviews", "Glue", "Mnist", "Control")
+            for name in (
+                "Shakespeare",
+                "Sort",
+                "SortSequence",
+                "Recall",
+                "Listops",
+                "Reviews",
+                "Glue",
+                "Mnist",
+                "Control",
+            )
         )
     if name not in _HOME_OF:
         raise AttributeError(f"module 'formers.tasks' has no attribute {name!r}; it has {', '.join(__all__)}")
