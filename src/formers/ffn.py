@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,8 @@ from torch.func import functional_call
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from formers.mixers.documents import Documents, GlobalMask, Mask
+from formers.ops import packing, pad_input, unpad_input
 from formers.part import Part, Site, check_init
 
 Activation = Literal["gelu", "gelu_tanh", "relu", "squared_relu", "silu", "sigmoid", "tanh", "identity"]
@@ -85,7 +87,11 @@ class _Transform(nn.Module):
 
 
 class Ffn(Part):
-    """The transformation of each token on its own between two mixings: (…, D) → (…, D)."""
+    """The transformation of each token between two mixings: (…, D) → (…, D)."""
+
+    mixes_tokens: ClassVar[bool] = False
+    """Whether an output depends on neighbouring tokens, too: the module takes (B, L, D) and their mask. It keeps no
+    state, so that such a model does not stream."""
 
     def build(self, site: Site) -> nn.Module:
         """Return the module, (…, D) → (…, D)."""
@@ -152,7 +158,46 @@ def _check_sizes(part: Mlp | Glu) -> None:
         raise ValueError(f"{part}: chunks must be at least 1")
 
 
-def _hidden_width(part: Mlp | Glu, site: Site) -> int:
+class SeparableConv(Ffn):
+    """down(act(up(x))), where up and down are separable convolutions along the tokens: D → expand·D → D.
+
+    Each is a filter of each feature by itself, Σ_j w_j ⊙ x_{i+j}, then a projection of each token: k·D + D·D′ weights
+    in the place of k·D·D′. In a causal model filters reach back, else to both sides. Neighbours are those of the same
+    document, padding left out; beyond its ends there are zeros. A model does not stream with it. Source: Chollet 2016,
+    arXiv:1610.02357; as the transition of Universal Transformers, arXiv:1807.03819, section 2.1.
+    """
+
+    mixes_tokens = True
+
+    expand: float = 4.0
+    "Hidden width over model width."
+    activation: Activation = "relu"
+    "The non-linearity."
+    bias: bool = True
+    "Whether both projections have one."
+    up_kernel: int = 3
+    "Tokens that the first filter takes in."
+    down_kernel: int = 5
+    "Tokens that the second filter takes in."
+
+    def check(self) -> None:
+        if min(self.up_kernel, self.down_kernel) < 1:
+            raise ValueError(f"{self}: kernels must be at least 1")
+        if self.expand <= 0:
+            raise ValueError(f"{self}: expand must be positive")
+
+    def build(self, site: Site) -> nn.Module:
+        if not site.causal and not (self.up_kernel % 2 and self.down_kernel % 2):
+            raise ValueError(f"{self}: kernels must be odd in a bidirectional model, to reach as far to both sides")
+        return SeparableConvModule(site, _hidden_width(self, site), self)
+
+
+def mixes_tokens(ffn: nn.Module) -> bool:
+    """Return whether the output of a built feed-forward depends on neighbouring tokens, too."""
+    return isinstance(ffn, SeparableConvModule)
+
+
+def _hidden_width(part: Mlp | Glu | SeparableConv, site: Site) -> int:
     return max(1, round(part.expand * site.width))
 
 
@@ -184,3 +229,53 @@ class GluModule(ChunkedModule):
 
     def transform(self, x: Tensor) -> Tensor:
         return self.down_proj(_activate(self.activation, self.gate_proj(x), self.gate_proj) * self.up_proj(x))
+
+
+class TokenFilter(nn.Module):
+    """Σ_j w_j ⊙ x_{i+j} over the tokens around i, or up to it, (N, M, D) → (N, M, D); zeros beyond the ends."""
+
+    def __init__(self, width: int, kernel: int, *, causal: bool):
+        super().__init__()
+        self.before = kernel - 1 if causal else kernel // 2
+        self.weight = nn.Parameter(torch.empty(kernel, width))
+        self.init_weights()
+
+    def forward(self, x_nmd: Tensor) -> Tensor:
+        kernel, length = len(self.weight), x_nmd.shape[1]
+        wide = F.pad(x_nmd, (0, 0, self.before, kernel - 1 - self.before))
+        return torch.stack([wide[:, j : j + length] * self.weight[j] for j in range(kernel)]).sum(0)
+
+    def init_weights(self, std: float = 0.0) -> None:
+        """Draw the weights from N(0, 1/k), whatever `std` is, so that the filter keeps the size of its input."""
+        nn.init.normal_(self.weight, std=len(self.weight) ** -0.5)
+
+
+class SeparableConvModule(nn.Module):
+    def __init__(self, site: Site, hidden: int, part: SeparableConv):
+        super().__init__()
+        self.up_filter = TokenFilter(site.width, part.up_kernel, causal=site.causal)
+        self.up_proj = nn.Linear(site.width, hidden, bias=part.bias)
+        self.down_filter = TokenFilter(hidden, part.down_kernel, causal=site.causal)
+        self.down_proj = nn.Linear(hidden, site.width, bias=part.bias)
+        self.activation = part.activation
+
+    def forward(self, x_bld: Tensor, mask_bl: Mask = None) -> Tensor:
+        mask = mask_bl.mask if isinstance(mask_bl, GlobalMask) else mask_bl
+        if isinstance(mask, Documents):
+            return x_bld if mask.lengths == () else mask.map(lambda b: self.transform(b.take(x_bld), b.mask_nm), "near")
+        if mask is None or not x_bld.shape[1]:
+            return self.transform(x_bld, None)
+        pack = packing(mask)
+        real_bl = torch.arange(x_bld.shape[1], device=x_bld.device) < pack.length_b.unsqueeze(1)
+        return pad_input(self.transform(unpad_input(x_bld, pack), real_bl), pack)
+
+    def transform(self, x_nmd: Tensor, mask_nm: Tensor | None) -> Tensor:
+        """Return the output for documents that begin at the first token of a row and have padding behind."""
+        hidden = _activate(self.activation, self.up_proj(self.up_filter(_zeroed(x_nmd, mask_nm))), self.up_proj)
+        down: Tensor = self.down_proj(self.down_filter(_zeroed(hidden, mask_nm)))
+        return down
+
+
+def _zeroed(x_nmd: Tensor, mask_nm: Tensor | None) -> Tensor:
+    """Return tokens with zeros at padding."""
+    return x_nmd if mask_nm is None else x_nmd.masked_fill(~mask_nm.unsqueeze(-1), 0)

@@ -19,9 +19,9 @@ class Universal(Computation):
 
     h_t = layer(h_{t−1} + P_t), P_t(i, 2m) = sin(i / base^{2m/D}) + sin(t / base^{2m/D}) and cosines beside them, where
     the position i counts from 0, the step t from 1, and base = 10,000. A model has the parameters of one layer, and the
-    operations and states of `depth`. As published the wiring is `residual=post_norm()` and nothing else encodes
-    positions: `position=none()`; the embedding is multiplied by √D, as wherever sinusoids are added. Takes any wiring
-    but `reversible`, which cannot undo what is added between layers.
+    operations and states of `depth`. As published the wiring is `residual=post_norm()`, the transition `ffn=mlp()` or
+    `ffn=separable_conv()`, and nothing else encodes positions: `position=none()`; the embedding is multiplied by √D, as
+    wherever sinusoids are added. Takes any wiring but `reversible`, which cannot undo what is added between layers.
     Source: Dehghani et al. 2018 (Universal Transformers), arXiv:1807.03819, section 2.
     """
 

@@ -45,7 +45,8 @@ class Transformer(FormersModel):
         share_across_layers(self.layers)
         self.computation = config.computation.build(site, config.depth, config.residual)
         self.norm = config.norm_at_end().build(site)
-        self.streaming = site.causal and all("streaming" in config.mixer_at(i).abilities for i in range(config.depth))
+        streaming = all("streaming" in config.mixer_at(i).abilities for i in range(config.depth))
+        self.streaming = site.causal and streaming and not config.ffn.mixes_tokens
         self.gradient_checkpointing = False
         self.post_init()
 
@@ -213,6 +214,8 @@ class Transformer(FormersModel):
             mixers = [self.config.mixer_at(layer) for layer in range(self.config.depth)]
             stateless = [mixer for mixer in mixers if "streaming" not in mixer.abilities]
             why = stateless[0].no_state() if stateless else "a bidirectional model has no streaming state"
+            if self.config.ffn.mixes_tokens:
+                why = f"{self.config.ffn} takes in neighbouring tokens, and keeps none of them as a state"
             raise Unsupported(f"{why}; call {instead}")
 
 

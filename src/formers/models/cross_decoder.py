@@ -81,7 +81,7 @@ class DecoderLayer(nn.Module):
         block, before = self.block, state.own
         mixed, own = block.mixer(block.mixer_input(x_bld), before, mask_bl=mask_bl, positions_bl=positions_bl)
         read = self.cross_wiring(block.join(x_bld, mixed), partial(self.cross, source=state.source))
-        return block.feed(read), replace(state, seen_b=seen_after(x_bld, mask_bl, state), own=own)
+        return block.feed(read, mask_bl), replace(state, seen_b=seen_after(x_bld, mask_bl, state), own=own)
 
 
 class CrossDecoder(Transformer):

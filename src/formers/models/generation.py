@@ -96,6 +96,11 @@ class StateGenerationMixin(GenerationMixin):  # type: ignore[misc]
                 self.config.mixer_at(layer).require(
                     "trim", why="assisted generation takes tokens back", instead="softmax()"
                 )
+            if self.config.ffn.mixes_tokens:
+                raise Unsupported(
+                    f"assisted generation takes tokens back, but {self.config.ffn} keeps no state to take them from; "
+                    "use mlp() or glu()"
+                )
             self.config.memory.require("trim", why="assisted generation takes tokens back", instead="memory none()")
 
     def init_continuous_batching(self, *args: Any, **options: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from formers.mixers.documents import Mask
 from formers.mixers.mixer import MixerModule
 from formers.norms import Norm
 from formers.part import Site
@@ -34,5 +35,5 @@ class DanetBlock(Block):
         super().__init__(site, mixer, ffn, norm)
         self.ffn_norm = out_norm.build(site)
 
-    def merge(self, x_bld: Tensor, mixed_bld: Tensor) -> Tensor:
-        return x_bld + self.dropout(self.ffn_norm(self.ffn(mixed_bld)))
+    def merge(self, x_bld: Tensor, mixed_bld: Tensor, mask_bl: Mask = None) -> Tensor:
+        return x_bld + self.dropout(self.ffn_norm(self.feed_forward(mixed_bld, mask_bl)))

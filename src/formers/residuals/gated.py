@@ -8,6 +8,7 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from formers.mixers.documents import Mask
 from formers.mixers.mixer import MixerModule
 from formers.norms import Norm
 from formers.part import Site
@@ -69,8 +70,9 @@ class GatedBlock(Block):
     def join(self, x_bld: Tensor, mixed_bld: Tensor) -> Tensor:
         return self.mixer_gate(x_bld, self.dropout(F.relu(mixed_bld)))
 
-    def feed(self, x_bld: Tensor) -> Tensor:
-        return self.ffn_gate(x_bld, self.dropout(F.relu(self.ffn(self.ffn_norm(x_bld)))))
+    def feed(self, x_bld: Tensor, mask_bl: Mask = None) -> Tensor:
+        fed = self.feed_forward(self.ffn_norm(x_bld), mask_bl)
+        return self.ffn_gate(x_bld, self.dropout(F.relu(fed)))
 
 
 class GatedSublayer(Sublayer):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from formers.mixers.documents import Mask
 from formers.mixers.mixer import MixerModule
 from formers.norms import Norm
 from formers.part import Site
@@ -31,8 +32,8 @@ class PostNormBlock(Block):
     def join(self, x_bld: Tensor, mixed_bld: Tensor) -> Tensor:
         return self.mixer_norm(x_bld + self.dropout(mixed_bld))
 
-    def feed(self, x_bld: Tensor) -> Tensor:
-        return self.ffn_norm(x_bld + self.dropout(self.ffn(x_bld)))
+    def feed(self, x_bld: Tensor, mask_bl: Mask = None) -> Tensor:
+        return self.ffn_norm(x_bld + self.dropout(self.feed_forward(x_bld, mask_bl)))
 
 
 class PostNormSublayer(Sublayer):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from formers.mixers.documents import Mask
 from formers.mixers.mixer import MixerModule
 from formers.norms import Norm
 from formers.part import Site
@@ -31,8 +32,8 @@ class PreNormBlock(Block):
     def join(self, x_bld: Tensor, mixed_bld: Tensor) -> Tensor:
         return x_bld + self.dropout(mixed_bld)
 
-    def feed(self, x_bld: Tensor) -> Tensor:
-        return x_bld + self.dropout(self.ffn(self.ffn_norm(x_bld)))
+    def feed(self, x_bld: Tensor, mask_bl: Mask = None) -> Tensor:
+        return x_bld + self.dropout(self.feed_forward(self.ffn_norm(x_bld), mask_bl))
 
 
 class PreNormSublayer(Sublayer):

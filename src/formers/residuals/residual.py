@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from formers.ffn import mixes_tokens
 from formers.mixers.documents import Mask
 from formers.mixers.mixer import MixerModule
 from formers.norms import Norm
@@ -83,25 +84,35 @@ class Block(nn.Module):
         mask_bl: Mask = None,
         positions_bl: Tensor | None = None,
     ) -> tuple[Tensor, State | None]:
+        if mixes_tokens(self.ffn):
+            if state is not None:
+                raise _keeps_no_state()
+            mixed, _ = self.mixer(self.mixer_input(x_bld), None, mask_bl=mask_bl, positions_bl=positions_bl)
+            return self.merge(x_bld, mixed, mask_bl), None
         mixed, state = self.mixer(self.mixer_input(x_bld), state, mask_bl=mask_bl, positions_bl=positions_bl)
-        return self.merge(x_bld, mixed), state
+        return self.merge(x_bld, mixed, mask_bl), state
 
     def mixer_input(self, x_bld: Tensor) -> Tensor:
         """Return the hidden states that the mixer mixes."""
         mixed: Tensor = self.mixer_norm(x_bld)
         return mixed
 
-    def merge(self, x_bld: Tensor, mixed_bld: Tensor) -> Tensor:
+    def merge(self, x_bld: Tensor, mixed_bld: Tensor, mask_bl: Mask = None) -> Tensor:
         """Return the layer's output, given its input and what the mixer made of it: the feed-forward is here."""
-        return self.feed(self.join(x_bld, mixed_bld))
+        return self.feed(self.join(x_bld, mixed_bld), mask_bl)
 
     def join(self, x_bld: Tensor, mixed_bld: Tensor) -> Tensor:
         """Return the stream between the two sub-layers, given the layer's input and what the mixer made of it."""
         raise NotImplementedError
 
-    def feed(self, x_bld: Tensor) -> Tensor:
+    def feed(self, x_bld: Tensor, mask_bl: Mask = None) -> Tensor:
         """Return the layer's output, given the stream between the two sub-layers."""
         raise NotImplementedError
+
+    def feed_forward(self, x_bld: Tensor, mask_bl: Mask) -> Tensor:
+        """Return the feed-forward's output; one that takes in neighbouring tokens needs to know which are real."""
+        fed: Tensor = self.ffn(x_bld, mask_bl=mask_bl) if mixes_tokens(self.ffn) else self.ffn(x_bld)
+        return fed
 
     def some_rows(
         self,
@@ -119,7 +130,17 @@ class Block(nn.Module):
         Args:
             rows: their indices, (R,), which may be none.
         """
+        if mixes_tokens(self.ffn):
+            raise _keeps_no_state()
         mixed, state = self.mixer.some_rows(
             self.mixer_input(x_bld), state, rows, mask_bl=mask_bl, positions_bl=positions_bl
         )
         return self.merge(x_bld.index_select(0, rows), mixed) if len(rows) else x_bld[:0], state
+
+
+def _keeps_no_state() -> Unsupported:
+    """Return the error for a state beside a feed-forward that would need one of its own."""
+    return Unsupported(
+        "a state was given or asked for, but the feed-forward takes in neighbouring tokens and keeps none; run whole "
+        "sequences, or use mlp() or glu()"
+    )

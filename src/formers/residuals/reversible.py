@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from formers.ffn import mixes_tokens
 from formers.mixers.documents import Mask
 from formers.mixers.mixer import MixerModule
 from formers.norms import Norm
 from formers.ops import gradients_by_autograd, is_transformed, needs_autograd
-from formers.part import Site
+from formers.part import Site, Unsupported
 from formers.residuals.replay import Replay
 from formers.residuals.residual import Block, Residual
 
@@ -37,6 +38,11 @@ class Reversible(Residual):
     calls_layers = False  # it runs their halves
 
     def build(self, site: Site, mixer: MixerModule, ffn: nn.Module, norm: Norm) -> Block:
+        if mixes_tokens(ffn):
+            raise Unsupported(
+                f"{self} makes the feed-forward again some tokens at a time, but this one takes in their neighbours; "
+                "use mlp() or glu(), or another residual, such as pre_norm()"
+            )
         return ReversibleBlock(site, mixer, ffn, norm)
 
     def enter(self, x_bld: Tensor) -> Tensor:
@@ -59,7 +65,7 @@ class ReversibleBlock(Block):
     def mixer_input(self, x_bld: Tensor) -> Tensor:
         return self.mixer_norm(x_bld.chunk(2, -1)[1])
 
-    def merge(self, x_bld: Tensor, mixed_bld: Tensor) -> Tensor:
+    def merge(self, x_bld: Tensor, mixed_bld: Tensor, mask_bl: Mask = None) -> Tensor:
         first, second = x_bld.chunk(2, -1)
         first = first + self.dropout(mixed_bld)
         return torch.cat([first, second + self.transform(first)], -1)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from formers.computation import Computation
+from formers.ffn import Ffn
 from formers.memory import Memory
 from formers.mixers import FeatureMap, Mixer
 from formers.part import ABILITIES, Part, Site
@@ -44,6 +45,8 @@ def abilities(part: Part) -> frozenset[str]:
     own |= {"stopped_gradients" if isinstance(part, Memory) and part.stops_gradients else "state_gradients"}
     if axis is Mixer:
         return can | own | ({"hand_count"} if has_hand_count(part) else set())
+    if isinstance(part, Ffn) and part.mixes_tokens:
+        can = can - {"streaming", "trim", "order_blind"}
     can = can - {"qk_position", "score_position", "weight_position"} | own
     return can - _ABSOLUTE.get(axis, frozenset())
 
