@@ -21,7 +21,7 @@ def show(
     part: Annotated[
         str,
         typer.Argument(
-            help="A part or task, such as linear; or a pattern, or a mixer over patterns, in full: "
+            help="A part or task, such as linear; or a pattern, a mixer over patterns, or a memory, in full: "
             "'window(4) | global(0)'."
         ),
     ],
@@ -35,11 +35,12 @@ def show(
     formers show linear
     formers show rotary --code
     formers show 'window(4) | global(0)'
+    formers show 'recurrent(length=64)'
     formers show 'longformer(window=[4], dilation=[1, 2])' --png longformer.png --length 64
     """
     if "(" in part:
         shown: list[Part] = [_read(part)]
-        say(f"{shown[0]}\n\n{_pictures_of(shown[0], length)}")
+        say(f"{shown[0]}\n\n{_costs_of(shown[0]) or _pictures_of(shown[0], length)}")
     else:
         kinds = _named(part)
         shown = [kind() for _, kind in kinds if png is not None]
@@ -49,14 +50,17 @@ def show(
 
 
 def _read(text: str) -> Part:
-    """Return the pattern that a text means, or the mixer over patterns.
+    """Return the pattern that a text means, or the mixer over patterns, or the memory.
 
     Raise `ValueError` for a mixer that has none.
     """
+    from formers.memory import Memory
     from formers.mixers import Mixer
     from formers.patterns import PATTERNS, Pattern
 
     name = text.split("(")[0].strip()
+    if name in {kind.name() for kind in Memory.kinds()}:
+        return Memory.parse(text)
     if name in {kind.name() for kind in PATTERNS} or name not in {kind.name() for kind in Mixer.kinds()}:
         return Pattern.parse(text)
     mixer = Mixer.parse(text)
@@ -101,10 +105,22 @@ def _page(kind: type[Part], axis: str, code: bool, length: int) -> str:
         blocks.append("Can\n" + "\n".join(abilities))
     if issubclass(kind, Pattern) and (picture := _pictures_of(kind(), length)):
         blocks.append("Picture\n" + picture)
+    if costs := _costs_of(kind):
+        blocks.append(costs)
     blocks.append(f"Code\n  {inspect.getsourcefile(kind)}:{inspect.getsourcelines(kind)[1]}")
     if code:
         blocks.append(inspect.getsource(inspect.getmodule(kind) or kind).rstrip())
     return "\n\n".join(blocks)
+
+
+def _costs_of(part: Part | type[Part]) -> str:
+    """Return the costs of a memory as text; of one with its defaults for a class, and nothing for other parts."""
+    from formers.cli.memory_costs import memory_costs
+    from formers.memory import Memory
+
+    if isinstance(part, type):
+        return memory_costs(part()) if issubclass(part, Memory) else ""
+    return memory_costs(part) if isinstance(part, Memory) else ""
 
 
 _HEADS = 8

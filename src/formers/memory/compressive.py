@@ -135,7 +135,8 @@ class CompressiveMemory(MixerMemory):
         seen = seen_together(mixer, past, new, k_bglk, v_bglv)
         bias = row_bias(mixer.score_position, context.positions_bl, seen.positions_bs)
         y_bld = mixer.finish(mixer.attend_to(seen, q_bhlk, bias), context)
-        held = new if state is None else state.memory.joined(new)
+        most = context.x_bld.shape[1] + (0 if state is None else state.memory.size)  # all, until groups leave
+        held = new if state is None else state.memory.followed_by(new, most, seen)
         if self.part.by == "most_used":
             held = held._replace(used_bm=self._used(mixer, state, seen, q_bhlk, context))
         return self._touched(y_bld), self._after(mixer, state, held, context)

@@ -53,12 +53,20 @@ class Remembered(NamedTuple):
             return self.k_bgmk, self.k_bgmk if self.v_bgmv is None else self.v_bgmv
         return mixer.keys_values(Context(self.x_bmd, self.positions_bm, self.mask_bm))
 
-    def followed_by(self, later: Remembered, most: int) -> Remembered:
-        """Return these tokens and later ones, of all of them the last `most` of each row, in the dtype of the later."""
-        if self.mask_bm is None and later.mask_bm is None:  # without a copy of what is forgotten
-            forgotten = max(self.size + later.size - most, 0)
+    def followed_by(self, later: Remembered, most: int, seen: KeyValueState | None = None) -> Remembered:
+        """Return these tokens and later ones, of all of them the last `most` of each row, in the dtype of the later.
+
+        Keys and values are those at the end of `seen`, where it is given, and not copied again.
+        """
+        if self.mask_bm is not None or later.mask_bm is not None:
+            return self.joined(later).last(most)
+        forgotten = max(self.size + later.size - most, 0)  # without a copy of it
+        if seen is None or self.k_bgmk is None or later.k_bgmk is None:
             return self.cut(slice(forgotten, None)).joined(later.cut(slice(-most, None)))
-        return self.joined(later).last(most)
+        old, new = (one._replace(k_bgmk=None, v_bgmv=None) for one in (self, later))
+        both = old.cut(slice(forgotten, None)).joined(new.cut(slice(-most, None)))
+        k, v = (None if t is None else _end_of(t, both.size) for t in (seen.k_bgsk, seen.v_bgsv))
+        return both._replace(k_bgmk=k, v_bgmv=v)
 
     def joined(self, later: Remembered) -> Remembered:
         """Return these tokens and later ones, in the dtype of those."""
@@ -158,6 +166,12 @@ def _same_rows(*positions: Tensor) -> list[Tensor]:
         return list(positions)
     rows = max(one.shape[0] for one in positions)
     return [one.expand(rows, -1) for one in positions]
+
+
+def _end_of(t_bgsk: Tensor, count: int) -> Tensor:
+    """Return the last tokens, as a view where it keeps not much more than these alive."""
+    end = t_bgsk[:, :, -count:]
+    return end if t_bgsk.shape[2] <= 2 * count else end.clone()
 
 
 def _joined(old: Tensor | None, new: Tensor | None, dim: int) -> Tensor | None:

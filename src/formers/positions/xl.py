@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from formers.ops import can_read
 from formers.part import Site
 from formers.positions.distances import Distances
 from formers.positions.position import Position
@@ -22,7 +23,8 @@ class Xl(Position):
     cosines, u and v learned per head, W_R ∈ R^{D×D} per layer. Distances count, so a memory of earlier segments may be
     longer than it was in training. One more product of L × (L + S) numbers a head; shifted by strides, with no L²
     gather. Where positions cannot be read, as in a trace, or lie far apart, that product takes H times as long, unless
-    they are clamped. Source: Dai et al. 2019, arXiv:1901.02860.
+    they are clamped; so it does for fewer than K queries, and W_R r of every distance is not made, which takes longer.
+    Source: Dai et al. 2019, arXiv:1901.02860.
     """
 
     acts_on = "scores"
@@ -51,12 +53,15 @@ class XlPosition(RelativePosition):
     def forward(self, q_positions_bl: Tensor, k_positions_bs: Tensor) -> RelativeScores:
         biases = _Biases(self.content_hk, self.distance_hk)
         if self.clamp is None:
-            distances = Distances.whole(q_positions_bl, k_positions_bs)
+            # W_R r of every distance costs D² each; of few queries, W_R is on their side, at H times their products
+            few = can_read(q_positions_bl) and q_positions_bl.shape[1] * self.heads < self.r_proj.in_features
+            distances = None if few else Distances.whole(q_positions_bl, k_positions_bs)
         else:
             distances = Distances.clipped(q_positions_bl, k_positions_bs, self.clamp)
         if distances is None:
             r_hkd = self.r_proj.weight.unflatten(0, (self.heads, -1))
-            return _FactoredScores(q_positions_bl, k_positions_bs, r_hkd, biases)
+            first_b1 = q_positions_bl[:, :1]  # far from 0, waves of positions are less exact than of distances
+            return _FactoredScores(q_positions_bl - first_b1, k_positions_bs - first_b1, r_hkd, biases)
         r_nd = torch.cat(_waves(-distances.all(), self.r_proj.in_features, self.r_proj.weight.dtype), 1)
         return _ProjectedWaves(distances, self.r_proj(r_nd).unflatten(1, (self.heads, -1)).transpose(0, 1), biases)
 
