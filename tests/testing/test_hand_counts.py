@@ -10,6 +10,7 @@ from formers.mixers import (
     BigBird,
     Dense,
     Etc,
+    Hedgehog,
     Linear,
     Linformer,
     LocalDense,
@@ -25,6 +26,7 @@ from formers.mixers import (
     Softmax,
     Sparse,
     SparseTransformer,
+    T2r,
     Taylor2,
 )
 from formers.part import Site
@@ -39,6 +41,8 @@ VARIANTS = [
     Metric(positive=True),
     *[Dense(order=order) for order in ("scores", "state")],
     Linear(feature=Taylor2()),
+    Linear(feature=Hedgehog()),
+    Linear(feature=T2r(features=5)),
     Linear(normalize=False),
     *[Performer(kind=kind) for kind in ("hyperbolic", "trigonometric", "relu")],
     Rfa(gate=True),

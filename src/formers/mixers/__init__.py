@@ -57,6 +57,8 @@ from formers.mixers.feature_maps import Relu as Relu
 from formers.mixers.feature_maps import SquaredRelu as SquaredRelu
 from formers.mixers.feature_maps import Exp as Exp
 from formers.mixers.feature_maps import Taylor2 as Taylor2
+from formers.mixers.learned_features import Hedgehog as Hedgehog
+from formers.mixers.learned_features import T2r as T2r
 from formers.mixers.favor import Favor as Favor
 from formers.mixers.random_features import RandomFourier as RandomFourier
 from formers.mixers.random_features import ArcCosine as ArcCosine

@@ -50,7 +50,7 @@ class Favor(FeatureMap):
         check_count("favor", self.features, halves=self.kind in ("hyperbolic", "trigonometric"))
         check_redraw("favor", self.redraw)
 
-    def build(self, width: int) -> nn.Module:
+    def build(self, width: int, heads: int = 1) -> nn.Module:
         if not self.exponential:
             return FavorFeatures(self.kind, self.projections(width, halves=self.kind == "trigonometric"))
         mirrored = self.kind == "hyperbolic"

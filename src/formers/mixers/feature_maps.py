@@ -29,8 +29,8 @@ class FeatureMap(Part):
         """
         return False
 
-    def build(self, width: int) -> nn.Module:
-        """Return the module for queries and keys of this width K."""
+    def build(self, width: int, heads: int = 1) -> nn.Module:
+        """Return the module for queries and keys of this width K in so many heads."""
         raise NotImplementedError
 
     def count(self, width: int) -> int:
@@ -49,28 +49,28 @@ class FeatureMap(Part):
 class Elu(FeatureMap):
     """φ(x) = elu(x) + 1, positive. Source: Katharopoulos et al. 2020, arXiv:2006.16236."""
 
-    def build(self, width: int) -> nn.Module:
+    def build(self, width: int, heads: int = 1) -> nn.Module:
         return Elementwise(_elu_plus_one)
 
 
 class Relu(FeatureMap):
     """φ(x) = max(x, 0). A query without a positive feature in common with any key reads zeros."""
 
-    def build(self, width: int) -> nn.Module:
+    def build(self, width: int, heads: int = 1) -> nn.Module:
         return Elementwise(F.relu)
 
 
 class SquaredRelu(FeatureMap):
     """φ(x) = max(x, 0)²: sharper than relu. Source: Hua et al. 2022, arXiv:2202.10447."""
 
-    def build(self, width: int) -> nn.Module:
+    def build(self, width: int, heads: int = 1) -> nn.Module:
         return Elementwise(_squared_relu)
 
 
 class Exp(FeatureMap):
     """φ(x) = exp(x), each feature on its own: positive, and sharper than elu + 1. Inputs above 88 overflow float32."""
 
-    def build(self, width: int) -> nn.Module:
+    def build(self, width: int, heads: int = 1) -> nn.Module:
         return Elementwise(torch.exp)
 
 
@@ -81,7 +81,7 @@ class Taylor2(FeatureMap):
     arXiv:2402.18668.
     """
 
-    def build(self, width: int) -> nn.Module:
+    def build(self, width: int, heads: int = 1) -> nn.Module:
         return Taylor2Module(width)
 
     def count(self, width: int) -> int:

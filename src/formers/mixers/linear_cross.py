@@ -21,7 +21,7 @@ class LinearCross(CrossMixer):
 
     def __init__(self, site: Site, feature: FeatureMap, *, normalize: bool = True):
         super().__init__(site)
-        self.feature = feature.build(site.head_width)
+        self.feature = feature.build(site.head_width, site.heads)
         self.normalize, self.floor = normalize, feature.floor()
 
     def keep(self, k_bgsk: Tensor, v_bgsv: Tensor, mask_bs: Tensor | None, seen_b: Tensor) -> State:

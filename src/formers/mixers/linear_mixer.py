@@ -42,7 +42,7 @@ class LinearMixer(QkvMixer):
 
     def __init__(self, site: Site, feature: FeatureMap, *, normalize: bool = True):
         super().__init__(site)
-        self.feature = feature.build(site.head_width)
+        self.feature = feature.build(site.head_width, site.heads)
         self.kernel, self.features = feature.kernel(), feature.count(site.head_width)
         self.normalize, self.floor = normalize, feature.floor()
 

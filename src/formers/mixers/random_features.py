@@ -41,7 +41,7 @@ class RandomFourier(FeatureMap):
         check_redraw("random_fourier", self.redraw)
         _check_sigma("random_fourier", self.sigma)
 
-    def build(self, width: int) -> nn.Module:
+    def build(self, width: int, heads: int = 1) -> nn.Module:
         directions = RandomProjections(self.count(width) // 2, width, orthogonal=self.orthogonal, redraw=self.redraw)
         return SphereFeatures(directions, self.sigma, sines_and_cosines)
 
@@ -70,7 +70,7 @@ class ArcCosine(FeatureMap):
         check_count("arc_cosine", self.features, halves=False)
         check_redraw("arc_cosine", self.redraw)
 
-    def build(self, width: int) -> nn.Module:
+    def build(self, width: int, heads: int = 1) -> nn.Module:
         directions = RandomProjections(self.count(width), width, orthogonal=self.orthogonal, redraw=self.redraw)
         return SphereFeatures(directions, 1.0, _scaled_relu)
 

@@ -8,7 +8,19 @@ from __future__ import annotations
 
 import math
 
-from formers.mixers import ArcCosine, Dense, Favor, FeatureMap, Linear, Performer, RandomFourier, Rfa, Taylor2
+from formers.mixers import (
+    ArcCosine,
+    Dense,
+    Favor,
+    FeatureMap,
+    Hedgehog,
+    Linear,
+    Performer,
+    RandomFourier,
+    Rfa,
+    T2r,
+    Taylor2,
+)
 from formers.ops.linear_attention import CHUNK, SCORES_TO, STATE_FROM
 from formers.part import Site
 from formers.testing.hand_counts.count import NOTHING, Count, counted_by_hand, product
@@ -67,8 +79,12 @@ def rfa(part: Rfa, site: Site, length: int) -> Count:
 
 
 def features_of(feature: FeatureMap, length: int, width: int) -> Count:
-    """Return the count of queries' and keys' features: products with random directions, which get no gradient."""
+    """Return the count of queries' and keys' features: products with weights, or directions that get no gradient."""
     count = feature.count(width)
+    if isinstance(feature, Hedgehog):
+        return 2 * product(length, width, width)
+    if isinstance(feature, T2r):
+        return 2 * product(length, count, width)
     if isinstance(feature, Favor) and feature.exponential:  # and the largest exponent of each key, without a gradient
         return 2 * product(length, count, width, gradients=1) + product(length, count, width, gradients=0)
     if isinstance(feature, RandomFourier) or (isinstance(feature, Favor) and feature.kind == "trigonometric"):

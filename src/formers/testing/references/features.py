@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from formers.mixers import ArcCosine, Elu, Exp, Favor, RandomFourier, Relu, SquaredRelu, Taylor2
+from formers.mixers import ArcCosine, Elu, Exp, Favor, Hedgehog, RandomFourier, Relu, SquaredRelu, T2r, Taylor2
 from formers.part import Part, Site
 from formers.testing.references.algebra import Weights
 from formers.testing.references.registry import reference
@@ -39,15 +39,32 @@ def features_of(part: Part, weights: Weights, q_bhlk: Tensor, k_bhsk: Tensor) ->
     """Return φ(q) and φ(k) themselves. Raise LookupError where only their products are known here."""
     if isinstance(part, Favor):
         return _favor_features(part, weights, q_bhlk, k_bhsk)
+    if isinstance(part, Hedgehog):
+        return _sharp(q_bhlk, weights["query_hkk"]), _sharp(k_bhsk, weights["key_hkk"])
+    if isinstance(part, T2r):
+        return _rectified(q_bhlk, weights), _rectified(k_bhsk, weights)
     if type(part) not in _ELEMENTWISE:
         raise LookupError(f"the reference of {part} knows products of its features only")
     phi = _ELEMENTWISE[type(part)]
     return phi(q_bhlk), phi(k_bhsk)
 
 
-@reference(Elu, Relu, SquaredRelu, Exp)
+def _sharp(x_bhlk: Tensor, w_hmk: Tensor) -> Tensor:
+    """Return exp(w·x) over its sum, beside exp(−w·x) over its own."""
+    along = torch.einsum("bhlk,hmk->bhlm", x_bhlk, w_hmk)
+    shares = [e / e.sum(-1, keepdim=True) for e in (along.exp(), (-along).exp())]
+    return torch.cat(shares, -1)
+
+
+def _rectified(x_bhlk: Tensor, weights: Weights) -> Tensor:
+    """Return max(w·x + b, 0)."""
+    along = torch.einsum("bhlk,hmk->bhlm", x_bhlk, weights["weight_hmk"]) + weights["bias_hm"][:, None]
+    return torch.where(along > 0, along, 0.0)
+
+
+@reference(Elu, Relu, SquaredRelu, Exp, Hedgehog, T2r)
 def elementwise(part: Part, site: Site, weights: Weights, q_bhlk: Tensor, k_bhsk: Tensor) -> Tensor:
-    """φ of every number on its own."""
+    """Products of the features themselves: φ of every number, or learned ones."""
     return _products(*features_of(part, weights, q_bhlk, k_bhsk))
 
 
