@@ -22,7 +22,6 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "computation": ("part", "ops", "mixers", "positions", "residuals"),
     "catalogue": PARTS,
     "models": PARTS,
-    "adapt": ABOVE_PARTS,
     "testing": ABOVE_PARTS,
     "tasks": ABOVE_PARTS,
     "machine": (),
@@ -30,6 +29,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "plot": ("machine",),
     "bench": (*ABOVE_PARTS, "testing", "machine", "plot"),
     "lab": (*ABOVE_PARTS, "tasks", "machine", "plot", "bench"),
+    "adapt": (*ABOVE_PARTS, "lab"),
     "cli": (*ABOVE_PARTS, "adapt", "testing", "tasks", "machine", "retrieval", "plot", "bench", "lab"),
 }
 """Room → the rooms that it may import from, from the ground up. tests/test_house.py holds the code to it."""
