@@ -100,7 +100,7 @@ def shared(
 
 def _load_commands() -> None:
     """Register every command. Each module imports what is heavy inside its functions, so that help is quick."""
-    from formers.cli import ablate, adapt, bench, doctor, generate, knn, listing, report, show, train, ui
+    from formers.cli import ablate, adapt, bench, calibrate, doctor, generate, knn, listing, report, show, train, ui
 
     app.command("ablate", cls=_Command)(ablate.ablate)
     app.command("bench", cls=_Command)(bench.bench)
@@ -108,6 +108,7 @@ def _load_commands() -> None:
     app.command("train", cls=_Command)(train.train)
     app.command("report", cls=_Command)(report.report)
     app.command("generate", cls=_Command)(generate.generate)
+    app.command("calibrate", cls=_Command)(calibrate.calibrate)
     app.command("list", cls=_Command)(listing.list_parts)
     app.command("show", cls=_Command)(show.show)
     app.command("doctor", cls=_Command)(doctor.doctor)

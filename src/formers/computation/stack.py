@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -25,6 +25,8 @@ class StackInput:
         keep_hidden: whether the hidden states that enter each step are asked for.
         recompute: calls a function so that it runs again in the backward pass and keeps its inputs alone; None: layers
             keep what they need. It takes no names, so that reentrant checkpointing may do it.
+        scores: (layer n from 1, hidden states (…, D) behind it) → scores of the vocabulary, where the model's head has
+            exits; the norm at the end is applied there.
     """
 
     x_bld: Tensor
@@ -34,6 +36,11 @@ class StackInput:
     keep_states: bool = False
     keep_hidden: bool = False
     recompute: Callable[..., Any] | None = None
+    scores: Callable[[int, Tensor], Tensor] | None = None
+
+    def with_past(self, past: Sequence[State | None]) -> StackInput:
+        """Return the same with other states to go on from."""
+        return replace(self, past=past)
 
     @property
     def real_bl(self) -> Tensor | None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 from transformers.cache_utils import Cache
-from transformers.modeling_outputs import BaseModelOutputWithPast
 from transformers.utils.generic import can_return_tuple
 
 from formers.computation import StackInput
@@ -15,6 +14,7 @@ from formers.mixers.documents import Documents, GlobalMask, Mask
 from formers.mixers.mixer import MixerModule
 from formers.models.cache import StateCache, check_cache, states_in, store_states
 from formers.models.config import TransformerConfig
+from formers.models.outputs import BackboneOutput
 from formers.models.packing import DocumentHints, find_documents
 from formers.models.pretrained import FormersModel
 from formers.norms import NoNorm
@@ -91,7 +91,8 @@ class Transformer(FormersModel):
         one_document_a_row: bool = False,
         global_attention_mask: Tensor | None = None,
         start: Sequence[State] | None = None,
-    ) -> BaseModelOutputWithPast:
+        exit_scores: Callable[[int, Tensor], Tensor] | None = None,
+    ) -> BackboneOutput:
         """Return the hidden states of a batch.
 
         Args:
@@ -109,6 +110,7 @@ class Transformer(FormersModel):
             token_type_ids: zeros of any shape, as BERT's tokenizer gives for single texts: there are no token types.
             seq_idx, cu_seq_lens_q, cu_seq_lens_k, max_length_q, max_length_k: documents that are packed into rows and
                 do not see each other, as in `DocumentHints`; `DataCollatorWithFlattening` makes them.
+            exit_scores: a head at early exits, as in `StackInput.scores`, but for hidden states behind the norm.
             one_document_a_row: whether rows of several documents are refused, as by a head with one answer a row.
             global_attention_mask: 1 = a token that sees its whole row, or document in it, and is seen by all of it,
                 (B, L), as in Hugging Face's Longformer; in the place of those that the mixers list. For bidirectional
@@ -146,7 +148,7 @@ class Transformer(FormersModel):
         if cache is not None and cache.get_seq_length():
             past = states_in(cache, count, len(x))
         positions = position_ids if position_ids is not None else count_tokens(x, mask, past[0]) - 1
-        return self._run(x, mask, positions, past, cache, output_hidden_states)
+        return self._run(x, mask, positions, past, cache, output_hidden_states, exit_scores)
 
     def _run(
         self,
@@ -156,7 +158,8 @@ class Transformer(FormersModel):
         past: Sequence[State | None],
         cache: Cache | None,
         output_hidden_states: bool,
-    ) -> BaseModelOutputWithPast:
+        exit_scores: Callable[[int, Tensor], Tensor] | None,
+    ) -> BackboneOutput:
         """Return what `forward` does for embedded tokens after the `past` states, and move the cache on."""
         if self.input_position is not None:
             x = self.input_position(x, positions)
@@ -168,16 +171,18 @@ class Transformer(FormersModel):
             keep_states=cache is not None or past[0] is not None,
             keep_hidden=output_hidden_states,
             recompute=self._gradient_checkpointing_func if self._recomputes() else None,
+            scores=None if exit_scores is None else lambda n, x: exit_scores(n, self.norm(x)),
         )
-        x, states, hidden, _ = self.computation(self.layers, given)
+        x, states, hidden, steps = self.computation(self.layers, given)
         if cache is not None:
             assert not isinstance(mask, Documents | GlobalMask)
             store_states(cache, states, mask, x.shape[1])
         x = self.norm(x)
-        return BaseModelOutputWithPast(
+        return BackboneOutput(
             last_hidden_state=x,
             past_key_values=cache,
             hidden_states=(*hidden, x) if output_hidden_states else None,
+            steps=steps,
         )
 
     def _recomputes(self) -> bool:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
 from transformers import GenerationMixin
 from transformers.cache_utils import Cache
-from transformers.modeling_outputs import CausalLMOutputWithPast
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.utils.generic import can_return_tuple
 
+from formers.models.config import TransformerConfig
+from formers.models.exit_heads import build_exits
 from formers.models.generation import StateGenerationMixin
 from formers.models.lm_head import ModelWithLMHead
 from formers.models.losses import next_token_loss, with_auxiliary
+from formers.models.outputs import BackboneOutput, CausalLMOutput
+from formers.part import CollectedLosses
 
 
 class CausalLM(ModelWithLMHead, StateGenerationMixin, GenerationMixin):  # Hugging Face wants its own as a direct base
@@ -21,6 +25,12 @@ class CausalLM(ModelWithLMHead, StateGenerationMixin, GenerationMixin):  # Huggi
 
     direction = True
     trained_as = "ForCausalLM"
+    has_exits = True  # a subclass with a `score` of its own has to say False, or to score exits, too
+
+    def __init__(self, config: TransformerConfig):
+        super().__init__(config)
+        self.exits = build_exits(self.config)
+        self.post_init()
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -48,16 +58,17 @@ class CausalLM(ModelWithLMHead, StateGenerationMixin, GenerationMixin):  # Huggi
         max_length_q: int | None = None,
         max_length_k: int | None = None,
         global_attention_mask: Tensor | None = None,
-    ) -> CausalLMOutputWithPast:
+    ) -> CausalLMOutput:
         """Return logits of the next token, (B, L, vocabulary), and the mean cross-entropy in nats if there are labels.
 
         `labels` are the input ids themselves: they are shifted here, and −100 marks what does not count.
         `logits_to_keep` limits the logits to the last ones, and labels are then those of the kept tokens.
         `num_items_in_batch` divides the sum instead of the number of labels. Where a row holds several documents, the
         first label of each must be −100, as `DataCollatorWithFlattening` has it, or the last token before it is asked
-        for it. In training, losses that parts add come on top of the cross-entropy. The rest as in
-        `Transformer.forward`.
+        for it. In training, losses that parts add come on top of the cross-entropy, and with early exits this is the
+        weighted mean over them, or that of exits drawn. The rest as in `Transformer.forward`.
         """
+        aligned = self._trains_exits(labels)
         with self.collecting_losses(labels) as auxiliary:
             out = self.model(
                 input_ids,
@@ -66,7 +77,7 @@ class CausalLM(ModelWithLMHead, StateGenerationMixin, GenerationMixin):  # Huggi
                 past_key_values,
                 inputs_embeds,
                 use_cache=use_cache,
-                output_hidden_states=output_hidden_states,
+                output_hidden_states=True if aligned else output_hidden_states,
                 output_attentions=output_attentions,
                 return_dict=True,
                 token_type_ids=token_type_ids,
@@ -76,20 +87,66 @@ class CausalLM(ModelWithLMHead, StateGenerationMixin, GenerationMixin):  # Huggi
                 max_length_q=max_length_q,
                 max_length_k=max_length_k,
                 global_attention_mask=global_attention_mask,
+                exit_scores=None if self.exits is None else self._exit_scores,
             )
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
-        logits = self.score(out.last_hidden_state, kept)
+        logits = self.score(out.last_hidden_state, kept) if self.exits is None else self._exit_logits(out, kept)
         loss = None
         if labels is not None:
-            task_loss = next_token_loss(logits, labels, num_items_in_batch)
+            if aligned:
+                task_loss = self._aligned_loss(out.hidden_states, kept, labels, num_items_in_batch, auxiliary)
+            else:
+                task_loss = next_token_loss(logits, labels, num_items_in_batch)
             loss = with_auxiliary(task_loss, auxiliary, labels[:, 1:], num_items_in_batch)
-        return CausalLMOutputWithPast(
-            loss=loss, logits=logits, past_key_values=out.past_key_values, hidden_states=out.hidden_states
+        wants_hidden = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        return CausalLMOutput(
+            loss=loss,
+            logits=logits,
+            past_key_values=out.past_key_values,
+            hidden_states=out.hidden_states if wants_hidden else None,
+            steps=out.steps,
         )
 
     def score(self, hidden_bld: Tensor, kept: slice | Tensor) -> Tensor:
         """Return the logits of the kept tokens, (B, kept, vocabulary), from the hidden states of all, (B, L, D)."""
         return self.lm_head(hidden_bld[:, kept])
+
+    def _trains_exits(self, labels: Tensor | None) -> bool:
+        """Return whether the loss is that of all exits of every token."""
+        return self.exits is not None and labels is not None and self.training and self.exits.part.training == "aligned"
+
+    def _exit_logits(self, out: BackboneOutput, kept: slice | Tensor) -> Tensor:
+        """Return the logits of the exit that each kept token has left at."""
+        assert self.exits is not None
+        steps_bl = None if out.steps is None else out.steps[:, kept]
+        return self.exits.scores(out.last_hidden_state[:, kept], steps_bl, self.lm_head)
+
+    def _exit_scores(self, number: int, hidden: Tensor) -> Tensor:
+        """Return the scores at an exit, as `Transformer.forward` takes them."""
+        assert self.exits is not None
+        return self.exits.at(number, hidden, self.lm_head)
+
+    def _aligned_loss(
+        self,
+        hidden: Sequence[Tensor],
+        kept: slice | Tensor,
+        labels: Tensor,
+        count: Tensor | int | None,
+        auxiliary: CollectedLosses | None,
+    ) -> Tensor:
+        """Return the loss of all exits, given the hidden states that entered the layers, and the last ones."""
+        assert self.exits is not None
+        loss, learnt = self.exits.aligned_loss(
+            [h[:, kept] for h in hidden[1:]],
+            labels,
+            count,
+            norm=self.model.norm,
+            lm_head=self.lm_head,
+            rule=self.model.computation.rule,
+        )
+        if learnt is not None and auxiliary is not None:
+            auxiliary.add(self.exits.part.rule.name(), learnt)
+        return loss
 
 
 def _register_as_causal(model: type[CausalLM]) -> None:

@@ -7,16 +7,19 @@ import warnings
 import torch
 from torch import Tensor
 
+from formers.computation import EarlyExit, FixedDepth
 from formers.models.config import TransformerConfig
 from formers.models.conversion import Conversion
 from formers.models.pretrained import FormersModel
 from formers.part import Unsupported
 
 _SAME = (
-    *("vocab_size", "width", "depth", "heads", "residual", "norm", "ffn", "computation", "tie_word_embeddings"),
+    *("vocab_size", "width", "depth", "heads", "residual", "norm", "ffn", "tie_word_embeddings"),
     "num_labels",
 )
 """Choices that both configurations must agree on, so that the copied weights mean the same."""
+_ONE_LAYER_A_STEP = (FixedDepth, EarlyExit)
+"""Computations whose layers mean the same: one may take the place of the other."""
 _POSITION_TABLE = "input_position.table.weight"
 """The name of learned positions within the backbone."""
 _GLOBAL = "_global."
@@ -27,9 +30,9 @@ def convert_weights(model: FormersModel, config: TransformerConfig, *, strict: b
     """Return a model of `config` that starts from the weights of `model`: dense attention into longformer, bigbird, …
 
     Weights of the same name and shape are copied. A global token's projections start as copies of the local ones.
-    Learned positions are extended by repeating the table from its start, as Longformer and BigBird do. Anything else is
-    as in a new model. Where the new mixer still sees every pair, so with a window that covers the sequence, nothing
-    changes.
+    Learned positions are extended by repeating the table from its start, as Longformer and BigBird do. A model may get
+    early exits, another rule for them, or lose them. Anything else is as in a new model. Where the new mixer still sees
+    every pair, so with a window that covers the sequence, nothing changes.
 
     A UserWarning names all that is new or dropped: biases of the given model, for which the new mixer has no place,
     or projections of the new mixer that the given model does not have. Print the result for all of it.
@@ -100,7 +103,8 @@ def _with_direction(model: FormersModel, config: TransformerConfig) -> Transform
 
 def _check_configs(old: TransformerConfig, new: TransformerConfig) -> None:
     """Raise ValueError where the configurations differ in more than the mixer and the context length."""
-    for name in _SAME:
+    exchangeable = all(isinstance(one.computation, _ONE_LAYER_A_STEP) for one in (old, new))
+    for name in (*_SAME, *(() if exchangeable else ("computation",))):
         if getattr(old, name) != getattr(new, name):
             raise ValueError(
                 f"the given model has {name}={getattr(old, name)}, but the new configuration "

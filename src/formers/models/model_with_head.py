@@ -10,11 +10,12 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
+from formers.computation import EarlyExit
 from formers.models.backbone import Transformer
 from formers.models.config import TransformerConfig
 from formers.models.packing import NO_HINTS, DocumentHints
 from formers.models.pretrained import FormersModel
-from formers.part import CollectedLosses, collect_losses
+from formers.part import CollectedLosses, Unsupported, collect_losses
 
 
 class ModelWithHead(FormersModel):
@@ -28,6 +29,9 @@ class ModelWithHead(FormersModel):
     direction: ClassVar[bool | None] = None
     "True = causal only, False = bidirectional only, None = as the configuration says (bidirectional unless it does)."
 
+    has_exits: ClassVar[bool] = False
+    "Whether the head is one of early exits, too."
+
     trained_as: ClassVar[str | None] = None
     "The head's loss by its name in transformers' `LOSS_MAPPING`: the trainer asks whether it shifts labels."
     accepts_loss_kwargs: bool
@@ -40,6 +44,11 @@ class ModelWithHead(FormersModel):
                 f"{type(self).__name__} needs causal={self.direction}, but the configuration says {config.causal}"
             )
         config.causal = bool(config.causal) if self.direction is None else self.direction
+        if isinstance(config.computation, EarlyExit) and not self.has_exits:
+            raise Unsupported(
+                f"{type(self).__name__} has no heads at early exits, which {config.computation} needs; use a CausalLM, "
+                "or computation=fixed()"
+            )
         super().__init__(config)
         self.loss_type = self.trained_as
         self.accepts_loss_kwargs = "num_items_in_batch" in inspect.signature(self.forward).parameters

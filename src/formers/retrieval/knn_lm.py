@@ -28,6 +28,8 @@ class KnnLM(CausalLM):
     Source: Khandelwal et al. 2020, arXiv:1911.00172.
     """
 
+    has_exits = False  # a token that leaves early has no input of the last feed-forward to be found by
+
     def __init__(self, model: CausalLM, retriever: Retriever, options: KnnOptions | None = None):
         """Wrap a model. Raise ValueError where the datastores are those of another vocabulary."""
         if retriever.vocab_size != model.config.vocab_size:

@@ -6,16 +6,20 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from formers.computation import Computation, StackInput, StackState
+from formers.computation import Computation, EarlyExit, StackInput, StackOutput, StackState
+from formers.computation.exit_rules import ExitRuleModule
 from formers.ffn import Ffn, Mlp
 from formers.memory import Memory
 from formers.mixers import FeatureMap, Linear, Mixer, Softmax
 from formers.mixers.context import count_tokens
 from formers.mixers.documents import Documents, Mask
+from formers.models.exit_heads import ExitHeads
+from formers.models.losses import next_token_loss
 from formers.norms import LayerNorm, Norm
-from formers.part import Part, Site, State
+from formers.part import Part, Site, State, add_loss
 from formers.positions import Position
 from formers.residuals import PreNorm, Residual
 
@@ -92,17 +96,60 @@ class Stacked(nn.Module):
             return x_bld, state
         if state is not None and not isinstance(state, StackState):
             raise TypeError(f"a stack goes on from a StackState, but a {type(state).__name__} was given")
+        given = self.given(x_bld, state, mask_bl, positions_bl)
+        out = self.computation(self.layers, given)
+        seen_b = out.states[0].seen_b if given.keep_states else None
+        return self.finish(out), None if seen_b is None else StackState(seen_b, tuple(out.states))
+
+    def given(self, x_bld: Tensor, state: StackState | None, mask_bl: Mask, positions_bl: Tensor | None) -> StackInput:
+        """Return what the layers are run on."""
         counts_bl = count_tokens(x_bld, mask_bl, state)
-        given = StackInput(
+        return StackInput(
             x_bld,
             counts_bl - 1 if positions_bl is None else positions_bl,
             mask_bl,
             [None] * self.computation.states if state is None else state.outside_inference_mode().steps,
             keep_states=self.causal and not isinstance(mask_bl, Documents),
         )
-        y_bld, states, *_ = self.computation(self.layers, given)
-        seen_b = states[0].seen_b if given.keep_states else None
-        return y_bld, None if seen_b is None else StackState(seen_b, tuple(states))
+
+    def finish(self, out: StackOutput) -> Tensor:
+        """Return the output of the layers."""
+        return out.x_bld
+
+
+class Exiting(Stacked):
+    """Layers with exits as a `CausalLM` has them: hidden states are the scores of a vocabulary of as many tokens.
+
+    In training it adds the loss of the exits, with made-up labels.
+    """
+
+    def __init__(self, part: EarlyExit, site: Site):
+        super().__init__(part, site)
+        self.exits = ExitHeads(part, self.depth, width=site.width, vocab_size=site.width)
+
+    def given(self, x_bld: Tensor, state: StackState | None, mask_bl: Mask, positions_bl: Tensor | None) -> StackInput:
+        given = super().given(x_bld, state, mask_bl, positions_bl)
+        return replace(given, keep_hidden=self.training, scores=lambda n, x: self.exits.at(n, x, _itself))
+
+    def finish(self, out: StackOutput) -> Tensor:
+        if not self.training:
+            return out.x_bld
+        labels = torch.arange(out.x_bld.shape[1], device=out.x_bld.device).expand(out.x_bld.shape[:2])
+        labels = labels * 7 % out.x_bld.shape[2]
+        if self.exits.part.training == "mixed":
+            add_loss("exits", next_token_loss(self.exits.scores(out.x_bld, out.steps_bl, _itself), labels))
+            return out.x_bld
+        hidden, rule = [*out.hidden[1:], out.x_bld], self.computation.rule
+        assert isinstance(rule, ExitRuleModule)
+        loss, learnt = self.exits.aligned_loss(hidden, labels, None, norm=_itself, lm_head=_itself, rule=rule)
+        for one in (loss, learnt):
+            if one is not None:
+                add_loss("exits", one)
+        return out.x_bld
+
+
+def _itself(x: Tensor) -> Tensor:
+    return x
 
 
 def _host_mixer(part: Any, site: Site) -> nn.Module:
@@ -137,7 +184,7 @@ def _host_memory(part: Any, site: Site) -> nn.Module:
 
 
 def _host_computation(part: Any, site: Site) -> nn.Module:
-    return Stacked(part, site)
+    return Exiting(part, site) if isinstance(part, EarlyExit) else Stacked(part, site)
 
 
 HOSTS: dict[type[Part], Callable[[Any, Site], nn.Module]] = {

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from formers.computation import Act, FixedDepth, Universal
+from formers.computation import Act, EarlyExit, FixedDepth, Last, Universal
 from formers.part import Site
 from formers.testing.references.algebra import Weights, project
 from formers.testing.references.registry import reference
@@ -95,3 +95,12 @@ def _vector(kind: str, site: Site, stack: Stack, table: str, row: int, at: float
     wave = math.sin, math.cos
     numbers = [wave[m % 2](at / 10000.0 ** (2 * (m // 2) / site.width)) for m in range(site.width)]
     return torch.tensor(numbers if kind == "sinusoidal" else [0.0] * site.width, dtype=torch.float64)
+
+
+@reference(EarlyExit)
+def early_exit(part: EarlyExit, site: Site, stack: Stack, x_bld: Tensor) -> Tensor:
+    """One layer after the other; other rules than `last` are compared with a naive form of whole models."""
+    assert part.rule == Last(), f"no reference of {part.rule}"
+    for layer in stack.layers:
+        x_bld = layer(x_bld)
+    return x_bld

@@ -1,0 +1,26 @@
+"""Outputs of models that say how many steps each token got."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
+
+
+@dataclass
+class BackboneOutput(BaseModelOutputWithPast):
+    """Hidden states of a backbone.
+
+    Attributes:
+        steps: how many layers or steps each token went through, (B, L), 0 at padding; None where all got the same.
+    """
+
+    steps: Tensor | None = None
+
+
+@dataclass
+class CausalLMOutput(CausalLMOutputWithPast):
+    """Logits of a causal language model; `steps` as in `BackboneOutput`."""
+
+    steps: Tensor | None = None
