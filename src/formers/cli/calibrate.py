@@ -41,7 +41,7 @@ def calibrate(
     """Find the earliest exits that keep a risk: P(risk ≤ delta) ≥ 1 − epsilon (CALM, Learn then Test).
 
     \b
-    formers train shakespeare 'exits: computation=early_exit' --folder my-model
+    formers train shakespeare computation=early_exit --folder my-model
     formers calibrate my-model --rule margin --delta 0.1 --output calibrated
     formers generate calibrated
 
