@@ -15,6 +15,7 @@ from house import house_table
 from laws import laws_page
 
 from formers.catalogue import AXES, members
+from formers.computation import DepthOracle, ExitRule
 from formers.part import ABILITIES, Part, default_of, value_text
 
 ROOT = Path(__file__).parent.parent
@@ -48,9 +49,10 @@ def reference() -> str:
     ]
     lines += ["What a part may be able to do:", "", "| ability | promise |", "|---|---|"]
     lines += [f"| {name} | {promise} |" for name, promise in ABILITIES.items()]
-    for axis, base in AXES.items():
+    within = {"exit rule": ExitRule, "depth oracle": DepthOracle}  # choices within early_exit
+    for axis, base in (AXES | within).items():
         lines += ["", f"## {axis}", "", " ".join((base.__doc__ or "").split("\n\n")[0].split())]
-        for kind in members(base):
+        for kind in members(base) if axis in AXES else base.kinds():
             lines += ["", f"### `{kind.name()}`", "", *documentation(kind)]
     return "\n".join(lines) + "\n"
 

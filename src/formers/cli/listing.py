@@ -38,12 +38,14 @@ def list_parts(
 
 
 def parts_by_axis() -> dict[str, tuple[type[Part], ...]]:
-    """Return axis → its parts; patterns, which mixers are made from, and tasks are axes too."""
+    """Return axis → its parts; patterns, which mixers are made from, rules of exits, oracles and tasks are axes too."""
     from formers.catalogue import AXES, members
+    from formers.computation import DepthOracle, ExitRule
     from formers.patterns import PATTERNS
     from formers.tasks import TASKS
 
-    return {name: members(axis) for name, axis in AXES.items() if members(axis)} | {"pattern": PATTERNS, "task": TASKS}
+    within = {"pattern": PATTERNS, "exit rule": ExitRule.kinds(), "depth oracle": DepthOracle.kinds(), "task": TASKS}
+    return {name: members(axis) for name, axis in AXES.items() if members(axis)} | within
 
 
 def _summary(part: type[Part]) -> str:

@@ -129,7 +129,7 @@ class Exiting(Stacked):
 
     def given(self, x_bld: Tensor, state: StackState | None, mask_bl: Mask, positions_bl: Tensor | None) -> StackInput:
         given = super().given(x_bld, state, mask_bl, positions_bl)
-        return replace(given, keep_hidden=self.training, scores=lambda n, x: self.exits.at(n, x, _itself))
+        return replace(given, keep_hidden=self.training, scores=lambda n, x: self.exits.at(n, x, _sharpened))
 
     def finish(self, out: StackOutput) -> Tensor:
         if not self.training:
@@ -150,6 +150,11 @@ class Exiting(Stacked):
 
 def _itself(x: Tensor) -> Tensor:
     return x
+
+
+def _sharpened(x: Tensor) -> Tensor:
+    """Return scores with which some tokens are predicted with confidence."""
+    return 16 * x
 
 
 def _host_mixer(part: Any, site: Site) -> nn.Module:
