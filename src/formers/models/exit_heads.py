@@ -91,15 +91,16 @@ def _exit_scores(logits: Sequence[Tensor], labels: Tensor) -> ExitScores:
 def build_exits(config: TransformerConfig) -> ExitHeads | None:
     """Return the heads at the exits of a model; None where its computation has none.
 
-    Raise Unsupported where a mixer does not stream.
+    Raise Unsupported where a layer does not stream.
     """
     if not isinstance(config.computation, EarlyExit):
         return None
-    for layer in range(config.depth):
-        mixer = config.mixer_at(layer)
-        if "streaming" not in mixer.abilities:
-            raise Unsupported(
-                f"{mixer.no_state()}; {config.computation} generates from states, to which tokens that leave early add "
-                "theirs. Use a mixer that streams, such as softmax(), or computation=fixed()"
-            )
+    mixers = [config.mixer_at(layer) for layer in range(config.depth)]
+    why = [mixer.no_state() for mixer in mixers if "streaming" not in mixer.abilities]
+    why += [f"{config.ffn} takes in neighbouring tokens, and keeps none of them as a state"] * config.ffn.mixes_tokens
+    if why:
+        raise Unsupported(
+            f"{why[0]}; {config.computation} generates from states, to which tokens that leave early add theirs. Use a "
+            "mixer that streams, such as softmax(), and a feed-forward of single tokens; or computation=fixed()"
+        )
     return ExitHeads(config.computation, config.depth, width=config.width, vocab_size=config.vocab_size)
