@@ -12,7 +12,7 @@ from transformers.utils.generic import can_return_tuple
 
 from formers.models.costs import on_meta
 from formers.models.decision_config import DecisionConfig
-from formers.models.losses import IGNORED, cross_entropy
+from formers.models.losses import IGNORED, cross_entropy, with_auxiliary
 from formers.models.model_with_head import ModelWithHead
 from formers.ops import OperationCount, require_data
 from formers.part import Unsupported
@@ -106,19 +106,23 @@ class DecisionTransformer(ModelWithHead):
         self._check_shapes(states, actions, timesteps, returns_to_go)
         mask_bk = torch.ones_like(timesteps) if attention_mask is None else attention_mask
         x_bld = self.embed(states, actions, timesteps, returns_to_go, mask_bk.bool())
-        out = self.encode(
-            None,
-            None if attention_mask is None else mask_bk.repeat_interleave(self.config.tokens_per_step, 1),
-            None,
-            x_bld,
-            output_hidden_states=output_hidden_states,
-            output_attentions=output_attentions,
-        )
+        with self.collecting_losses(labels) as auxiliary:
+            out = self.encode(
+                None,
+                None if attention_mask is None else mask_bk.repeat_interleave(self.config.tokens_per_step, 1),
+                None,
+                x_bld,
+                output_hidden_states=output_hidden_states,
+                output_attentions=output_attentions,
+            )
         at_states_bkd = out.last_hidden_state[:, self.config.tokens_per_step - 2 :: self.config.tokens_per_step]
         predicted = self.predict_action(at_states_bkd)
         if not self.config.discrete_actions:
             predicted = predicted.tanh()
-        loss = None if labels is None else self.loss_of(predicted, labels, num_items_in_batch)
+        loss = None
+        if labels is not None:
+            task_loss = self.loss_of(predicted, labels, num_items_in_batch)
+            loss = with_auxiliary(task_loss, auxiliary, labels, num_items_in_batch)
         return DecisionOutput(loss=loss, action_preds=predicted, hidden_states=out.hidden_states)
 
     def embed(

@@ -21,8 +21,9 @@ _HOMES = {
     "formers.tasks.glue": ("Glue",),
     "formers.tasks.mnist.task": ("Mnist",),
     "formers.tasks.control.control": ("Control",),
+    "formers.tasks.tmaze": ("Tmaze",),
 }
-_LIBRARY = ("Shakespeare", "Sort", "SortSequence", "Recall", "Listops", "Reviews", "Glue", "Mnist", "Control")
+_LIBRARY = ("Shakespeare", "Sort", "SortSequence", "Recall", "Listops", "Reviews", "Glue", "Mnist", "Control", "Tmaze")
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 SHORT = re.compile(r"(?P<suite>\w+)/(?P<task>\w+)(?P<options>\(.*\))?$", re.DOTALL)
 """A task of a suite, as in `glue/cola`."""
@@ -38,20 +39,7 @@ __all__ = sorted([*_HOME_OF, "TASKS", "parse"])
 def __getattr__(name: str) -> Any:
     # Lazy, so that reading a report needs no torch.
     if name == "TASKS":
-        return tuple(
-            __getattr__(name)
-            for name in (
-                "Shakespeare",
-                "Sort",
-                "SortSequence",
-                "Recall",
-                "Listops",
-                "Reviews",
-                "Glue",
-                "Mnist",
-                "Control",
-            )
-        )
+        return tuple(__getattr__(name) for name in _LIBRARY)
     if name not in _HOME_OF:
         raise AttributeError(f"module 'formers.tasks' has no attribute {name!r}; it has {', '.join(__all__)}")
     return getattr(import_module(_HOME_OF[name]), name)
