@@ -341,3 +341,17 @@ def test_options_that_cannot_have_an_effect_in_a_model_are_refused(mixer: str, c
 def test_options_of_what_is_not_there_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="was given"):
         Mixer.parse(text)
+
+
+def test_recomputed_attention_is_the_same_and_keeps_less() -> None:
+    kept, gradients = [], []
+    for recompute in (False, True):
+        module = build(SparseTransformer(recompute=recompute), causal=True).train()
+        x, count = tokens(2, 77).requires_grad_(), []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t, c=count: (c.append(t.numel()), t)[1], lambda t: t):
+            y, _ = module(x)
+        kept.append(sum(count))
+        gradients.append(torch.autograd.grad(y.square().sum(), [x, *module.parameters()]))
+    assert kept[1] < kept[0] / 3
+    for plain, again in zip(*gradients, strict=True):
+        assert_same(again, plain, "gradient")

@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 from torch import Tensor
 from torch.nn import LayerNorm
 
+from formers import CausalLM, TransformerConfig, Unsupported
+from formers.mixers import Identity
+from formers.norms import LayerNorm as LayerNormPart
 from formers.norms import MaxNorm, MaxNormModule
 from formers.residuals import Danet, PostNorm, PreNorm, Residual
-from formers.testing import assert_same, build, tokens
+from formers.testing import SITE, assert_same, build, tokens
 
 FORMULAS = {
     PreNorm(): lambda x, mix, ffn, n1, n2: (h := x + mix(n1(x))) + ffn(n2(h)),
@@ -49,3 +53,16 @@ def test_danets_norms_may_differ() -> None:
     block: Any = build(Danet(out_norm=MaxNorm()), causal=True)
     assert isinstance(block.mixer_norm, LayerNorm)
     assert isinstance(block.ffn_norm, MaxNormModule)
+
+
+def test_a_depth_scaled_start_shrinks_what_writes_to_the_stream() -> None:
+    for scaled, factor in ((False, 1.0), (True, 8**-0.5)):
+        torch.manual_seed(0)
+        net = CausalLM(TransformerConfig(width=128, depth=4, heads=4, residual=PreNorm(depth_scaled=scaled)))
+        for name, weight in net.named_parameters():
+            if name.endswith(("o_proj.weight", "down_proj.weight")):
+                assert weight.std().item() == pytest.approx(0.02 * factor, rel=0.03), name
+            elif name.endswith("_proj.weight"):
+                assert weight.std().item() == pytest.approx(0.02, rel=0.03), name
+    with pytest.raises(Unsupported, match="ends in a projection"):
+        PreNorm(depth_scaled=True).build(SITE, Identity().build(SITE), torch.nn.Identity(), LayerNormPart())

@@ -33,8 +33,10 @@ class Routing(Mixer):
     token is picked depends on how near later ones come. A causal site raises unless `leaks` says that this is
     understood; keys equal queries there, and a token sees itself only where it meets no other.
 
-    The local heads see the `window` tokens before (bidirectional: their chunk of `window` and the one before). No
-    streaming: the tokens that the next one may meet, the last `window` of every cluster, are as a rule all there were.
+    As published for long texts, only the last layers route, with half of their heads: `routing(top=2)`; all other heads
+    are local. The local heads see the `window` tokens before (bidirectional: their chunk of `window` and the one
+    before). No streaming: the tokens that the next one may meet, the last `window` of every cluster, are as a rule all
+    there were.
 
     Centroids are unit vectors: μ ← direction of decay·μ + (1 − decay)·m, m the direction of the mean of queries (and
     keys, where they differ) nearest to μ; at the first step m alone. They move in the backward pass. The paper has

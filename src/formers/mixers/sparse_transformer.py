@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from formers.mixers.context import Context
 from formers.mixers.mixer import Mixer, MixerModule
 from formers.mixers.sparse import Sparse, SparseMixer, check_patterns
-from formers.part import Site, Unsupported
+from formers.part import Site, State, Unsupported
 from formers.patterns import Fixed, Pattern, Strided
 
 
@@ -21,7 +26,7 @@ class SparseTransformer(Mixer):
     Source: Child et al. 2019, arXiv:1904.10509.
     """
 
-    added = {"distinct": False}  # noqa: RUF012
+    added = {"distinct": False, "recompute": False}  # noqa: RUF012
     can = Sparse.can
     pattern: Pattern = Strided(16)
     "`strided(l)` or `fixed(l, c)`; its `factor` is chosen here."
@@ -29,6 +34,10 @@ class SparseTransformer(Mixer):
     "Where the two factors go."
     distinct: bool = False
     "Whether heads with a fixed pattern's columns see other groups of c tokens of a block in turn, the last ones first."
+
+    recompute: bool = False
+    """Whether training keeps the input of the attention alone and computes the rest again in the backward pass, as
+    published: less memory, one more forward pass, the same numbers."""
 
     def check(self) -> None:
         if not isinstance(self.pattern, (Strided, Fixed)) or self.pattern.factor != "merged":
@@ -84,4 +93,17 @@ class SparseTransformer(Mixer):
         return 1.5 if isinstance(self.pattern, Strided) and self.factors != "merged" else 2.0
 
     def module(self, site: Site) -> MixerModule:
-        return SparseMixer(site, self.patterns(site))
+        module = RecomputedSparseMixer if self.recompute else SparseMixer
+        return module(site, self.patterns(site))
+
+
+class RecomputedSparseMixer(SparseMixer):
+    """Attention over patterns whose projections, scores and results are made again in the backward pass."""
+
+    def mix(self, context: Context) -> tuple[Tensor, State | None]:
+        if not (self.training and torch.is_grad_enabled()):
+            return super().mix(context)
+        mixed: tuple[Tensor, State | None] = checkpoint(
+            super().mix, context, use_reentrant=False, preserve_rng_state=False
+        )
+        return mixed

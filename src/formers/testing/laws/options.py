@@ -3,9 +3,9 @@
 Every option reaches the module and survives the text and JSON forms; an option that does not exist raises.
 
 Inputs: every option of the part, with values made from its type. What is compared are parameters, calls, outputs at
-near and far positions and, of a mixer, with each kind of position, the state, what two training steps leave behind and
-add to the loss, and initial weights. A value that raises proves nothing: other options are changed until two values of
-the option can be compared.
+near and far positions and, of a mixer, with each kind of position, the state, initial weights, and what two training
+steps keep for their backward pass, add to the loss and leave behind. A value that raises proves nothing: other options
+are changed until two values of the option can be compared.
 
 Exempt: values of numbers that coincide, as a window beyond the sequence, and `auto`, which chooses among the others.
 """
@@ -185,20 +185,28 @@ def _output_at(part: Part, causal: bool, site: Site) -> Tensor:
 def train(module: nn.Module, x: Tensor) -> Tensor:
     """Run two training steps, after which what follows the data or counts them has moved; weights stay.
 
-    Return the losses that parts added, one a step.
+    Return the losses that parts added, one a step, and how many numbers are kept for the backward pass.
     """
     module.train()
-    added = []
+    added, kept = [], 0
+
+    def keep(tensor: Tensor) -> Tensor:
+        nonlocal kept
+        kept += tensor.numel()
+        return tensor
+
     optimiser = torch.optim.SGD([*module.parameters(), nn.Parameter(torch.zeros(()))], lr=0.0)
     with torch.enable_grad():
         for seed in range(2):
             torch.manual_seed(seed)
             with collect_losses() as losses:
-                module(x.clone().requires_grad_())[0].square().sum().backward()
+                with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+                    y = module(x.clone().requires_grad_())[0]
+                y.square().sum().backward()
             added.append(torch.zeros(()) if (total := losses.total()) is None else total.detach())
             optimiser.step()
     module.eval()
-    return torch.stack(added)
+    return torch.stack([*added, torch.tensor(kept)])
 
 
 def _watched(module: nn.Module, x: Tensor) -> tuple[list[str], Any]:
