@@ -3,10 +3,22 @@
 import pytest
 import torch
 
-from formers.mixers import Linear, Taylor2
+from formers.mixers import (
+    Favor,
+    FeatureMap,
+    Linear,
+    Mixer,
+    Performer,
+    RandomFourier,
+    Rfa,
+    SquaredRelu,
+    Taylor2,
+)
 from formers.mixers.linear_mixer import LinearMixerState, LinearPrefixState
 from formers.part import Site
 from formers.positions import Rotary
+from formers.testing import SITE
+from formers.testing.laws import exports_with_any_length, refuses_sizes_it_cannot_leave_open
 
 WIDTH, HEADS = 12, 3  # 4 numbers a head, and so 15 features
 MASK = torch.tensor([[1] * 13, [0] * 4 + [1] * 9]).bool()
@@ -88,3 +100,13 @@ def test_turned_features_of_one_token_are_its_value():
 def test_features_in_odd_numbers_are_not_turned():
     with pytest.raises(ValueError, match="45 wide"):
         Linear(feature=Taylor2(), turned="features").build(SITE_OF[True])
+
+
+@pytest.mark.parametrize("feature", [SquaredRelu(), Taylor2(), RandomFourier()], ids=str)
+def test_any_length_is_exported_with_features_of_every_kind(feature: FeatureMap) -> None:
+    exports_with_any_length(Linear(feature=feature, normalize=False), SITE)
+
+
+@pytest.mark.parametrize("part", [Performer(), Linear(feature=Favor()), Rfa(gate=True)], ids=str)
+def test_sums_that_decay_are_not_exported_with_any_length(part: Mixer) -> None:
+    refuses_sizes_it_cannot_leave_open(part, SITE)

@@ -29,7 +29,7 @@ class Linear(Mixer):
 
     added = {"turned": "inputs"}  # noqa: RUF012
     can = frozenset(
-        {"causal", "bidirectional", "streaming", "padding", "qk_position", "order_blind", "relative", "cross"}
+        {"causal", "bidirectional", "streaming", "padding", "qk_position", "export", "order_blind", "relative", "cross"}
     )
     instead = {"cross": "exponential features are kept in range by a scale that is found along one sequence"}  # noqa: RUF012
     feature: FeatureMap = Elu()
@@ -48,9 +48,10 @@ class Linear(Mixer):
 
     @property
     def abilities(self) -> frozenset[str]:
-        """All of `can`, but relative only where features are turned, and cross only where they are not exponential."""
+        """All of `can`, but relative only where features are turned; of exponential ones, which a scale that is found
+        along one sequence keeps in range by a decay, neither cross nor export."""
         lacking = {"relative"} if self.turned == "inputs" else set()
-        return self.can - (lacking | {"cross"} if self.feature.exponential else lacking)
+        return self.can - (lacking | {"cross", "export"} if self.feature.exponential else lacking)
 
     def growth(self) -> float:
         return 1.0

@@ -10,7 +10,7 @@ from torch import Tensor
 from formers.mixers.context import Context
 from formers.mixers.feature_maps import FeatureMap
 from formers.mixers.qkv import QKV, QkvMixer
-from formers.ops import LinearState, kernel_attention, linear_attention, linear_state
+from formers.ops import LinearState, is_left_open, kernel_attention, linear_attention, linear_state
 from formers.part import Site, State
 
 
@@ -49,13 +49,17 @@ class LinearMixer(QkvMixer):
     def attend(self, qkv: QKV, context: Context) -> tuple[Tensor, State | None]:
         (q, k, v), mask_bl = qkv, context.mask_bl
         options = _LinearOptions(causal=self.causal, key_mask_bs=mask_bl, normalize=self.normalize, floor=self.floor)
-        if self.kernel is not None and context.state is None and q.shape[2] < self.features:
+        if self.kernel is not None and context.state is None and self.is_short(q.shape[2]):
             y = kernel_attention(self.kernel(q, k), v, **options)
             return y, LinearPrefixState(context.seen_b, k, v, mask_bl) if self.causal else None
         phi_q, phi_k = self.feature(q, query=True), self.feature(k)
         v_wide = v.to(phi_k.dtype)  # features may be float32 where the model is not
         y, sums = linear_attention(phi_q, phi_k, v_wide, state=self.sums_of(context.state), **options)
         return y.to(v.dtype), LinearMixerState(context.seen_b, sums) if self.causal else None
+
+    def is_short(self, length: int) -> bool:
+        """Return whether scores of so many tokens take less than their features; a length left open takes these."""
+        return not is_left_open(length) and length < self.features
 
     def sums_of(self, state: State | None) -> LinearState | None:
         """Return what came before as sums; None at the start."""

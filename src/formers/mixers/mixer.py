@@ -230,7 +230,7 @@ class MixerModule(SharingModule):
             return
         why = "its work is laid out by the batch and the length. Leave dynamic_shapes out to export it for one size"
         if self.built_by is not None:
-            self.built_by.require("export", why=why, instead="softmax() or dense()")
+            self.built_by.require("export", why=why, instead="softmax(), linear() or dense()")
         if self.memory is not None and self.memory.built_by is not None:
             self.memory.built_by.require("export", why=why, instead="recurrent() or none()")
 

@@ -34,6 +34,11 @@ class Performer(Mixer):
     def check(self) -> None:
         self.linear()
 
+    @property
+    def abilities(self) -> frozenset[str]:
+        """All of `can` that linear attention has with these features."""
+        return self.can & self.linear().abilities
+
     def linear(self) -> Linear:
         """Return the same mixer, spelt out."""
         feature = Favor(

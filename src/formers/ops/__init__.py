@@ -24,6 +24,7 @@ from formers.ops.common.dtypes import accumulation_dtype, without_autocast
 from formers.ops.common.operations import OperationCount
 from formers.ops.common.padding import Packing, check_lengths, packing, pad_input, unpad_input
 from formers.ops.common.readable import can_read, require_data
+from formers.ops.common.tracing import is_left_open
 from formers.ops.linear_attention import (
     LinearState,
     dense_attention,
@@ -56,6 +57,7 @@ __all__ = [
     "forms_table",
     "fourier_mix",
     "gradients_by_autograd",
+    "is_left_open",
     "is_transformed",
     "kernel_attention",
     "largest_exponents",

@@ -87,6 +87,15 @@ def directions(part: Part) -> list[bool]:
     return [causal for causal, ability in ((True, "causal"), (False, "bidirectional")) if ability in can]
 
 
+def directions_and_padding(part: Part) -> list[tuple[bool, bool]]:
+    """Return each direction with and without padding, for mixers; for others, which their host's mixer shares, each
+    direction once and padding with one of them."""
+    masked = (True, False) if "padding" in abilities(part) else (False,)
+    if axis_of(part) is Mixer:
+        return [(causal, padded) for causal in directions(part) for padded in masked]
+    return [(causal, masked[i % len(masked)]) for i, causal in enumerate(directions(part))]
+
+
 def tokens(
     batch: int = BATCH,
     length: int = LENGTH,

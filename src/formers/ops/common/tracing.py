@@ -1,4 +1,4 @@
-"""Tracing by `torch.export`: sizes that it leaves open, and work on real tensors meanwhile."""
+"""Tracing by `torch.export` and `torch.compile`: sizes that they leave open, and work on real tensors meanwhile."""
 
 from __future__ import annotations
 
@@ -11,6 +11,15 @@ import torch
 def is_left_open(size: int) -> bool:
     """Return whether `torch.export` leaves a size open, to be any: work may not be laid out by it."""
     return isinstance(size, torch.SymInt)
+
+
+def fixed_size(size: int) -> int:
+    """Return a size that work is laid out by: a graph that `torch.compile` makes is for this one alone.
+
+    After a second length the compiler leaves lengths open; here it makes a graph for each instead, as many as
+    `torch._dynamo.config.recompile_limit` allows.
+    """
+    return len(range(size)) if torch.compiler.is_compiling() else size  # a range is of numbers, so that it is fixed
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from torch.utils.checkpoint import checkpoint
 from formers.ops.common.derivatives import gradients_by_autograd, is_transformed, needs_autograd
 from formers.ops.common.dtypes import without_autocast
 from formers.ops.common.row_index import Rows, as_rows, contiguous_strides, from_heads_last, heads_last_strides
-from formers.ops.common.tracing import outside_tracing
+from formers.ops.common.tracing import fixed_size, outside_tracing
 from formers.ops.sparse_attention.block_lists import BLOCK, BlockLists, block_lists, heads_by_pattern
 from formers.ops.sparse_attention.gathered_scores import GatheredInputs, log_sum_exp
 from formers.ops.sparse_attention.gathered_tiles import GatherPlan, GatherTile, gather_tiles
@@ -47,7 +47,8 @@ def sparse_attention(
     if key_mask_bs is not None:
         real = key_mask_bs[:, None, :, None]
         k, v = k.where(real, 0), v.where(real, 0)
-    lists = _lists_of_heads(q.shape[1], q.shape[2], k.shape[2], causal, str(q.device), *patterns)
+    rows, keys = fixed_size(q.shape[2]), fixed_size(k.shape[2])
+    lists = _lists_of_heads(q.shape[1], rows, keys, causal, str(q.device), *patterns)
     plan = GatherPlan(lists, scale, bias, with_lse=global_bs is not None)
     with without_autocast(q.device):  # tiles are computed in float32 anyway
         y, lse = _attend(q, k, v, key_mask_bs, plan)

@@ -3,13 +3,16 @@
 The compiler takes the forward pass in one graph and gives the same numbers; recomputing the forward pass during
 backward gives exactly the same gradients.
 
-Inputs: output and all gradients, without and with padding, in float64; recomputation with dropout 0.2.
+Inputs: output and all gradients, in float64, at two lengths one after the other, since compilers leave the second one
+open; each direction without and with padding, for parts around a mixer padding with one direction. Recomputation with
+dropout 0.2.
 
 Exempt: nothing. Compiled kernels are slow to make, and tried only when slow laws are asked for.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -19,13 +22,18 @@ from torch.utils.checkpoint import checkpoint
 from formers.part import Part, Site
 from formers.testing.compare import assert_same, assert_zero
 from formers.testing.gradients import outputs_and_gradients
-from formers.testing.harness import LENGTH, SITE, abilities, build, directions, padding_mask, tokens
+from formers.testing.harness import LENGTH, SITE, build, directions, directions_and_padding, padding_mask, tokens
+
+_LENGTHS = (LENGTH, 50)
+"""Tokens of the inputs, one after the other."""
 
 
 def traces_whole(part: Part, site: Site = SITE) -> None:
-    """The compiler takes the forward pass in one graph, and what it took gives the same numbers. No kernel is
-    compiled."""
-    _same_when_compiled(part, site, "eager", 1e-10)
+    """The compiler takes the forward pass in one graph, and what it took gives the same numbers; once also at a second
+    length. No kernel is compiled."""
+    for case, (causal, masked) in enumerate(directions_and_padding(part)):
+        lengths = _LENGTHS if case == 0 else _LENGTHS[:1]
+        _same_when_compiled(part, site, causal, masked, lengths, "eager", 1e-10)
 
 
 def compiled_equals_eager(part: Part, site: Site = SITE) -> None:
@@ -34,22 +42,24 @@ def compiled_equals_eager(part: Part, site: Site = SITE) -> None:
     Angles of positions are float32 for every dtype, and compiled sines and powers round differently: by one unit of
     float32, which the position multiplies.
     """
-    _same_when_compiled(part, site, "inductor", LENGTH * torch.finfo(torch.float32).eps)
+    for causal, masked in directions_and_padding(part):
+        rounding = LENGTH * torch.finfo(torch.float32).eps
+        _same_when_compiled(part, site, causal, masked, _LENGTHS, "inductor", rounding)
 
 
-def _same_when_compiled(part: Part, site: Site, backend: str, relative: float) -> None:
-    for causal in directions(part):
-        module = build(part, causal=causal, site=site)
-        masks = (None, padding_mask()) if "padding" in abilities(part) else (None,)
-        for mask_bl in masks:
-            torch.compiler.reset()
-            compiled = torch.compile(module, backend=backend, fullgraph=True)
-            x = tokens(width=site.width)
-            want = outputs_and_gradients(module, x, mask_bl=mask_bl)
-            found = outputs_and_gradients(Renamed(compiled, module), x, mask_bl=mask_bl)
-            for name, tensor in want.items():
-                allowed = relative * max(1.0, float(tensor.abs().max()))
-                assert_same(found[name], tensor, f"{part} compiled by {backend}: {name}", allowed)
+def _same_when_compiled(
+    part: Part, site: Site, causal: bool, masked: bool, lengths: Sequence[int], backend: str, relative: float
+) -> None:
+    module = build(part, causal=causal, site=site)
+    torch.compiler.reset()
+    compiled = torch.compile(module, backend=backend, fullgraph=True)
+    for length in lengths:
+        x, mask_bl = tokens(length=length, width=site.width), padding_mask(length=length) if masked else None
+        want = outputs_and_gradients(module, x, mask_bl=mask_bl)
+        found = outputs_and_gradients(Renamed(compiled, module), x, mask_bl=mask_bl)
+        for name, tensor in want.items():
+            allowed = relative * max(1.0, float(tensor.abs().max()))
+            assert_same(found[name], tensor, f"{part} compiled by {backend}, {length} tokens: {name}", allowed)
 
 
 class Renamed(nn.Module):

@@ -4,8 +4,8 @@ A part that claims it is traced once by `torch.export`, with any batch and lengt
 gives. Any other refuses to be traced for a batch or a length that is left open, with its name and what to do, and gives
 the same from a graph of one size. The part itself stays as it was.
 
-Inputs: traced with 3 rows of 41 tokens, then run at 2 of 77, 5 of 33, 16 of 128 and 1 of 2, without and with padding,
-in evaluation mode.
+Inputs: traced with 3 rows of 41 tokens, then run at 2 of 77, 5 of 33, 16 of 128 and 1 of 2, in evaluation mode; each
+direction without and with padding, for parts around a mixer padding with one direction.
 
 Exempt: nothing. Graphs of one size are slow to make for some parts, and tried only when slow laws are asked for.
 """
@@ -18,7 +18,7 @@ from torch.export import Dim, export
 
 from formers.part import Part, Site, Unsupported
 from formers.testing.compare import assert_same
-from formers.testing.harness import BATCH, LENGTH, SITE, abilities, build, directions, tokens
+from formers.testing.harness import BATCH, LENGTH, SITE, abilities, build, directions, directions_and_padding, tokens
 
 _ROWS, _TOKENS = Dim("rows", min=1, max=64), Dim("tokens", min=2, max=128)
 _SIZES = ((BATCH, LENGTH), (5, 33), (16, 128), (1, 2))
@@ -27,10 +27,9 @@ _SIZES = ((BATCH, LENGTH), (5, 33), (16, 128), (1, 2))
 
 def exports_with_any_length(part: Part, site: Site = SITE) -> None:
     """The graph that `torch.export` makes of a part takes other batches and lengths, and gives the same as the part."""
-    for causal in directions(part):
+    for causal, masked in directions_and_padding(part):
         module = _Output(build(part, causal=causal, site=site))
-        for masked in (False, True) if "padding" in abilities(part) else (False,):
-            _same_when_exported(module, site.width, masked, f"{part}{', padded' if masked else ''}")
+        _same_when_exported(module, site.width, masked, f"{part}{', padded' if masked else ''}")
 
 
 def refuses_sizes_it_cannot_leave_open(part: Part, site: Site = SITE) -> None:
