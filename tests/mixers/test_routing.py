@@ -9,7 +9,9 @@ from torch.nn.functional import layer_norm, normalize
 from formers import testing
 from formers.mixers import Routing
 from formers.mixers.centroids import Centroids
-from formers.part import Site, Unsupported
+from formers.models import CausalLM, TransformerConfig
+from formers.models.losses import next_token_loss
+from formers.part import Site, Unsupported, collect_losses
 
 SITE = Site(width=24, heads=3, causal=True, context_length=64)
 
@@ -111,3 +113,37 @@ def test_variants_keep_the_laws(part):
     broken = testing.broken_laws(part)
     broken.pop("runs_under_autocast", None)  # half precision moves tokens at the border of two clusters into the other
     assert broken == {}
+
+
+@pytest.mark.parametrize("select", ["nearest", "balanced"])
+def test_the_commitment_loss_is_the_distance_to_the_centroids(select):
+    part = Routing(select=select, clusters=3, window=6, local_heads=0, commitment=0.5)
+    module, x = part.build(replace(SITE, causal=False)).double().train(), torch.randn(2, 40, 24).double()
+    mask = torch.arange(40).expand(2, 40) < torch.tensor([[40], [25]])
+    with collect_losses() as losses:
+        module(x, mask_bl=mask)
+    total = 0.0
+    for project in [module.q_proj] if select == "nearest" else [module.q_proj, module.k_proj]:
+        vectors = layer_norm(project(x).unflatten(-1, (3, 8)), (8,))
+        unit = normalize(vectors, dim=-1)[:, :, :, None]  # (B, L, H, 1, K)
+        nearest = (unit - module.centroids.mu_hck).square().sum(-1).amin(-1)
+        total = total + nearest[mask].mean()
+    torch.testing.assert_close(losses.total(), 0.5 * total / (1 if select == "nearest" else 2))
+    gradient = torch.autograd.grad(losses.total(), module.q_proj.weight)[0]
+    assert gradient.abs().max() > 0
+    with collect_losses() as losses:
+        module.eval()(x)
+    assert losses.total() is None
+
+
+def test_a_model_trains_with_the_commitment_loss():
+    config = TransformerConfig(vocab_size=11, width=24, heads=3, depth=1, mixer=Routing(window=8, commitment=1.0))
+    model, ids = CausalLM(config).train(), torch.arange(22).view(2, 11) % 11
+    both = model(ids, labels=ids).loss
+    alone = next_token_loss(model(ids).logits, ids)
+    assert both > alone
+    for wrong in (Routing.parse("routing(local_heads=3, commitment=1.0)"), Routing(top=0, commitment=1.0)):
+        with pytest.raises(Unsupported, match="commitment"):
+            wrong.build(SITE)
+    with pytest.raises(ValueError, match="commitment must be at least 0"):
+        Routing(commitment=-1)

@@ -43,6 +43,18 @@ class Centroids(nn.Module):
             mask_bl = None if mask_bl is None else torch.cat([mask_bl] * len(vectors_bhlk), 1)
             first.register_hook(lambda gradient: self.move_towards(shown, mask_bl))
 
+    def distance(self, *vectors_bhlk: Tensor, mask_bl: Tensor | None) -> Tensor:
+        """Return the mean |x/|x| − μ|² to the nearest centroids, between 0 and 4; padding does not count.
+
+        Its gradient draws vectors to their centroids, and leaves these where they are.
+        """
+        unit_bhlk = torch.cat([F.normalize(x.to(accumulation_dtype(x.dtype)), dim=-1) for x in vectors_bhlk], 2)
+        apart_bhl = 2 - 2 * self(unit_bhlk).amax(-1)  # of unit vectors, |x − μ|² = 2 − 2 x·μ
+        if mask_bl is None:
+            return apart_bhl.mean()
+        real_b1l = torch.cat([mask_bl] * len(vectors_bhlk), 1).unsqueeze(1)
+        return apart_bhl.where(real_b1l, 0).sum() / (real_b1l.sum() * apart_bhl.shape[1]).clamp(min=1)
+
     @torch.no_grad()
     def move_towards(self, x_bhlk: Tensor, mask_bl: Tensor | None) -> None:
         """Move each centroid towards the mean of the vectors nearest to it."""

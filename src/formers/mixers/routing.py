@@ -15,7 +15,7 @@ from formers.mixers.heads import split_heads
 from formers.mixers.mixer import Mixer, MixerModule
 from formers.mixers.qkv import QKV, HeadMixer
 from formers.ops import bucketed_attention, clustered_attention
-from formers.part import Site, State, Unsupported
+from formers.part import Site, State, Unsupported, add_loss
 
 
 class Routing(Mixer):
@@ -42,9 +42,11 @@ class Routing(Mixer):
     keys, where they differ) nearest to μ; at the first step m alone. They move in the backward pass. The paper has
     decay·μ + (1 − decay)/2 · (sum of queries + sum of keys). Its code divides a moving average of such sums by one of
     their number, so that centroids have lengths, which weigh in the choice of the nearest; moves them in the forward
-    pass; and adds |x − μ|² to the loss, which draws vectors to their centroids and which no mixer can do here.
+    pass; and adds |x − μ|² to the loss, as `commitment` does here for unit vectors.
     Source: Roy et al. 2021, arXiv:2003.05997.
     """
+
+    added = {"commitment": 0.0}  # noqa: RUF012
 
     can = frozenset({"causal", "bidirectional", "padding", "qk_position"})
     instead = {  # noqa: RUF012
@@ -65,6 +67,9 @@ class Routing(Mixer):
     "Number of last layers that route; in those below, all heads are local. All route unless given."
     decay: float = 0.999
     "How much of a centroid stays in one training step."
+    commitment: float = 0.0
+    """Weight of the mean |x/|x| − μ|² to the nearest centroid in the training loss, which draws vectors to their
+    centroids."""
 
     def check(self) -> None:
         if any(n is not None and n < 1 for n in (self.clusters, self.window)):
@@ -73,6 +78,8 @@ class Routing(Mixer):
             raise ValueError(f"routing: top must be at least 0, but {self.top} was given")
         if not 0 <= self.decay < 1:
             raise ValueError(f"routing: decay must lie in [0, 1), but {self.decay} was given")
+        if self.commitment < 0:
+            raise ValueError(f"routing: commitment must be at least 0, but {self.commitment} was given")
         if self.leaks and self.select != "balanced":
             raise ValueError("routing: leaks=True is for select='balanced'; select='nearest' does not leak")
 
@@ -93,7 +100,7 @@ class Routing(Mixer):
         if self.top is not None and self.top > site.layers:
             raise Unsupported(f"{self}: top={self.top} layers are to route, but the model has {site.layers}")
         if self.top == 0 or self.local_heads == site.heads:
-            idle = ("select", "decay", "local_heads" if self.top == 0 else "top")
+            idle = ("select", "decay", "commitment", "local_heads" if self.top == 0 else "top")
             if given := [name for name in idle if getattr(self, name) != getattr(type(self), name)]:
                 raise Unsupported(f"{self}: {' and '.join(given)} have no effect where no head routes; leave them out")
 
@@ -110,6 +117,7 @@ class RoutingMixer(HeadMixer):
     def __init__(self, site: Site, part: Routing):
         super().__init__(site)
         clusters = part.clusters if part.clusters is not None else max(round(math.sqrt(site.context_length)), 1)
+        self.commitment = part.commitment
         self.window = part.window if part.window is not None else -(-site.context_length // clusters)
         self.balanced = part.select == "balanced"
         self.local = _local_heads(part, site)
@@ -150,14 +158,20 @@ class RoutingMixer(HeadMixer):
             q, k, v, bucket_bhrl, chunk=self.window, causal=self.causal, key_mask_bl=mask_bl, self_last=q is k
         )
 
+    def show(self, centroids: Centroids, *vectors_bhlk: Tensor, mask_bl: Tensor | None) -> None:
+        """Let the centroids follow these vectors in training, and draw these to them by a loss of its own."""
+        centroids.learn_from(*vectors_bhlk, mask_bl=mask_bl)
+        if self.commitment and self.training:
+            add_loss("commitment", self.commitment * centroids.distance(*vectors_bhlk, mask_bl=mask_bl))
+
     def join(self, centroids: Centroids, q: Tensor, k: Tensor, v: Tensor, mask_bl: Tensor | None) -> Tensor:
         """Attend in clusters, each token in the one nearest to it."""
-        centroids.learn_from(q, mask_bl=mask_bl)
+        self.show(centroids, q, mask_bl=mask_bl)
         return self.in_buckets(q, k, v, centroids(q.detach()).argmax(-1).unsqueeze(2), mask_bl)
 
     def pick(self, centroids: Centroids, q: Tensor, k: Tensor, v: Tensor, mask_bl: Tensor | None) -> Tensor:
         """Attend in clusters, each with the queries and the keys nearest to it."""
-        centroids.learn_from(*((q,) if q is k else (q, k)), mask_bl=mask_bl)
+        self.show(centroids, *((q,) if q is k else (q, k)), mask_bl=mask_bl)
         queries, keys = (self.nearest(centroids(t.detach()), mask_bl) for t in (q, k))
         return clustered_attention(q, k, v, queries, keys, causal=self.causal, key_mask_bl=mask_bl, self_last=q is k)
 
