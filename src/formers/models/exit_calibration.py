@@ -51,6 +51,16 @@ class CandidateThreshold:
 
 
 @dataclass(frozen=True)
+class TradedThreshold:
+    """Mean layers of a threshold, and its mean losses, as in `ExitLosses`."""
+
+    threshold: float
+    layers: float
+    disagreement: float
+    excess_error: float
+
+
+@dataclass(frozen=True)
 class ExitCalibration:
     """Everything that calibration found.
 
@@ -107,6 +117,28 @@ def calibrate_exits(
     last = last_rejected(tests)
     chosen = None if last is None else candidates[last]
     return ExitCalibration(delta, epsilon, risk, len(ids), candidates, chosen)
+
+
+def search_threshold(
+    model: CausalLM, ids: Tensor, *, layers: float, thresholds: Sequence[float] = THRESHOLDS
+) -> list[TradedThreshold]:
+    """Try thresholds on validation sequences, (n, L), up to the first one within a budget of layers: the last returned.
+
+    It is the best of those within the budget, as bolder ones have larger losses; where none of them is, it is the
+    boldest. Nothing is promised of other text: see `calibrate_exits`.
+
+    Args:
+        layers: the mean number of layers that a token may take.
+        thresholds: candidates from cautious to bold.
+    """
+    _check_order(thresholds)
+    tried: list[TradedThreshold] = []
+    for threshold, found in zip(thresholds, exit_losses(model, ids, thresholds), strict=True):
+        means = (float(one.mean()) for one in (found.layers_n, found.disagreement_n, found.excess_error_n))
+        tried.append(TradedThreshold(threshold, *means))
+        if tried[-1].layers <= layers:
+            break
+    return tried
 
 
 @torch.no_grad()
