@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from formers.ffn import Glu, Mlp
+from formers.computation import Act, Universal
+from formers.ffn import Glu, Mlp, SeparableConv
 from formers.mixers import (
     BigBird,
     BlockwiseAttention,
@@ -115,10 +116,17 @@ TOKENWISE = [
     Glu(bias=True, activation="sigmoid"),
     *(Mlp(activation=one) for one in ("gelu_tanh", "relu", "squared_relu", "silu", "tanh", "identity")),
     Mlp(bias=False, chunks=3, expand=2.0),
+    SeparableConv(bias=False, activation="gelu", up_kernel=1, down_kernel=7, expand=2.0),
+]
+STACKS = [
+    Universal(blocks=2, position="learned", time="learned"),
+    Universal(position="none", time="none"),
+    Universal(time="learned", scale=0.5),
+    Act(blocks=3, epsilon=0.4, bias=3.0),
 ]
 
 
-@pytest.mark.parametrize("part", [*WITH_SCORES, *WITH_SUMS, *POSITIONS, *TOKENWISE], ids=str)
+@pytest.mark.parametrize("part", [*WITH_SCORES, *WITH_SUMS, *POSITIONS, *TOKENWISE, *STACKS], ids=str)
 def test_options_keep_to_the_reference(part: Part) -> None:
     same_as_reference(part)
 

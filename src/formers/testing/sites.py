@@ -33,9 +33,9 @@ _NEEDED: dict[Place, str] = {"heads": "qk_position", "scores": "score_position",
 
 def sites_of(part: Part) -> list[Site]:
     """Return the sites that the part must keep its laws at: without a position, with each that it can take, and
-    wide."""
-    if axis_of(part) is Computation:  # sizes are the layers' own
-        return [SITE, *(POSITIONED[place] for place in places_of(part))]
+    wide. Of a computation, whose positions and sizes are those of its layers, one is enough."""
+    if axis_of(part) is Computation:
+        return [SITE]
     wide = [site for site in (WIDE, WIDE_PAIR) if takes(part, site)][:1]
     return [SITE, *(POSITIONED[place] for place in places_of(part)), *wide]
 
@@ -53,12 +53,10 @@ def takes(part: Part, site: Site) -> bool:
 def places_of(part: Part) -> list[Place]:
     """Return where a position may act on the part: on queries, scores or weights only if its mixer has them.
 
-    A position itself is the only one of its site. A computation hands positions on: one place, where states keep
-    positions, too, shows it.
+    A position itself is the only one of its site. A computation hands positions on to layers, which keep the laws with
+    each.
     """
-    if axis_of(part) is Computation:
-        return ["scores"]
-    if axis_of(part) is Position:
+    if axis_of(part) in (Position, Computation):
         return []
     can = mixer_of(part).abilities
     return [place for place in POSITIONED if place not in _NEEDED or _NEEDED[place] in can]
