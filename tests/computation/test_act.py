@@ -125,6 +125,15 @@ def test_rows_that_have_stopped_cost_their_keys_and_values_alone() -> None:
     assert rows == [int((took > step).sum()) for step in range(int(took.max()))]
 
 
+@pytest.mark.parametrize("residual", ["pre_norm", "post_norm"])
+def test_rows_stop_under_autocast(residual: str) -> None:
+    model = spread(residual=residual).float()
+    cache = StateCache()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        logits = [model(token, past_key_values=cache).logits for token in ids().split(1, 1)]
+    assert torch.cat(logits, 1).isfinite().all()
+
+
 def test_the_cost_of_pondering_is_added_in_training() -> None:
     model = spread(computation="act(ponder=0.5)", dropout=0.0)
     tokens, mask = ids(), torch.ones(3, 24, dtype=torch.long)

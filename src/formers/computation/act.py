@@ -118,7 +118,7 @@ class ActModule(UniversalModule):
                 y_rld, after = layer.some_rows(
                     x_bld, state, rows, mask_bl=given.tensor_mask, positions_bl=given.positions_bl
                 )
-                return x_bld.index_copy(0, rows, y_rld), after
+                return x_bld.index_copy(0, rows, y_rld.to(x_bld.dtype)), after
         return self.run(layer, x_bld, state, given)
 
     def _fewest(self, layers: nn.ModuleList) -> int:
