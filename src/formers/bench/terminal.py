@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from rich import box
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from formers.bench.headline import headline
@@ -14,6 +13,7 @@ from formers.bench.phases import TITLES
 from formers.bench.summary import BenchSummary
 from formers.bench.table import cells, columns
 from formers.bench.value_text import place_text, status_text
+from formers.plot.fitting_table import FittingColumn, FittingTable
 from formers.plot.visible_text import visible
 
 
@@ -34,12 +34,17 @@ def terminal(summary: BenchSummary) -> Iterator[RenderableType]:
         yield Text(visible(sentence))
 
 
-def _phase_table(summary: BenchSummary, phase: str) -> Table:
-    """Return a phase at the largest size; names are folded where they do not fit, never cut."""
-    title = f"{TITLES[phase]}, at {summary.results.axis} {summary.largest(phase):,}"
-    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for index, name in enumerate(columns(summary, phase)):
-        table.add_column(Text(visible(name)), justify="right" if index else "left", overflow="fold")
+def _phase_table(summary: BenchSummary, phase: str) -> FittingTable:
+    """Return a phase at the largest size; where there is no room, the last columns are left out first."""
+    names = columns(summary, phase)
+    table = FittingTable(
+        title=f"{TITLES[phase]}, at {summary.results.axis} {summary.largest(phase):,}",
+        columns=[
+            FittingColumn(title=visible(name), text=not index, spare=max(index - 1, 0))
+            for index, name in enumerate(names)
+        ],
+        box=box.SIMPLE_HEAD,
+    )
     for curve in summary.curves[phase]:
-        table.add_row(*(Text(visible(cell)) for cell in cells(curve, summary)))
+        table.add_row([visible(cell) for cell in cells(curve, summary)])
     return table

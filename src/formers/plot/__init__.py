@@ -7,6 +7,7 @@
 | `scales`, `labels` | from values to places on paper; names beside marks, moved apart |
 | `looks` | colour and shape that tell series apart |
 | `number_format`, `visible_text` | numbers as people read them; text without control characters |
+| `fitting_table` | a table in the terminal that leaves out columns where there is no room |
 | `csv_file` | CSV in which no text becomes a formula |
 | `page` | templates, style, script and security policy of an HTML page that opens offline |
 

@@ -13,10 +13,14 @@ from formers.plot.number_format import NOTHING, fixed
 
 @dataclass(frozen=True, kw_only=True)
 class RankingColumn:
-    """The heading of a column; its cells hold `text` (set left) or numbers (set right)."""
+    """The heading of a column; its cells hold `text` (set left) or numbers (set right).
+
+    Where there is no room, a terminal leaves out columns that may be spared, those with the largest `spare` first.
+    """
 
     title: str
     text: bool = False
+    spare: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +48,7 @@ def ranking(summary: StudySummary) -> Ranking:
         RankingColumn(title="arm", text=True),
         RankingColumn(title=f"test {summary.metric.label}{unit}"),
         RankingColumn(title="against base"),
-        *(RankingColumn(title=cost.label) for cost in costs),
+        *(RankingColumn(title=cost.label, spare=1 + place) for place, cost in enumerate(costs)),
         RankingColumn(title="finished", text=True),
     )
     rows = tuple(

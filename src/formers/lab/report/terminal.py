@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from rich.table import Table
 from rich.text import Text
 
 from formers.lab.report.headline import headline
@@ -12,47 +11,43 @@ from formers.lab.report.ranking import ranking
 from formers.lab.report.summarize import summarize
 from formers.lab.report.summary import StudySummary
 from formers.lab.store.records import Results
+from formers.plot.fitting_table import FittingColumn, FittingTable
 from formers.plot.visible_text import visible
 
 
-def terminal_report(results: Results) -> tuple[Table | Text, ...]:
+def terminal_report(results: Results) -> tuple[FittingTable | Text, ...]:
     """Return what `rich` prints of a report: the ranking, and the results at other lengths where there are some."""
     summary = summarize(results)
     return _ranking_table(summary), *_lengths(summary)
 
 
-def terminal_table(results: Results) -> Table:
-    """Return the ranking as a `rich` table, the headline below it. Names are never read as markup."""
+def terminal_table(results: Results) -> FittingTable:
+    """Return the ranking as `rich` prints it, the headline below it. Names are never read as markup."""
     return _ranking_table(summarize(results))
 
 
-def _ranking_table(summary: StudySummary) -> Table:
+def _ranking_table(summary: StudySummary) -> FittingTable:
     shown = ranking(summary)
-    table = Table(
-        title=Text(visible(summary.results.title)),
-        caption=Text(visible(f"{' '.join(headline(summary))} {matching_sentences(summary)}".strip())),
-        caption_justify="left",
+    table = FittingTable(
+        columns=[
+            FittingColumn(title=visible(column.title), text=column.text, spare=column.spare) for column in shown.columns
+        ],
+        title=visible(summary.results.title),
+        caption=visible(f"{' '.join(headline(summary))} {matching_sentences(summary)}".strip()),
     )
-    for column in shown.columns:
-        table.add_column(
-            Text(visible(column.title)), justify="left" if column.text else "right", no_wrap=not column.text
-        )
     for row in shown.rows:
         style = "italic dim" if row.arm is None else "dim" if row.arm.rank is None else ""
-        table.add_row(*(Text(visible(cell)) for cell in row.cells), style=style)
+        table.add_row([visible(cell) for cell in row.cells], style)
     return table
 
 
-def _lengths(summary: StudySummary) -> tuple[Table | Text, ...]:
+def _lengths(summary: StudySummary) -> tuple[FittingTable | Text, ...]:
     """Return the results at other lengths as a table, and what explains it; nothing where there are none."""
     if (found := length_table(summary)) is None:
         return ()
-    table = Table(title="At other lengths")
-    table.add_column("arm")
-    for title in length_titles(found):
-        table.add_column(Text(title), justify="right", no_wrap=True)
+    columns = [FittingColumn(title=title) for title in length_titles(found)]
+    table = FittingTable(title="At other lengths", columns=[FittingColumn(title="arm", text=True), *columns])
     for arm in found.values:
-        cells = (arm, *length_cells(found, arm, summary.digits))
-        table.add_row(*(Text(visible(cell)) for cell in cells))
+        table.add_row([visible(cell) for cell in (arm, *length_cells(found, arm, summary.digits))])
     notes = [lengths_note(summary), *map(refusal_text, found.refusals)]
     return table, Text(visible("\n".join(notes)), style="italic dim")
