@@ -15,8 +15,8 @@ from formers.retrieval.index_file import load_or_build
 
 _ADDED = 1 << 16
 """Keys that are added at a time."""
-_PER_LIST = 64
-"""Keys in the training sample for each list: enough for k-means, as FAISS advises (39 to 256)."""
+_PER_LIST = 40
+"""Keys in the training sample for each list: enough for k-means, as FAISS advises (39 and more)."""
 _CODES = 256
 """Centroids of each piece of a key: one byte."""
 
@@ -42,7 +42,7 @@ class IvfPq(Index):
     """
 
     lists: int | None = None
-    "Inverted lists; the power of two nearest to 4·√N unless given."
+    "Inverted lists; the power of two nearest to 2·√N unless given."
     code_bytes: int | None = None
     "Bytes of a key's code, a divisor of D; the largest one that is at most D/4, unless given."
     probes: int = 32
@@ -79,7 +79,7 @@ class IvfPq(Index):
             raise ValueError(f"{self}: code_bytes must divide the width of the keys, {width}")
         if len(store) < _CODES:
             raise ValueError(f"{self} needs {_CODES} keys to train on, and there are {len(store)}; take exact()")
-        lists = self.lists or 2 ** round(math.log2(4 * math.sqrt(len(store))))
+        lists = self.lists or 2 ** round(math.log2(2 * math.sqrt(len(store))))
         if lists > len(store):
             raise ValueError(f"{self}: there are {len(store)} keys for {lists} lists; take fewer")
         return self.swap(lists=lists, code_bytes=code)

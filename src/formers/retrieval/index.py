@@ -10,8 +10,8 @@ from torch import Tensor
 from formers.part import Part
 from formers.retrieval.datastore import Datastore, Progress
 
-_CHUNK = 32
-"""Queries whose neighbours' keys are read at a time."""
+_CANDIDATES = 1 << 12
+"""Keys that are measured at a time: few enough to stay in cache."""
 
 
 class Found(NamedTuple):
@@ -57,9 +57,11 @@ def measured(queries_nd: Tensor, keys_nd: Tensor, entries_nm: Tensor, k: int) ->
     """
     k_found = min(k, entries_nm.shape[1])
     parts = []
-    for queries, entries in zip(queries_nd.split(_CHUNK), entries_nm.split(_CHUNK), strict=True):
+    rows = max(1, _CANDIDATES // entries_nm.shape[1])
+    for queries, entries in zip(queries_nd.split(rows), entries_nm.split(rows), strict=True):
         keys = keys_nd.index_select(0, entries.clamp(min=0).flatten()).float().view(*entries.shape, -1)
-        distances = keys.sub_(queries[:, None]).square_().sum(-1).masked_fill_(entries < 0, torch.inf)
+        distances = torch.linalg.vector_norm(keys.sub_(queries[:, None]), dim=-1).square_()
+        distances = distances.masked_fill_(entries < 0, torch.inf)
         nearest, order = distances.topk(k_found, largest=False)
         parts.append((nearest, entries.gather(1, order)))
     distances_nk, found_nk = (torch.cat(part) for part in zip(*parts, strict=True))
