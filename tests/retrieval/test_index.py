@@ -108,7 +108,7 @@ def test_what_cannot_be_indexed_is_refused(store: Datastore) -> None:
 
 def test_without_faiss_the_error_names_the_extra(store: Datastore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "faiss", None)
-    with pytest.raises(ImportError, match=r"pip install 'formers\[retrieval\]', or take exact"):
+    with pytest.raises(ImportError, match=r"pip install 'formers\[retrieval\]', or search exactly"):
         Flat().open(store)
     Exact().open(store)
 

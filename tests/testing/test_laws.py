@@ -8,7 +8,7 @@ import pytest
 
 from formers.catalogue import AXES, CATALOGUE
 from formers.ffn import Glu
-from formers.memory import NoMemory
+from formers.memory import Memorizing, NoMemory
 from formers.mixers import (
     AdaptiveSpan,
     Dense,
@@ -62,6 +62,7 @@ VARIANTS = [
     Cosine(wave="cos-sin"),
     Cosine(per_head=True),
     LocalDense(shift=5, restart=True),
+    Memorizing(window=8, size=20, k=4),
     Danet(out_norm=LayerNorm(bias=False)),
     Gated(gate="input"),
     Gated(gate="output"),

@@ -106,8 +106,11 @@ def tune(
     with progress_bar("asking") as progress:
         found = tuned(loaded, retriever, ids[:characters], _reading(loaded, length, context), progress=progress)
     say(f"model alone      {found.model.bits:.4f} bits/character")
-    for (k, temperature), (weight, score) in sorted(found.table.items()):
-        best = "  <- best" if (k, temperature) == (found.options.k, found.options.temperature) else ""
+    for k in sorted({k for k, _ in found.table}):
+        (_, temperature), (weight, score) = min(
+            (row for row in found.table.items() if row[0][0] == k), key=lambda row: row[1][1].nats
+        )
+        best = "  <- best" if k == found.options.k else ""
         say(f"k={k:<5} T={temperature:<9.4g} lambda={weight:<5g} {score.bits:.4f}{best}")
     options = f"--k {found.options.k} --temperature {found.options.temperature:.6g} --weight {found.options.weight:g}"
     say(f"\nformers knn eval {model} {' '.join(map(str, folders))} {options}")

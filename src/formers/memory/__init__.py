@@ -12,3 +12,4 @@ from formers.memory.memory import Memory as Memory
 from formers.memory.none import NoMemory as NoMemory
 from formers.memory.recurrent import Recurrent as Recurrent
 from formers.memory.compressive import Compressive as Compressive
+from formers.memory.memorizing import Memorizing as Memorizing

@@ -11,6 +11,6 @@ def faiss_library() -> Any:
         import faiss
     except ImportError as error:
         raise ImportError(
-            "this index needs FAISS: pip install 'formers[retrieval]', or take exact(), which needs nothing but torch"
+            "this needs FAISS: pip install 'formers[retrieval]', or search exactly, which needs nothing but torch"
         ) from error
     return faiss

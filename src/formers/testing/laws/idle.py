@@ -41,6 +41,7 @@ _SITES = {
 """Sites by what is special about them."""
 _SIZES = frozenset(
     {"window", "width", "height", "radius", "block", "chunk", "stride", "length", "trained_length", "memory_width"}
+    | {"size", "k"}
     | {"behind", "ahead", "halo", "dilation", "shift", "offset", "reach", "clip", "clamp", "segment", "expand"}
     | {"compressed", "rate", "span", "ramp"}
     | {"features", "random", "blocks", "chunks", "redraw", "base", "factor", "sigma", "scale"}
@@ -53,8 +54,9 @@ _LIMITS = frozenset({"height"})
 _OF_A_POSITION = {"turned": frozenset({"heads"}), "restart": frozenset({"layer", "heads"})}
 """Options that say how a position is applied → the places it must act on. They say nothing of others, as in an ablation
 of positions."""
-_UNITS = frozenset({"stride", "block"})
-"""Options that as 1 leave nothing to tell apart: columns that are all tokens, blocks of one token in any order."""
+_UNITS = frozenset({"stride", "block", "size"})
+"""Options that as 1 leave nothing to tell apart: columns that are all tokens, blocks of one token in any order, a
+memory of one token."""
 Path = tuple[str, ...]
 """The names that lead to an option: of a part's own, or of a part in it."""
 

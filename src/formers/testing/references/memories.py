@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from formers.memory import Compressive, NoMemory, Recurrent
+from formers.memory import Compressive, Memorizing, NoMemory, Recurrent
 from formers.mixers import Mixer, Softmax
 from formers.part import Site
-from formers.testing.references.algebra import Weights, everything, heads_of, project
+from formers.testing.references.algebra import Weights, attend, everything, heads_of, project, side_by_side
+from formers.testing.references.positions import on_heads, on_layer, related
 from formers.testing.references.registry import reference, reference_of
 
 
@@ -113,3 +114,43 @@ def _attention(mixer: Mixer | None, site: Site, weights: Weights, x_bld: Tensor,
     mixer = mixer or Softmax()
     y_bld: Tensor = reference_of(mixer)(mixer, site, weights, x_bld, positions_bl)
     return y_bld
+
+
+@reference(Memorizing)
+def memorizing(
+    part: Memorizing,
+    site: Site,
+    weights: Weights,
+    segments: Sequence[Tensor],
+    positions_bl: Tensor,
+    mixer: Mixer | None = None,
+) -> list[Tensor]:
+    """g·softmax over the k most like of the memory + (1 − g)·softmax over the window, in the layer that looks up."""
+    sizes = [x.shape[1] for x in segments]
+    outputs, seen = [], torch.cat(list(segments), 1).detach()
+    for number, x_bld in enumerate(segments):
+        start = sum(sizes[:number])
+        both_bld = torch.cat([seen[:, :start], x_bld], 1)
+        outputs.append(_memorized(part, site, weights, both_bld, positions_bl[:, : start + sizes[number]])[:, start:])
+    return outputs
+
+
+def _memorized(part: Memorizing, site: Site, weights: Weights, x_bld: Tensor, positions_bl: Tensor) -> Tensor:
+    window = part.window or site.context_length // 2
+    distance = torch.arange(x_bld.shape[1])[:, None] - torch.arange(x_bld.shape[1])
+    x_bld = on_layer(site, weights, x_bld, positions_bl)
+    q, k, v = (heads_of(project(weights, f"{name}_proj", x_bld), site.heads) for name in "qkv")
+    turned_q, turned_k = (on_heads(site, weights, t, positions_bl) for t in (q, k))
+    scores = turned_q @ turned_k.mT / k.shape[-1] ** 0.5
+    changed = related(site, weights, scores, turned_q, turned_k, positions_bl)
+    y = attend(changed.scores, (distance >= 0) & (distance < window), v, changed.values)
+    if "memory.gate_h" in weights:
+        q, k = (t / ((t * t).sum(-1, keepdim=True) + 1e-6) ** 0.5 for t in (q, k))
+        cosines = q @ k.detach().mT
+        old = ((distance >= window) & (distance < window + part.size)).expand_as(cosines)
+        likely = torch.where(old, cosines, -torch.inf).argsort(-1, descending=True)[..., : part.k]
+        taken = torch.zeros_like(old).scatter(-1, likely, True) & old
+        found = attend(cosines * weights["memory.log_scale_h"].exp().view(-1, 1, 1), taken, v.detach())
+        gate = torch.sigmoid(weights["memory.gate_h"]).view(-1, 1, 1) * old.any(-1, keepdim=True)
+        y = gate * found + (1 - gate) * y
+    return project(weights, "o_proj", side_by_side(y))
