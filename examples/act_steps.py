@@ -1,9 +1,9 @@
-"""How many steps tokens have learnt to take: the models of a study with `act()`, on arrays that are to be sorted.
+"""How many steps tokens have learnt to take: the models of a study with `act()`, on held-out sequences of its task.
 
     formers ablate docs/studies/act-sort.yaml
-    python examples/act_steps.py studies/act-sort/models --save act_steps.png
+    python examples/act_steps.py studies/act-sort --save act_steps.png
 
-Left: the mean number of steps at each place of the array, seed by seed. Right: how many tokens take 1, 2, … steps.
+Left: the mean number of steps at each place of a sequence, seed by seed. Right: how many tokens take 1, 2, … steps.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
-from transformers import AutoModelForTokenClassification
+from transformers import AutoModelForCausalLM, AutoModelForTokenClassification
 
-from formers import TokenClassifier
 from formers.computation import Act
+from formers.lab import read_study
 from formers.models import steps_taken
-from formers.tasks import Sort
+from formers.tasks import Recall, Sort, Task
 
 
 @dataclass(frozen=True)
 class Learnt:
-    """The steps of one trained model on held-out arrays, (arrays, places)."""
+    """The steps of one trained model on held-out sequences, (sequences, places)."""
 
     name: str
     ponder: float
@@ -44,18 +44,28 @@ class Learnt:
         return shares
 
 
-def study(models: Path, task: Sort) -> list[Learnt]:
+def study(models: Path, task: Task) -> list[Learnt]:
     """Return what the models in a folder have learnt, of those whose tokens decide. Raise ValueError if none do."""
-    arrays, _ = task.held_out("test")
+    kind = AutoModelForTokenClassification if isinstance(task, Sort) else AutoModelForCausalLM
     found = []
     for folder in sorted(path.parent for path in models.glob("*/config.json")):
-        model: TokenClassifier = AutoModelForTokenClassification.from_pretrained(folder).eval()
+        model = kind.from_pretrained(folder).eval()
         part = model.config.computation
         if isinstance(part, Act):
-            found.append(Learnt(folder.name, part.ponder, model.config.depth, steps_taken(model, arrays)))
+            steps_bl = steps_taken(model, sequences(task))
+            found.append(Learnt(folder.name, part.ponder, model.config.depth, steps_bl))
     if not found:
         raise ValueError(f"no model in {models} decides how many steps a token takes; train some with computation=act")
     return found
+
+
+def sequences(task: Task) -> Tensor:
+    """Return held-out sequences, (B, L). Raise TypeError for a task that has none of one length."""
+    if isinstance(task, Sort):
+        return task.held_out("test")[0]
+    if isinstance(task, Recall):
+        return task.held_out("test", task.pairs)[0]
+    raise TypeError(f"sort and recall have sequences whose places mean something, but {task} was given")
 
 
 def draw(learnt: list[Learnt], path: Path) -> None:
@@ -73,7 +83,7 @@ def draw(learnt: list[Learnt], path: Path) -> None:
         left.plot(range(1, len(one.by_place) + 1), one.by_place, style, color=colour)
         places = [step + (n - (len(learnt) - 1) / 2) * width for step in range(1, one.most + 1)]
         right.bar(places, one.shares, width, color=colour, alpha=1 if style == "-" else 0.6, label=label)
-    left.set(xlabel="place in the array", ylabel="mean steps", ylim=(0, learnt[0].most))
+    left.set(xlabel="place in the sequence", ylabel="mean steps", ylim=(0, learnt[0].most))
     right.set(xlabel="steps", ylabel="share of tokens", xticks=range(1, learnt[0].most + 1), ylim=(0, 1))
     right.legend(fontsize=8)
     figure.savefig(path, dpi=120)
@@ -81,12 +91,11 @@ def draw(learnt: list[Learnt], path: Path) -> None:
 
 def main() -> None:
     """Read the models, print the mean steps of each, and draw."""
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("models", type=Path, help="the folder of models of a study")
-    arguments.add_argument("--length", type=int, default=12, help="symbols in an array")
-    arguments.add_argument("--save", type=Path, help="where to draw")
-    options = arguments.parse_args()
-    learnt = study(options.models, Sort(length=options.length))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="the folder of a study")
+    parser.add_argument("--save", type=Path, help="where to save the picture (PNG)")
+    options = parser.parse_args()
+    learnt = study(options.folder / "models", read_study(options.folder / "study.yaml").task)
     for one in learnt:
         print(f"{one.name}: {one.steps_bl.double().mean():.2f} of {one.most} steps, ponder={one.ponder:g}")
     if options.save:
