@@ -158,16 +158,14 @@ class AdaptiveSpanMixer(QkvMixer):
         length = qkv.q.shape[2]
         several = length > _QUERIES and torch.is_grad_enabled() and not is_transformed()
         again = several and not torch.compiler.is_compiling()
-        masks: dict[tuple[int, int, int], Tensor] = {}  # of spans that all tokens share: most blocks have the same
+        before = min(visible, length) - 1
+        mask = None if self.part.dynamic else self._mask(z_bhl, min(_QUERIES, length), before)
         ys = []
         for start in range(0, length, _QUERIES):
             stop = min(start + _QUERIES, length)
-            first, last = max(start - visible + 1, 0), stop if self.causal else min(stop + visible - 1, length)
-            mask, where = None, (start - first, stop - start, last - first)
-            if not self.part.dynamic:
-                mask = masks.get(where)
-                mask = masks[where] = self._mask(z_bhl, *where) if mask is None else mask
-            args = (qkv, context, z_bhl, mask, slice(start, stop), slice(first, last))
+            first, last = max(start - before, 0), stop if self.causal else min(stop + before, length)
+            part = None if mask is None else mask[:, :, : stop - start, first - start + before : last - start + before]
+            args = (qkv, context, z_bhl, part, slice(start, stop), slice(first, last))
             if again:
                 ys.append(checkpoint(self._attend_block, *args, use_reentrant=False, preserve_rng_state=False))
             else:
@@ -177,19 +175,25 @@ class AdaptiveSpanMixer(QkvMixer):
     def _attend_block(
         self, qkv: QKV, context: Context, z_bhl: Tensor, mask: Tensor | None, queries: slice, keys: slice
     ) -> Tensor:
-        """Return what some queries see in some of the keys, (B, H, l, V)."""
+        """Return what some queries see in some of the keys, (B, H, l, V); without a mask given, it is made here."""
         q, k, v = qkv.q[:, :, queries], qkv.k[:, :, keys], qkv.v[:, :, keys]
         positions_bl, mask_bl = context.positions_bl, context.mask_bl
         if mask is None:
-            mask = self._mask(z_bhl[:, :, queries], queries.start - keys.start, q.shape[2], k.shape[2])
+            of_keys_1s = torch.arange(keys.start, keys.stop, device=q.device)[None]
+            of_queries_1l = torch.arange(queries.start, queries.stop, device=q.device)[None]
+            mask = self._log_mask(z_bhl[:, :, queries], of_queries_1l, of_keys_1s)
         bias = row_bias(self.score_position, positions_bl[:, queries], positions_bl[:, keys])
         key_mask_bs = None if mask_bl is None else mask_bl[:, keys]
         return attention(q, k, v, key_mask_bs=key_mask_bs, bias=with_span_mask(bias, mask, q, k))
 
-    def _mask(self, z_bhl: Tensor, offset: int, queries: int, keys: int) -> Tensor:
-        """Return the mask of so many queries, the first of which stands at key `offset`, (B or 1, H, l, s)."""
-        q_index_bl, k_index_bs = (torch.arange(size, device=z_bhl.device)[None] for size in (queries, keys))
-        return self._log_mask(z_bhl, q_index_bl + offset, k_index_bs)
+    def _mask(self, z_bhl: Tensor, queries: int, before: int) -> Tensor:
+        """Return the mask of so many queries, their own keys, those before them and, bidirectional, as many behind.
+
+        (1, H, l, before + l), or (1, H, l, before + l + before). Every block has a part of it.
+        """
+        behind = 0 if self.causal else before
+        q_index_1l = torch.arange(queries, device=z_bhl.device)[None]
+        return self._log_mask(z_bhl, q_index_1l, torch.arange(-before, queries + behind, device=z_bhl.device)[None])
 
     def _log_mask(self, z_bhl: Tensor, q_index_bl: Tensor, k_index_bs: Tensor) -> Tensor:
         return log_span_mask(z_bhl, q_index_bl, k_index_bs, self.part.ramp, self.span, causal=self.causal)
