@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from formers.tasks import parse
 from formers.tasks.control import policies_for, record
 from formers.tasks.control.policies import EPISODES, EXPERT, MEDIUM, RANDOM
 
@@ -36,6 +40,16 @@ def test_a_policy_of_ones_own() -> None:
     found = record("CartPole-v1", {"left": lambda state, draws: 0}, {"left": 2}, zero=0, hundred=500)
     assert found.policies == ("left", "left")
     assert not found.actions.any()
+
+
+def test_the_example_of_the_docs_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "control.md").read_text()
+    [code] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    task = parse("control(env='Acrobot-v1', path='acrobot')")
+    assert task.trajectories.summary()["still"][0] == 2
+    assert task.base().state_size == 6
 
 
 def test_what_cannot_be_recorded() -> None:
