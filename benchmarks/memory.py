@@ -11,7 +11,7 @@ from benchmarks.harness import SEED, Row, compared, publish, timings
 from formers.models import CausalLM, StateCache, TransformerConfig
 
 MEMORY = 512
-TOKENS, SEGMENT = 16, 64
+TOKENS, SEGMENT = 8, 64
 NOTES = (
     f"float32, one thread, one sequence; 4 layers of width 256, 8 heads, position xl, memory {MEMORY}. Milliseconds a "
     f"token. The window is the {MEMORY} tokens before and the new one, through the whole model again for every token. "
@@ -71,7 +71,7 @@ def reading() -> list[Row]:
         "in segments": (read_on(lm, ids, start, SEGMENT), SEGMENT),
         "window again": (read_again(lm, few, start), TOKENS),
     }
-    times = timings({name: call for name, (call, _) in calls.items()}, repeats=5, warmup=1)
+    times = timings({name: call for name, (call, _) in calls.items()}, repeats=3, warmup=1)
     each = {
         name: type(times[name])(*(value / count for value in vars(times[name]).values()))
         for name, (_, count) in calls.items()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
-from conftest import Run
+from typer.testing import Result
+
+Run = Callable[..., Result]
 
 
 def numbers(text: str, pattern: str) -> list[float]:
@@ -26,6 +29,6 @@ def test_a_memory_shows_its_size_and_reach(command: Run) -> None:
 def test_pages_of_memories_have_costs(command: Run) -> None:
     out = command("show", "compressive").output
     assert numbers(out, r"reach: ([\d,]+) tokens") == [(256 + 3 * 256) * 6]
-    assert "by = conv" in out
+    assert "\n  by = " in out
     assert "without end" in command("show", "none").output
     assert "Costs" not in command("show", "linear").output
