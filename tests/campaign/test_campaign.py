@@ -41,6 +41,7 @@ def test_a_campaign_whose_time_is_over_says_what_it_left_out() -> None:
     assert "cut short: without 265 of 265 cases, kills before 2 of 2 file operations and 7 kills" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_case_can_be_made_again() -> None:
     done = campaign("--way", "part texts", "--seed", "3")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -71,11 +71,12 @@ def test_compiles_without_a_break(name):
     torch.testing.assert_close(*gradients)
 
 
+@pytest.mark.parametrize("lengths", [(70, 130), pytest.param((70, 130, 1), marks=pytest.mark.slow)], ids=str)
 @pytest.mark.parametrize("name", ["attention", "linear_attention", "linear_attention, causal"])
-def test_compiles_for_any_length(name):
+def test_compiles_for_any_length(name, lengths):
     torch._dynamo.reset()
     compiled = torch.compile(CALLS[name], fullgraph=True, backend="eager", dynamic=True)
-    for length in (70, 130, 1):
+    for length in lengths:
         given = [t.requires_grad_() for t in torch.rand(3, 2, 2, length, 8).unbind()]
         wanted, found = CALLS[name](*given), compiled(*given)
         torch.testing.assert_close(found, wanted)

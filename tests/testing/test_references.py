@@ -72,7 +72,7 @@ def test_references_ask_nothing_of_a_part_but_its_options(path: Path) -> None:
 
 def test_a_users_part_keeps_the_laws() -> None:
     assert same_as_reference in laws_of(SmallRetention())
-    check(SmallRetention())
+    check(SmallRetention(), site=SITE)
 
 
 class Doubled(Identity):
