@@ -20,6 +20,7 @@ PARTS = [
     Etc(tokens=5, radius=6, clip=3),
     Etc(tokens=5, radius=6, clip=0, segment=9, bias=True),
     Etc(tokens=1, radius=0),
+    Etc(tokens=5, radius=4, clip=2, segment=9, hard=True),
 ]
 
 
@@ -62,6 +63,8 @@ def published(module: Any, part: Etc, x_ld: Tensor) -> Tensor:
         l2l = scores(vectors, part, q[h], k[h], long_input, long_input)
         at = torch.arange(length - n)
         l2l = l2l.masked_fill((at[:, None] - at).abs() > part.radius, -torch.inf)
+        if part.hard and part.segment is not None:
+            g2l = g2l.masked_fill(at // part.segment != torch.arange(n)[:, None], -torch.inf)
         y_g = torch.cat([g2g, g2l], 1).softmax(1) @ v[h]
         y_l = torch.cat([l2g, l2l], 1).softmax(1) @ v[h]
         out.append(torch.cat([y_g, y_l]))
@@ -122,6 +125,8 @@ def test_what_cannot_be_says_so() -> None:
     for wrong in ({"tokens": 0}, {"radius": -1}, {"clip": -1}, {"segment": 0}):
         with pytest.raises(ValueError, match="at least"):
             Etc(**wrong)
+    with pytest.raises(ValueError, match="hard needs a segment"):
+        Etc(hard=True)
     with pytest.raises(Unsupported, match="longformer"):
         build(Etc(), causal=True)
 

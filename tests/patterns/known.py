@@ -53,6 +53,7 @@ PATTERNS = [
     Random(2, seed=3),
     Random(2, seed=3, head=2),
     Etc(3, 5),
+    Etc(4, 5, 9),
     Global(0),
     Global((0, 50)),
     Global((1, 2, 3, 4, 5, 6, 7, 8, 9)),

@@ -59,6 +59,7 @@ WITH_SCORES = [
     BigBird(block=4, random=1, seed=3),
     BigBird(block=3, radius=0, random=0, first=3),
     Etc(tokens=3, radius=2, clip=2, segment=4),
+    Etc(tokens=3, radius=2, clip=2, segment=30, hard=True),
     ImageLocal(pattern=Local1D(5, 3)),
     ImageLocal(pattern=Local2D(12, 9, block=4, halo=2)),
     BlockwiseAttention(blocks=3, shifted=2),

@@ -27,6 +27,7 @@ class Etc(Mixer):
     Source: Ainslie et al. 2020, arXiv:2004.08483; labels: Shaw et al. 2018, arXiv:1803.02155.
     """
 
+    added = {"hard": False}  # noqa: RUF012
     can = frozenset({"bidirectional", "padding", "qk_position", "score_position"})
     instead = {  # noqa: RUF012
         "causal": "the global input, which stands first, sees all of the long one. Use longformer(), or sparse() over "
@@ -40,6 +41,8 @@ class Etc(Mixer):
     "The largest distance that has a label of its own; further ones share it."
     segment: int | None = None
     "Long tokens that belong to each global one, in order; None: no long token belongs to any."
+    hard: bool = False
+    "Whether a global token sees the long tokens of its own `segment` alone (a hard g2l mask), instead of all of them."
     bias: bool = False
     "Whether the projections have one."
 
@@ -47,6 +50,8 @@ class Etc(Mixer):
         EtcPattern(self.tokens, self.radius)  # has its own conditions
         if self.clip < 0 or (self.segment is not None and self.segment < 1):
             raise ValueError(f"{self}: clip must be at least 0 and segment at least 1")
+        if self.hard and self.segment is None:
+            raise ValueError(f"{self}: hard needs a segment, of which a global token sees the long tokens")
 
     def check_site(self, site: Site) -> None:
         """Raise `Unsupported` also where all tokens are global input."""
@@ -55,7 +60,7 @@ class Etc(Mixer):
 
     def patterns(self, site: Site) -> tuple[Pattern, ...]:
         """Return the patterns of one layer, which its heads take in turn."""
-        return (EtcPattern(self.tokens, self.radius),)
+        return (EtcPattern(self.tokens, self.radius, self.segment if self.hard else None),)
 
     def growth(self) -> float:
         return 1.0

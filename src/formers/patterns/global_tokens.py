@@ -69,18 +69,22 @@ class Global(Pattern):
 class Etc(Pattern):
     """The first tokens are a global input, the others a long one: global sees all, long sees global and its neighbours.
 
-    The pieces g2g, g2l and l2g are full, l2l is |i − j| ≤ radius. A sequence of fewer tokens is all global input.
+    The pieces g2g, g2l and l2g are full, l2l is |i − j| ≤ radius. A sequence of fewer tokens is all global input. With
+    `segment` g2l is hard: global token g sees the g-th `segment` long tokens alone, which all see it.
     Source: Ainslie et al. 2020 (ETC), arXiv:2004.08483.
     """
 
+    added = {"segment": None}  # noqa: RUF012
     tokens: int = 8
     "Tokens of the global input."
     radius: int = 16
     "How far a long token sees to each side among the long ones."
+    segment: int | None = None
+    "Long tokens that each global one sees, in order; all unless given."
 
     def check(self) -> None:
-        if self.tokens < 1 or self.radius < 0:
-            raise ValueError(f"{self}: tokens must be at least 1 and radius at least 0")
+        if self.tokens < 1 or self.radius < 0 or (self.segment is not None and self.segment < 1):
+            raise ValueError(f"{self}: tokens and segment must be at least 1 and radius at least 0")
 
     def check_site(self, site: Site) -> None:
         """Raise `Unsupported` also where all is global input."""
@@ -92,13 +96,19 @@ class Etc(Pattern):
             )
 
     def mask(self, q_idx: Tensor, k_idx: Tensor) -> Tensor:
-        return (q_idx < self.tokens) | (k_idx < self.tokens) | ((q_idx - k_idx).abs() <= self.radius)
+        near = (q_idx - k_idx).abs() <= self.radius
+        if self.segment is None:
+            return (q_idx < self.tokens) | (k_idx < self.tokens) | near
+        own = (k_idx - self.tokens).div(self.segment, rounding_mode="floor") == q_idx
+        return (k_idx < self.tokens) | torch.where(q_idx < self.tokens, own, near)
 
     def bounds(self, q_lo: Tensor, q_hi: Tensor, k_lo: Tensor, k_hi: Tensor) -> tuple[Tensor, Tensor]:
         least, most = q_lo - k_hi, q_hi - k_lo
         some = (q_lo < self.tokens) | (k_lo < self.tokens) | ((least <= self.radius) & (most >= -self.radius))
         near = (most <= self.radius) & (least >= -self.radius)
-        return some, (q_hi < self.tokens) | (k_hi < self.tokens) | near
+        if self.segment is None:
+            return some, (q_hi < self.tokens) | (k_hi < self.tokens) | near
+        return some, (k_hi < self.tokens) | (near & (q_lo >= self.tokens))
 
     def recalled(self, k_idx: Tensor, next_idx: Tensor) -> Tensor:
         return (k_idx < self.tokens) | (next_idx - k_idx <= self.radius)

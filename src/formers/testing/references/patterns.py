@@ -198,7 +198,9 @@ def global_tokens(part: Global, i: int, j: int, length: int, causal: bool, layer
 
 @reference(Etc)
 def etc(part: Etc, i: int, j: int, length: int, causal: bool, layer: int) -> bool:
-    """i or j in the global input, or both in the long one and |i − j| ≤ radius."""
+    """i or j in the global input, or both in the long one and |i − j| ≤ radius; a global i sees its own segment."""
+    if i < part.tokens <= j and part.segment is not None:
+        return (j - part.tokens) // part.segment == i
     return i < part.tokens or j < part.tokens or abs(i - j) <= part.radius
 
 

@@ -128,7 +128,8 @@ def etc(part: Etc, site: Site, weights: Weights, x_bld: Tensor, positions_bl: Te
     label = torch.tensor([[_label(part, i, j) for j in range(length)] for i in range(length)])
     a_hkij = weights["labels.key_hkc"][:, :, label]
     scores = one.scores + torch.einsum("bhik,hkij->bhij", one.q, a_hkij) / math.sqrt(one.q.shape[3])
-    seen = pairs((EtcPattern(part.tokens, part.radius),), site.heads, length, False, site.layer)
+    pattern = EtcPattern(part.tokens, part.radius, part.segment if part.hard else None)
+    seen = pairs((pattern,), site.heads, length, False, site.layer)
     return project(weights, "o_proj", side_by_side(attend(scores, seen, one.v)))
 
 
