@@ -63,7 +63,8 @@ def test_json_from_before_an_option_was_added_reads_back(kind: type[Part]) -> No
 
 @given(parts())
 def test_python_reads_back(part: Part) -> None:
-    names = {kind.name(): kind for kind in (*CATALOGUE, *PATTERNS)}
+    inner = (kind for axis in Part.__subclasses__() for kind in axis.kinds())  # of options, such as an exit's rule
+    names = {kind.name(): kind for kind in (*inner, *CATALOGUE, *PATTERNS)}
     names |= {"global_": Global, part.name(): type(part)}  # `etc` is a mixer and a pattern: inside a part, the pattern
     assert eval(str(part).replace("global(", "global_("), {}, names) == part  # `global` is a keyword, in Python Global
 
