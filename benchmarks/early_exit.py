@@ -18,7 +18,7 @@ NOTES = (
     "the first one on. The peer is the same model without a rule. With several rows, each leaves behind a layer of its "
     "own, two to eight."
 )
-DEPTH, TOKENS, PROMPT = 8, 96, 32
+DEPTH, TOKENS, PROMPT = 8, 64, 32
 
 
 def model(leaves: Tensor | None) -> CausalLM:
@@ -58,7 +58,7 @@ def rows_for(leaves: list[int], limit: float | None) -> Row:
     """Return the row that compares exits behind these layers, one a row of the batch, with every layer."""
     layers = torch.tensor(leaves)
     calls = {"early": checked(model(layers), len(leaves), layers), "every layer": generating(model(None), len(leaves))}
-    times = timings(calls, repeats=5, warmup=1)
+    times = timings(calls, repeats=5, warmup=0)
     mean = sum(leaves) / len(leaves)
     setting = f"{mean:g} of {DEPTH} layers" + (f", {len(leaves)} rows" if len(leaves) > 1 else "")
     return compared(f"generate, {TOKENS} tokens", setting, times, "early", "every layer", limit)

@@ -85,7 +85,8 @@ class ExitPass:
             after = self.x_bld.index_copy(0, rows, some)
         else:
             after = self.x_bld.index_copy(0, rows, self._rows_alone(layer, rows))
-        self.x_bld = torch.where(self.going_bl.unsqueeze(-1), after, self.x_bld)
+        whole = rows is None and self.going_bl.shape[1] == 1 and can_read(self.going_bl)  # every token is on its way
+        self.x_bld = after if whole else torch.where(self.going_bl.unsqueeze(-1), after, self.x_bld)
         self.steps_bl = self.steps_bl + self.going_bl
         return state
 
