@@ -29,6 +29,8 @@ class ExitPass:
         going_bl: which tokens are still on their way; padding never is.
         steps_bl: how many layers each token has been through.
         plan_bl: the depth of each token, where the rule has said it in advance.
+        alone: whether there is one token only, as in generation; whether it is on its way is then a number in Python,
+            `alone_going`, as operations on tensors of one element would cost as much as a small layer.
     """
 
     def __init__(self, rule: ExitRuleModule, wiring: Residual, given: StackInput):
@@ -40,6 +42,9 @@ class ExitPass:
         self.steps_bl = torch.zeros(shape, dtype=torch.long, device=self.x_bld.device)
         self.plan_bl: Tensor | None = None
         self.left: WaitingTokens | None = None
+        self.alone = self.mask_bl is None and can_read(self.x_bld) and shape == (1, 1)
+        self.alone_going, self.alone_steps = True, 0
+        self.nobody = torch.zeros(0, dtype=torch.long, device=self.x_bld.device)
 
     def run(self, layers: Sequence[Block]) -> StackOutput:
         """Return the hidden states that tokens leave with, the states of all layers, and the steps of each token."""
@@ -57,12 +62,16 @@ class ExitPass:
                 self.plan_bl, of_rule = self.rule.plan(self.x_bld, mask, of_rule)
             if n < len(layers) and (rows is None or len(rows)):
                 self._leave(n, before_bld, rows)
+        if self.alone:
+            self.steps_bl = self.steps_bl + self.alone_steps
         record(self.steps_bl, self.mask_bl)
         states += [of_rule] * self.rule.states
         return StackOutput(self.wiring.leave(self.x_bld), states, hidden, self.steps_bl)
 
     def _rows(self) -> Tensor | None:
         """Return the rows with a token on its way, (R,); None for all, also where that cannot be read."""
+        if self.alone:
+            return None if self.alone_going else self.nobody
         if not can_read(self.going_bl):
             return None
         going_b = self.going_bl.any(1) if self.going_bl.shape[1] > 1 else self.going_bl[:, 0]
@@ -85,9 +94,12 @@ class ExitPass:
             after = self.x_bld.index_copy(0, rows, some)
         else:
             after = self.x_bld.index_copy(0, rows, self._rows_alone(layer, rows))
-        whole = rows is None and self.going_bl.shape[1] == 1 and can_read(self.going_bl)  # every token is on its way
+        whole = self.alone or (rows is None and self.going_bl.shape[1] == 1 and can_read(self.going_bl))
         self.x_bld = after if whole else torch.where(self.going_bl.unsqueeze(-1), after, self.x_bld)
-        self.steps_bl = self.steps_bl + self.going_bl
+        if self.alone:
+            self.alone_steps += 1
+        else:
+            self.steps_bl = self.steps_bl + self.going_bl
         return state
 
     def _skip(self, layer: Block, state: State | None) -> State | None:
@@ -111,10 +123,15 @@ class ExitPass:
     def _leave(self, n: int, before_bld: Tensor, rows: Tensor | None) -> None:
         """Let the tokens leave that the rule halts behind layer n."""
         if self.plan_bl is not None:
-            self.going_bl = self.going_bl & (self.plan_bl > n)
+            if self.alone:
+                self.alone_going = int(self.plan_bl) > n
+            else:
+                self.going_bl = self.going_bl & (self.plan_bl > n)
             return
         point = ExitPoint(n, self.x_bld, before_bld, self.given.positions_bl, self.given.scores)
-        if rows is None:
+        if self.alone:
+            self.alone_going = not bool(self.rule.halts(point))
+        elif rows is None:
             self.going_bl = self.going_bl & ~self.rule.halts(point)
         else:
             halts_rl = self.rule.halts(point.rows(rows))
