@@ -9,6 +9,7 @@ from formers.retrieval.index import Found, Index, Searcher
 from formers.retrieval.knn_lm import KnnLM
 from formers.retrieval.reading import Reading
 from formers.retrieval.retriever import NearTokens, Retriever
+from formers.retrieval.spalm import Spalm, neighbours_of
 from formers.retrieval.tuning import Score, Tuned, score_text, tune
 
 __all__ = [
@@ -25,10 +26,12 @@ __all__ = [
     "Retriever",
     "Score",
     "Searcher",
+    "Spalm",
     "Tuned",
     "build_datastore",
     "knn_log_probs",
     "mixed_log_probs",
+    "neighbours_of",
     "score_text",
     "tune",
 ]
