@@ -169,6 +169,12 @@ def test_without_returns_it_clones_behaviour_with_all_of_its_parameters() -> Non
     assert model.flops_per_token(20) < small().flops_per_token(20)
 
 
+def test_costs_of_a_single_step() -> None:
+    assert small().flops_per_token(1) > 0
+    assert small().state_bytes(1) is None
+    assert small().state_bytes_per_token(1) is None
+
+
 @pytest.mark.parametrize("part", ["embed_timestep", "embed_return", "embed_state", "embed_action", "predict_action"])
 def test_each_part_matters(part: str) -> None:
     model, inputs = small(), trajectory(discrete=True)

@@ -35,6 +35,8 @@ def flops_per_token(model: PreTrainedModel, length: int) -> float:
 
 def state_bytes_per_token(model: PreTrainedModel, length: int) -> float | None:
     """Return the bytes that the streaming state of one sequence grows by with each token, from length/2 to length."""
+    if not model.streaming:
+        return None
     if length < 2:
         raise ValueError(f"length must be at least 2 to see a state grow, but {length} was given")
     half, whole = (state_bytes(model, tokens) for tokens in (length // 2, length))

@@ -44,6 +44,17 @@ def test_frames_are_left_out_until_it_is_small(monkeypatch: pytest.MonkeyPatch) 
     assert 8 <= image.n_frames < 16
 
 
+def test_what_would_end_the_process_is_tried_in_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawing.check_drawing.cache_clear()
+    monkeypatch.setattr(drawing, "_TRIAL", "import os; os.abort()")
+    with pytest.raises(CannotDraw, match=r"Hopper-v5 cannot be drawn here, a trial ended with -6: MuJoCo needs"):
+        draw_gif("Hopper-v5", Rollout(seed=0, asked=20.0))
+    drawing.check_drawing.cache_clear()
+    monkeypatch.setattr(drawing, "_TRIAL", "")
+    drawing.check_drawing("Hopper-v5")
+    drawing.check_drawing.cache_clear()
+
+
 def test_without_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(CannotDraw, match=r"pillow: pip install 'formers\[control\]'"):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import random
+import subprocess
+import sys
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,6 +24,16 @@ _SECONDS = 6.0
 _MOST_BYTES = 120_000
 """Of one GIF; a report shows several."""
 
+_TRIAL = """
+import sys, gymnasium
+environment = gymnasium.make(sys.argv[1], render_mode="rgb_array")
+environment.reset(seed=0)
+environment.render()
+"""
+"""The program that draws one picture."""
+_PATIENCE = 120
+"""Seconds that it may take."""
+
 
 class CannotDraw(RuntimeError):
     """The reason why an environment cannot be drawn on this machine."""
@@ -36,6 +49,7 @@ def draw_gif(environment: str, rollout: Rollout) -> bytes:
         from PIL import Image
     except ImportError:
         raise CannotDraw("GIFs need pillow: pip install 'formers[control]'") from None
+    check_drawing(environment)
     steps = len(rollout.actions)
     wanted = sorted({round(i * steps / (_FRAMES - 1)) for i in range(_FRAMES)})
     images = [_small(Image.fromarray(frame)) for frame in _frames(environment, rollout, wanted)]
@@ -44,6 +58,28 @@ def draw_gif(environment: str, rollout: Rollout) -> bytes:
         if len(data) <= _MOST_BYTES or len(images) < 2 * _FEWEST:
             return data
         images = images[::2]
+
+
+@lru_cache(maxsize=16)
+def check_drawing(name: str) -> None:
+    """Raise CannotDraw for an environment of MuJoCo that cannot be drawn on this machine.
+
+    Without a graphics driver, MuJoCo ends the whole process, and a training in it; so another one tries it first.
+    """
+    import gymnasium
+
+    known = gymnasium.registry.get(name)
+    if known is None or ".mujoco" not in str(known.entry_point):
+        return
+    try:
+        tried = subprocess.run(
+            [sys.executable, "-c", _TRIAL, name], capture_output=True, timeout=_PATIENCE, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise CannotDraw(f"{name} cannot be drawn here: a trial took more than {_PATIENCE} s") from None
+    if tried.returncode:
+        why = "MuJoCo needs a graphics driver; with one, set MUJOCO_GL=egl, or osmesa for drawing without"
+        raise CannotDraw(f"{name} cannot be drawn here, a trial ended with {tried.returncode}: {why}")
 
 
 def _frames(name: str, rollout: Rollout, wanted: list[int]) -> list[np.ndarray]:
