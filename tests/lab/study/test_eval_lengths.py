@@ -48,7 +48,11 @@ def test_multiples_follow_the_tasks_length() -> None:
 @pytest.mark.parametrize(
     ("task", "lengths", "message"),
     [
-        ("listops", "2x", "listops is tested at its own length only.*shakespeare, sort, recall, reviews, glue"),
+        (
+            "listops",
+            "2x",
+            "listops is tested at its own length only.*shakespeare, sort, sort_sequence, recall, reviews, glue",
+        ),
         ("shakespeare(length=64)", "1.3x", "no whole number of tokens"),
         ("shakespeare(length=64)", "2x,128", "2x and 128 are both 128 tokens"),
         ("shakespeare(length=64)", "1", "shakespeare cannot be 1 tokens long.*at least 2"),
