@@ -16,8 +16,7 @@ from formers.mixers.qkv import QKV, QkvMixer
 from formers.mixers.score_bias import row_bias
 from formers.mixers.span_mask import folded, log_span_mask, visible_keys, with_span_mask
 from formers.mixers.sparse_state import SparseState, take_tokens
-from formers.ops import attention, packing, pad_input, unpad_input
-from formers.ops.common.derivatives import is_transformed
+from formers.ops import attention, is_transformed, packing, pad_input, unpad_input
 from formers.part import Site, State, add_loss
 
 _QUERIES = 128

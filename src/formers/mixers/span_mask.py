@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from formers.mixers.score_bias import added_rows
-from formers.ops import Bias, Relation, can_read
-from formers.ops.common.derivatives import is_transformed
+from formers.ops import Bias, Relation, can_read, is_transformed
 
 ROUND = 32
 """The number of visible keys is rounded up to a multiple of this, so that shapes are few while spans move."""
