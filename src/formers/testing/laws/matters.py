@@ -77,7 +77,10 @@ def _silence(out: object) -> object:
         return torch.zeros_like(out)
     if isinstance(out, Relation):
         return _Nothing()
-    return (_silence(out[0]), *out[1:]) if isinstance(out, tuple) else out
+    if not isinstance(out, tuple):
+        return out
+    silenced = (_silence(out[0]), *out[1:])
+    return type(out)(*silenced) if hasattr(out, "_fields") else silenced
 
 
 class _Nothing(RelativeScores):
