@@ -13,7 +13,7 @@ from formers.computation.halting_state import HaltingState
 from formers.computation.stack import StackInput, StackOutput
 from formers.computation.universal import Universal, UniversalModule
 from formers.mixers.context import seen_after
-from formers.ops import can_read, is_transformed
+from formers.ops import can_read, is_transformed, without_autocast
 from formers.part import Site, State, Unsupported, add_loss
 from formers.residuals import Block, Residual
 
@@ -64,7 +64,8 @@ class HaltingUnit(nn.Module):
         nn.init.constant_(self.proj.bias, bias)
 
     def forward(self, state_bld: Tensor) -> Tensor:
-        logit_bl: Tensor = self.proj(state_bld).squeeze(-1)
+        with without_autocast(state_bld.device):  # a probability decides whether a token goes on
+            logit_bl: Tensor = self.proj(state_bld.to(self.proj.weight.dtype)).squeeze(-1)
         return logit_bl.to(torch.promote_types(logit_bl.dtype, torch.float32)).sigmoid()
 
     def init_weights(self, std: float) -> None:
