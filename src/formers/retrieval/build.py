@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from formers.models import CausalLM
+from formers.part import evaluating
 from formers.retrieval.datastore import (
     DIGESTS,
     KEYS,
@@ -27,7 +28,6 @@ from formers.retrieval.datastore import (
     map_files,
     read_digests,
 )
-from formers.retrieval.evaluating import evaluating
 from formers.retrieval.fingerprint import corpus_hash, model_hash
 from formers.retrieval.header import FILE, Header, KeyDtype
 from formers.retrieval.reading import Reading

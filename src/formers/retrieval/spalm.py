@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from formers.memory import Recurrent
 from formers.models import CausalLM, TransformerConfig
-from formers.part import Unsupported
-from formers.retrieval.evaluating import evaluating
+from formers.part import Unsupported, evaluating
 from formers.retrieval.reading import Reading
 from formers.retrieval.representations import represent
 from formers.retrieval.retriever import Retriever

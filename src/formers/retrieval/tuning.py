@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from formers.models import CausalLM
+from formers.part import evaluating
 from formers.retrieval.datastore import Progress
 from formers.retrieval.distribution import KnnOptions
-from formers.retrieval.evaluating import evaluating
 from formers.retrieval.reading import Reading
 from formers.retrieval.representations import represent
 from formers.retrieval.retriever import Retriever

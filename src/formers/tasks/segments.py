@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.utils.data import Dataset
 
-from formers.tasks.answers import asked
+from formers.part import evaluating
 from formers.tasks.task import BEGINS, Example
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def mean_nats_in_segments(model: PreTrainedModel, ids: Tensor, length: int) -> f
     The text is read in up to eight strips side by side. A model with a memory that is carried on has it in every
     segment but the first of each strip; any other one reads each segment by itself.
     """
-    with asked(model):
+    with evaluating(model):
         total = sum(_sum_of_nats(model, ids, length))
     return total / (len(ids) - 1)
 

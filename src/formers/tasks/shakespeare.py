@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.utils.data import Dataset
 
-from formers.tasks.answers import asked
+from formers.part import evaluating
 from formers.tasks.bigram import bigram_bits
 from formers.tasks.evaluation import Evaluation, Split
 from formers.tasks.metric import TaskMetric
@@ -172,7 +172,7 @@ def mean_nats(model: PreTrainedModel, ids: Tensor, length: int) -> float:
     rest = ids[len(full) * (length - 1) :]
     batches = [*full.split(max(1, min(_ROWS, _TOKENS // length)))] if len(full) else []
     batches += [rest[None]] if len(rest) > 1 else []
-    with asked(model):
+    with evaluating(model):
         total = sum(_window_nats(model, batch.to(model.device)) for batch in batches)
     return total / (len(ids) - 1)
 
@@ -190,7 +190,7 @@ def generate(model: PreTrainedModel, ids: Tensor, *, tokens: int, temperature: f
     """
     devices = [model.device] if model.device.type == "cuda" else []
     sampling = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature > 0 else {"do_sample": False}
-    with torch.random.fork_rng(devices), asked(model):
+    with torch.random.fork_rng(devices), evaluating(model):
         torch.manual_seed(seed)
         prompt = ids[None].to(model.device)
         out = model.generate(prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=tokens, **sampling)

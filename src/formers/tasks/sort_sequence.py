@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from formers.tasks.answers import asked
+from formers.part import evaluating
 from formers.tasks.sort import Sort
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class SortSequence(Sort):
 
     def answers(self, model: PreTrainedModel, inputs: Tensor) -> Tensor:
         """Return the symbols that the decoder writes, (B, L)."""
-        with asked(model):
+        with evaluating(model):
             written = [self.written(model, rows.to(model.device)) for rows in inputs.split(_ROWS)]
         return torch.cat(written)
 

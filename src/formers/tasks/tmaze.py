@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from formers.tasks.answers import asked
+from formers.part import evaluating
 from formers.tasks.evaluation import Evaluation, Split
 from formers.tasks.metric import TaskMetric
 from formers.tasks.splits import Side, side_of
@@ -134,7 +134,7 @@ class Tmaze(Task):
         """Return the likeliest action at the junction of each episode, and whether it is right, (B) each."""
         episodes = _held_out(self, split, corridor)
         past = _empty_memory(model)
-        with asked(model):
+        with evaluating(model):
             for segment in episodes.split(self.length, 1):
                 logits = model(input_ids=segment.to(model.device), **past).logits
         taken_b = logits[:, -1].argmax(-1).cpu()

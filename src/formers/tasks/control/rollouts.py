@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from formers.tasks.answers import asked
+from formers.part import evaluating
 from formers.tasks.control.environments import Spaces, make_environment
 from formers.tasks.control.windows import Scaling
 
@@ -64,7 +64,7 @@ class Player:
         rollouts = [Rollout(seed, target) for seed, target in zip(seeds, asked_for, strict=True)]
         environments = [make_environment(self.spaces.name) for _ in rollouts]
         try:
-            with asked(self.model):
+            with evaluating(self.model):
                 self._run(rollouts, environments)
         finally:
             for environment in environments:

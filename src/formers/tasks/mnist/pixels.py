@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from formers.tasks.answers import asked
+from formers.part import evaluating
 from formers.tasks.task import Example
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def generated(model: PreTrainedModel, images_nl: Tensor, given: int, seed: int) 
     """
     devices = [model.device] if model.device.type == "cuda" else []
     length, found = images_nl.shape[1], []
-    with torch.random.fork_rng(devices), asked(model):
+    with torch.random.fork_rng(devices), evaluating(model):
         torch.manual_seed(seed)
         for images in images_nl.split(_ROWS):
             front = torch.zeros(len(images), 1, dtype=torch.long)

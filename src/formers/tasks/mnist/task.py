@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from formers.tasks.answers import asked
+from formers.part import evaluating
 from formers.tasks.evaluation import Evaluation, Split
 from formers.tasks.metric import TaskMetric
 from formers.tasks.mnist.images import LENGTHS, Images, load_images
@@ -133,7 +133,7 @@ class Mnist(Task):
     def bits(self, model: PreTrainedModel, images_nl: Tensor) -> Tensor:
         """Return the mean bits per predicted pixel of each image, (N,) in float64."""
         found = []
-        with asked(model):
+        with evaluating(model):
             for images in images_nl.split(max(1, _TOKENS_AT_ONCE // self.length)):
                 batch = {name: t.to(model.device) for name, t in example_of(images, self.given).items()}
                 nats_bl = model(**batch).nats
