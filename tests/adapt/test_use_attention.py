@@ -125,6 +125,14 @@ def test_what_a_mixer_would_not_see_is_refused() -> None:
         dropping(input_ids=ids())
 
 
+def test_a_mixer_without_a_state_reads_everything_again() -> None:
+    model = use_attention(made(DECODERS["llama"]), "blockwise([1, 0])")
+    options = {"max_new_tokens": 6, "do_sample": False, "pad_token_id": 0, "eos_token_id": -1}
+    assert torch.equal(model.generate(ids(), **options), model.generate(ids(), use_cache=False, **options))
+    with pytest.raises(Unsupported, match=r"has no streaming state.*use_cache=False"):
+        model(input_ids=ids(), past_key_values=AttentionCache(), use_cache=True)
+
+
 def test_the_name_works_where_a_model_is_loaded(tmp_path: object) -> None:
     made(DECODERS["llama"]).save_pretrained(tmp_path)
     loaded = type(made(DECODERS["llama"])).from_pretrained(tmp_path, attn_implementation=register("window(3)"))

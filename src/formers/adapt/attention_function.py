@@ -55,16 +55,21 @@ def register(mixer: Mixer | str | Sequence[Mixer | str]) -> str:
 
     Raise Unsupported for a mixer with weights of its own.
     """
-    mixers = [mixer] if isinstance(mixer, (Mixer, str)) else list(mixer)
-    parts = [Mixer.parse(one) if isinstance(one, str) else one for one in mixers]
-    if not parts:
-        raise ValueError("no mixer was given; give one, or a list that layers cycle through")
+    parts = as_mixers(mixer)
     for part in set(parts):
         attention_core(part, heads=2, head_width=4, causal="causal" in part.abilities, layer=0, longest=1 << 20)
     name = PREFIX + (str(parts[0]) if len(parts) == 1 else str(parts))
     AttentionInterface.register(name, _attention_function(parts))
     AttentionMaskInterface.register(name, padding_mask)
     return name
+
+
+def as_mixers(mixer: Mixer | str | Sequence[Mixer | str]) -> list[Mixer]:
+    """Return the mixers that layers cycle through, of one or several parts or texts. Raise ValueError for none."""
+    mixers = [mixer] if isinstance(mixer, (Mixer, str)) else list(mixer)
+    if not mixers:
+        raise ValueError("no mixer was given; give one, or a list that layers cycle through")
+    return [Mixer.parse(one) if isinstance(one, str) else one for one in mixers]
 
 
 def padding_mask(
@@ -134,6 +139,8 @@ def _attend(
     layer, (q, k, v) = layer_of(qkv[1]), qkv
     heads, length, head_width = q.shape[1:]
     facts: _MaskFacts = getattr(mask_bs, _FACTS)
+    if layer is not None and "streaming" not in mixer.abilities:
+        raise Unsupported(f"{mixer.no_state()}; generate with use_cache=False")
     seen = layer.length if layer is not None else 0
     _check_lengths(module, q, k, mask_bs, seen)
     if scaling is not None:

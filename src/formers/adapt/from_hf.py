@@ -12,7 +12,7 @@ from transformers import AutoModel, AutoModelForCausalLM, PreTrainedModel
 from formers.adapt.families import FAMILIES, Family
 from formers.models import CausalLM, Transformer
 from formers.models.pretrained import FormersModel
-from formers.part import Unsupported
+from formers.part import Unsupported, evaluating
 
 _TOKENS = 12
 """Tokens of each of the two rows of the check; a third of the second one is padding."""
@@ -86,7 +86,6 @@ def to_hf(model: FormersModel, config: Any) -> PreTrainedModel:
     return theirs
 
 
-@torch.no_grad()
 def check_same_outputs(theirs: PreTrainedModel, ours: FormersModel) -> float:
     """Return the largest difference between outputs, relative to the largest output, on a few tokens with padding.
 
@@ -96,10 +95,8 @@ def check_same_outputs(theirs: PreTrainedModel, ours: FormersModel) -> float:
     mask = torch.ones_like(ids)
     mask[1, -_TOKENS // 3 :] = 0
     ids = ids.masked_fill(mask == 0, theirs.config.pad_token_id or 0)
-    modes = theirs.training, ours.training
-    want, got = (_first_output(model.eval(), ids, mask) for model in (theirs, ours))
-    theirs.train(modes[0])
-    ours.train(modes[1])
+    with evaluating(theirs), evaluating(ours):
+        want, got = (model(input_ids=ids, attention_mask=mask)[0] for model in (theirs, ours))
     real = mask.bool()
     difference = float((got - want)[real].abs().max() / want[real].abs().max())
     eps, single = torch.finfo(want.dtype).eps, torch.finfo(torch.float32).eps
@@ -110,10 +107,6 @@ def check_same_outputs(theirs: PreTrainedModel, ours: FormersModel) -> float:
             f"largest output, where rounding makes up to {allowed:.1e}: its family is not quite what is known here"
         )
     return difference
-
-
-def _first_output(model: nn.Module, ids: Tensor, mask: Tensor) -> Tensor:
-    return model(input_ids=ids, attention_mask=mask)[0]
 
 
 def _family(model: PreTrainedModel) -> Family:

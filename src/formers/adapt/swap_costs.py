@@ -11,13 +11,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
 from formers.adapt.use_attention import use_attention
 from formers.mixers import Mixer, Softmax
+from formers.part import evaluating
 
 Progress = Callable[[int, int], object]
 """Called with the number of measurements that are done, and that of all."""
@@ -87,16 +87,13 @@ def swap_costs(
     return [known.swaps[key] for key in wanted]
 
 
-@torch.no_grad()
 def mean_nats(model: PreTrainedModel, ids_bl: Tensor) -> float:
     """Return the mean −log p of tokens 2…L of each row, row by row."""
-    training = model.training
-    model.eval()
     total = 0.0
-    for ids_l in ids_bl.to(model.device):
-        logits = model(input_ids=ids_l[None], use_cache=False).logits[0, :-1].float()
-        total += float(cross_entropy(logits, ids_l[1:], reduction="sum"))
-    model.train(training)
+    with evaluating(model):
+        for ids_l in ids_bl.to(model.device):
+            logits = model(input_ids=ids_l[None], use_cache=False).logits[0, :-1].float()
+            total += float(cross_entropy(logits, ids_l[1:], reduction="sum"))
     return total / (len(ids_bl) * (ids_bl.shape[1] - 1))
 
 

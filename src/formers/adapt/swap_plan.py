@@ -15,6 +15,7 @@ from formers.adapt.swap_costs import Swap
 from formers.mixers import Mixer, Softmax
 from formers.mixers.context import Context, count_tokens
 from formers.mixers.qkv import QKV
+from formers.part import Unsupported
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,12 @@ def _next_swap(
 
 
 def state_bytes_per_layer(model: PreTrainedModel, mixer: Mixer, length: int) -> int:
-    """Return the bytes of one layer's state after `length` tokens of one row, in float32; nothing is computed."""
+    """Return the bytes of one layer's state after `length` tokens of one row, in float32; nothing is computed.
+
+    Raise Unsupported for a mixer that keeps none.
+    """
+    if "streaming" not in mixer.abilities:
+        raise Unsupported(mixer.no_state())
     config = model.config
     heads = config.num_attention_heads
     head_width = getattr(config, "head_dim", None) or config.hidden_size // heads

@@ -13,9 +13,9 @@ from torch import Tensor
 from transformers import AttentionInterface, PreTrainedModel
 
 from formers.adapt.attention_cache import AttentionCache
-from formers.adapt.attention_function import PREFIX, is_causal, register
+from formers.adapt.attention_function import PREFIX, as_mixers, is_causal, register
 from formers.mixers import Mixer
-from formers.part import Unsupported
+from formers.part import Unsupported, evaluating
 
 _ROWS, _TOKENS = 2, 6
 """Size of the probe: the second row is padded by half."""
@@ -28,17 +28,18 @@ def use_attention(model: PreTrainedModel, mixer: Mixer | str | Sequence[Mixer | 
         model.generate(**inputs)            # remembers 132 tokens a layer
 
     Weights stay as they are. `generate` starts on an `AttentionCache`, in which each layer keeps the mixer's own state:
-    of constant size for windows and linear attention.
+    of constant size for windows and linear attention; a mixer without one reads the whole sequence for every token.
 
     The model is then run on a few tokens: it must call the attention once in every layer, padding must change nothing,
     and a causal model must give the same token by token. Raise Unsupported, and leave the model as it was, for one
     that does not: some families take the name and compute their own attention all the same.
     """
     before = model.config._attn_implementation
-    name = register(mixer)
+    mixers = as_mixers(mixer)
+    name, streams = register(mixers), all("streaming" in part.abilities for part in mixers)
     try:
         model.set_attn_implementation(name)
-        _check_model(model, name)
+        _check_model(model, name, streams)
     except Exception as error:
         model.set_attn_implementation(before)
         if isinstance(error, Unsupported):
@@ -46,39 +47,43 @@ def use_attention(model: PreTrainedModel, mixer: Mixer | str | Sequence[Mixer | 
         raise Unsupported(f"{type(model).__name__} cannot run {name}: {type(error).__name__}: {error}") from error
     if hasattr(model, "_prepare_cache_for_generation"):
         prepare = type(model)._prepare_cache_for_generation
-        model._prepare_cache_for_generation = MethodType(partial(_start_on_states, prepare), model)
+        model._prepare_cache_for_generation = MethodType(partial(_start_on_states, prepare, streams), model)
     return model
 
 
 def _start_on_states(
-    prepare: Any, model: PreTrainedModel, generation_config: Any, model_kwargs: dict[str, Any], *more: Any
+    prepare: Any,
+    streams: bool,
+    model: PreTrainedModel,
+    generation_config: Any,
+    model_kwargs: dict[str, Any],
+    *more: Any,
 ) -> Any:
-    """Start generation on an `AttentionCache`, where a cache is wanted and none was given."""
-    wanted = generation_config.use_cache is not False and generation_config.cache_implementation is None
-    if wanted and model.config._attn_implementation.startswith(PREFIX):
+    """Start generation on an `AttentionCache`, where a cache is wanted and none was given; without one for mixers that
+    keep no state."""
+    ours = model.config._attn_implementation.startswith(PREFIX)
+    if ours and not streams:
+        generation_config.use_cache = False
+    elif ours and generation_config.use_cache is not False and generation_config.cache_implementation is None:
         model_kwargs.setdefault("past_key_values", AttentionCache())
     return prepare(model, generation_config, model_kwargs, *more)
 
 
-@torch.no_grad()
-def _check_model(model: PreTrainedModel, name: str) -> None:
+def _check_model(model: PreTrainedModel, name: str, streams: bool) -> None:
     """Raise Unsupported unless the model calls its attention in every layer, with padding and direction."""
     if model.main_input_name != "input_ids" or model.config.is_encoder_decoder:
         raise Unsupported(f"{type(model).__name__} does not read one sequence of tokens, so that it cannot be checked")
     ids = torch.arange(_ROWS * _TOKENS, device=model.device).view(_ROWS, _TOKENS) % (model.config.vocab_size - 3) + 3
-    training, layers = model.training, model.config.num_hidden_layers
-    model.eval()
-    try:
+    layers = model.config.num_hidden_layers
+    with evaluating(model):
         with _directions_of_calls(name) as causal:
             whole = _outputs(model, ids)
         if len(causal) != layers:
             taken = "ignores it" if not causal else f"calls it {len(causal)} times"
             raise Unsupported(f"{type(model).__name__} takes the name {name} and {taken}, in {layers} layers")
         _check_padding(model, ids, on_the_left=causal[0])
-        if causal[0] and _may_generate(model):
+        if causal[0] and streams and _may_generate(model):
             _check_same(model, _in_steps(model, ids), whole, "single steps differ from one pass")
-    finally:
-        model.train(training)
 
 
 def _check_padding(model: PreTrainedModel, ids: Tensor, *, on_the_left: bool) -> None:

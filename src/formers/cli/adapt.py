@@ -91,6 +91,8 @@ def _read(
 
     disable_progress_bar()
     more: dict[str, Any] = {} if gguf is None else {"gguf_file": gguf}
+    if name.startswith((".", "/", "~")) and not Path(name).expanduser().is_dir():
+        raise ValueError(f"there is no folder {name}; give one with a model and its tokenizer, or a hub name")
     tokenizer = AutoTokenizer.from_pretrained(name, **more)
     ids = torch.tensor(tokenizer(read_text(None if text is None else str(text)))["input_ids"])
     rows = min(tokens, len(ids)) // row
@@ -104,23 +106,26 @@ def _read(
 def _say_table(swaps: Sequence[Swap], model: PreTrainedModel, mixers: Sequence[str]) -> None:
     """Print perplexity and cache of the model as it is, and with each mixer in all layers."""
     from rich.console import Console
-    from rich.table import Table
 
     from formers.adapt.swap_plan import state_bytes_per_layer
     from formers.mixers import Mixer
+    from formers.plot.fitting_table import FittingColumn, FittingTable
     from formers.plot.number_format import size
+
+    def cache(mixer: Mixer, length: int) -> str:
+        streams = "streaming" in mixer.abilities
+        return size(depth * state_bytes_per_layer(model, mixer, length) if streams else None)
 
     own, depth = swaps[0], model.config.num_hidden_layers
     names = {str(Mixer.parse(text)): text for text in mixers} | {"": "its own"}
-    table = Table(box=None, header_style="")
-    table.add_column("in every layer", min_width=max(map(len, names.values())), overflow="fold")
-    for heading in ("perplexity", "ratio", *(f"cache, {length // 1024}k" for length in _LENGTHS)):
-        table.add_column(heading, justify="right")
+    caches = [FittingColumn(title=f"cache, {length // 1024}k", spare=1) for length in _LENGTHS]
+    numbers = [FittingColumn(title=title) for title in ("perplexity", "ratio")]
+    table = FittingTable(columns=[FittingColumn(title="in every layer", text=True), *numbers, *caches])
     for swap in (one for one in swaps if len(one.layers) != 1):
         part = Mixer.parse(swap.mixer or "softmax()")
-        caches = [size(depth * state_bytes_per_layer(model, part, length)) for length in _LENGTHS]
         ratio = f"{swap.perplexity / own.perplexity:.3g}"
-        table.add_row(names[swap.mixer], f"{swap.perplexity:,.4g}", ratio, *caches)
+        cells = [names[swap.mixer], f"{swap.perplexity:,.4g}", ratio, *(cache(part, length) for length in _LENGTHS)]
+        table.add_row(cells)
     Console().print(table)
 
 
