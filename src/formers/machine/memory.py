@@ -6,8 +6,7 @@ from pathlib import Path
 
 import torch
 
-_OVERFLOW = "Storage size calculation overflowed"
-_MESSAGES = ("can't allocate memory", "not enough memory", "out of memory", _OVERFLOW)
+_MESSAGES = ("can't allocate memory", "not enough memory", "out of memory", "Storage size calculation overflowed")
 """Words in the errors of torch's allocators."""
 _RESET, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
@@ -39,8 +38,3 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _MESSAGES)
-
-
-def is_beyond_counting(error: BaseException) -> bool:
-    """Return whether an error means more numbers than torch can count the bytes of: no machine has room for them."""
-    return isinstance(error, RuntimeError) and _OVERFLOW in str(error)

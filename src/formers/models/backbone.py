@@ -14,6 +14,7 @@ from formers.mixers.documents import Documents, GlobalMask, Mask
 from formers.mixers.mixer import MixerModule
 from formers.models.cache import StateCache, check_cache, states_in, store_states
 from formers.models.config import TransformerConfig
+from formers.models.countable_sizes import countable_sizes
 from formers.models.outputs import BackboneOutput
 from formers.models.packing import DocumentHints, find_documents
 from formers.models.pretrained import FormersModel
@@ -33,6 +34,7 @@ class Transformer(FormersModel):
     `config.causal` decides in which direction tokens see each other. Raises `Unsupported` for parts that do not fit.
     """
 
+    @countable_sizes()
     def __init__(self, config: TransformerConfig):
         super().__init__(config)
         site = config.site()

@@ -169,8 +169,6 @@ class Study:
         """Return the arm's configuration after building its model on the meta device; or why that is not possible."""
         import torch
 
-        from formers.machine.memory import is_beyond_counting
-
         try:
             config = self.config(arm)
             if config.depth > _DEEPEST:
@@ -184,10 +182,6 @@ class Study:
             raise
         except (ValueError, TypeError) as error:
             raise ValueError(f"arm {quoted(arm.name)}: {error}") from error
-        except RuntimeError as error:
-            if is_beyond_counting(error):
-                raise ValueError(f"arm {quoted(arm.name)}: no machine has room for its sizes ({error})") from error
-            raise
         return config
 
     @property
