@@ -79,7 +79,7 @@ def test_seeds_are_whole_numbers() -> None:
 
 def test_sizes_that_no_machine_has_room_for_are_an_error_of_the_arm() -> None:
     large = Arm("large", {"mixer": f"performer(features={2**62})"})
-    with pytest.raises(ValueError, match="arm 'large': no machine has room for its sizes"):
+    with pytest.raises(ValueError, match="arm 'large': no machine has room for a tensor of these sizes"):
         Study(task="sort", arms=(large,)).configs()
     with pytest.raises(ValueError, match="width must be a whole number from 1 to"):
         Study(task="sort", arms=(Arm("wide", {"width": 10**12, "heads": 1}),)).configs()
