@@ -7,12 +7,18 @@ from collections.abc import Callable
 import torch
 from transformers import (
     BertConfig,
+    BertForMaskedLM,
+    BertForSequenceClassification,
+    BertForTokenClassification,
     BertModel,
     BigBirdConfig,
     BigBirdModel,
     BloomConfig,
     BloomForCausalLM,
     DistilBertConfig,
+    DistilBertForMaskedLM,
+    DistilBertForSequenceClassification,
+    DistilBertForTokenClassification,
     DistilBertModel,
     FNetConfig,
     FNetModel,
@@ -29,8 +35,12 @@ from transformers import (
     Qwen3Config,
     Qwen3ForCausalLM,
     RobertaConfig,
+    RobertaForMaskedLM,
+    RobertaForSequenceClassification,
+    RobertaForTokenClassification,
     RobertaModel,
     XLMRobertaConfig,
+    XLMRobertaForMaskedLM,
     XLMRobertaModel,
     XLNetConfig,
     XLNetModel,
@@ -47,9 +57,9 @@ def gpt2() -> PreTrainedModel:
     return GPT2LMHeadModel(GPT2Config(**sizes, attn_pdrop=0.0, bos_token_id=0, eos_token_id=0))
 
 
-def distilbert() -> PreTrainedModel:
+def distilbert(kind: type[PreTrainedModel] = DistilBertModel) -> PreTrainedModel:
     sizes = {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 48, "vocab_size": VOCABULARY}
-    return DistilBertModel(DistilBertConfig(**sizes))
+    return kind(DistilBertConfig(**sizes, num_labels=3))
 
 
 DECODERS: dict[str, Callable[[], PreTrainedModel]] = {
@@ -80,6 +90,19 @@ LLAMA3 = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 16,
 }
+ENCODER_HEADS: dict[str, Callable[[], PreTrainedModel]] = {
+    "bert masked": lambda: BertForMaskedLM(BertConfig(**SIZES, **HEADS)),
+    "bert untied": lambda: BertForMaskedLM(BertConfig(**SIZES, **HEADS, tie_word_embeddings=False, hidden_act="relu")),
+    "bert sequences": lambda: BertForSequenceClassification(BertConfig(**SIZES, **HEADS, num_labels=3)),
+    "bert tokens": lambda: BertForTokenClassification(BertConfig(**SIZES, **HEADS, num_labels=3)),
+    "roberta masked": lambda: RobertaForMaskedLM(RobertaConfig(**SIZES, **HEADS)),
+    "roberta sequences": lambda: RobertaForSequenceClassification(RobertaConfig(**SIZES, **HEADS, num_labels=3)),
+    "roberta tokens": lambda: RobertaForTokenClassification(RobertaConfig(**SIZES, **HEADS, num_labels=3)),
+    "xlm-roberta masked": lambda: XLMRobertaForMaskedLM(XLMRobertaConfig(**SIZES, **HEADS)),
+    "distilbert masked": lambda: distilbert(DistilBertForMaskedLM),
+    "distilbert sequences": lambda: distilbert(DistilBertForSequenceClassification),
+    "distilbert tokens": lambda: distilbert(DistilBertForTokenClassification),
+}
 CONVERTED: dict[str, Callable[[], PreTrainedModel]] = {
     **{name: DECODERS[name] for name in ("llama", "mistral", "gpt2")},
     **ENCODERS,
@@ -89,6 +112,7 @@ CONVERTED: dict[str, Callable[[], PreTrainedModel]] = {
     ),
     "llama 3.1": lambda: LlamaForCausalLM(LlamaConfig(**GROUPED, rope_parameters=LLAMA3)),
     "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**GROUPED)),
+    **ENCODER_HEADS,
     "xlm-roberta": lambda: XLMRobertaModel(XLMRobertaConfig(**SIZES, **HEADS)),
 }
 """Models that are models of this library, too."""

@@ -17,9 +17,11 @@ from formers.models.config import TransformerConfig
 from formers.models.countable_sizes import countable_sizes
 from formers.models.outputs import BackboneOutput
 from formers.models.packing import DocumentHints, find_documents
+from formers.models.pooler import build_pooler
 from formers.models.pretrained import FormersModel
+from formers.models.token_masks import global_tokens, real_tokens
+from formers.models.token_types import TokenTypes, check_no_types
 from formers.norms import NoNorm
-from formers.ops import can_read, require_data
 from formers.part import Site, State, Unsupported, layers_share, share_across_layers
 from formers.positions.position import build_at
 from formers.residuals import Block
@@ -39,6 +41,8 @@ class Transformer(FormersModel):
         super().__init__(config)
         site = config.site()
         self.embed_tokens = nn.Embedding(config.vocab_size, config.position.embedding_width(site))
+        types, embedded = config.token_types, self.embed_tokens.embedding_dim
+        self.token_types = TokenTypes(types, embedded) if types else None
         self.input_position = build_at("input", site)
         self.embedding_norm = (config.embedding_norm or NoNorm()).build(site)
         self.dropout = nn.Dropout(config.dropout)
@@ -47,6 +51,7 @@ class Transformer(FormersModel):
         share_across_layers(self.layers)
         self.computation = config.computation.build(site, config.depth, config.residual)
         self.norm = config.norm_at_end().build(site)
+        self.pooler = build_pooler(config)
         streaming = all("streaming" in config.mixer_at(i).abilities for i in range(config.depth))
         self.streaming = site.causal and streaming and not config.ffn.mixes_tokens
         self.gradient_checkpointing = False
@@ -109,7 +114,8 @@ class Transformer(FormersModel):
                 configuration says.
             output_attentions: weights are never formed, so True raises `Unsupported`.
             return_dict: False returns a tuple without what is None; None = as the configuration says.
-            token_type_ids: zeros of any shape, as BERT's tokenizer gives for single texts: there are no token types.
+            token_type_ids: the type of each token, (B, L) or (1, L), or with the past in front; None = 0 everywhere.
+                Zeros of any shape, as BERT's tokenizer gives for single texts, where the model has no token types.
             seq_idx, cu_seq_lens_q, cu_seq_lens_k, max_length_q, max_length_k: documents that are packed into rows and
                 do not see each other, as in `DocumentHints`; `DataCollatorWithFlattening` makes them.
             exit_scores: a head at early exits, as in `StackInput.scores`, but for hidden states behind the norm.
@@ -121,13 +127,12 @@ class Transformer(FormersModel):
                 Not looked at beside a cache with tokens.
 
         Raise Unsupported for a cache, given or asked for, if the model does not stream, for one of keys and values, and
-        for one beside packed documents; for these where they are refused; and for token types other than 0.
+        for one beside packed documents; for these where they are refused; and for token types that the model has not.
         """
         if output_attentions:
             raise Unsupported(
                 f"{self.config.choices()['mixer']} returns no attention weights: its kernels never form them"
             )
-        _check_token_types(token_type_ids)
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
         if (input_ids is None) == (inputs_embeds is None):
@@ -135,7 +140,11 @@ class Transformer(FormersModel):
         cache = self._cache_for(past_key_values, use_cache)
         self._check_gradients(cache is not None or start is not None)
         x = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
-        real_bl = _real_tokens(attention_mask, x, 0 if cache is None else cache.get_seq_length())
+        if self.token_types is None:
+            check_no_types(token_type_ids)
+        else:
+            x = self.token_types(x, token_type_ids)
+        real_bl = real_tokens(attention_mask, x, 0 if cache is None else cache.get_seq_length())
         hints = DocumentHints(seq_idx, cu_seq_lens_q, cu_seq_lens_k, max_length_q, max_length_k)
         documents = find_documents(hints, position_ids, real_bl, x)
         if documents is not None:
@@ -144,13 +153,16 @@ class Transformer(FormersModel):
             cache = None
         marked = real_bl if documents is None else documents
         given = global_attention_mask
-        mask: Mask = marked if given is None else GlobalMask(marked, _global_tokens(given, x))
+        mask: Mask = marked if given is None else GlobalMask(marked, global_tokens(given, x))
         count = self.computation.states
         past: Sequence[State | None] = start or [None] * count
         if cache is not None and cache.get_seq_length():
             past = states_in(cache, count, len(x))
         positions = position_ids if position_ids is not None else count_tokens(x, mask, past[0]) - 1
-        return self._run(x, mask, positions, past, cache, output_hidden_states, exit_scores)
+        out = self._run(x, mask, positions, past, cache, output_hidden_states, exit_scores)
+        if self.pooler is not None and documents is None:
+            out.pooler_output = self.pooler(out.last_hidden_state, real_bl)
+        return out
 
     def _run(
         self,
@@ -236,16 +248,6 @@ def _check_mixers_are_used(config: TransformerConfig) -> None:
         )
 
 
-def _check_token_types(token_type_ids: Tensor | None) -> None:
-    """Raise Unsupported for token types other than 0; RuntimeError, when it runs, in a compiled or exported model."""
-    if token_type_ids is not None:
-        message = (
-            "token_type_ids must be 0: the model has no token types, so that it would read both texts of a pair as "
-            "one; tokenize with return_token_type_ids=False to have it so"
-        )
-        require_data(token_type_ids == 0, Unsupported(message))
-
-
 def _check_not_refused(one_document_a_row: bool) -> None:
     """Raise Unsupported if rows must hold one document each, as they hold several."""
     if one_document_a_row:
@@ -264,37 +266,3 @@ def _check_no_cache(past: Cache | None, use_cache: bool | None) -> None:
             "a state goes on from one row, not from each document in it. Give each document a row, padded on the left, "
             "or leave out the cache"
         )
-
-
-def _real_tokens(attention_mask: Tensor | None, x_bld: Tensor, seen: int) -> Tensor | None:
-    """Return the mask of the new tokens as booleans, (B, L); None if all are real. Raise ValueError for a misfit."""
-    if attention_mask is None:
-        return None
-    batch, length, _ = x_bld.shape
-    if tuple(attention_mask.shape) not in ((batch, length), (batch, seen + length)):
-        past = f", or with the {seen} tokens of the past in front ({batch}, {seen + length})" if seen else ""
-        raise ValueError(
-            f"attention_mask has shape {tuple(attention_mask.shape)}; expected (batch, length) = ({batch}, {length})"
-            f"{past}, 1 for a real token and 0 for padding"
-        )
-    mask = attention_mask[:, attention_mask.shape[1] - length :]
-    if can_read(mask) and bool((mask == 1).all()):
-        return None
-    numbers = ValueError(
-        "attention_mask must hold 1 for a real token and 0 for padding; numbers of documents that are packed into a "
-        "row belong into seq_idx"
-    )
-    require_data((mask == 0) | (mask == 1), numbers)
-    return mask.bool()
-
-
-def _global_tokens(global_attention_mask: Tensor, x_bld: Tensor) -> Tensor:
-    """Return which tokens are global as booleans, (B, L). Raise ValueError for a misfit."""
-    if tuple(global_attention_mask.shape) != tuple(x_bld.shape[:2]):
-        raise ValueError(
-            f"global_attention_mask has shape {tuple(global_attention_mask.shape)}; expected (batch, length) = "
-            f"{tuple(x_bld.shape[:2])}, 1 for a global token and 0 for any other"
-        )
-    numbers = ValueError("global_attention_mask must hold 1 for a global token and 0 for any other")
-    require_data((global_attention_mask == 0) | (global_attention_mask == 1), numbers)
-    return global_attention_mask.bool()

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 from transformers import PreTrainedConfig
 
 from formers.computation import Computation, FixedDepth
-from formers.ffn import Ffn, Mlp
+from formers.ffn import Activation, Ffn, Mlp
 from formers.memory import Memory, NoMemory
 from formers.mixers import Mixer, Softmax, Sparse
 from formers.models.options import check_labels, check_option, kept, label_names, label_numbers
@@ -30,9 +30,16 @@ AXIS_OF = {
     "computation": Computation,
 }
 """Options that hold a part → the axis that it must be on."""
-_LEFT_OUT = dict.fromkeys(NORM_OPTIONS) | {"memory": NoMemory(), "computation": FixedDepth()}
-"""Options that hold a part and that configurations got after models were saved → the value that files without them
-mean. It is left out, so that files and descriptions of models without the newer parts stay what they were."""
+_LEFT_OUT = dict.fromkeys(NORM_OPTIONS) | {
+    "memory": NoMemory(),
+    "computation": FixedDepth(),
+    "token_types": 0,
+    "pooler": None,
+    "head_transform": None,
+    "head_bias": False,
+}
+"""Options that configurations got after models were saved → the value that files without them mean. It is left out,
+so that files and descriptions of models without the newer parts stay what they were."""
 
 _HUB_NAMES = {
     *("transformers_version", "architectures", "model_type", "auto_map", "name_or_path", "_name_or_path"),
@@ -54,9 +61,14 @@ class TransformerConfig(PreTrainedConfig):
         position, residual, norm, ffn: the other choices.
         memory: what layers remember beyond the tokens that they are given.
         computation: how many steps a token gets; `fixed`: each of `depth` layers once.
+        token_types: types of tokens with a vector each, added to the embedding, as BERT's two texts of a pair; 0: none.
         embedding_norm: a norm behind the embedding and a position that acts on it, as BERT's; None: nothing.
         final_norm: the norm behind the last layer, `none` for nothing; None: `norm`, where the residual leaves the
             stream unnormalised.
+        pooler: activation of a dense layer over the first token, as BERT's, in a bidirectional `Transformer`, which
+            returns it as `pooler_output`, and in a `SequenceClassifier`, which reads it; None: neither has it.
+        head_transform: activation of a dense layer with a norm before the scores of a `MaskedLM`; None: no such layer.
+        head_bias: whether the scores of tokens have a bias.
         causal: whether tokens see only their past; None lets the head decide (a `CausalLM` is, the others are not).
         context_length: the longest sequence the model promises to take.
         dropout: probability of dropping an activation of the embeddings and of each residual branch.
@@ -72,8 +84,8 @@ class TransformerConfig(PreTrainedConfig):
 
     part_options: ClassVar[Mapping[str, type[Part]]] = AXIS_OF | dict.fromkeys(NORM_OPTIONS, Norm)
     "Options that hold a part → its axis; those in `NORM_OPTIONS` may hold None, those on the mixer axis lists."
-    effective: ClassVar[frozenset[str]] = frozenset()
-    "Options of Hugging Face's that have an effect here, beside those that have one in every model."
+    effective: ClassVar[frozenset[str]] = frozenset({"token_types", "pooler", "head_transform"})
+    "Options that have an effect here, beside those that have one in every model."
 
     model_type = "formers"
     attribute_map = {  # noqa: RUF012
@@ -96,6 +108,10 @@ class TransformerConfig(PreTrainedConfig):
     computation: Any = FixedDepth()
     embedding_norm: Any = None
     final_norm: Any = None
+    token_types: int = 0
+    pooler: Activation | None = None
+    head_transform: Activation | None = None
+    head_bias: bool = False
     causal: bool | None = None
     context_length: int = 512
     dropout: float = 0.0
@@ -201,7 +217,7 @@ class TransformerConfig(PreTrainedConfig):
     def to_dict(self) -> dict[str, Any]:
         """Return everything: parts as JSON, and sizes also under Hugging Face's names, by which PEFT finds them.
 
-        Norms that are None, `memory=none()` and `computation=fixed()` are left out, as in files from before these were.
+        Options that files once did not have are left out where nothing was chosen, as in files from before these were.
         """
         data = super().to_dict() | {name: value_json(getattr(self, name)) for name in self.part_options}
         data |= {theirs: getattr(self, ours) for theirs, ours in self.attribute_map.items()}

@@ -24,6 +24,7 @@ class DecisionConfig(TransformerConfig):
         longest_episode: timesteps that are told apart, 0 … longest_episode − 1.
     """
 
+    effective = frozenset()
     model_type = "formers_decision"
 
     position: Any = NoPosition()

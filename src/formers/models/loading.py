@@ -53,8 +53,8 @@ def check_settings(folder: object) -> None:
 def check_whole(model: Any, info: dict[str, Any], folder: object, *, may_misfit: bool) -> None:
     """Raise ValueError where a loaded model is not what the file says: weights missing, left over or of another shape.
 
-    A model of another head than the saved one may lack all weights of its own, which then start anew, and leave out
-    those of the other head: transformers warns of them.
+    A model of another head than the saved one may lack all weights of its own, and of a pooler that only it has, which
+    then start anew, and leave out those of the other head: transformers warns of them.
 
     Args:
         info: `output_loading_info` of Hugging Face's `from_pretrained`.
@@ -62,11 +62,14 @@ def check_whole(model: Any, info: dict[str, Any], folder: object, *, may_misfit:
     """
     same_head = type(model).__name__ in (model.config.architectures or ())
     prefix = "" if model.base_model is model else f"{model.base_model_prefix}."
-    head = {name for name in model.state_dict() if not name.startswith(prefix)}
+    names = list(model.state_dict())
+    head = {name for name in names if not name.startswith(prefix)}
+    pooler = {name for name in names if name.startswith(f"{prefix}pooler.")}
     missing, extra = set(info["missing_keys"]), set(info["unexpected_keys"])
     if not same_head:
-        missing -= head if head <= missing else set()
-        extra = {name for name in extra if prefix and name.startswith(prefix)}
+        for own in (head, pooler):
+            missing -= own if own <= missing else set()
+        extra = {name for name in extra if prefix and name.startswith(prefix) and f"{prefix}pooler." not in name}
     misfits = {} if may_misfit else {name: shapes for name, *shapes in info["mismatched_keys"]}
     wrong = [
         *([f"{_named(missing)} missing"] if missing else []),

@@ -6,16 +6,26 @@ from torch import Tensor
 from transformers.modeling_outputs import MaskedLMOutput
 from transformers.utils.generic import can_return_tuple
 
-from formers.models.lm_head import ModelWithLMHead
+from formers.models.config import TransformerConfig
+from formers.models.lm_head import HeadTransform, ModelWithLMHead
 from formers.models.losses import cross_entropy, with_auxiliary
 from formers.models.packing import DocumentHints
 
 
 class MaskedLM(ModelWithLMHead):
-    """Predicts the tokens that were masked out, from both sides."""
+    """Predicts the tokens that were masked out, from both sides.
+
+    With `head_transform` hidden states go through a dense layer and a norm before they are scored, as in BERT.
+    """
 
     direction = False
+    transforms = True
     trained_as = "ForMaskedLM"
+
+    def __init__(self, config: TransformerConfig):
+        super().__init__(config)
+        self.transform = HeadTransform(self.config) if self.config.head_transform else None
+        self.post_init()
 
     @can_return_tuple  # type: ignore[untyped-decorator]
     def forward(
@@ -53,7 +63,8 @@ class MaskedLM(ModelWithLMHead):
                 hints=DocumentHints(seq_idx, cu_seq_lens_q, cu_seq_lens_k, max_length_q, max_length_k),
                 global_attention_mask=global_attention_mask,
             )
-        logits = self.lm_head(out.last_hidden_state)
+        hidden_bld = out.last_hidden_state
+        logits = self.lm_head(hidden_bld if self.transform is None else self.transform(hidden_bld))
         loss = None
         if labels is not None:
             task_loss = cross_entropy(logits, labels, num_items_in_batch)

@@ -32,6 +32,11 @@ class ModelWithHead(FormersModel):
     has_exits: ClassVar[bool] = False
     "Whether the head is one of early exits, too."
 
+    pools: ClassVar[bool] = False
+    "Whether the head reads the backbone's pooler, where the configuration has one; others are built without it."
+    transforms: ClassVar[bool] = False
+    "Whether the head may have a transform of its own."
+
     trained_as: ClassVar[str | None] = None
     "The head's loss by its name in transformers' `LOSS_MAPPING`: the trainer asks whether it shifts labels."
     accepts_loss_kwargs: bool
@@ -49,10 +54,12 @@ class ModelWithHead(FormersModel):
                 f"{type(self).__name__} has no heads at early exits, which {config.computation} needs; use a CausalLM, "
                 "or computation=fixed()"
             )
+        if config.head_transform and not self.transforms:
+            raise Unsupported(f"{type(self).__name__} has no head_transform, as a MaskedLM has; leave it out")
         super().__init__(config)
         self.loss_type = self.trained_as
         self.accepts_loss_kwargs = "num_items_in_batch" in inspect.signature(self.forward).parameters
-        self.model = self.backbone(config)
+        self.model = self.backbone(config.swap(pooler=None) if config.pooler and not self.pools else config)
         self.streaming = self.model.streaming
 
     def get_input_embeddings(self) -> nn.Module:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 
+from formers.ffn import ACTIVATIONS, Activation
 from formers.part import Unsupported, quoted
 from formers.part.option_types import MISMATCH, accept
 
@@ -71,7 +72,9 @@ Face writes a name for each label as soon as the number is set), or is more than
 
 _RULES = {
     **{name: _size(most) for name, most in _SIZES.items()},
-    **dict.fromkeys(("tie_word_embeddings", "use_cache", "discrete_actions", "return_conditioned"), _SWITCH),
+    **dict.fromkeys(
+        ("tie_word_embeddings", "use_cache", "head_bias", "discrete_actions", "return_conditioned"), _SWITCH
+    ),
     **dict.fromkeys(("causal", "output_hidden_states", "output_attentions", "return_dict"), _OPTIONAL_SWITCH),
     **dict.fromkeys(("pad_token_id", "bos_token_id"), _TOKEN),
     "decoder_start_token_id": _Rule(int, "a token's number, 0 or more", lambda value: value >= 0),
@@ -80,6 +83,11 @@ _RULES = {
         int | tuple[int, ...] | None,
         "a token's number, 0 or more, a list of them, or None",
         lambda value: all(token >= 0 for token in (value if isinstance(value, (list, tuple)) else [value or 0])),
+    ),
+    "token_types": _Rule(int, "a whole number from 0 to 1,048,576", lambda value: 0 <= value <= 1 << 20),
+    **dict.fromkeys(
+        ("pooler", "head_transform"),
+        _Rule(Activation | None, f"one of {', '.join(ACTIVATIONS)}, or None"),
     ),
     "dropout": _Rule(float, "a number from 0 to 1", lambda value: 0 <= value <= 1),
     "initializer_range": _Rule(float, "a finite number, 0 or more", lambda value: value >= 0),
@@ -96,11 +104,12 @@ _RULES = {
 }
 
 _WITHOUT_EFFECT = {
+    **dict.fromkeys(("token_types", "pooler", "head_transform"), "only models of single texts have it"),
     "output_attentions": "kernels never form attention weights",
     "is_encoder_decoder": "there is one stack of layers",
     "chunk_size_feed_forward": "feed-forwards are not cut into chunks",
 }
-"""Options of Hugging Face's that models here cannot follow, and why: each may only be left as it is."""
+"""Options that some models here cannot follow, and why: each may only be left as it is."""
 
 
 def option_type(name: str) -> Any:

@@ -14,9 +14,11 @@ class BackboneOutput(BaseModelOutputWithPast):
 
     Attributes:
         steps: how many layers or steps each token went through, (B, L), 0 at padding; None where all got the same.
+        pooler_output: one vector a row, (B, D), as `Pooler` makes it; None without one, and for packed documents.
     """
 
     steps: Tensor | None = None
+    pooler_output: Tensor | None = None
 
 
 @dataclass

@@ -19,6 +19,7 @@ class PixelConfig(TransformerConfig):
         mixtures: components of the mixture, M.
     """
 
+    effective = frozenset()
     model_type = "formers_pixels"
 
     position: Any = Grid(how="concatenate")

@@ -16,13 +16,16 @@ from formers.models.packing import DocumentHints
 class SequenceClassifier(ModelWithHead):
     """A class for the whole sequence, several at once, or numbers: `config.problem_type` as in Hugging Face.
 
-    It is read from the mean over the real tokens, or if the model is causal, from the last of them.
+    It is read from the mean over the real tokens, or if the model is causal, from the last of them; with a pooler, from
+    the first of them, with dropout.
     """
 
+    pools = True
     trained_as = "ForSequenceClassification"
 
     def __init__(self, config: TransformerConfig):
         super().__init__(config)
+        self.dropout = nn.Dropout(config.dropout)
         self.score = nn.Linear(config.width, config.num_labels)
         self.post_init()
 
@@ -63,7 +66,11 @@ class SequenceClassifier(ModelWithHead):
                 global_attention_mask=global_attention_mask,
                 one_document_a_row=True,
             )
-        logits = self.score(self.pool(out.last_hidden_state, attention_mask))
+        if out.pooler_output is None:
+            pooled_bd = self.pool(out.last_hidden_state, attention_mask)
+        else:
+            pooled_bd = self.dropout(out.pooler_output)
+        logits = self.score(pooled_bd)
         loss = None
         if labels is not None:
             task_loss = sequence_loss(logits, labels, self.config.problem_type, num_items_in_batch)

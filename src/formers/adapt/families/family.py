@@ -4,16 +4,48 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from torch import Tensor
 
 from formers.ffn import ACTIVATIONS, Activation
-from formers.models import TransformerConfig
+from formers.models import CausalLM, SequenceClassifier, TokenClassifier, TransformerConfig
+from formers.models.pretrained import FormersModel
 from formers.part import Unsupported
 
 Weights = dict[str, Tensor]
+Names = tuple[tuple[str, str | None], ...]
+"""(theirs, ours) of the names of weights, as pairs of regular expression and template, the first that matches whole.
+Ours None: not part of the model, and left out."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """A head of a family's models, as one of ours.
+
+    Attributes:
+        model: our class.
+        names: the names of weights outside the backbone.
+        options: their configuration → the options that the head adds to ours.
+        pooler: the activation of the pooler, where the model has one.
+    """
+
+    model: type[FormersModel]
+    names: Names
+    options: Callable[[Any], dict[str, Any]] = lambda theirs: {}
+    pooler: Activation = "tanh"
+
+
+def labels(theirs: Any) -> dict[str, Any]:
+    """Return the options of a classifier."""
+    return {"id2label": dict(theirs.id2label), "problem_type": theirs.problem_type}
+
+
+CAUSAL_LM = Head(CausalLM, ((r"lm_head\.weight", r"lm_head.weight"),))
+CLASSIFIER = (r"classifier\.(weight|bias)", r"score.\1")
+SEQUENCES = Head(SequenceClassifier, (CLASSIFIER,), labels)
+TOKENS = Head(TokenClassifier, (CLASSIFIER,), labels)
 
 
 @dataclass(frozen=True)
@@ -22,23 +54,35 @@ class Family:
 
     Attributes:
         config: their configuration → ours. Raise Unsupported, naming it, for an option that ours cannot follow.
-        names: (theirs, ours) of the names of weights below the backbone, as pairs of regular expression and template,
-            the first that matches whole. Ours None: not part of the model, and left out.
+        names: the names of weights within the backbone.
         to_ours: weights under their names in their layout → in the layout of ours, still under their names.
-        to_theirs: the way back; None where weights of theirs cannot be told from ours.
+        to_theirs: the way back.
+        heads: the end of a class's name, such as `ForMaskedLM` → its head.
     """
 
     config: Callable[[Any], TransformerConfig]
-    names: tuple[tuple[str, str | None], ...]
+    names: Names
     to_ours: Callable[[Weights, Any], Weights]
-    to_theirs: Callable[[Weights, Any], Weights] | None = None
+    to_theirs: Callable[[Weights, Any], Weights]
+    heads: Mapping[str, Head] = field(default_factory=dict)
 
-    def our_name(self, name: str) -> str | None:
-        """Return our name of a weight; None for one that is left out. Raise Unsupported for an unknown one."""
-        for pattern, ours in self.names:
-            if found := re.fullmatch(pattern, name):
-                return None if ours is None else found.expand(ours)
-        raise Unsupported(f"the model has a weight {name!r} that is not part of its family as it is known here")
+    def head_of(self, kind: str) -> Head:
+        """Return the head of one of their classes. Raise Unsupported for one that is not known."""
+        for ending, head in self.heads.items():
+            if kind.endswith(ending):
+                return head
+        raise Unsupported(
+            f"{kind} has a head that is not known here; known of its family: {', '.join(self.heads)}; or give its "
+            "base_model, the model without the head"
+        )
+
+
+def our_name(name: str, names: Names) -> str | None:
+    """Return our name of a weight; None for one that is left out. Raise Unsupported for an unknown one."""
+    for pattern, ours in names:
+        if found := re.fullmatch(pattern, name):
+            return None if ours is None else found.expand(ours)
+    raise Unsupported(f"the model has a weight {name!r} that is not part of its family as it is known here")
 
 
 def as_they_are(weights: Weights, config: Any) -> Weights:

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from formers.adapt.families.family import Family, Weights, activation, refuse
+from formers.adapt.families.family import CAUSAL_LM, Family, Weights, activation, refuse
 from formers.ffn import Mlp
 from formers.mixers import Softmax
 from formers.models import TransformerConfig
@@ -42,6 +42,7 @@ def _config(theirs: Any) -> TransformerConfig:
         ),
         causal=True,
         context_length=theirs.n_positions,
+        dropout=theirs.resid_pdrop,
         tie_word_embeddings=theirs.tie_word_embeddings,
         initializer_range=theirs.initializer_range,
     )
@@ -88,4 +89,5 @@ GPT2 = Family(
     ),
     to_ours=_to_ours,
     to_theirs=_to_theirs,
+    heads={"LMHeadModel": CAUSAL_LM},
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from formers.adapt.families.family import Family, Weights, activation, refuse
+from formers.adapt.families.family import CAUSAL_LM, Family, Weights, activation, refuse
 from formers.ffn import Glu
 from formers.mixers import Softmax
 from formers.models import TransformerConfig
@@ -108,4 +108,5 @@ LLAMA = Family(
     ),
     to_ours=_to_ours,
     to_theirs=_to_theirs,
+    heads={"ForCausalLM": CAUSAL_LM},
 )
