@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from formers.cli import show
-from formers.cli.mask_image import mask_of, save_masks
+from formers.cli.mask_image import save_masks
 from formers.patterns import PATTERNS, Blockwise, Window
+from formers.patterns.picture import mask_of
 
 
 def pixels(path: Path) -> Any:
@@ -63,6 +64,21 @@ def test_what_is_drawn_is_the_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert drawn[1].tolist() == [[0, 0, 1, 1], [0, 0, 1, 1], [1, 1, 0, 0], [1, 1, 0, 0]]
 
 
+@pytest.mark.parametrize("name", ["lsh", "linear(feature=taylor2)", "hedgehog", "alibi", "fourier"])
+def test_mixers_without_a_pattern_and_positions_are_drawn_by_their_weights(command: Any, here: Path, name: str) -> None:
+    done = command("show", name, "--png", "weights.png", "--length", "12")
+    assert done.exit_code == 0, done.output
+    assert "wrote weights.png" in done.output
+    assert pixels(here / "weights.png").format == "PNG"
+
+
+def test_a_pattern_wider_than_the_picture_is_drawn_at_a_length_that_shows_it(command: Any) -> None:
+    done = command("show", "window(400)")
+    assert "of 2048²" in done.output
+    assert max(map(len, done.output.splitlines())) < 140
+    assert "▒" in done.output
+
+
 @pytest.mark.parametrize("kind", PATTERNS, ids=lambda kind: kind.name())
 def test_every_pattern_has_a_mask_to_draw(kind: Any) -> None:
     for causal in show.directions_of(kind()):
@@ -74,8 +90,8 @@ def test_every_pattern_has_a_mask_to_draw(kind: Any) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["show", "softmax()"], "not made of a pattern"),
-        (["show", "linear", "--png", "x.png"], "has no pattern of pairs to draw"),
+        (["show", "mlp", "--png", "x.png"], "only patterns, mixers, features and positions can be drawn"),
+        (["show", "softmax(kv_head=2)"], "did you mean 'kv_heads'"),
         (["show", "windo(4)"], "did you mean 'window'"),
         (["show", "window(4)", "--png", "nowhere/x.png"], "nowhere"),
     ],

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
-
 from formers.patterns import Pattern
+from formers.patterns.picture import mask_of
 
 _PANEL = 3.4
 """Inches a panel."""
@@ -38,10 +37,3 @@ def save_masks(
             panel.set_xlabel("key")
             panel.set_ylabel("query")
     figure.savefig(path, format="png", dpi=150)
-
-
-def mask_of(pattern: Pattern, length: int, causal: bool) -> torch.Tensor:
-    """Return (length, length) numbers, 1 where a query sees a key, else 0."""
-    tokens = torch.arange(length)
-    mask = pattern.resolve(length=length, causal=causal).mask(tokens[:, None], tokens[None, :])
-    return mask.expand(length, length).float()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,13 +22,18 @@ def show(
     part: Annotated[
         str,
         typer.Argument(
-            help="A part or task, such as linear; or a pattern, a mixer over patterns, or a memory, in full: "
+            help="A part or task, such as linear, with options if you like: 'linear(feature=taylor2)', "
             "'window(4) | global(0)'."
         ),
     ],
     code: Annotated[bool, typer.Option("--code", help="Print its source, too.")] = False,
-    png: Annotated[Path | None, typer.Option("--png", help="Draw its pattern into this file.")] = None,
-    length: Annotated[int, typer.Option(help="How many tokens to draw.", min=1)] = 32,
+    png: Annotated[
+        Path | None,
+        typer.Option("--png", help="Draw its pattern into this file, or the weights that it gives on a short text."),
+    ] = None,
+    length: Annotated[
+        int | None, typer.Option(help="How many tokens to draw.", min=1, show_default="as many as show it")
+    ] = None,
 ) -> None:
     """Explain a part: what it computes, its options, what it can do, where it comes from, and where its code is.
 
@@ -36,11 +42,12 @@ def show(
     formers show rotary --code
     formers show 'window(4) | global(0)'
     formers show 'recurrent(length=64)'
+    formers show performer --png weights.png
     formers show 'longformer(window=[4], dilation=[1, 2])' --png longformer.png --length 64
     """
     if "(" in part:
         shown: list[Part] = [_read(part)]
-        say(f"{shown[0]}\n\n{_costs_of(shown[0]) or _pictures_of(shown[0], length)}")
+        say(_page_of(shown[0], code, length))
     else:
         kinds = _named(part)
         shown = [kind() for _, kind in kinds if png is not None]
@@ -50,36 +57,49 @@ def show(
 
 
 def _read(text: str) -> Part:
-    """Return the pattern that a text means, or the mixer over patterns, or the memory.
-
-    Raise `ValueError` for a mixer that has none.
-    """
-    from formers.memory import Memory
-    from formers.mixers import Mixer
-    from formers.patterns import PATTERNS, Pattern
+    """Return the part that a text means; an expression over patterns is a pattern."""
+    from formers.patterns import Pattern
 
     name = text.split("(")[0].strip()
-    if name in {kind.name() for kind in Memory.kinds()}:
-        return Memory.parse(text)
-    if name in {kind.name() for kind in PATTERNS} or name not in {kind.name() for kind in Mixer.kinds()}:
-        return Pattern.parse(text)
-    mixer = Mixer.parse(text)
-    if not _patterns_of(mixer):
-        raise ValueError(
-            f"{mixer} is not made of a pattern of pairs, so there is none to draw; see formers show {name}"
-        )
-    return mixer
+    axes = [kind.axis for kinds in parts_by_axis().values() for kind in kinds if name in (kind.name(), kind.__name__)]
+    read: Part = (axes[0] if axes else Pattern).parse(text)
+    return read
 
 
-def _draw(shown: list[Part], length: int, png: Path) -> None:
-    """Write what has a pattern into a picture."""
+def _page_of(part: Part, code: bool, length: int | None) -> str:
+    """Return a part with its options as text, and what follows from them; the page of its kind if nothing does."""
+    found = _costs_of(part) or _pictures_of(part, length)
+    return f"{part}\n\n{found or _page(type(part), part.axis.name(), code, length)}"
+
+
+def _draw(shown: list[Part], length: int | None, png: Path) -> None:
+    """Write the first of the parts that has a pattern into a picture, or the first that gives weights."""
     from formers.cli.mask_image import save_masks
+    from formers.cli.weights_image import save_weights
+    from formers.mixers import Mixer, Softmax
+    from formers.mixers.feature_maps import FeatureMap
+    from formers.positions import Position
 
-    drawn = [part for part in shown if _patterns_of(part)]
-    if not drawn:
-        raise ValueError(f"{', '.join(map(str, shown))} has no pattern of pairs to draw")
-    save_masks(str(drawn[0]), _patterns_of(drawn[0]), directions_of(drawn[0]), length, png)
+    for part in shown:
+        if patterns := _patterns_of(part):
+            save_masks(str(part), patterns, directions_of(part), _drawn_tokens(patterns, length), png)
+            break
+        mixer = Mixer.parse(f"linear(feature={part})") if isinstance(part, FeatureMap) else Softmax()
+        mixer, position = (part, None) if isinstance(part, Mixer) else (mixer, part)
+        if isinstance(part, (Mixer, FeatureMap, Position)):
+            at = position if isinstance(position, Position) else None
+            save_weights(mixer, at, directions_of(mixer), length or _EXAMPLE_TOKENS, png)
+            break
+    else:
+        raise ValueError(f"{', '.join(map(str, shown))}: only patterns, mixers, features and positions can be drawn")
     say(f"\nwrote {png}")
+
+
+def _drawn_tokens(patterns: Mapping[str, Pattern], length: int | None) -> int:
+    """Return how many tokens to draw: as many as are asked for, or as the widest of the patterns needs."""
+    from formers.patterns.picture import telling_length
+
+    return length or max(telling_length(pattern) for pattern in patterns.values())
 
 
 def _named(name: str) -> list[tuple[str, type[Part]]]:
@@ -94,7 +114,7 @@ def _named(name: str) -> list[tuple[str, type[Part]]]:
     return found
 
 
-def _page(kind: type[Part], axis: str, code: bool, length: int) -> str:
+def _page(kind: type[Part], axis: str, code: bool, length: int | None) -> str:
     """Return everything about a part, as text."""
     from formers.patterns import Pattern
 
@@ -125,6 +145,8 @@ def _costs_of(part: Part | type[Part]) -> str:
 
 _HEADS = 8
 """Heads of the model in whose first layer a mixer is drawn."""
+_EXAMPLE_TOKENS = 32
+"""Tokens of the example that weights are drawn on."""
 
 
 def _patterns_of(part: Part) -> dict[str, Pattern]:
@@ -151,11 +173,13 @@ def directions_of(part: Part) -> list[bool]:
     return [causal for name, causal in abilities.items() if isinstance(part, Pattern) or name in part.abilities]
 
 
-def _pictures_of(part: Part, length: int) -> str:
+def _pictures_of(part: Part, length: int | None) -> str:
     """Return every pattern of a part in characters."""
     from formers.patterns.picture import pictures
 
-    return "\n\n".join(f"{heads}\n{pictures(one, length)}".lstrip("\n") for heads, one in _patterns_of(part).items())
+    patterns = _patterns_of(part)
+    drawn = {heads: pictures(one, _drawn_tokens(patterns, length)) for heads, one in patterns.items()}
+    return "\n\n".join(f"{heads}\n{lines}".lstrip("\n") for heads, lines in drawn.items())
 
 
 def _option_lines(kind: type[Part]) -> list[str]:
