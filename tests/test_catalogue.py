@@ -2,9 +2,32 @@
 
 from __future__ import annotations
 
+import pytest
+
 import formers
 from formers.catalogue import AXES, CATALOGUE, members
-from formers.part import Part
+from formers.part import Part, option_hints
+from formers.part.option_types import MISMATCH, accept
+from formers.testing.harness import build, directions
+
+NUMBERS = [
+    (kind, option, value)
+    for kind in CATALOGUE
+    for option, hint in option_hints(kind).items()
+    for value in (-1, 0)
+    if accept(value, hint) is not MISMATCH
+]
+"""Each option that takes numbers, with the ones that most counts and scales cannot be."""
+
+
+@pytest.mark.parametrize(("kind", "option", "value"), NUMBERS, ids=lambda one: getattr(one, "__name__", str(one)))
+def test_numbers_that_cannot_be_are_refused_where_they_are_written(kind: type[Part], option: str, value: int) -> None:
+    try:
+        part = kind(**{option: value})
+    except ValueError:
+        return
+    for causal in directions(part):
+        build(part, causal=causal)  # what may be written is there to be built
 
 
 def test_every_part_is_listed_once() -> None:

@@ -62,6 +62,8 @@ class Memorizing(Memory):
         for name in ("size", "k", "window"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ValueError(f"{self.name()}: {name} must be at least 1, but {value} was given")
+        if self.layer is not None and self.layer < 0:
+            raise ValueError(f"{self.name()}: layer must be at least 0, the first, but {self.layer} was given")
         if not 0 < self.gate < 1:
             raise ValueError(f"{self.name()}: gate must be above 0 and below 1, but {self.gate} was given")
 
@@ -73,7 +75,7 @@ class Memorizing(Memory):
                 "products of queries and keys. Use softmax(), or memory recurrent()"
             )
         layer = max(0, 3 * site.layers // 4 - 1) if self.layer is None else self.layer
-        if not 0 <= layer < site.layers:
+        if layer >= site.layers:
             raise ValueError(f"{self}: layer must be from 0 to {site.layers - 1}, the last of the model's layers")
         window = self.window or max(1, site.context_length // 2)
         return LookupMemory(self, window, site.heads) if site.layer == layer else WindowMemory(window)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from formers.mixers.context import Context
-from formers.mixers.heads import join_heads, split_heads
+from formers.mixers.heads import check_head_count, join_heads, split_heads
 from formers.mixers.mixer import Mixer, MixerModule
 from formers.mixers.qkv import QKV, QkvMixer
 from formers.mixers.score_bias import row_bias
@@ -61,6 +61,7 @@ class AdaptiveSpan(Mixer):
     "Whether the projections have one."
 
     def check(self) -> None:
+        check_head_count(self, "kv_heads")
         if self.ramp < 1:
             raise ValueError(f"{self}: ramp must be at least 1")
         if self.span is not None and self.span < 2:

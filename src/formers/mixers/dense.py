@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from formers.mixers.context import Context
-from formers.mixers.heads import join_heads, split_heads
+from formers.mixers.heads import check_head_count, join_heads, split_heads
 from formers.mixers.linear_mixer import LinearMixerState
 from formers.mixers.mixer import Mixer, MixerModule
 from formers.mixers.qkv import QKV, HeadMixer
@@ -39,6 +39,7 @@ class Dense(Mixer):
     "W_Q starts as N(0, σ²), σ = init/√(2·layers·D); init is the model's `initializer_range` unless given."
 
     def check(self) -> None:
+        check_head_count(self, "heads")
         check_init(self)
 
     @property

@@ -4,6 +4,18 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from formers.part import Part
+
+
+def check_head_count(part: Part, option: str, least: int = 1) -> None:
+    """Raise ValueError where an option that counts heads is below `least`. None leaves the count open.
+
+    More heads than there are is for the site to refuse, which knows how many a model has.
+    """
+    count = getattr(part, option)
+    if count is not None and count < least:
+        raise ValueError(f"{part.name()}: {option} must be at least {least}, but {count} was given")
+
 
 def split_heads(x_bld: Tensor, heads: int) -> Tensor:
     """Return (B, L, H·K) as (B, H, L, K)."""

@@ -49,9 +49,9 @@ class Linear(Mixer):
     @property
     def abilities(self) -> frozenset[str]:
         """All of `can`, but relative only where features are turned; of exponential ones, which a scale that is found
-        along one sequence keeps in range by a decay, neither cross nor export."""
+        along one sequence keeps in range by a decay, not cross."""
         lacking = {"relative"} if self.turned == "inputs" else set()
-        return self.can - (lacking | {"cross", "export"} if self.feature.exponential else lacking)
+        return self.can - (lacking | {"cross"} if self.feature.exponential else lacking)
 
     def growth(self) -> float:
         return 1.0

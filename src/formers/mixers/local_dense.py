@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from formers.mixers.context import Context, count_tokens
+from formers.mixers.heads import check_head_count
 from formers.mixers.mixer import Mixer, MixerModule
 from formers.mixers.qkv import QKV
 from formers.mixers.windowed_dense import WindowedDenseMixer
@@ -39,6 +40,7 @@ class LocalDense(Mixer):
     def check(self) -> None:
         if self.window < 1 or not 0 <= self.shift < self.window:
             raise ValueError(f"{self}: window must be at least 1 and shift at least 0 and below window")
+        check_head_count(self, "heads")
         check_init(self)
 
     def growth(self) -> float:

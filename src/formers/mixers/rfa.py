@@ -51,8 +51,8 @@ class Rfa(Mixer):
 
     @property
     def abilities(self) -> frozenset[str]:
-        """All of `can`, but with a gate causal only, in order, and not exported: its sums decay chunk by chunk."""
-        return self.can - {"bidirectional", "order_blind", "export"} if self.gate else self.can
+        """All of `can`, but with a gate causal only, and in order."""
+        return self.can - {"bidirectional", "order_blind"} if self.gate else self.can
 
     def linear(self) -> Linear:
         """Return the same mixer without its gate, spelt out."""

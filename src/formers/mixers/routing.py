@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from formers.mixers.centroids import Centroids
 from formers.mixers.context import Context
-from formers.mixers.heads import split_heads
+from formers.mixers.heads import check_head_count, split_heads
 from formers.mixers.mixer import Mixer, MixerModule
 from formers.mixers.qkv import QKV, HeadMixer
 from formers.ops import bucketed_attention, clustered_attention
@@ -76,6 +76,7 @@ class Routing(Mixer):
             raise ValueError(f"routing: clusters and window must be positive; got {self.clusters} and {self.window}")
         if self.top is not None and self.top < 0:
             raise ValueError(f"routing: top must be at least 0, but {self.top} was given")
+        check_head_count(self, "local_heads", 0)
         if not 0 <= self.decay < 1:
             raise ValueError(f"routing: decay must lie in [0, 1), but {self.decay} was given")
         if self.commitment < 0:
@@ -186,7 +187,7 @@ class RoutingMixer(HeadMixer):
 def _local_heads(part: Routing, site: Site) -> int:
     """Return how many heads of this layer attend to neighbours."""
     local = site.heads // 2 if part.local_heads is None else part.local_heads
-    if not 0 <= local <= site.heads:
+    if local > site.heads:
         raise ValueError(f"routing: local_heads must be 0 to {site.heads}, but {part.local_heads} was given")
     return site.heads if part.top is not None and site.layer < site.layers - part.top else local
 

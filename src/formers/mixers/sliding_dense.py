@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from formers.mixers.context import Context, seen_after
+from formers.mixers.heads import check_head_count
 from formers.mixers.mixer import Mixer, MixerModule
 from formers.mixers.qkv import QKV
 from formers.mixers.windowed_dense import WindowedDenseMixer
@@ -34,6 +35,7 @@ class SlidingDense(Mixer):
     def check(self) -> None:
         if self.window < 1:
             raise ValueError(f"{self}: window must be at least 1")
+        check_head_count(self, "heads")
         check_init(self)
 
     def growth(self) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from formers.mixers.cached_attention import CachedAttention
 from formers.mixers.cross import CrossMixer
+from formers.mixers.heads import check_head_count
 from formers.mixers.mixer import Mixer, MixerModule
 from formers.mixers.qkv import QkvMixer
 from formers.mixers.softmax_cross import SoftmaxCross
@@ -25,6 +26,9 @@ class Softmax(Mixer):
     "Heads of keys and values, G, shared by the query heads; as many as those unless given. 1 is multi-query attention."
     bias: bool = False
     "Whether the projections have one."
+
+    def check(self) -> None:
+        check_head_count(self, "kv_heads")
 
     def growth(self) -> float:
         return 2.0

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from formers.mixers.context import Context
-from formers.mixers.heads import join_heads, split_heads
+from formers.mixers.heads import check_head_count, join_heads, split_heads
 from formers.mixers.mixer import Mixer, MixerModule
 from formers.mixers.qkv import QKV, QkvMixer
 from formers.mixers.score_bias import added_rows, pair_bias, row_bias
@@ -49,6 +49,7 @@ class Sparse(Mixer):
     "Whether the projections have one."
 
     def check(self) -> None:
+        check_head_count(self, "kv_heads")
         if self.per_head and self.pattern != type(self).pattern:
             raise ValueError(f"sparse: give either pattern={self.pattern} or per_head, and not both")
 

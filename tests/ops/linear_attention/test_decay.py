@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 
 import pytest
@@ -12,6 +13,7 @@ from formers.ops import LinearState, linear_attention
 from formers.ops.common.workspace import Workspace
 from formers.ops.linear_attention import chunked
 from formers.ops.linear_attention.decay import chunk_decay, log_decay_gradient
+from formers.ops.linear_attention.running_sums import running_sums
 from formers.testing.tolerance import assert_close_derived
 
 NAMES = ["q", "k", "v", "log decay", "S", "z"]
@@ -177,3 +179,25 @@ def test_a_decay_must_be_causal_and_fit(rand, randn):
         linear_attention(*qkv, log_decay_bhl=g)
     with pytest.raises(ValueError, match=r"log_decay has size 4 on axis L"):
         linear_attention(*qkv, causal=True, log_decay_bhl=g[..., :4])
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_sums_over_a_number_of_chunks_left_open_are_those_of_the_loop(rand, randn, monkeypatch, backwards) -> None:
+    def summed(a, b, start, decay):
+        workspace = Workspace(a, a.dtype, enabled=False)
+        return running_sums(a, b, start, decay, count=7, workspace=workspace, name="s", backwards=backwards)
+
+    def one_after_the_other(a, b, start, decay):
+        each, states = torch.empty(2, 7, 5, 4, dtype=a.dtype), start[0]
+        steps, decay = (a @ b).view(2, 7, 5, 4), decay.view(2, 7, 1, 1)
+        for n in reversed(range(7)) if backwards else range(7):
+            each[:, n] = states
+            states = decay[:, n] * states + steps[:, n]
+        return each.flatten(0, 1), states.unsqueeze(0)
+
+    decay = rand(2 * 7, 1, 1, seed=4)
+    decay[3] = 0  # nothing from before is left
+    inputs = randn(2 * 7, 5, 3, seed=1), randn(2 * 7, 3, 4, seed=2), randn(1, 2, 5, 4, seed=3), decay
+    assert_close_derived(summed, one_after_the_other, inputs, gradients=False)
+    monkeypatch.setattr(importlib.import_module(running_sums.__module__), "is_left_open", lambda size: True)
+    assert_close_derived(summed, one_after_the_other, inputs, gradients=False)

@@ -27,7 +27,7 @@ def exp_features(x_bhlk: Tensor, w_mk: Tensor, shift_bhl: Tensor | None) -> Tens
 def largest_exponents(x_bhlk: Tensor, w_mk: Tensor) -> Tensor:
     """Return max_m w_m·x, (B, H, L), of the op of the same name."""
     x_nk = x_bhlk.reshape(-1, x_bhlk.shape[3])
-    tiles = _tiles(len(x_nk), len(w_mk), x_nk)
+    tiles = _tiles(x_nk.shape[0], w_mk.shape[0], x_nk)
     found = [(x_nk[tile] @ w_mk.mT).amax(1) for tile in tiles] or [x_nk.new_empty(0)]
     return torch.cat(found).view(x_bhlk.shape[:3])
 

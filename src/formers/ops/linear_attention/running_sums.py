@@ -7,6 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, bmm
 
+from formers.ops.common.tracing import is_left_open
 from formers.ops.common.workspace import Workspace
 
 
@@ -38,6 +39,9 @@ def running_sums(
     if decay_n11 is None and (not workspace.enabled or a_nxc.shape[1] == 1):
         each, end = _cumulative(bmm(a_nxc, b_ncy).view(shape), first.unsqueeze(1), backwards)
         return each.flatten(0, 1), end.reshape(start.shape)
+    if is_left_open(count) and decay_n11 is not None:
+        each, end = _weighted(bmm(a_nxc, b_ncy).view(shape), first.unsqueeze(1), decay_n11.view(shape[:2]), backwards)
+        return each.flatten(0, 1), end.reshape(start.shape)
     # On a CPU, cumsum goes down one column after another; adding whole matrices is several times faster. Each product
     # is written to where its sum belongs, one chunk on: the last of a sequence to where the next sequence starts.
     slots = workspace.empty(name, len(a_nxc) + 1, *shape[2:])
@@ -62,3 +66,23 @@ def _cumulative(steps: Tensor, first: Tensor, backwards: bool) -> tuple[Tensor, 
     sums = torch.cat([steps, first] if backwards else [first, steps], 1)
     sums = sums.flip(1).cumsum(1).flip(1) if backwards else sums.cumsum(1)
     return (sums[:, 1:], sums[:, 0]) if backwards else (sums[:, :-1], sums[:, -1])
+
+
+def _weighted(steps: Tensor, first: Tensor, decay_bn: Tensor, backwards: bool) -> tuple[Tensor, Tensor]:
+    """Return the decaying sums along axis 1 for any number of steps: what stands before each step, and the total.
+
+    A graph has no loop over a count that it leaves open, so each sum is written out, R_n = Σ_{m ≤ n} Π_{m ≤ l < n} d_l
+    x_m with x_0 = R_0 and then the steps: one product with a matrix of decays, O(N²) for N chunks of a sequence. Each
+    of its entries is a product of decays, never a ratio, so that zeros are exact.
+    """
+    if backwards:
+        each, end = _weighted(steps.flip(1), first, decay_bn.flip(1), False)
+        return each.flip(1), end
+    count = decay_bn.shape[1]
+    later = torch.ones(count, count + 1, dtype=torch.bool, device=decay_bn.device).tril()  # step n decays x_m, m ≤ n
+    factors = decay_bn.unsqueeze(2).where(later, 1).cumprod(1)
+    weights = torch.cat([torch.ones_like(factors[:, :1]), factors], 1)
+    seen = torch.ones(count + 1, count + 1, dtype=torch.bool, device=decay_bn.device).tril()
+    sums = weights.where(seen, 0) @ torch.cat([first, steps], 1).flatten(2)
+    sums = sums.unflatten(2, steps.shape[2:])
+    return sums[:, :-1], sums[:, -1]
