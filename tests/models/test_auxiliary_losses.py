@@ -14,7 +14,7 @@ from formers import CausalLM, MaskedLM, SequenceClassifier, TokenClassifier, Tra
 from formers.mixers import Identity, Mixer
 from formers.mixers.context import Context
 from formers.mixers.identity import IdentityMixer
-from formers.part import Site, State, add_loss
+from formers.part import Site, State, add_loss, collect_losses
 from formers.residuals import Reversible
 from formers.testing import assert_same
 
@@ -137,3 +137,47 @@ def test_one_graph_holds_them(model: CausalLM, ids: Tensor) -> None:
     want = gradients(model, model(ids, labels=ids).loss)
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
     assert_gradients(gradients(model, compiled(ids, labels=ids).loss), want)
+
+
+HEADS = {
+    CausalLM: {},
+    MaskedLM: {},
+    TokenClassifier: {"num_labels": 29},
+    SequenceClassifier: {"num_labels": 4},
+}
+
+
+def smoothing(model: Any, folder: Any) -> Trainer:
+    """Hugging Face's trainer that keeps the labels for a loss of its own."""
+    options = {"output_dir": str(folder), "report_to": [], "use_cpu": True, "label_smoothing_factor": 0.1}
+    return Trainer(model=model, args=TrainingArguments(**options))
+
+
+@pytest.mark.parametrize("head", HEADS, ids=lambda head: head.__name__)
+def test_losses_that_label_smoothing_would_drop_are_refused(
+    head: Any, config: Config, costly: Mixer, ids: Tensor, tmp_path: Any
+) -> None:
+    model = head(config(mixer=costly, position="learned", depth=DEPTH, **HEADS[head])).train()
+    trainer, batch = (
+        smoothing(model, tmp_path),
+        {"input_ids": ids, "labels": ids if head is not SequenceClassifier else ids[:, 0] % 4},
+    )
+    with pytest.raises(Unsupported, match=r"'position'.*label_smoothing_factor"):
+        trainer.compute_loss(model, batch.copy(), num_items_in_batch=torch.tensor(5))
+    with collect_losses() as collected:  # somebody takes them
+        trainer.compute_loss(model, batch.copy(), num_items_in_batch=torch.tensor(5))
+    assert set(collected.by_name()) == {"position", "scale"}
+    model.eval()
+    assert trainer.compute_loss(model, batch.copy(), num_items_in_batch=torch.tensor(5)).isfinite()
+
+
+def test_exits_that_label_smoothing_would_not_train_are_refused(config: Config, ids: Tensor, tmp_path: Any) -> None:
+    batch = {"input_ids": ids, "labels": ids}
+    aligned, mixed = (
+        CausalLM(config(position="learned", computation=f"early_exit(training={how})")).train()
+        for how in ("aligned", "mixed")
+    )
+    with pytest.raises(Unsupported, match=r"exits.*label_smoothing_factor"):
+        smoothing(aligned, tmp_path).compute_loss(aligned, batch.copy(), num_items_in_batch=torch.tensor(5))
+    assert smoothing(mixed, tmp_path).compute_loss(mixed, batch.copy(), num_items_in_batch=torch.tensor(5)).isfinite()
+    assert aligned(ids).logits.isfinite().all()  # whoever takes no count trains nothing with it

@@ -86,6 +86,22 @@ def test_an_image_ends() -> None:
         long.generate(torch.zeros(1, 19, dtype=torch.long), max_new_tokens=4, do_sample=False)
 
 
+@pytest.mark.parametrize("mixer", [Softmax(), ImageLocal(pattern=Local2D(5, 4, block=2, halo=1))], ids=str)
+def test_images_in_a_row_are_as_alone(mixer: Mixer) -> None:
+    net, pixels = model(mixer=mixer), images(3)
+    alone = net(inputs(pixels), labels=pixels)
+    bounds = torch.tensor([0, 20, 40, 60], dtype=torch.int32)
+    said: list[dict[str, Any]] = [
+        {"position_ids": torch.arange(20).repeat(1, 3)},
+        {"seq_idx": torch.arange(3).repeat_interleave(20).unsqueeze(0)},
+        {"cu_seq_lens_q": bounds, "cu_seq_lens_k": bounds, "max_length_q": 20, "max_length_k": 20},
+    ]
+    for marks in said:
+        packed = net(inputs(pixels).view(1, 60), labels=pixels.view(1, 60), **marks)
+        assert_same(packed.nats.view(3, 20), alone.nats, f"−log p with {list(marks)}")
+        assert_same(packed.loss, alone.loss, "loss")
+
+
 @pytest.mark.parametrize("distribution", ["logistics", "categorical"])
 def test_saves_and_loads(tmp_path: Path, distribution: str) -> None:
     net = model(distribution=distribution)

@@ -301,6 +301,36 @@ def test_costs_are_of_a_source_and_an_output() -> None:
     assert fixed.state_bytes(16) == fixed.state_bytes(8)
 
 
+@pytest.mark.parametrize("draft", [{}, {"depth": 1, "width": 8, "cross": "linear"}], ids=str)
+@pytest.mark.parametrize("stacks", [{}, {"cross": "linear", "position": "rotary"}], ids=str)
+def test_assisted_generation_is_greedy_generation(stacks: dict[str, Any], draft: dict[str, Any]) -> None:
+    net, small = model(**stacks), model(**{"encoder_depth": 1, **draft})
+    source = tokens(1, 7)
+    mask = torch.tensor([[0, 0, 1, 1, 1, 1, 1]])
+    how = {"attention_mask": mask, "max_new_tokens": 15, "do_sample": False, "pad_token_id": 0}
+    assert net.generate(source, assistant_model=small, **how).equal(net.generate(source, **how))
+
+
+@pytest.mark.parametrize("main", [True, False])
+def test_assisted_generation_where_a_state_keeps_its_tokens_is_refused(main: bool) -> None:
+    nets = model(mixer="linear"), model()
+    net, small = nets if main else nets[::-1]
+    with pytest.raises(Unsupported, match="assisted generation takes tokens back"):
+        net.generate(tokens(1, 7), assistant_model=small, max_new_tokens=3, do_sample=False, pad_token_id=0)
+
+
+@pytest.mark.parametrize("marks", [{"seq_idx"}, {"cu_seq_lens_q", "max_length_q"}, {"position_ids"}], ids=str)
+def test_packed_documents_are_refused(marks: set[str]) -> None:
+    values = {
+        "seq_idx": tokens(1, 6),
+        "position_ids": tokens(1, 6),
+        "cu_seq_lens_q": tokens(1, 2)[0],
+        "max_length_q": 3,
+    }
+    with pytest.raises(Unsupported, match="which of the outputs follows from which source"):
+        model()(tokens(1, 6), labels=tokens(1, 6), **{name: values[name] for name in marks})
+
+
 def test_what_is_refused() -> None:
     net = model()
     with pytest.raises(ValueError, match="needs a source"):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import LayerNorm
 
-from formers import CausalLM, TransformerConfig, Unsupported
+from formers import CausalLM, Seq2SeqConfig, Seq2SeqLM, TransformerConfig, Unsupported
 from formers.mixers import Identity
 from formers.norms import LayerNorm as LayerNormPart
 from formers.norms import MaxNorm, MaxNormModule
@@ -64,5 +64,12 @@ def test_a_depth_scaled_start_shrinks_what_writes_to_the_stream() -> None:
                 assert weight.std().item() == pytest.approx(0.02 * factor, rel=0.03), name
             elif name.endswith("_proj.weight"):
                 assert weight.std().item() == pytest.approx(0.02, rel=0.03), name
+    decoder = Seq2SeqLM(
+        Seq2SeqConfig(width=128, depth=4, encoder_depth=2, heads=4, residual=PreNorm(depth_scaled=True))
+    )
+    for name, weight in decoder.named_parameters():
+        if name.endswith(("o_proj.weight", "down_proj.weight")):
+            branches = 3 * 4 if ".decoder." in name else 2 * 2
+            assert weight.std().item() == pytest.approx(0.02 * branches**-0.5, rel=0.03), name
     with pytest.raises(Unsupported, match="ends in a projection"):
         PreNorm(depth_scaled=True).build(SITE, Identity().build(SITE), torch.nn.Identity(), LayerNormPart())

@@ -16,8 +16,9 @@ from formers.models.exit_heads import build_exits
 from formers.models.generation import StateGenerationMixin
 from formers.models.lm_head import ModelWithLMHead
 from formers.models.losses import next_token_loss, with_auxiliary
+from formers.models.model_with_head import LABELS_WITHHELD
 from formers.models.outputs import BackboneOutput, CausalLMOutput
-from formers.part import CollectedLosses
+from formers.part import CollectedLosses, Unsupported
 
 
 class CausalLM(ModelWithLMHead, StateGenerationMixin, GenerationMixin):  # Hugging Face wants its own as a direct base
@@ -68,8 +69,8 @@ class CausalLM(ModelWithLMHead, StateGenerationMixin, GenerationMixin):  # Huggi
         for it. In training, losses that parts add come on top of the cross-entropy, and with early exits this is the
         weighted mean over them, or that of exits drawn. The rest as in `Transformer.forward`.
         """
-        aligned = self._trains_exits(labels)
-        with self.collecting_losses(labels) as auxiliary:
+        aligned = self._trains_exits(labels, num_items_in_batch)
+        with self.collecting_losses(labels, num_items_in_batch) as auxiliary:
             out = self.model(
                 input_ids,
                 attention_mask,
@@ -111,9 +112,13 @@ class CausalLM(ModelWithLMHead, StateGenerationMixin, GenerationMixin):  # Huggi
         """Return the logits of the kept tokens, (B, kept, vocabulary), from the hidden states of all, (B, L, D)."""
         return self.lm_head(hidden_bld[:, kept])
 
-    def _trains_exits(self, labels: Tensor | None) -> bool:
-        """Return whether the loss is that of all exits of every token."""
-        return self.exits is not None and labels is not None and self.training and self.exits.part.training == "aligned"
+    def _trains_exits(self, labels: Tensor | None, count: Tensor | int | None) -> bool:
+        """Return whether the loss is that of all exits of every token. Raise Unsupported where labels are withheld."""
+        if self.exits is None or self.exits.part.training != "aligned":
+            return False
+        if self.labels_are_withheld(labels, count):
+            raise Unsupported(f"the losses of all exits but the last would be lost: {LABELS_WITHHELD}")
+        return labels is not None and self.training
 
     def _exit_logits(self, out: BackboneOutput, kept: slice | Tensor) -> Tensor:
         """Return the logits of the exit that each kept token has left at."""

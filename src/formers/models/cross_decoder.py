@@ -65,6 +65,10 @@ class DecoderLayer(nn.Module):
         super().__init__()
         self.block, self.cross, self.cross_wiring = block, cross, wiring
 
+    def init_weights(self, std: float) -> None:
+        """Let the wiring set what starts otherwise because of cross-attention, once everything else has started."""
+        self.block.init_with(self.cross, std)
+
     def forward(
         self,
         x_bld: Tensor,

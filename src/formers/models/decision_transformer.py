@@ -106,7 +106,7 @@ class DecisionTransformer(ModelWithHead):
         self._check_shapes(states, actions, timesteps, returns_to_go)
         mask_bk = torch.ones_like(timesteps) if attention_mask is None else attention_mask
         x_bld = self.embed(states, actions, timesteps, returns_to_go, mask_bk.bool())
-        with self.collecting_losses(labels) as auxiliary:
+        with self.collecting_losses(labels, num_items_in_batch) as auxiliary:
             out = self.encode(
                 None,
                 None if attention_mask is None else mask_bk.repeat_interleave(self.config.tokens_per_step, 1),

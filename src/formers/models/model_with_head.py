@@ -15,7 +15,14 @@ from formers.models.backbone import Transformer
 from formers.models.config import TransformerConfig
 from formers.models.packing import NO_HINTS, DocumentHints
 from formers.models.pretrained import FormersModel
-from formers.part import CollectedLosses, Unsupported, collect_losses
+from formers.part import CollectedLosses, Unsupported, collect_losses, refuse_losses
+
+LABELS_WITHHELD = (
+    "num_items_in_batch was given without labels, as by a trainer that takes the loss from the logits alone. Leave out "
+    "label_smoothing_factor and compute_loss_func, or override Trainer.compute_loss: call the model with its labels "
+    "and change the loss that it returns"
+)
+"""Why a model in training refuses to drop losses of its own."""
 
 
 class ModelWithHead(FormersModel):
@@ -71,12 +78,24 @@ class ModelWithHead(FormersModel):
         """Replace the embedding of tokens."""
         self.model.set_input_embeddings(value)
 
-    def collecting_losses(self, labels: Tensor | None) -> AbstractContextManager[CollectedLosses | None]:
+    def collecting_losses(
+        self, labels: Tensor | None, count: Tensor | int | None = None
+    ) -> AbstractContextManager[CollectedLosses | None]:
         """Collect the losses that parts add, if there are labels and the model trains; None otherwise.
 
-        Open it around the run of the backbone, and hand what it gives to `losses.with_auxiliary`.
+        Open it around the run of the backbone, and hand what it gives to `losses.with_auxiliary`. A part that adds one
+        raises Unsupported where the labels are counted but withheld: see `LABELS_WITHHELD`.
         """
-        return nullcontext() if labels is None or not self.training else collect_losses()
+        if not self.training or labels is None:
+            return refuse_losses(LABELS_WITHHELD) if self.labels_are_withheld(labels, count) else nullcontext()
+        return collect_losses()
+
+    def labels_are_withheld(self, labels: Tensor | None, count: Tensor | int | None) -> bool:
+        """Return whether a trainer has counted the labels (`num_items_in_batch`), but kept them for a loss of its own.
+
+        Hugging Face's does so with `label_smoothing_factor` and `compute_loss_func`.
+        """
+        return self.training and labels is None and count is not None
 
     def encode(
         self,

@@ -100,14 +100,20 @@ class PixelLM(ModelWithHead, StateGenerationMixin, GenerationMixin):  # Hugging 
         output_attentions: bool | None = None,
         return_dict: bool | None = None,
         num_items_in_batch: Tensor | int | None = None,
+        seq_idx: Tensor | None = None,
+        cu_seq_lens_q: Tensor | None = None,
+        cu_seq_lens_k: Tensor | None = None,
+        max_length_q: int | None = None,
+        max_length_k: int | None = None,
     ) -> PixelOutput:
         """Return log-probabilities of every value of each pixel; or with labels, the loss, and −log p of each label.
 
         `labels` are the pixels that the tokens stand before, (B, L); −100 does not count. Log-probabilities of all
         values, for which a mixture forms L·values·M numbers, are left out beside them. `logits_to_keep` limits all to
-        the last tokens, and labels to those of the kept ones. The rest as in `CausalLM.forward`; a row is one image.
+        the last tokens, and labels to those of the kept ones. The rest as in `CausalLM.forward`; a row is one image,
+        or holds several as documents, which do not see each other.
         """
-        with self.collecting_losses(labels) as auxiliary:
+        with self.collecting_losses(labels, num_items_in_batch) as auxiliary:
             out = self.model(
                 input_ids,
                 attention_mask,
@@ -118,7 +124,11 @@ class PixelLM(ModelWithHead, StateGenerationMixin, GenerationMixin):  # Hugging 
                 output_hidden_states=output_hidden_states,
                 output_attentions=output_attentions,
                 return_dict=True,
-                one_document_a_row=True,
+                seq_idx=seq_idx,
+                cu_seq_lens_q=cu_seq_lens_q,
+                cu_seq_lens_k=cu_seq_lens_k,
+                max_length_q=max_length_q,
+                max_length_k=max_length_k,
             )
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         scores = self.pixel_head(out.last_hidden_state[:, kept])

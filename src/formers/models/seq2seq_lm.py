@@ -14,8 +14,10 @@ from formers.models.encoder_decoder import EncoderDecoder
 from formers.models.generation import StateGenerationMixin
 from formers.models.lm_head import ModelWithLMHead
 from formers.models.losses import IGNORED, cross_entropy, with_auxiliary
+from formers.models.packing import DocumentHints
 from formers.models.seq2seq_config import Seq2SeqConfig
 from formers.ops import can_read
+from formers.part import Unsupported
 
 
 class Seq2SeqLM(ModelWithLMHead, StateGenerationMixin, GenerationMixin):  # Hugging Face wants its own as a direct base
@@ -56,16 +58,27 @@ class Seq2SeqLM(ModelWithLMHead, StateGenerationMixin, GenerationMixin):  # Hugg
         output_attentions: bool | None = None,
         return_dict: bool | None = None,
         num_items_in_batch: Tensor | int | None = None,
+        position_ids: Tensor | None = None,
+        seq_idx: Tensor | None = None,
+        cu_seq_lens_q: Tensor | None = None,
+        cu_seq_lens_k: Tensor | None = None,
+        max_length_q: int | None = None,
+        max_length_k: int | None = None,
     ) -> Seq2SeqLMOutput:
         """Return logits of the next token of the output, (B, L, vocabulary), and the mean cross-entropy of labels.
 
         `labels` are the whole output, (B, L), padded on the right with −100, which does not count. Unless the decoder's
         inputs are given, they are the labels one place later, behind `decoder_start_token_id`. The rest as in
         `EncoderDecoder.forward` and `CausalLM.forward`.
+
+        Raise Unsupported for `position_ids` and the marks of packed documents, such as `DataCollatorWithFlattening`
+        makes: a row is one source and one output.
         """
+        hints = DocumentHints(seq_idx, cu_seq_lens_q, cu_seq_lens_k, max_length_q, max_length_k)
+        _check_not_packed({"position_ids": position_ids, **hints._asdict()})
         if labels is not None and decoder_input_ids is None and decoder_inputs_embeds is None:
             decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
-        with self.collecting_losses(labels) as auxiliary:
+        with self.collecting_losses(labels, num_items_in_batch) as auxiliary:
             out = self.model(
                 input_ids,
                 attention_mask,
@@ -106,6 +119,17 @@ class Seq2SeqLM(ModelWithLMHead, StateGenerationMixin, GenerationMixin):  # Hugg
     def example_inputs(self, length: int) -> dict[str, Tensor]:
         """Return a source and an output of `length` tokens each, without data."""
         return self.model.example_inputs(length)
+
+
+def _check_not_packed(given: dict[str, Any]) -> None:
+    """Raise Unsupported for marks of documents that are packed into rows."""
+    names = [name for name, value in given.items() if value is not None]
+    if names:
+        raise Unsupported(
+            f"{', '.join(names)} was given, but an encoder–decoder reads one source a row and writes one output: marks "
+            "of documents packed into rows do not say which of the outputs follows from which source, and tokens are "
+            "counted from the start of each. Give each pair a row, padded, as DataCollatorForSeq2Seq does"
+        )
 
 
 def _without_last_state(out: Any) -> dict[str, Any]:

@@ -53,7 +53,7 @@ class SequenceClassifier(ModelWithHead):
 
         Raise Unsupported for rows that hold several documents: there is one answer a row.
         """
-        with self.collecting_losses(labels) as auxiliary:
+        with self.collecting_losses(labels, num_items_in_batch) as auxiliary:
             out = self.encode(
                 input_ids,
                 attention_mask,

@@ -46,7 +46,7 @@ class TokenClassifier(ModelWithHead):
 
         `num_items_in_batch` divides the sum instead, as in `losses`.
         """
-        with self.collecting_losses(labels) as auxiliary:
+        with self.collecting_losses(labels, num_items_in_batch) as auxiliary:
             out = self.encode(
                 input_ids,
                 attention_mask,

@@ -1,7 +1,7 @@
 """Parts (`Part`), where they are built (`Site`), what their modules remember (`State`) and share (`SharingModule`)."""
 
 from formers.part.annotations import option_hints
-from formers.part.auxiliary_losses import CollectedLosses, add_loss, collect_losses, weighted_losses
+from formers.part.auxiliary_losses import CollectedLosses, add_loss, collect_losses, refuse_losses, weighted_losses
 from formers.part.evaluating import evaluating
 from formers.part.initial_scale import check_init
 from formers.part.json_form import value_json
@@ -39,6 +39,7 @@ __all__ = [
     "option_hints",
     "parse_value",
     "quoted",
+    "refuse_losses",
     "share_across_layers",
     "shortened",
     "state_from_tree",

@@ -82,6 +82,29 @@ def collect_losses() -> Iterator[CollectedLosses]:
         _open.losses = outer
 
 
+class _RefusedLosses(CollectedLosses):
+    """Raises Unsupported for any loss that is added."""
+
+    def __init__(self, why: str):
+        super().__init__()
+        self.why = why
+
+    def add(self, name: str, value: Tensor) -> None:
+        raise Unsupported(f"the loss {name!r} that a part adds in training would be lost: {self.why}")
+
+
+@contextmanager
+def refuse_losses(why: str) -> Iterator[None]:
+    """Let a module that adds a loss raise Unsupported with this reason, unless a collector is open outside."""
+    outer = _open.losses
+    if outer is None:
+        _open.losses = _RefusedLosses(why)
+    try:
+        yield
+    finally:
+        _open.losses = outer
+
+
 @contextmanager
 def weighted_losses(share: float) -> Iterator[None]:
     """Let what is added here count by a share: for a layer that runs several times in a pass, on parts of its tokens.

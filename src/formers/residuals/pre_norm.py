@@ -26,7 +26,7 @@ class PreNorm(Residual):
     depth_scaled: bool = False
     """Whether the last projection of each sub-layer, `o_proj` and `down_proj`, starts as N(0, σ²) with
     σ = initializer_range/√(2·layers), whatever a feed-forward's own `init`: the sum of all 2·layers branches is then as
-    large as one. Cross-attention, between the two, starts as without."""
+    large as one. In a decoder that reads a source, cross-attention's too, and σ = initializer_range/√(3·layers)."""
 
     def build(self, site: Site, mixer: MixerModule, ffn: nn.Module, norm: Norm) -> Block:
         if not self.depth_scaled:
@@ -50,17 +50,25 @@ class PreNormBlock(Block):
 class DepthScaledBlock(PreNormBlock):
     def __init__(self, site: Site, mixer: MixerModule, ffn: nn.Module, norm: Norm):
         super().__init__(site, mixer, ffn, norm)
-        self.shrink = 1 / math.sqrt(2 * site.layers)
+        self.layers = site.layers
 
     def init_weights(self, std: float) -> None:
         """Set the last projections of both sub-layers to N(0, std²/(2·layers)); this comes after their own starts."""
-        for projection in _last_projections(self.mixer, self.ffn):
-            nn.init.normal_(projection.weight, std=self.shrink * std)
+        self._shrink_last(std, self.mixer, self.ffn)
+
+    def init_with(self, third: nn.Module, std: float) -> None:
+        """Set the last projections of all three sub-layers to N(0, std²/(3·layers))."""
+        self._shrink_last(std, self.mixer, self.ffn, third)
+
+    def _shrink_last(self, std: float, *branches: nn.Module) -> None:
+        """Set the last projections of a layer's branches to N(0, std²/(branches·layers))."""
+        for projection in _last_projections(*branches):
+            nn.init.normal_(projection.weight, std=std / math.sqrt(len(branches) * self.layers))
 
 
-def _last_projections(mixer: nn.Module, ffn: nn.Module) -> list[nn.Linear]:
+def _last_projections(*branches: nn.Module) -> list[nn.Linear]:
     """Return the layers that write to the stream."""
-    named = [(name, layer) for part in (mixer, ffn) for name, layer in part.named_modules()]
+    named = [(name, layer) for branch in branches for name, layer in branch.named_modules()]
     last = ("o_proj", "down_proj")
     return [layer for name, layer in named if name.rpartition(".")[2] in last and isinstance(layer, nn.Linear)]
 

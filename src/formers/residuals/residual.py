@@ -114,6 +114,12 @@ class Block(nn.Module):
         fed: Tensor = self.ffn(x_bld, mask_bl=mask_bl) if mixes_tokens(self.ffn) else self.ffn(x_bld)
         return fed
 
+    def init_with(self, third: nn.Module, std: float) -> None:
+        """Set weights that start otherwise where a third sub-layer runs between the two, after all three have started.
+
+        Nothing, unless the wiring has a start of its own.
+        """
+
     def some_rows(
         self,
         x_bld: Tensor,
