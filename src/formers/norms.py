@@ -23,7 +23,7 @@ class Norm(Part):
         raise NotImplementedError
 
 
-NORM_OPTIONS = ("embedding_norm", "final_norm")
+NORM_OPTIONS = ("embedding_norm", "final_norm", "qk_norm")
 """Options of a configuration that hold a norm, or None, beside `norm`, which is that of the layers."""
 
 

@@ -111,6 +111,8 @@ CONVERTED: dict[str, Callable[[], PreTrainedModel]] = {
         LlamaConfig(**GROUPED, tie_word_embeddings=True, attention_bias=True)
     ),
     "llama 3.1": lambda: LlamaForCausalLM(LlamaConfig(**GROUPED, rope_parameters=LLAMA3)),
+    "llama, wide heads": lambda: LlamaForCausalLM(LlamaConfig(**GROUPED, head_dim=12)),
+    "qwen3": DECODERS["qwen3"],
     "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**GROUPED)),
     **ENCODER_HEADS,
     "xlm-roberta": lambda: XLMRobertaModel(XLMRobertaConfig(**SIZES, **HEADS)),

@@ -27,8 +27,19 @@ _LOADERS: dict[type[FormersModel], Any] = {
     SequenceClassifier: AutoModelForSequenceClassification,
     TokenClassifier: AutoModelForTokenClassification,
 }
-_SIZES = ("width", "depth", "heads", "vocab_size", "context_length", "token_types", "tie_word_embeddings")
-_PARTS = ("mixer", "position", "residual", "norm", "ffn", "embedding_norm", "final_norm", "memory", "computation")
+_SIZES = ("width", "depth", "heads", "vocab_size", "context_length", "head_width", "token_types", "tie_word_embeddings")
+_PARTS = (
+    "mixer",
+    "position",
+    "residual",
+    "norm",
+    "ffn",
+    "qk_norm",
+    "embedding_norm",
+    "final_norm",
+    "memory",
+    "computation",
+)
 _HEADS = ("head_transform", "head_bias", "num_labels")
 
 

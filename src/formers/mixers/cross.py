@@ -30,10 +30,12 @@ class CrossMixer(nn.Module):
         self.heads, self.kv_heads = site.heads, site.heads if kv_heads is None else kv_heads
         if self.kv_heads < 1 or self.heads % self.kv_heads:
             raise ValueError(f"kv_heads must divide the {self.heads} heads, but {self.kv_heads} was given")
-        self.q_proj = nn.Linear(site.width, site.width, bias=bias)
+        inner = self.heads * site.head_width
+        self.q_proj = nn.Linear(site.width, inner, bias=bias)
         self.k_proj = nn.Linear(site.width, self.kv_heads * site.head_width, bias=bias)
         self.v_proj = nn.Linear(site.width, self.kv_heads * site.head_width, bias=bias)
-        self.o_proj = nn.Linear(site.width, site.width, bias=bias)
+        self.o_proj = nn.Linear(inner, site.width, bias=bias)
+        self.q_norm, self.k_norm = site.head_norm(), site.head_norm()
 
     def read(self, source_bsd: Tensor, mask_bs: Tensor | None = None) -> State:
         """Return what is kept of a source, (B, S, D), of which the mask, (B, S), tells the real tokens; None = all.
@@ -46,7 +48,7 @@ class CrossMixer(nn.Module):
         else:
             source_bsd, seen_b = source_bsd.masked_fill(~mask_bs.unsqueeze(-1), 0), mask_bs.sum(-1)
         k_bgsk, v_bgsv = (split_heads(proj(source_bsd), self.kv_heads) for proj in (self.k_proj, self.v_proj))
-        return self.keep(k_bgsk, v_bgsv, mask_bs, seen_b)
+        return self.keep(k_bgsk if self.k_norm is None else self.k_norm(k_bgsk), v_bgsv, mask_bs, seen_b)
 
     def forward(self, x_bld: Tensor, source: State) -> Tensor:
         """Return y (B, L, D); zeros before the output projection where a source has no real tokens."""
@@ -56,7 +58,9 @@ class CrossMixer(nn.Module):
                 f"{type(self).__name__} reads a {expected}, but a {type(source).__name__} was given; pass what its "
                 "`read` returned"
             )
-        return self.o_proj(join_heads(self.attend(split_heads(self.q_proj(x_bld), self.heads), source)))
+        q_bhlk = split_heads(self.q_proj(x_bld), self.heads)
+        q_bhlk = q_bhlk if self.q_norm is None else self.q_norm(q_bhlk)
+        return self.o_proj(join_heads(self.attend(q_bhlk, source)))
 
     def keep(self, k_bgsk: Tensor, v_bgsv: Tensor, mask_bs: Tensor | None, seen_b: Tensor) -> State:
         """Return what is kept of keys and values, those of padding made of zeros; `seen_b` counts the real ones."""

@@ -129,22 +129,22 @@ class LongformerMixer(SparseMixer):
     def global_outputs(self, x_bgd: Tensor, q_positions_bg: Tensor, context: Context) -> Tensor:
         """Return what the global tokens see, (B, H, G, V)."""
         x_bld, mask_bl, positions_bl = context.x_bld, context.mask_bl, context.positions_bl
-        q = split_heads(self.q_proj_global(x_bgd), self.heads)
+        q = self.split_queries(self.q_proj_global(x_bgd))
         if 2 * self.heads * x_bgd.shape[1] <= x_bld.shape[2] and self.can_fold():
             return self.folded_outputs(q, x_bld.to(q.dtype), mask_bl)
-        k, v = (split_heads(proj(x_bld), self.heads) for proj in (self.k_proj_global, self.v_proj_global))
+        k, v = self.split_keys(self.k_proj_global(x_bld)), split_heads(self.v_proj_global(x_bld), self.heads)
         q, k = self.apply_position(q, q_positions_bg), self.apply_position(k, positions_bl)
         bias = row_bias(self.score_position, q_positions_bg, positions_bl)
         return attention(q, k, v, key_mask_bs=mask_bl, bias=bias)
 
     def can_fold(self) -> bool:
-        """Return whether keys and values of global tokens are plain products: no position, adapter or hook."""
+        """Return whether keys and values of global tokens are plain products: no norm, position, adapter or hook."""
         projections = (self.k_proj_global, self.v_proj_global)
         hooks = [
             getattr(one, f"_{when}_hooks") for one in projections for when in ("forward", "forward_pre", "backward")
         ]
         plain = all(type(one) is nn.Linear for one in projections) and not any(hooks)
-        return plain and self.head_position is None and self.score_position is None
+        return plain and self.k_norm is None and self.head_position is None and self.score_position is None
 
     def folded_outputs(self, q_bhgk: Tensor, x_bld: Tensor, mask_bl: Tensor | None) -> Tensor:
         """Return the same for few global tokens without projecting the many others, in O(HGLD) instead of O(LD²).

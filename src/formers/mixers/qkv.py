@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
 from formers.mixers.context import Context
 from formers.mixers.heads import join_heads, split_heads
 from formers.mixers.mixer import MixerModule
-from formers.part import Site, State
+from formers.part import Site, State, Unsupported
 from formers.positions.position import build_at
 
 
@@ -32,12 +32,22 @@ class HeadMixer(MixerModule):
     """A mixer that works per head: `project`, `attend`, `finish`. The base of those with projections of their own."""
 
     o_proj: nn.Module
+    has_usual_projections: ClassVar[bool] = False
+    "Whether the projections are the usual ones, of the width and with the norms that the site asks for."
 
     def __init__(self, site: Site, *, key_width: int | None = None):
-        """Build the positions; `key_width` is that of keys and queries per head, if not `site.head_width`."""
+        """Build the positions; `key_width` is that of keys and queries per head, if not `site.head_width`.
+
+        Raise Unsupported where the site asks for heads of another width or norms, and the projections are not usual.
+        """
+        if not self.has_usual_projections and (site.key_width is not None or site.qk_norm is not None):
+            raise Unsupported(
+                f"{type(self).__name__} projects in a way of its own, which knows neither head_width={site.key_width} "
+                f"nor qk_norm={site.qk_norm}; leave them out, or use softmax(), sparse(), longformer() or linear()"
+            )
         super().__init__(site)
         self.heads = site.heads
-        there = replace(site, key_width=key_width)
+        there = site if key_width is None else replace(site, key_width=key_width)
         self.head_position = build_at("heads", there)
         self.score_position = build_at("scores", there)
         if self.score_position is None:
@@ -74,27 +84,46 @@ class HeadMixer(MixerModule):
 
 
 class QkvMixer(HeadMixer):
-    """The usual projections: `q_proj`, `k_proj`, `v_proj`, `o_proj`. A subclass defines `attend`."""
+    """The usual projections: `q_proj`, `k_proj`, `v_proj`, `o_proj`. A subclass defines `attend`.
+
+    `q_norm` and `k_norm` are what the model has as `qk_norm`, over each head's queries and keys, as in Qwen3 (Yang et
+    al. 2025, arXiv:2505.09388).
+    """
+
+    has_usual_projections = True
 
     def __init__(self, site: Site, *, kv_heads: int | None = None, bias: bool = False):
         """Build the projections; `kv_heads` is G, as many as queries have unless given."""
         super().__init__(site)
         width, head_width = site.width, site.head_width
+        inner = site.heads * head_width
         self.kv_heads = site.heads if kv_heads is None else kv_heads
         if self.kv_heads < 1 or self.heads % self.kv_heads:
             raise ValueError(f"kv_heads must divide the {self.heads} heads, but {self.kv_heads} was given")
-        self.q_proj = nn.Linear(width, width, bias=bias)
+        self.q_proj = nn.Linear(width, inner, bias=bias)
         self.k_proj = nn.Linear(width, self.kv_heads * head_width, bias=bias)
         self.v_proj = nn.Linear(width, self.kv_heads * head_width, bias=bias)
-        self.o_proj = nn.Linear(width, width, bias=bias)
+        self.o_proj = nn.Linear(inner, width, bias=bias)
+        self.q_norm, self.k_norm = site.head_norm(), site.head_norm()
 
     def project(self, context: Context) -> QKV:
         return QKV(self.queries(context), *self.keys_values(context))
 
     def queries(self, context: Context) -> Tensor:
-        q_bhlk = split_heads(self.q_proj(context.x_bld), self.heads)
+        q_bhlk = self.split_queries(self.q_proj(context.x_bld))
         return self.apply_position(q_bhlk, context.positions_bl)
 
     def keys_values(self, context: Context) -> tuple[Tensor, Tensor]:
-        k_bglk, v_bglk = (split_heads(proj(context.x_bld), self.kv_heads) for proj in (self.k_proj, self.v_proj))
+        k_bglk = self.split_keys(self.k_proj(context.x_bld))
+        v_bglk = split_heads(self.v_proj(context.x_bld), self.kv_heads)
         return self.apply_position(k_bglk, context.positions_bl), v_bglk
+
+    def split_queries(self, q_bld: Tensor) -> Tensor:
+        """Return projected queries (B, L, H·K) per head, (B, H, L, K), with their norm."""
+        q_bhlk = split_heads(q_bld, self.heads)
+        return q_bhlk if self.q_norm is None else self.q_norm(q_bhlk)
+
+    def split_keys(self, k_bld: Tensor) -> Tensor:
+        """Return projected keys (B, L, G·K) per head, (B, G, L, K), with their norm."""
+        k_bglk = split_heads(k_bld, self.kv_heads)
+        return k_bglk if self.k_norm is None else self.k_norm(k_bglk)

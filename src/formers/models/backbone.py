@@ -12,6 +12,7 @@ from formers.computation import StackInput
 from formers.mixers.context import count_tokens
 from formers.mixers.documents import Documents, GlobalMask, Mask
 from formers.mixers.mixer import MixerModule
+from formers.mixers.qkv import HeadMixer
 from formers.models.cache import StateCache, check_cache, states_in, store_states
 from formers.models.config import TransformerConfig
 from formers.models.countable_sizes import countable_sizes
@@ -48,6 +49,7 @@ class Transformer(FormersModel):
         self.dropout = nn.Dropout(config.dropout)
         _check_mixers_are_used(config)
         self.layers = nn.ModuleList(self.build_layer(site.at(layer)) for layer in range(site.layers))
+        _check_heads_are_used(config, self.layers)
         share_across_layers(self.layers)
         self.computation = config.computation.build(site, config.depth, config.residual)
         self.norm = config.norm_at_end().build(site)
@@ -246,6 +248,14 @@ def _check_mixers_are_used(config: TransformerConfig) -> None:
             f"{config.computation} makes {made} of {config.depth} layers, but {mixers} mixers are to go round them; "
             f"give at most {made}, or let it make more"
         )
+
+
+def _check_heads_are_used(config: TransformerConfig, layers: nn.ModuleList) -> None:
+    """Raise Unsupported for heads of their own width, and norms on them, where no mixer has any."""
+    own = {name: getattr(config, name) for name in ("head_width", "qk_norm") if getattr(config, name) is not None}
+    if own and not any(isinstance(module, HeadMixer) for module in layers.modules()):
+        given = " and ".join(f"{name}={value}" for name, value in own.items())
+        raise Unsupported(f"{config.choices()['mixer']} has no heads that {given} could be for; leave it out")
 
 
 def _check_not_refused(one_document_a_row: bool) -> None:

@@ -37,6 +37,7 @@ _LEFT_OUT = dict.fromkeys(NORM_OPTIONS) | {
     "pooler": None,
     "head_transform": None,
     "head_bias": False,
+    "head_width": None,
 }
 """Options that configurations got after models were saved → the value that files without them mean. It is left out,
 so that files and descriptions of models without the newer parts stay what they were."""
@@ -63,6 +64,9 @@ class TransformerConfig(PreTrainedConfig):
         computation: how many steps a token gets; `fixed`: each of `depth` layers once.
         token_types: types of tokens with a vector each, added to the embedding, as BERT's two texts of a pair; 0: none.
         embedding_norm: a norm behind the embedding and a position that acts on it, as BERT's; None: nothing.
+        head_width: width K of queries, keys and values per head, for mixers with the usual projections; None: D / H.
+        qk_norm: a norm on the queries and keys of each head, before the position, as Qwen3's, for the same mixers;
+            None: nothing.
         final_norm: the norm behind the last layer, `none` for nothing; None: `norm`, where the residual leaves the
             stream unnormalised.
         pooler: activation of a dense layer over the first token, as BERT's, in a bidirectional `Transformer`, which
@@ -106,6 +110,8 @@ class TransformerConfig(PreTrainedConfig):
     ffn: Any = Mlp()
     memory: Any = NoMemory()
     computation: Any = FixedDepth()
+    head_width: int | None = None
+    qk_norm: Any = None
     embedding_norm: Any = None
     final_norm: Any = None
     token_types: int = 0
@@ -212,6 +218,8 @@ class TransformerConfig(PreTrainedConfig):
             layers=self.computation.layers(self.depth),
             dropout=self.dropout,
             position=self.position,
+            key_width=self.head_width,
+            qk_norm=self.qk_norm,
         )
 
     def to_dict(self) -> dict[str, Any]:

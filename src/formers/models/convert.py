@@ -15,7 +15,7 @@ from formers.part import Unsupported
 
 _SAME = (
     *("vocab_size", "width", "depth", "heads", "residual", "norm", "ffn", "tie_word_embeddings"),
-    *("token_types", "pooler", "head_transform", "head_bias", "num_labels"),
+    *("head_width", "qk_norm", "token_types", "pooler", "head_transform", "head_bias", "num_labels"),
 )
 """Choices that both configurations must agree on, so that the copied weights mean the same."""
 _ONE_LAYER_A_STEP = (FixedDepth, EarlyExit)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from formers.models.config import TransformerConfig
-from formers.norms import NORM_OPTIONS, LayerNorm
+from formers.norms import LayerNorm
 from formers.part import value_json
 from formers.positions import NoPosition
+
+_NORMS = ("embedding_norm", "final_norm")
+"""Options that files hold also where they are None."""
 
 
 class DecisionConfig(TransformerConfig):
@@ -42,4 +45,4 @@ class DecisionConfig(TransformerConfig):
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as `TransformerConfig` does, and norms that are None too: not every default is."""
-        return super().to_dict() | {name: value_json(getattr(self, name)) for name in NORM_OPTIONS}
+        return super().to_dict() | {name: value_json(getattr(self, name)) for name in _NORMS}

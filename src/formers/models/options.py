@@ -84,6 +84,9 @@ _RULES = {
         "a token's number, 0 or more, a list of them, or None",
         lambda value: all(token >= 0 for token in (value if isinstance(value, (list, tuple)) else [value or 0])),
     ),
+    "head_width": _Rule(
+        int | None, "a whole number from 1 to 1,048,576, or None", lambda value: value is None or 1 <= value <= 1 << 20
+    ),
     "token_types": _Rule(int, "a whole number from 0 to 1,048,576", lambda value: 0 <= value <= 1 << 20),
     **dict.fromkeys(
         ("pooler", "head_transform"),

@@ -14,6 +14,12 @@ _FARTHEST = 100_000
 """How far from the number that was given another one is looked for."""
 
 
+class _SiteNorm(Protocol):
+    """The norm part as a site knows it: that it builds a module over the site's width."""
+
+    def build(self, site: Site) -> nn.Module: ...
+
+
 class _SitePosition(Protocol):
     """The position part as a site knows it: where it acts, and that it builds a module."""
 
@@ -35,7 +41,8 @@ class Site:
         layer, layers: index of this layer, and how many there are.
         dropout: probability of dropping an activation on the residual branches.
         position: the position part; a mixer asks it for what acts on its queries, keys or scores.
-        key_width: width of queries and keys per head, where a mixer has another one than K = D / H.
+        key_width: width of queries, keys and values per head, where it is another one than K = D / H.
+        qk_norm: the norm part on the queries and keys of each head, before any position; None: none.
     """
 
     width: int
@@ -47,6 +54,7 @@ class Site:
     dropout: float = 0.0
     position: _SitePosition | None = None
     key_width: int | None = None
+    qk_norm: _SiteNorm | None = None
 
     @property
     def head_width(self) -> int:
@@ -65,6 +73,10 @@ class Site:
     def at(self, layer: int) -> Self:
         """Return the same site in another layer."""
         return replace(self, layer=layer)
+
+    def head_norm(self) -> nn.Module | None:
+        """Return a norm over the width of a head, of its own for queries or for keys; None without one."""
+        return None if self.qk_norm is None else self.qk_norm.build(replace(self, width=self.head_width))
 
     def with_heads(self, heads: int) -> Self:
         """Return the same site for a mixer that has its own number of heads."""

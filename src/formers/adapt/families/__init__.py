@@ -12,6 +12,7 @@ FAMILIES: dict[str, Family] = {
     "llama": LLAMA,
     "mistral": LLAMA,
     "qwen2": LLAMA,
+    "qwen3": LLAMA,
     "gpt2": GPT2,
     "bert": BERT,
     "roberta": ROBERTA,

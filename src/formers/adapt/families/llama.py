@@ -1,4 +1,4 @@
-"""Llama and the families that are written like it: Mistral, Qwen2, SmolLM."""
+"""Llama and the families that are written like it: Mistral, Qwen2, Qwen3, SmolLM."""
 
 from __future__ import annotations
 
@@ -20,14 +20,12 @@ _SCALINGS: dict[str, Any] = {"default": "none", "linear": "linear", "yarn": "yar
 
 def _config(theirs: Any) -> TransformerConfig:
     width, heads = theirs.hidden_size, theirs.num_attention_heads
+    head_width = getattr(theirs, "head_dim", None) or width // heads
     usual: dict[str, tuple[Any, str]] = {
-        "head_dim": (width // heads, "a width of heads of its own"),
         "mlp_bias": (False, "biases in the feed-forward"),
         "sliding_window": (None, "a window of its own; set it to None to see all pairs, and convert to window(…)"),
     }
-    if getattr(theirs, "head_dim", None) is None or theirs.model_type == "qwen2":
-        usual.pop("head_dim")
-    if theirs.model_type == "qwen2" and not theirs.use_sliding_window:
+    if theirs.model_type in ("qwen2", "qwen3") and not theirs.use_sliding_window:
         usual.pop("sliding_window")
     refuse(theirs, usual)
     return TransformerConfig(
@@ -40,6 +38,8 @@ def _config(theirs: Any) -> TransformerConfig:
         residual=PreNorm(),
         norm=RmsNorm(eps=theirs.rms_norm_eps),
         ffn=Glu(expand=theirs.intermediate_size / width, activation=activation(theirs, theirs.hidden_act)),
+        head_width=None if head_width * heads == width else head_width,
+        qk_norm=RmsNorm(eps=theirs.rms_norm_eps) if theirs.model_type == "qwen3" else None,
         causal=True,
         context_length=theirs.max_position_embeddings,
         tie_word_embeddings=theirs.tie_word_embeddings,
@@ -101,6 +101,7 @@ LLAMA = Family(
     names=(
         (r"embed_tokens\.weight", r"embed_tokens.weight"),
         (r"layers\.(\d+)\.self_attn\.([qkvo]_proj)\.(weight|bias)", r"layers.\1.mixer.\2.\3"),
+        (r"layers\.(\d+)\.self_attn\.([qk]_norm)\.weight", r"layers.\1.mixer.\2.weight"),
         (r"layers\.(\d+)\.mlp\.((?:gate|up|down)_proj)\.weight", r"layers.\1.ffn.\2.weight"),
         (r"layers\.(\d+)\.input_layernorm\.weight", r"layers.\1.mixer_norm.weight"),
         (r"layers\.(\d+)\.post_attention_layernorm\.weight", r"layers.\1.ffn_norm.weight"),
