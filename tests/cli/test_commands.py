@@ -234,6 +234,17 @@ def test_doctor(command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "softmax: RuntimeError: no kernel" in ill.output
 
 
+def test_list_show_and_doctor_print_json(command: Run) -> None:
+    listed = json.loads(command("list", "feature", "--json").output)
+    assert listed["feature"]["taylor2"].startswith("φ(q)·φ(k) = 1 + s + s²/2")
+    (shown,) = json.loads(command("show", "rotary", "--json").output)
+    assert shown["axis"] == "position"
+    assert shown["options"]["base"]["default"] == 10000.0
+    found = json.loads(command("doctor", "--json").output)
+    assert found["check"] == dict.fromkeys(("softmax", "linear", "dense", "pool"), "ok")
+    assert found["op"]["attention"]["cpu"]
+
+
 def test_help_teaches(command: Run) -> None:
     for name in ("ablate", "train", "generate", "list", "show", "doctor"):
         text = command(name, "--help").output

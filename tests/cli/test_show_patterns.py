@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from formers.cli import show
 from formers.cli.mask_image import save_masks
+from formers.cli.part_patterns import directions_of
 from formers.patterns import PATTERNS, Blockwise, Window
 from formers.patterns.picture import mask_of
 
@@ -81,7 +81,7 @@ def test_a_pattern_wider_than_the_picture_is_drawn_at_a_length_that_shows_it(com
 
 @pytest.mark.parametrize("kind", PATTERNS, ids=lambda kind: kind.name())
 def test_every_pattern_has_a_mask_to_draw(kind: Any) -> None:
-    for causal in show.directions_of(kind()):
+    for causal in directions_of(kind()):
         mask = mask_of(kind(), 40, causal)
         assert mask.shape == (40, 40)
         assert not causal or torch.equal(mask, mask.tril())

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from formers.cli.loading import load
 from formers.cli.say import check_numbers, printable_error, say
 from formers.lab.train.stop import Stopped
 from formers.machine.quiet_libraries import quiet_libraries
@@ -18,6 +19,22 @@ class _Command(TyperCommand):
     def invoke(self, ctx: Any) -> Any:
         check_numbers(ctx.params)
         return super().invoke(ctx)
+
+
+class _TorchCommand(_Command):
+    """A command that runs torch, and says that it loads it: that takes a second, or many on a cold disk."""
+
+    libraries: tuple[str, ...] = ("torch",)
+
+    def invoke(self, ctx: Any) -> Any:
+        load(self.libraries)
+        return super().invoke(ctx)
+
+
+class _ModelCommand(_TorchCommand):
+    """A command that runs whole models."""
+
+    libraries = ("torch", "transformers", "formers.models")
 
 
 class _CommandGroup(TyperGroup):
@@ -102,21 +119,21 @@ def _load_commands() -> None:
     """Register every command. Each module imports what is heavy inside its functions, so that help is quick."""
     from formers.cli import ablate, adapt, bench, calibrate, doctor, generate, knn, listing, report, show, train, ui
 
-    app.command("ablate", cls=_Command)(ablate.ablate)
-    app.command("bench", cls=_Command)(bench.bench)
-    app.command("adapt", cls=_Command)(adapt.adapt)
-    app.command("train", cls=_Command)(train.train)
+    app.command("ablate", cls=_ModelCommand)(ablate.ablate)
+    app.command("bench", cls=_TorchCommand)(bench.bench)
+    app.command("adapt", cls=_ModelCommand)(adapt.adapt)
+    app.command("train", cls=_ModelCommand)(train.train)
     app.command("report", cls=_Command)(report.report)
-    app.command("generate", cls=_Command)(generate.generate)
-    app.command("calibrate", cls=_Command)(calibrate.calibrate)
-    app.command("list", cls=_Command)(listing.list_parts)
-    app.command("show", cls=_Command)(show.show)
+    app.command("generate", cls=_ModelCommand)(generate.generate)
+    app.command("calibrate", cls=_ModelCommand)(calibrate.calibrate)
+    app.command("list", cls=_TorchCommand)(listing.list_parts)
+    app.command("show", cls=_TorchCommand)(show.show)
     app.command("doctor", cls=_Command)(doctor.doctor)
     app.command("ui", cls=_Command)(ui.ui)
     neighbours = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=knn.__doc__)
-    neighbours.command("build", cls=_Command)(knn.build)
-    neighbours.command("tune", cls=_Command)(knn.tune)
-    neighbours.command("eval", cls=_Command)(knn.evaluate)
+    neighbours.command("build", cls=_ModelCommand)(knn.build)
+    neighbours.command("tune", cls=_ModelCommand)(knn.tune)
+    neighbours.command("eval", cls=_ModelCommand)(knn.evaluate)
     app.add_typer(neighbours, name="knn")
 
 

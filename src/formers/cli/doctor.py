@@ -2,67 +2,98 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from collections.abc import Iterator
+from typing import Annotated, Any
 
 import typer
 
 from formers.cli.say import say
 
 
-def doctor() -> None:
-    """Show versions, device and extras, the forms of every op, and check that a small model runs.
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the same as JSON.")] = False,
+) -> None:
+    """Show versions, device and extras, the forms of every op, and check that parts run.
 
     For each op: the forms that `impl=` takes here, in the order in which `auto` tries them on a CPU and on a GPU, and
     those that it took in the check. Exits with 1 if the check fails.
     """
-    from formers.cli.self_check import CHECKED, self_check
-    from formers.machine.environment import environment
-
-    for name, value in environment().items():
-        say(f"{name:<14}{value}")
-    for line in _extra_lines():
-        say(line)
-    for line in _form_lines():
-        say(line)
-    chosen, failures = self_check()
-    for line in chosen:
-        say(f"auto          {line}")
-    for mixer in CHECKED:
-        say(f"check         {mixer}: {failures.get(mixer, 'ok')}")
-    if failures:
+    found: dict[str, Any] = {}
+    for heading, section in _sections():
+        found[heading] = section
+        if not as_json:
+            for line in _LINES[heading](section):
+                say(line)
+    if as_json:
+        say(json.dumps(found, indent=1))
+    if any(result != "ok" for result in found["check"].values()):
         raise typer.Exit(1)
 
 
-def _extra_lines() -> list[str]:
-    """Return a line for each extra: whether what it needs is installed, and how to install it if not."""
+def _sections() -> Iterator[tuple[str, Any]]:
+    """Yield heading and findings, those first that take no time: torch is loaded by the third."""
+    from formers.machine.environment import hardware, software
     from formers.machine.extras import extras, missing
 
-    found = extras()
+    yield "software", software()
+    yield "extra", {extra: missing(needs) for extra, needs in extras().items()}
+    yield "hardware", hardware()
+    yield "op", _forms()
+
+    from formers.cli.self_check import CHECKED, self_check
+
+    chosen, failures = self_check()
+    yield "auto", chosen
+    yield "check", {mixer: failures.get(mixer, "ok") for mixer in CHECKED}
+
+
+def _forms() -> dict[str, dict[str, list[str]]]:
+    """Return op → device → its forms there in the order of `auto`; those on request only under `on request`."""
+    from formers.ops import forms_table
+
+    entries = forms_table()
+    forms: dict[str, dict[str, list[str]]] = {}
+    for entry in sorted(entries, key=lambda entry: entry.op):
+        forms.setdefault(entry.op, {})
+    for op, by_device in forms.items():
+        own = [entry for entry in entries if entry.op == op]
+        for device in dict.fromkeys(device for entry in own for device in entry.order):
+            order = sorted((entry.order[device], entry.form) for entry in own if device in entry.order)
+            by_device[device] = [form for _, form in order]
+        if on_request := [entry.form for entry in own if not entry.order]:
+            by_device["on request"] = on_request
+    return forms
+
+
+def _extra_lines(found: dict[str, list[str]]) -> list[str]:
+    """Return a line for each extra: whether what it needs is installed, and how to install it if not."""
     if not found:
         return ["extras        unknown: formers is not installed, only found on the path; pip install -e ."]
     lines = []
-    for extra, needs in found.items():
-        lacking = missing(needs)
+    for extra, lacking in found.items():
         state = f"missing {', '.join(lacking)}: pip install 'formers[{extra}]'" if lacking else "installed"
         lines.append(f"extra         {extra}: {state}")
     return lines
 
 
-def _form_lines() -> list[str]:
-    """Return a line for each op: its forms on a CPU and on CUDA in the order of `auto`, and those on request only."""
-    from formers.ops import forms_table
-
-    by_op: dict[str, list[Any]] = {}
-    for entry in forms_table():
-        by_op.setdefault(entry.op, []).append(entry)
-    return [f"op            {op}: {_forms_text(entries)}" for op, entries in by_op.items()]
+def _form_lines(found: dict[str, dict[str, list[str]]]) -> list[str]:
+    return [
+        f"op            {op}: " + "; ".join(f"{device} {', '.join(forms)}" for device, forms in by_device.items())
+        for op, by_device in found.items()
+    ]
 
 
-def _forms_text(entries: list[Any]) -> str:
-    devices = dict.fromkeys(device for entry in entries for device in entry.order)
-    parts = []
-    for device in devices:
-        order = sorted((entry.order[device], entry.form) for entry in entries if device in entry.order)
-        parts.append(f"{device} {', '.join(form for _, form in order)}")
-    on_request = [entry.form for entry in entries if not entry.order]
-    return "; ".join([*parts, *([f"on request {', '.join(on_request)}"] if on_request else [])])
+def _fact_lines(found: dict[str, str]) -> list[str]:
+    return [f"{name:<14}{value}" for name, value in found.items()]
+
+
+_LINES: dict[str, Any] = {
+    "software": _fact_lines,
+    "extra": _extra_lines,
+    "hardware": _fact_lines,
+    "op": _form_lines,
+    "auto": lambda found: [f"auto          {line}" for line in found],
+    "check": lambda found: [f"check         {mixer}: {result}" for mixer, result in found.items()],
+}
+"""Heading → its findings as lines of text."""

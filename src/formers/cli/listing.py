@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from formers.cli.say import say
 
 if TYPE_CHECKING:
     from formers.part import Part
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
 
 def list_parts(
     axis: Annotated[str | None, typer.Argument(help="One axis, such as mixer; all of them without it.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the same as JSON.")] = False,
 ) -> None:
     """List every part by axis, and the tasks, with a line on each.
 
@@ -21,6 +25,7 @@ def list_parts(
     formers list mixer
     """
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from formers.part import check_names
@@ -28,11 +33,19 @@ def list_parts(
     groups = parts_by_axis()
     if axis is not None:
         check_names("formers", [axis], list(groups), word="axis")
+    wanted = {axis: groups[axis]} if axis else groups
+    if as_json:
+        say(
+            json.dumps(
+                {name: {kind.name(): _summary(kind) for kind in kinds} for name, kinds in wanted.items()}, indent=1
+            )
+        )
+        return
     table = Table.grid(padding=(0, 2))
-    for name in [axis] if axis else groups:
-        table.add_row(f"[bold]{name}[/bold]", _summary(groups[name][0].axis))
-        for part in groups[name]:
-            table.add_row(f"  {part.name()}", _summary(part))
+    for name, kinds in wanted.items():
+        table.add_row(f"[bold]{name}[/bold]", escape(_summary(kinds[0].axis)))
+        for kind in kinds:
+            table.add_row(f"  {kind.name()}", escape(_summary(kind)))
         table.add_row()
     Console().print(table, highlight=False)
 
@@ -51,4 +64,4 @@ def parts_by_axis() -> dict[str, tuple[type[Part], ...]]:
 def _summary(part: type[Part]) -> str:
     """Return the first paragraph of a part's documentation, up to its first full stop."""
     first = inspect.cleandoc(part.__doc__ or "").split("\n\n")[0].replace("\n", " ")
-    return first.partition(". ")[0].rstrip(".").replace("[", r"\[")
+    return first.partition(". ")[0].rstrip(".")

@@ -8,20 +8,25 @@ from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import torch
-
 
 def environment() -> dict[str, str]:
     """Return everything about the machine and its software that a number may depend on, as text."""
+    return software() | hardware()
+
+
+def software() -> dict[str, str]:
+    """Return versions, system and commit, as text. Loads none of the libraries."""
     facts = {name: installed_version(name) for name in ("formers", "torch", "transformers")}
-    facts |= {
-        "python": platform.python_version(),
-        "device": _device_name(),
-        "threads": str(torch.get_num_threads()),
-        "platform": platform.platform(),
-    }
+    facts |= {"python": platform.python_version(), "platform": platform.platform()}
     commit = git_commit()
     return facts | ({"commit": commit} if commit else {})
+
+
+def hardware() -> dict[str, str]:
+    """Return device and threads, as text. Loads torch."""
+    import torch
+
+    return {"device": _device_name(), "threads": str(torch.get_num_threads())}
 
 
 def installed_version(package: str) -> str:
@@ -34,6 +39,8 @@ def installed_version(package: str) -> str:
 
 def _device_name() -> str:
     """Return the GPU's name, or the processor's."""
+    import torch
+
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     return f"cpu ({processor_name()})"

@@ -1,0 +1,23 @@
+"""Libraries that take seconds to load, announced while they do."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+
+def load(libraries: Sequence[str]) -> None:
+    """Import the libraries; in a terminal, standard error shows which one is being loaded, and is clean afterwards."""
+    for name in libraries:
+        if name in sys.modules:
+            continue
+        text = f"loading {name.partition('.')[0]} …"
+        shown = sys.stderr.isatty()
+        if shown:
+            print(text, end="", file=sys.stderr, flush=True)
+        try:
+            import_module(name)
+        finally:
+            if shown:
+                print(f"\r{' ' * len(text)}\r", end="", file=sys.stderr, flush=True)
