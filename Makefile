@@ -7,15 +7,19 @@ BIN := .venv/bin
 help:             ## list the commands
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-.venv/installed: pyproject.toml constraints.txt
+.venv/lab: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "formers needs Python 3.11 or newer; set PYTHON=python3.11 or the like")'
 	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[lab]"
+	touch $@
+
+.venv/installed: .venv/lab
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[lab,adapt,cluster,retrieval,control,mujoco,oracles,dev]"
 	touch $@
 
-install: .venv/installed  ## make the environment
+install: .venv/installed  ## make the environment with everything that the tests and examples need
 
-study: .venv/installed    ## the default study: Tiny Shakespeare, six ways to mix tokens, one report (under 5 minutes)
+study: .venv/lab          ## the default study: Tiny Shakespeare, six ways to mix tokens, one report (under 5 minutes)
 	$(BIN)/formers ablate shakespeare
 
 lint: .venv/installed     ## style and types

@@ -26,13 +26,33 @@ def summary(kind: type[Part]) -> str:
     return " ".join((kind.__doc__ or "").split("\n\n")[0].split())
 
 
-def table() -> str:
-    """The parts by axis, one line each."""
+def names() -> str:
+    """The names of the parts, a line for each axis."""
+    lines = ["| axis | parts |", "|---|---|"]
+    for axis, base in AXES.items():
+        lines.append(f"| **{axis}** | {', '.join(f'`{kind.name()}`' for kind in members(base))} |")
+    return "\n".join(lines)
+
+
+def overview() -> list[str]:
+    """The parts by axis, one line each, with a link to the rest."""
     lines = ["| axis | part | what it is |", "|---|---|---|"]
     for axis, base in AXES.items():
         for i, kind in enumerate(members(base)):
-            lines.append(f"| {f'**{axis}**' if i == 0 else ''} | `{kind.name()}` | {cell(summary(kind))} |")
-    return "\n".join(lines)
+            name, place = kind.name(), f"#{anchor(axis, kind)}"
+            lines.append(f"| {f'**{axis}**' if i == 0 else ''} | [`{name}`]({place}) | {cell(summary(kind))} |")
+    return lines
+
+
+def anchor(axis: str, kind: type[Part]) -> str:
+    """The anchor of a part's heading: its name; with a number, as renderers count, where an earlier axis has it too."""
+    earlier = 0
+    for before, base in AXES.items():
+        if before == axis:
+            break
+        earlier += sum(one.name() == kind.name() for one in members(base))
+        earlier += before == kind.name()
+    return kind.name() + (f"-{earlier}" if earlier else "")
 
 
 def cell(text: str) -> str:
@@ -45,6 +65,8 @@ def reference() -> str:
         "# Parts",
         "",
         "Made by `docs/generate.py` from the code. In text a part is written as `name(option=value)`.",
+        "",
+        *overview(),
         "",
     ]
     lines += ["What a part may be able to do:", "", "| ability | promise |", "|---|---|"]
@@ -79,7 +101,7 @@ def with_table(page: str, name: str, made: str) -> str:
 
 def main() -> int:
     made = {
-        ROOT / "README.md": with_table("README.md", "parts", table()),
+        ROOT / "README.md": with_table("README.md", "parts", names()),
         ROOT / "CONTRIBUTING.md": with_table("CONTRIBUTING.md", "house", house_table()),
         ROOT / "docs" / "parts.md": reference(),
         ROOT / "docs" / "laws.md": laws_page(),
