@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from formers.mixers.mixer import Mixer, MixerModule
 from formers.mixers.sparse import SparseMixer, check_patterns
-from formers.ops import PairBias
+from formers.ops import OfPair, PairBias
 from formers.part import Site
 from formers.patterns import Etc as EtcPattern
 from formers.patterns import Pattern
@@ -85,7 +85,17 @@ class EtcMixer(SparseMixer):
             found = rows_hnlc.gather(3, label_nls.expand(len(rows_hnlc), *label_nls.shape)).transpose(0, 1)
             return found if position is None else found + position(b, q_nl, k_ns)
 
-        return PairBias(bias, depends_on=(scores_bhlc, *(position.depends_on if position is not None else ())))
+        def by_pair() -> OfPair:
+            def of_label(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
+                return scores_bhlc[b, h, q, labels.between(q, k)]
+
+            if position is None or position.by_pair is None:
+                return of_label
+            of_position = position.by_pair()
+            return lambda b, h, q, k: of_label(b, h, q, k) + of_position(b, h, q, k)
+
+        depends_on = (scores_bhlc, *(position.depends_on if position is not None else ()))
+        return PairBias(bias, depends_on, by_pair if position is None or position.by_pair is not None else None)
 
 
 class Labels(nn.Module):

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from formers.ops import Bias, PairBias, Relation
+from formers.ops import Bias, OfPair, PairBias, Relation
 from formers.part import weights_of
-from formers.positions import RelationalPosition, RelativePosition, RelativeScores
+from formers.positions import PairwisePosition, RelationalPosition, RelativePosition, RelativeScores
 
 
 def row_bias(position: nn.Module | None, q_positions_bl: Tensor, k_positions_bs: Tensor | None) -> Bias:
@@ -45,7 +45,8 @@ def pair_bias(position: nn.Module | None, q_bhlk: Tensor, k_bgsk: Tensor, positi
 
     if not isinstance(position, RelativePosition):
         added = _with_present_weights(position)
-        return PairBias(lambda b, q_nl, k_ns: added(places(b, q_nl), places(b, k_ns)), weights_of(position))
+        by_pair = _pairwise(position, positions_bl) if isinstance(position, PairwisePosition) else None
+        return PairBias(lambda b, q_nl, k_ns: added(places(b, q_nl), places(b, k_ns)), weights_of(position), by_pair)
     relation: RelativeScores = position(positions_bl, positions_bl)
 
     def bias(b: int, q_nl: Tensor, k_ns: Tensor) -> Tensor:
@@ -53,7 +54,25 @@ def pair_bias(position: nn.Module | None, q_bhlk: Tensor, k_bgsk: Tensor, positi
         bias_nhls = relation.at(places(b, q_nl), places(b, k_ns)).bias(q_nhlk, k_ngsk, 0)
         return bias_nhls.expand(len(q_nl), -1, -1, -1)
 
-    return PairBias(bias, (q_bhlk, k_bgsk, *relation.depends_on()))
+    return PairBias(bias, (q_bhlk, k_bgsk, *relation.depends_on()), _related(relation, q_bhlk, positions_bl))
+
+
+def _pairwise(position: PairwisePosition, positions_bl: Tensor) -> Callable[[], OfPair]:
+    """Return the bias of such a position pair by pair."""
+    rows, of_positions = int(len(positions_bl) > 1), position.of_pair()
+    return lambda: lambda b, h, q, k: of_positions(h, positions_bl[b * rows, q], positions_bl[b * rows, k])
+
+
+def _related(relation: RelativeScores, q_bhlk: Tensor, positions_bl: Tensor) -> Callable[[], OfPair] | None:
+    """Return what a relation adds pair by pair; None where it cannot be made so."""
+    if not relation.is_pairwise:
+        return None
+
+    def by_pair() -> OfPair:
+        rows, of_distance = int(len(positions_bl) > 1), relation.of_pair(q_bhlk)
+        return lambda b, h, q, k: of_distance(b, h, q, positions_bl[b * rows, k] - positions_bl[b * rows, q])
+
+    return by_pair
 
 
 def _with_present_weights(position: nn.Module) -> Callable[..., Tensor]:

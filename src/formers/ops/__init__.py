@@ -35,12 +35,13 @@ from formers.ops.linear_attention import (
     linear_state,
     safe_divisor,
 )
-from formers.ops.sparse_attention import PairBias, sparse_attention, varlen_attention
+from formers.ops.sparse_attention import OfPair, PairBias, sparse_attention, varlen_attention
 from formers.ops.token_mixing import PoolState, fourier_mix, pool_mix
 
 __all__ = [
     "Bias",
     "LinearState",
+    "OfPair",
     "OperationCount",
     "Packing",
     "PairBias",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -133,6 +135,9 @@ class Residues:
     def mask(self, q_idx: Tensor, k_idx: Tensor) -> Tensor:
         back = q_idx - k_idx
         return (back <= self.behind) & (back >= -self.ahead) & (q_idx // self.count == k_idx // self.count)
+
+    def mask_on(self, device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
+        return self.mask
 
     def bounds(self, q_lo: Tensor, q_hi: Tensor, k_lo: Tensor, k_hi: Tensor) -> tuple[Tensor, Tensor]:
         some, every = Span(self.behind, self.ahead).bounds(q_lo, q_hi, k_lo, k_hi)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 
 import torch
@@ -39,8 +40,15 @@ class Listed(Pattern):
         return _table(self.rows)
 
     def mask(self, q_idx: Tensor, k_idx: Tensor) -> Tensor:
-        seen = self.seen.to(q_idx.device)
-        return seen[*((idx // self.block).clamp(max=len(seen) - 1) for idx in (q_idx, k_idx))]
+        return self.mask_on(q_idx.device)(q_idx, k_idx)
+
+    def mask_on(self, device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
+        seen, block, last = self.seen.to(device), self.block, len(self.seen) - 1
+
+        def mask(q_idx: Tensor, k_idx: Tensor) -> Tensor:
+            return seen[(q_idx // block).clamp(max=last), (k_idx // block).clamp(max=last)]
+
+        return mask
 
     def bounds(self, q_lo: Tensor, q_hi: Tensor, k_lo: Tensor, k_hi: Tensor) -> tuple[Tensor, Tensor]:
         before = torch.nn.functional.pad(self.seen.long().cumsum(0).cumsum(1), (1, 0, 1, 0))  # pairs up to here

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import torch
 from torch import Tensor
 
 from formers.ops.sparse_attention import Fold, PairMask, Reordered
@@ -41,6 +44,9 @@ class Both(_OfTwo):
     def mask(self, q_idx: Tensor, k_idx: Tensor) -> Tensor:
         return self.a.mask(q_idx, k_idx) & self.b.mask(q_idx, k_idx)
 
+    def mask_on(self, device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
+        return _in_both(self.a.mask_on(device), self.b.mask_on(device))
+
     def bounds(self, q_lo: Tensor, q_hi: Tensor, k_lo: Tensor, k_hi: Tensor) -> tuple[Tensor, Tensor]:
         return _bounds_of_both(self.a, self.b, q_lo, q_hi, k_lo, k_hi)
 
@@ -76,6 +82,10 @@ class Either(_OfTwo):
 
     def mask(self, q_idx: Tensor, k_idx: Tensor) -> Tensor:
         return self.a.mask(q_idx, k_idx) | self.b.mask(q_idx, k_idx)
+
+    def mask_on(self, device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
+        a, b = self.a.mask_on(device), self.b.mask_on(device)
+        return lambda q_idx, k_idx: a(q_idx, k_idx) | b(q_idx, k_idx)
 
     def bounds(self, q_lo: Tensor, q_hi: Tensor, k_lo: Tensor, k_hi: Tensor) -> tuple[Tensor, Tensor]:
         (some, every), (some_b, every_b) = (side.bounds(q_lo, q_hi, k_lo, k_hi) for side in (self.a, self.b))
@@ -115,6 +125,10 @@ class Outside(Pattern):
     def mask(self, q_idx: Tensor, k_idx: Tensor) -> Tensor:
         return ~self.of.mask(q_idx, k_idx)
 
+    def mask_on(self, device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
+        inside = self.of.mask_on(device)
+        return lambda q_idx, k_idx: ~inside(q_idx, k_idx)
+
     def bounds(self, q_lo: Tensor, q_hi: Tensor, k_lo: Tensor, k_hi: Tensor) -> tuple[Tensor, Tensor]:
         some, every = self.of.bounds(q_lo, q_hi, k_lo, k_hi)
         return ~every, ~some
@@ -151,8 +165,15 @@ class _Intersection:
     def mask(self, q_idx: Tensor, k_idx: Tensor) -> Tensor:
         return self.a.mask(q_idx, k_idx) & self.b.mask(q_idx, k_idx)
 
+    def mask_on(self, device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
+        return _in_both(self.a.mask_on(device), self.b.mask_on(device))
+
     def bounds(self, q_lo: Tensor, q_hi: Tensor, k_lo: Tensor, k_hi: Tensor) -> tuple[Tensor, Tensor]:
         return _bounds_of_both(self.a, self.b, q_lo, q_hi, k_lo, k_hi)
+
+
+def _in_both(a: Callable[[Tensor, Tensor], Tensor], b: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
+    return lambda q_idx, k_idx: a(q_idx, k_idx) & b(q_idx, k_idx)
 
 
 def _bounds_of_both(

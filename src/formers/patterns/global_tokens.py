@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from formers.part import Site, Unsupported
 from formers.patterns.pattern import Pattern
+
+_FEW = 8
+"""Fewer tokens are compared one by one, more are looked up."""
 
 
 class Global(Pattern):
@@ -39,11 +44,20 @@ class Global(Pattern):
 
     def _named(self, idx: Tensor) -> Tensor:
         found = idx == self._tokens()[0]
-        if len(self._tokens()) < 8:
+        if len(self._tokens()) < _FEW:
             for token in self._tokens()[1:]:
                 found = found | (idx == token)
             return found
         return torch.isin(idx, torch.tensor(self._tokens(), device=idx.device))
+
+    def mask_on(self, device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
+        tokens, last = self._tokens(), self._tokens()[-1] + 1  # one more place, for all tokens behind
+        if len(tokens) < _FEW:
+            return self.mask
+        named = torch.zeros(last + 1, dtype=torch.bool)
+        named[list(tokens)] = True
+        there = named.to(device)
+        return lambda q_idx, k_idx: there[q_idx.clamp(max=last)] | there[k_idx.clamp(max=last)]
 
     def bounds(self, q_lo: Tensor, q_hi: Tensor, k_lo: Tensor, k_hi: Tensor) -> tuple[Tensor, Tensor]:
         q_some, q_every = self._within(q_lo, q_hi)

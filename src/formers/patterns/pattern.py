@@ -46,6 +46,14 @@ class Pattern(Part):
         maybe = torch.ones(torch.broadcast_shapes(q_lo.shape, k_lo.shape), dtype=torch.bool)
         return maybe, ~maybe
 
+    def mask_on(self, device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
+        """Return `mask` as a function for kernels that compile it.
+
+        It is arithmetic on the indices, and reads tensors on this device alone, at single places. A pattern whose
+        `mask` makes or looks up tensors overrides this.
+        """
+        return self.mask
+
     def resolve(self, *, length: int, causal: bool) -> Pattern:
         """Return the pattern for a known number of tokens, and without what lies in the future when causal."""
         pattern = self.sized(length)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from formers.part import Site
-from formers.positions.position import Position
+from formers.positions.position import PairwisePosition, Position
 
 
 class Alibi(Position):
@@ -25,28 +26,36 @@ class Alibi(Position):
         return AlibiPosition(site.heads)
 
 
-class AlibiPosition(nn.Module):
+class AlibiPosition(PairwisePosition):
     like: Tensor
     "Without values; its dtype is the model's, which the bias must be as exact as."
 
     def __init__(self, heads: int):
         super().__init__()
-        self.slopes = alibi_slopes(heads)
+        self.heads = heads
         self.register_buffer("like", torch.empty(0), persistent=False)
 
     def forward(self, q_positions_bl: Tensor, k_positions_bs: Tensor) -> Tensor:
         """Return the bias, (B|1, H, L, S) in float32 or wider; ask for it in blocks of queries when L·S is large."""
         wide = torch.promote_types(self.like.dtype, torch.float32)
-        slopes_h11 = torch.tensor(self.slopes, dtype=wide, device=q_positions_bl.device).view(-1, 1, 1)
+        number_h = torch.arange(self.heads, device=q_positions_bl.device, dtype=torch.float64)
+        slopes_h11 = _slope(number_h, self.heads).to(wide).view(-1, 1, 1)
         distance_b1ls = (q_positions_bl.unsqueeze(-1) - k_positions_bs.unsqueeze(-2)).abs().unsqueeze(1)
         return -slopes_h11 * distance_b1ls
+
+    def of_pair(self) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+        heads = self.heads
+        return lambda h, q_position, k_position: -_slope(h, heads) * (q_position - k_position).abs()
+
+
+def _slope(h: Tensor, heads: int) -> Tensor:
+    """Return the slopes of heads by their numbers; made on the device, where a list would have to be sent to it."""
+    below = 2 ** int(math.log2(heads))
+    exponent = torch.where(h < below, (h + 1) * (-8 / below), (h - below + 0.5) * (-8 / below))
+    return torch.exp2(exponent)
 
 
 def alibi_slopes(heads: int) -> list[float]:
     """Return one slope per head, steepest first within each of the paper's two series."""
-
-    def series(n: int) -> list[float]:
-        return [2 ** (-8 * h / n) for h in range(1, n + 1)]
-
-    below = 2 ** int(math.log2(heads))
-    return series(below) + series(2 * below)[::2][: heads - below]
+    slopes: list[float] = _slope(torch.arange(heads, dtype=torch.float64), heads).tolist()
+    return slopes

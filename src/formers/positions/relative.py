@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -9,6 +10,9 @@ from torch import Tensor
 from formers.ops import Relation
 from formers.part import SharingModule
 from formers.positions.distances import Distances
+
+_LARGEST_TABLE = 512
+"""Entries of a table whose terms may be made for every query, where a kernel reads them pair by pair."""
 
 
 class RelationalPosition(SharingModule):
@@ -44,6 +48,18 @@ class RelativeScores(Relation):
         """Return every tensor beside queries and keys that is read, and may want a gradient."""
         raise NotImplementedError
 
+    @property
+    def is_pairwise(self) -> bool:
+        """True if `of_pair` is defined."""
+        return False
+
+    def of_pair(self, q_bhlk: Tensor) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:
+        """Return `of_pair(b, h, q, distance)`, what is added to the score of a query and a key at a distance j − i.
+
+        All are indices that broadcast, q a place in `q_bhlk`.
+        """
+        raise NotImplementedError
+
     def scores(self, s_bhls: Tensor, q_bhlk: Tensor, k_bgsk: Tensor, start: int) -> Tensor:
         return s_bhls.add_(self.bias(q_bhlk, k_bgsk, start))
 
@@ -68,6 +84,18 @@ class TableScores(RelativeScores):
         rows, keys = q_bhlk.shape[2], k_bgsk.shape[2]
         window = self.distances.window(start, rows, keys)
         return self.distances.spread(self.terms(q_bhlk, self.table_hn[:, window]), start, keys)
+
+    @property
+    def is_pairwise(self) -> bool:
+        return self.distances.high - self.distances.low < _LARGEST_TABLE
+
+    def of_pair(self, q_bhlk: Tensor) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:
+        low, high, table_hn = self.distances.low, self.distances.high, self.table_hn
+        if table_hn.dim() == 2:
+            heads = int(len(table_hn) > 1)
+            return lambda b, h, q, distance: table_hn[h * heads, distance.clamp(low, high) - low]
+        terms_bhln = self.terms(q_bhlk, table_hn)
+        return lambda b, h, q, distance: terms_bhln[b, h, q, distance.clamp(low, high) - low]
 
     def at(self, q_positions_bl: Tensor, k_positions_bs: Tensor) -> TableScores:
         distances, part = self.distances.at(q_positions_bl, k_positions_bs)

@@ -105,6 +105,10 @@ class _ProjectedWaves(TableScores):
     def scores(self, s_bhls: Tensor, q_bhlk: Tensor, k_bgsk: Tensor, start: int) -> Tensor:
         return s_bhls.add_(super().bias(q_bhlk, k_bgsk, start))  # u is in the queries: no pass over all pairs for it
 
+    @property
+    def is_pairwise(self) -> bool:
+        return False  # u·k is a term of the key, too
+
     def depends_on(self) -> tuple[Tensor, ...]:
         return (self.table_hn, *self.biases)
 

@@ -169,7 +169,6 @@ def test_work_grows_with_the_length(pattern):
         (lambda q, k, v: sparse_attention(q, k, v, Window(2), key_mask_bs=torch.ones(2, 20)), "torch.bool"),
         (lambda q, k, v: sparse_attention(q, k, v, Window(2), bias=torch.ones(3, 20, 20)), "broadcasts to"),
         (lambda q, k, v: sparse_attention(q, k, v, Window(2), impl="blocks"), "no impl 'blocks'"),
-        (lambda q, k, v: sparse_attention(q, k, v, Window(2), impl="flex", bias=torch.ones(1)), "takes no bias"),
         (lambda q, k, v: sparse_attention(q, k, v, Window(2), bias=lambda b, i, j: 0), "Wrap a function as PairBias"),
     ],
 )

@@ -1,7 +1,7 @@
 """Attention over chosen pairs of tokens, at a cost that grows with the pairs."""
 
 from formers.ops.sparse_attention.block_lists import BlockLists, block_lists
-from formers.ops.sparse_attention.pair_bias import PairBias
+from formers.ops.sparse_attention.pair_bias import OfPair, PairBias
 from formers.ops.sparse_attention.pairs import Fold, PairMask, Pairs, Reordered, every_nth
 from formers.ops.sparse_attention.sparse_attention import sparse_attention
 from formers.ops.sparse_attention.varlen import varlen_attention
@@ -9,6 +9,7 @@ from formers.ops.sparse_attention.varlen import varlen_attention
 __all__ = [
     "BlockLists",
     "Fold",
+    "OfPair",
     "PairBias",
     "PairMask",
     "Pairs",

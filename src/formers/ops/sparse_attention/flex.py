@@ -1,14 +1,25 @@
-"""Sparse attention through torch's FlexAttention, which is made for GPUs."""
+"""Sparse attention through torch's FlexAttention, which is made for GPUs.
+
+The tiles of a pattern, and the function that tests its pairs, are derived once for a pattern, lengths and a device, and
+kept; so is the compiled kernel. Masks, global tokens and biases reach it as tensors that these functions read.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import lru_cache
+import itertools
+from collections import OrderedDict
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
+from formers.ops.common.derivatives import is_transformed
+from formers.ops.common.tracing import fixed_size
+from formers.ops.sparse_attention.flex_kernel import flex_kernel
+from formers.ops.sparse_attention.flex_mods import MaskMod, pattern_mod, score_mod, with_global_mod
+from formers.ops.sparse_attention.flex_tiles import TILE, tile_map
 from formers.ops.sparse_attention.inputs import SparseInputs
 from formers.ops.sparse_attention.pair_bias import PairBias
 from formers.ops.sparse_attention.pairs import Pairs
@@ -16,21 +27,27 @@ from formers.ops.sparse_attention.pairs import Pairs
 _SMALLEST_WIDTH = 16
 """The narrowest heads that Triton's matrix products take."""
 _KEPT = 64
-"""Patterns and sizes whose block masks are kept."""
+"""Patterns and sizes whose tiles are kept."""
 
 
 def unsupported_reasons(inputs: SparseInputs) -> list[str]:
     """Return why FlexAttention cannot run on these inputs, a sentence each."""
     q, k, v, device = inputs.q_bhlk, inputs.k_bhsk, inputs.v_bhsv, inputs.q_bhlk.device.type
     reasons = []
-    if inputs.bias is not None:
-        reasons.append("it takes no bias of pairs; use impl='gathered'")
+    if inputs.bias is not None and inputs.bias.by_pair is None:
+        reasons.append("this bias is not made pair by pair (`PairBias.by_pair`); use impl='gathered'")
     if device == "cpu" and torch.is_grad_enabled() and any(t.requires_grad for t in (q, k, v)):
         reasons.append("FlexAttention has no gradients on a CPU; use impl='gathered' or torch.no_grad()")
     if device == "cuda" and min(q.shape[3], v.shape[3]) < _SMALLEST_WIDTH:
         reasons.append(f"on a GPU heads are at least {_SMALLEST_WIDTH} wide, these are {q.shape[3]} and {v.shape[3]}")
+    if device == "cuda" and q.dtype == torch.float64:
+        reasons.append("on a GPU its sums are float32, and these are float64; use impl='gathered'")
     if device not in ("cpu", "cuda"):
         reasons.append(f"there is no FlexAttention for {device} tensors; use impl='gathered'")
+    if is_transformed() or torch.compiler.is_exporting():
+        reasons.append("it has no part in transforms of torch.func and torch.export; use impl='gathered'")
+    if not q.numel() or not k.numel():
+        reasons.append("there are no queries or no keys; use impl='gathered'")
     return reasons
 
 
@@ -45,65 +62,143 @@ def sparse_attention(
     bias: PairBias | None,
     scale: float,
 ) -> Tensor:
-    """Return `sparse_attention` with the pattern as FlexAttention's `mask_mod`, for inputs that it supports."""
-    grid = (q.shape[1], q.shape[2], k.shape[2])
-    if key_mask_bs is None and global_bs is None:
-        blocks = _kept_block_mask(patterns, grid, causal, str(q.device))
-    else:
-        blocks = _block_mask(patterns, grid, causal, str(q.device), key_mask_bs, global_bs)
+    """Return `sparse_attention` by a compiled kernel that skips the tiles without a pair.
+
+    First derivatives alone; torch raises for second ones, which impl="gathered" has.
+    """
+    rows, keys = fixed_size(q.shape[2]), fixed_size(k.shape[2])
+    layout: FlexLayout = getattr(
+        _LAYOUTS, _name_of(q.shape[1], rows, keys, causal, str(q.device), global_bs is None, *patterns)
+    )
     if key_mask_bs is not None:
         k, v = (t.where(key_mask_bs[:, None, :, None], 0) for t in (k, v))
-    return _kernel(q.device.type)(q, k, v, block_mask=blocks, scale=scale, enable_gqa=q.shape[1] != k.shape[1])
+        global_bs = None if global_bs is None else global_bs & key_mask_bs
+    order_c = layout.order_c
+    if order_c is not None:
+        at_c = order_c.clamp(min=0)
+        q, k, v = (t[:, :, at_c] for t in (q, k, v))
+        key_mask_bs = None if key_mask_bs is None else key_mask_bs[:, at_c]
+    of_pair = None if bias is None or bias.by_pair is None else bias.by_pair()
+    blocks = layout.block_mask if global_bs is None else layout.with_global(global_bs, causal)
+    y = flex_kernel(
+        q,
+        k,
+        v,
+        (patterns, causal, key_mask_bs is None, global_bs is None, bias is None),
+        block_mask=blocks,
+        score_mod=score_mod(key_mask_bs, of_pair, order_c),
+        scale=scale,
+        enable_gqa=q.shape[1] != k.shape[1],
+    )
+    return y if layout.place_l is None else y[:, :, layout.place_l]
 
 
-@lru_cache(_KEPT)
-@torch.inference_mode(False)  # a mask first made for inference must serve training later
-def _kept_block_mask(patterns: tuple[Pairs, ...], grid: tuple[int, int, int], causal: bool, device: str) -> Any:
-    """Return the block mask of patterns that every sequence shares; kept, as making one costs O(LS)."""
-    return _block_mask(patterns, grid, causal, device, None, None)
+@dataclass(frozen=True, eq=False)
+class FlexLayout:
+    """What is kept for patterns, lengths and a device.
+
+    Attributes:
+        block_mask: FlexAttention's, for all sequences.
+        seen: the pairs of places.
+        some_hnm, every_hnm: tiles with a pair, and those that are wholly pairs, (H or 1, query tiles, key tiles).
+        offset: the token of query 0.
+        order_c: the token at each place, −1 where there is none; None where places are tokens.
+        place_l: the place of each token.
+    """
+
+    block_mask: Any
+    seen: MaskMod
+    some_hnm: Tensor
+    every_hnm: Tensor
+    offset: int
+    order_c: Tensor | None
+    place_l: Tensor | None
+
+    def with_global(self, global_bs: Tensor, causal: bool) -> Any:
+        """Return the block mask with the pairs of the global tokens of each sequence. Waits for no device."""
+        rows, keys = self.block_mask.seq_lengths
+        tiles_q, tiles_k = self.some_hnm.shape[1:]
+        of_keys = pad(global_bs, (0, tiles_k * TILE - keys)).unflatten(1, (-1, TILE)).any(2)
+        of_queries = global_bs[:, max(self.offset, 0) :]
+        before = rows - of_queries.shape[1]  # queries before the first token
+        of_queries = pad(of_queries, (before, tiles_q * TILE - rows)).unflatten(1, (-1, TILE)).any(2)
+        either = of_queries[:, None, :, None] | of_keys[:, None, None, :]
+        if causal:
+            last_n = (torch.arange(tiles_q, device=global_bs.device) + 1) * TILE - 1 + self.offset
+            either = either & (torch.arange(tiles_k, device=global_bs.device) * TILE <= last_n[:, None])
+        seen = with_global_mod(self.seen, global_bs, self.offset, causal)
+        return _block_mask(self.some_hnm | either, self.every_hnm.expand_as(self.some_hnm | either), seen, (rows, keys))
 
 
-def _block_mask(
-    patterns: tuple[Pairs, ...],
-    grid: tuple[int, int, int],
-    causal: bool,
-    device: str,
-    key_mask_bs: Tensor | None,
-    global_bs: Tensor | None,
-) -> Any:
-    """Return FlexAttention's block mask of (heads, queries, keys), one for each sequence where masks are given."""
-    from torch.nn.attention.flex_attention import create_block_mask  # here, because it imports the compiler
-
-    heads, rows, keys = grid
-    if global_bs is not None and key_mask_bs is not None:
-        global_bs = global_bs & key_mask_bs
-    known = [one.resolve(length=keys, causal=causal) for one in patterns]
-    mask_mod = _mask_mod(known, keys - rows, causal, key_mask_bs, global_bs)
-    batch = next((len(mask) for mask in (key_mask_bs, global_bs) if mask is not None), None)
-    return create_block_mask(mask_mod, batch, heads if len(known) > 1 else None, rows, keys, device)
-
-
-def _mask_mod(
-    known: list[Pairs], offset: int, causal: bool, key_mask_bs: Tensor | None, global_bs: Tensor | None
-) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:
-    """Return FlexAttention's test of single pairs, where query 0 is token `offset`."""
-
-    def seen(b: Tensor, h: Tensor, q_idx: Tensor, k_idx: Tensor) -> Tensor:
-        token = q_idx + offset
-        found = known[0].mask(token, k_idx)
-        for i, one in enumerate(known[1:], 1):
-            found = torch.where(h % len(known) == i, one.mask(token, k_idx), found)
-        if global_bs is not None:
-            either = global_bs[b, token] | global_bs[b, k_idx]
-            found = found | (either & (k_idx <= token) if causal else either)
-        return found & key_mask_bs[b, k_idx] if key_mask_bs is not None else found
-
-    return seen
+@torch.inference_mode(False)  # a layout first made for inference must serve training later
+def _make_layout(
+    patterns: tuple[Pairs, ...], heads: int, rows: int, keys: int, causal: bool, device: str, may_fold: bool
+) -> FlexLayout:
+    """Return the layout. Takes time ∝ the tiles that the patterns' bounds leave open, once."""
+    there = torch.device(device)
+    different = list(dict.fromkeys(patterns))
+    maps = [tile_map(one, rows, keys, causal, there, may_fold and len(different) == 1) for one in different]
+    which_h = [different.index(one) for one in patterns]
+    if len(different) == 1:
+        some_hnm, every_hnm = maps[0].some_nm[None], maps[0].every_nm[None]
+    else:
+        turns = [maps[which_h[h % len(which_h)]] for h in range(heads)]
+        some_hnm, every_hnm = (torch.stack([getattr(one, name) for one in turns]) for name in ("some_nm", "every_nm"))
+    order_c = maps[0].order_c
+    sizes = (rows, keys) if order_c is None else (len(order_c), len(order_c))
+    offset = keys - rows
+    seen = pattern_mod([one.test for one in maps], which_h, offset)
+    block_mask = _block_mask(some_hnm[None], every_hnm[None], seen, sizes)
+    return FlexLayout(block_mask, seen, some_hnm, every_hnm, offset, order_c, _places(order_c, rows))
 
 
-@lru_cache(4)
-def _kernel(device: str) -> Any:
-    """Return the kernel, compiled where that is worth its time."""
-    from torch.nn.attention.flex_attention import flex_attention
+class _Layouts:
+    """The last layouts, as attributes by name: compilers find these where they are, functions and all."""
 
-    return flex_attention if device == "cpu" else torch.compile(flex_attention)
+    def __init__(self) -> None:
+        self.names: OrderedDict[tuple[Any, ...], str] = OrderedDict()
+        self.numbers = itertools.count()
+
+    def name_of(self, *key: Any) -> str:
+        """Return the name of a layout, which is made unless it is there."""
+        if key not in self.names:
+            name = f"layout_{next(self.numbers)}"
+            setattr(self, name, _make_layout(*key))
+            self.names[key] = name
+        self.names.move_to_end(key)
+        while len(self.names) > _KEPT:
+            delattr(self, self.names.popitem(last=False)[1])
+        return self.names[key]
+
+
+_LAYOUTS = _Layouts()
+
+
+def _name_of(heads: int, rows: int, keys: int, causal: bool, device: str, may_fold: bool, *patterns: Pairs) -> str:
+    return _LAYOUTS.name_of(patterns, heads, rows, keys, causal, device, may_fold)
+
+
+# What `torch.compiler.assume_constant_result` does, without importing the compiler: nothing of this is traced.
+_name_of._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
+def _places(order_c: Tensor | None, length: int) -> Tensor | None:
+    """Return the place of each token, where places are not tokens."""
+    if order_c is None:
+        return None
+    there = (order_c >= 0).nonzero().squeeze(1)
+    return order_c.new_zeros(length).index_copy(0, order_c[there], there)
+
+
+def _block_mask(some_bhnm: Tensor, every_bhnm: Tensor, seen: MaskMod, sizes: tuple[int, int]) -> Any:
+    """Return FlexAttention's block mask of tiles."""
+    from torch.nn.attention.flex_attention import BlockMask  # here, because it imports the compiler
+
+    partly, wholly = (_ordered(t) for t in (some_bhnm & ~every_bhnm, every_bhnm))
+    return BlockMask.from_kv_blocks(*partly, *wholly, BLOCK_SIZE=TILE, mask_mod=seen, seq_lengths=sizes)
+
+
+def _ordered(tiles_bhnm: Tensor) -> tuple[Tensor, Tensor]:
+    """Return how many key tiles each query tile has, and which, these first."""
+    count = tiles_bhnm.sum(3, dtype=torch.int32)
+    return count, tiles_bhnm.to(torch.int8).argsort(dim=3, descending=True, stable=True).to(torch.int32)

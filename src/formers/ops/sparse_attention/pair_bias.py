@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
+
+OfPair: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+"""`of_pair(b, h, q, k)`: what is added to the score of a pair of places, in head h of sequence b of a batch."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,10 +22,14 @@ class PairBias:
             queries (n, l) and keys (n, s), given by their places in q and k: (n, H or 1, l, s).
         depends_on: every tensor that the function reads and that may want a gradient; a tensor that is not listed gets
             none.
+        by_pair: returns a function `of_pair(b, h, q, k)` that gives the same for single pairs, for kernels that compile
+            it: arithmetic on the indices of sequence, head, query and key, which broadcast, and on what tensors hold at
+            single places. None where the bias cannot be made so; such kernels are passed over then.
     """
 
     function: Callable[[int, Tensor, Tensor], Tensor]
     depends_on: tuple[Tensor, ...]
+    by_pair: Callable[[], OfPair] | None = None
 
     def __call__(self, b: int, q_nl: Tensor, k_ns: Tensor) -> Tensor:
         """Return the bias of the pairs of sequence b, (n, H or 1, l, s)."""
@@ -34,7 +42,8 @@ class PairBias:
 
     def of_sequence(self, b: int) -> PairBias:
         """Return the bias of one sequence of the batch, as that of a batch of one."""
-        return PairBias(lambda _, q_nl, k_ns: self.function(b, q_nl, k_ns), self.depends_on)
+        by_pair = None if self.by_pair is None else _of_sequence(self.by_pair, b)
+        return PairBias(lambda _, q_nl, k_ns: self.function(b, q_nl, k_ns), self.depends_on, by_pair)
 
     @classmethod
     def of_tensor(cls, bias: Tensor) -> PairBias:
@@ -47,4 +56,19 @@ class PairBias:
             k_at = k_ns if row.shape[2] > 1 else torch.zeros_like(k_ns)
             return row[:, q_at[:, :, None], k_at[:, None, :]].transpose(0, 1)
 
-        return cls(picked, (bias,))
+        batch, heads, rows, keys = (size > 1 for size in whole.shape)
+
+        def of_pair(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
+            return whole[b * batch, h * heads, q * rows, k * keys]
+
+        return cls(picked, (bias,), lambda: of_pair)
+
+
+def _of_sequence(by_pair: Callable[[], OfPair], b: int) -> Callable[[], OfPair]:
+    """Return the bias of pairs of one sequence, as that of a batch of one."""
+
+    def own() -> OfPair:
+        of_pair = by_pair()
+        return lambda zero, h, q, k: of_pair(zero + b, h, q, k)
+
+    return own

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,6 +21,12 @@ class PairMask(Protocol):
 
     def bounds(self, q_lo: Tensor, q_hi: Tensor, k_lo: Tensor, k_hi: Tensor) -> tuple[Tensor, Tensor]:
         """Return, for the pairs [q_lo, q_hi] × [k_lo, k_hi], whether any may be in, and whether surely all are."""
+
+    def mask_on(self, device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
+        """Return `mask` as a function for kernels that compile it.
+
+        It is arithmetic on the indices, and reads tensors on this device alone, at single places.
+        """
 
 
 class Pairs(PairMask, Hashable, Protocol):
@@ -69,6 +75,10 @@ class Reordered:
 
     def bounds(self, q_lo: Tensor, q_hi: Tensor, k_lo: Tensor, k_hi: Tensor) -> tuple[Tensor, Tensor]:
         return self.pairs.bounds(*self.range_of(q_lo, q_hi), *self.range_of(k_lo, k_hi))
+
+    def mask_on(self, device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
+        inner, order_c = self.pairs.mask_on(device), self.order_c.to(device)
+        return lambda q_idx, k_idx: inner(order_c[q_idx], order_c[k_idx])
 
     def range_of(self, lo: Tensor, hi: Tensor) -> tuple[Tensor, Tensor]:
         """Return the least and the greatest token at the places lo … hi; holes count for nothing."""

@@ -42,13 +42,15 @@ def sparse_attention(
         bias: added to the scaled scores: a tensor that broadcasts to (B, H, L, S), or a `PairBias`, which makes it for
             the pairs that are computed.
         scale: 1/√K by default.
-        impl: "auto", "gathered", "flex" (FlexAttention; its restrictions raise) or "naive" (from the formula).
+        impl: "auto", "gathered", "flex" (FlexAttention; its restrictions raise) or "naive" (from the formula). On a GPU
+            "auto" is "flex" wherever that can run: its kernel is compiled once for a pattern and the sizes, and has no
+            second derivatives.
 
     Returns:
         (B, H, L, V). A query that sees no key gives zeros, and its gradient is zero.
 
     Cost: time and memory ∝ the pairs, rounded up to blocks of queries; O((L + S)K) is kept for the backward pass. The
-    block lists are derived once for a pattern and lengths.
+    block lists, or tiles, are derived once for a pattern and lengths.
     Raises `ValueError` for shapes, dtypes, masks or patterns that do not fit.
     """
     size = checks.sizes(q=(q_bhlk, "BhLK"), k=(k_bhsk, "BGSK"), v=(v_bhsv, "BGSV"))
@@ -89,12 +91,11 @@ def _check_patterns(pattern: Pairs | Sequence[Pairs], heads: int, length: int) -
     return patterns
 
 
-# "flex" runs on request only. For windows it is many times faster on a GPU once its block mask is kept, but its kernel
-# does not take every pattern's mask (tables, long lists of tokens), and compiles anew for every pattern and size.
+# On a CPU "flex" runs on request only: there it has no gradients.
 _FORMS: Forms[SparseInputs, Tensor] = Forms(
     "sparse_attention",
     Form("gathered", gathered.sparse_attention),
     Form("flex", flex.sparse_attention, flex.unsupported_reasons),
     Form("naive", naive.sparse_attention),
-    preference={"cpu": ["gathered"], "cuda": ["gathered"]},
+    preference={"cpu": ["gathered"], "cuda": ["flex", "gathered"]},
 )
