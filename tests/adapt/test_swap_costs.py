@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from formers.adapt import use_attention
 from formers.adapt.swap_costs import Swap, mean_nats, swap_costs
@@ -121,3 +122,29 @@ def test_every_line_of_the_file_is_json(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "swaps.jsonl").read_text().splitlines()]
     assert set(lines[0]) == {"model", "tokens"}
     assert [line["layers"] for line in lines[1:]] == [[], [0, 1], [1]]
+
+
+def test_what_fails_in_the_middle_is_a_row(tmp_path: Path) -> None:
+    model, file, calls = made(DECODERS["llama"]), tmp_path / "swaps.jsonl", list[str]()
+
+    def score(model: PreTrainedModel, ids_bl: Tensor) -> float:
+        calls.append(model.config._attn_implementation)
+        if len(calls) == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return math.nan if len(calls) == 3 else mean_nats(model, ids_bl)
+
+    swaps = swap_costs(model, ids(), ["window(4)"], file=file, score=score)
+    assert [swap.failure for swap in swaps] == ["", "out of memory", "the loss is nan", ""]
+    assert json.loads(file.read_text().splitlines()[2])["nats"] is None
+    plan = plan_swaps(swaps, {"softmax()": 100, WINDOW: 10}, SwapBudget(8, added_nats=1e9))
+    assert [str(mixer) for mixer in plan.mixers] == ["softmax()", WINDOW]
+    again = swap_costs(model, ids(), ["window(4)"], file=file, score=score)
+    assert [swap.failure for swap in again] == [""] * 4
+    assert len(calls) == 6  # the two that failed, once more
+    with pytest.raises(ValueError, match="another model or other tokens"):
+        swap_costs(model, ids(), ["window(4)"], file=file)  # another loss
+
+
+def test_a_model_that_cannot_be_measured_itself_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"rows of 24 tokens .* give shorter rows"):
+        swap_costs(made(DECODERS["llama"]), ids(), [], score=lambda model, ids: math.inf)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,14 +35,19 @@ def test_table_picture_and_plan(command: Run, model: str, here: Path) -> None:
     assert "window(4) | sinks(2)" in shown.output
     assert "measured on the 64 tokens before" in shown.output
     assert (here / "adapt" / "swaps.png").read_bytes().startswith(b"\x89PNG")
-    again = command("adapt", model, *words, "--no-each-layer")
+    page = (here / "adapt" / "swaps.html").read_text()
+    assert "Plan for 5KB at 1k" in page
+    again = command("adapt", model, *words, "--no-each-layer", "--time", "16,32")
     assert again.exit_code == 0, again.output
+    assert "each token" in again.output
+    assert "Measured</h2>" in (here / "adapt" / "swaps.html").read_text()
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--row", "100000"], "not the 100,000 of one row"),
+        (["--time", "1k,much"], "expected like '1k,4k,8k'"),
         (["--mixer", "metric()"], "knows no other weights"),
         (["--mixer", "windw(4)"], "windw"),
         (["--budget", "much"], "expected like '1MB at 8k'"),
@@ -52,3 +58,12 @@ def test_what_cannot_be_is_said(command: Run, model: str, words: list[str], mess
     refused = command("adapt", model, "--text", "words.txt", "--tokens", "64", "--row", "32", *words)
     assert refused.exit_code == 2, refused.output
     assert message in refused.output
+
+
+def test_quantised_weights_are_refused(command: Run, model: str, here: Path) -> None:
+    file = here / model / "config.json"
+    quantised = {"quantization_config": {"quant_method": "gptq", "bits": 4}}
+    file.write_text(json.dumps(json.loads(file.read_text()) | quantised))
+    refused = command("adapt", model, "--text", "words.txt")
+    assert refused.exit_code == 2, refused.output
+    assert "has quantised weights (gptq)" in refused.output

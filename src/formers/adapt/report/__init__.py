@@ -1,0 +1,1 @@
+"""The pages of `formers adapt` and `formers repair`, and the results that they are drawn from."""

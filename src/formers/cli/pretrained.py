@@ -1,0 +1,73 @@
+"""Pretrained models and texts as commands are given them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+
+def read_model(name: str, gguf: str | None) -> tuple[PreTrainedModel, Any]:
+    """Return a causal language model in float32, and its tokenizer, from a folder or the hub.
+
+    Raise ValueError for a folder that is not there, and for quantised weights; `gguf` is a file in the folder, whose
+    weights are made into numbers.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils.logging import disable_progress_bar
+
+    import formers  # noqa: F401  so that its own models are known
+
+    disable_progress_bar()
+    if name.startswith((".", "/", "~")) and not Path(name).expanduser().is_dir():
+        raise ValueError(f"there is no folder {name}; give one with a model and its tokenizer, or a hub name")
+    more: dict[str, Any] = {} if gguf is None else {"gguf_file": gguf}
+    if gguf is None:
+        config = AutoConfig.from_pretrained(name)
+        if (quantised := getattr(config, "quantization_config", None)) is not None:
+            method = quantised.get("quant_method") if isinstance(quantised, dict) else quantised.quant_method
+            raise ValueError(
+                f"{name} has quantised weights ({method}), which can be neither compared nor trained here; give the "
+                "model in float16 or float32, or a GGUF file with --gguf, whose weights are made into numbers"
+            )
+    tokenizer = AutoTokenizer.from_pretrained(name, **more)
+    return AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32, **more).eval(), tokenizer
+
+
+def read_tokens(tokenizer: Any, text: Path | None) -> Tensor:
+    """Return the tokens of a UTF-8 text, (L,); of Tiny Shakespeare without one."""
+    import torch
+
+    from formers.tasks.text import read_text
+
+    content = read_text(None if text is None else str(text))
+    return torch.tensor(tokenizer(content, verbose=False)["input_ids"], dtype=torch.long)
+
+
+def rows_at_end(ids: Tensor, tokens: int, row: int) -> tuple[Tensor, Tensor]:
+    """Return the last `tokens` of a text in rows, (N, row), and as many before them or fewer.
+
+    Raise ValueError for a text shorter than a row.
+    """
+    count = min(tokens, len(ids)) // row
+    if not count:
+        what = f"the text has {len(ids):,} tokens" if len(ids) < row else f"--tokens are {tokens:,}"
+        raise ValueError(f"{what}, not the {row:,} of one row; give a longer text, more --tokens, or a shorter --row")
+    before = ids[: len(ids) - count * row][-count * row :]
+    return ids[-count * row :].view(count, row), before[len(before) % row :].view(-1, row)
+
+
+def parse_lengths(text: str) -> list[int]:
+    """Return the lengths in `1k,4k,8192`; 1k is 1,024. Raise ValueError for anything else."""
+    lengths = []
+    for word in text.split(","):
+        number = word.strip().lower()
+        digits = number.removesuffix("k")
+        if not digits.isdecimal() or not 0 < int(digits) <= 1 << 24:
+            raise ValueError(f"{text!r} was given as lengths; expected like '1k,4k,8k' (1k is 1,024 tokens)")
+        lengths.append(int(digits) * (1024 if number.endswith("k") else 1))
+    return sorted(set(lengths))

@@ -1,0 +1,74 @@
+"""What `formers adapt` has measured, as tables in the terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from formers.cli.say import say
+
+if TYPE_CHECKING:
+    from formers.adapt.report.swap_results import SwapResults
+
+_LENGTHS = (1024, 8192, 32768)
+
+
+def say_swaps(results: SwapResults) -> None:
+    """Print perplexity and cache of the model as it is, and with each mixer in all layers."""
+    from rich.console import Console
+
+    from formers.plot.fitting_table import FittingColumn, FittingTable
+    from formers.plot.number_format import NOTHING, size
+
+    caches = [FittingColumn(title=f"cache, {length // 1024}k", spare=1) for length in _LENGTHS]
+    numbers = [FittingColumn(title=title) for title in ("perplexity", "ratio")]
+    table = FittingTable(columns=[FittingColumn(title="in every layer", text=True), *numbers, *caches])
+    for swap in results.everywhere:
+        shown = (f"{swap.perplexity:,.4g}", f"{swap.perplexity / results.own.perplexity:.3g}")
+        states = [size(results.states[swap.mixer].get(length)) for length in _LENGTHS]
+        table.add_row(
+            [results.names[swap.mixer], *((swap.failure, NOTHING) if swap.failure else shown), *states],
+            "dim" if swap.failure else "",
+        )
+    Console().print(table)
+
+
+def say_speeds(results: SwapResults) -> None:
+    """Print the times of prompts and of the tokens after them."""
+    from rich.console import Console
+
+    from formers.plot.fitting_table import FittingColumn, FittingTable
+    from formers.plot.number_format import NOTHING, duration, size
+
+    titles = ("prompt", "reading it", "each token", "cache")
+    columns = [FittingColumn(title=title) for title in titles]
+    table = FittingTable(
+        columns=[
+            FittingColumn(title="in every layer", text=True),
+            *columns,
+            FittingColumn(title="peak memory", spare=1),
+        ]
+    )
+    for row in results.speeds:
+        numbers = (duration(row.prefill_seconds), duration(row.token_seconds), size(row.cache_bytes))
+        shown = (row.failure, NOTHING, NOTHING) if row.failure else numbers
+        table.add_row([results.names[row.mixer], f"{row.length:,}", *shown, size(row.peak_bytes)])
+    Console().print(table)
+
+
+def say_plan(results: SwapResults) -> None:
+    """Print the plan: which layers take which mixer, and what it costs on other text."""
+    from formers.plot.number_format import size
+
+    plan = results.plan
+    assert plan is not None
+    say(f"\nplan: {size(plan.state_bytes)} a row after {plan.length:,} tokens")
+    for mixer in dict.fromkeys(plan.mixers):
+        layers = [layer for layer, taken in enumerate(plan.mixers) if taken == mixer]
+        say(f"  {mixer}: layers {', '.join(map(str, layers))}")
+    if plan.own is None or plan.planned is None:
+        say("the text has no tokens left to measure it on; give fewer --tokens")
+        return
+    say(
+        f"perplexity: {plan.expected:+.1%} expected from each layer alone; {plan.planned / plan.own - 1:+.1%} measured "
+        f"on the {plan.tokens:,} tokens before, {plan.own:.4g} to {plan.planned:.4g}"
+    )
