@@ -41,6 +41,7 @@ ARMS = {
     "softmax": {"mixer": "softmax"},
     "reversible": {"residual": "reversible"},
     "untied": {"tie_word_embeddings": False},
+    "xl": {"position": "xl"},
 }
 
 DEATHS = {

@@ -77,7 +77,7 @@ def test_the_same_training_as_in_one_process(ran: Ran) -> None:
 def test_the_same_weights_as_in_one_process(ran: Ran) -> None:
     alone, spread = ran.models("alone"), ran.models("spread")
     assert alone.keys() == spread.keys()
-    assert len(alone) == 3
+    assert len(alone) == 4
     for name, path in alone.items():
         whole, found = (load_file(folder / "model.safetensors") for folder in (path, spread[name]))
         assert whole.keys() == found.keys()
