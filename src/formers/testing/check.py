@@ -60,6 +60,8 @@ LAWS: dict[Law, frozenset[str]] = {
     laws.second_derivatives_are_right_or_refused: frozenset(),
     laws.source_is_read_by_the_formula: frozenset({"mixer", "cross"}),
     laws.source_is_read_alike_in_every_way: frozenset({"mixer", "cross"}),
+    laws.decisions_follow_from_the_past: frozenset({"mixer", "causal"}),
+    laws.padded_steps_move_no_decision: frozenset({"mixer", "causal", "padding"}),
 }
 """Law → the abilities that demand it, all of them (`formers.testing.abilities`). A few seconds for a part, all
 together."""
@@ -98,6 +100,8 @@ ANYWHERE: frozenset[Law] = frozenset(
         laws.global_tokens_are_refused,
         laws.source_is_read_by_the_formula,
         laws.source_is_read_alike_in_every_way,
+        laws.decisions_follow_from_the_past,
+        laws.padded_steps_move_no_decision,
         *SLOW_LAWS,
     }
 )

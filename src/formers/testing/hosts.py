@@ -16,6 +16,8 @@ from formers.memory import Memory
 from formers.mixers import FeatureMap, Linear, Mixer, Softmax
 from formers.mixers.context import count_tokens
 from formers.mixers.documents import Documents, Mask
+from formers.models.decision_config import DecisionConfig
+from formers.models.decision_transformer import DecisionTransformer
 from formers.models.exit_heads import ExitHeads
 from formers.models.losses import next_token_loss
 from formers.norms import LayerNorm, Norm
@@ -190,6 +192,25 @@ def _host_memory(part: Any, site: Site) -> nn.Module:
 
 def _host_computation(part: Any, site: Site) -> nn.Module:
     return Exiting(part, site) if isinstance(part, EarlyExit) else Stacked(part, site)
+
+
+def deciding(part: Any, site: Site) -> DecisionTransformer:
+    """Return a Decision Transformer of one layer of a mixer: states as wide as the site, and one of three actions.
+
+    It is no host of the axis, as it takes steps and not tokens: `laws.decisions` tries every causal mixer in it.
+    """
+    config = DecisionConfig(
+        width=site.width,
+        heads=site.heads,
+        depth=1,
+        mixer=part,
+        context_length=site.context_length,
+        initializer_range=0.3,
+        state_size=site.width,
+        action_size=3,
+        longest_episode=64,
+    )
+    return DecisionTransformer(config)
 
 
 HOSTS: dict[type[Part], Callable[[Any, Site], nn.Module]] = {

@@ -3,6 +3,7 @@
 from faults import (
     building,
     cross,
+    decisions,
     derivatives,
     formula,
     generation,
@@ -21,6 +22,7 @@ from faults import (
 __all__ = [
     "building",
     "cross",
+    "decisions",
     "derivatives",
     "formula",
     "generation",

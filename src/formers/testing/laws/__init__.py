@@ -6,6 +6,7 @@ from formers.testing.laws.building import builds_in_bfloat16, materialises_from_
 from formers.testing.laws.compiled import checkpointed_equals_plain, compiled_equals_eager, traces_whole
 from formers.testing.laws.cost import costs_as_promised, counted_as_by_hand
 from formers.testing.laws.cross import source_is_read_alike_in_every_way, source_is_read_by_the_formula
+from formers.testing.laws.decisions import decisions_follow_from_the_past, padded_steps_move_no_decision
 from formers.testing.laws.derivatives import second_derivatives_are_right_or_refused
 from formers.testing.laws.export import (
     exports_one_size,
@@ -50,6 +51,7 @@ __all__ = [
     "compiled_equals_eager",
     "costs_as_promised",
     "counted_as_by_hand",
+    "decisions_follow_from_the_past",
     "empty_chunks_change_nothing",
     "every_option_counts",
     "every_parameter_trains",
@@ -71,6 +73,7 @@ __all__ = [
     "only_differences_count",
     "order_makes_no_difference",
     "packed_documents_are_separate",
+    "padded_steps_move_no_decision",
     "padding_does_not_matter",
     "positions_count_from_zero",
     "randomness_is_owned",
