@@ -93,16 +93,42 @@ def test_learned_positions_are_repeated() -> None:
     torch.testing.assert_close(shorter(IDS[:, :20]).logits, model(IDS[:, :20]).logits)
 
 
+@torch.no_grad()
+def test_learned_positions_are_stretched_on_request() -> None:
+    model = dense(position="learned(offset=2)")
+    longer = model.config.swap(context_length=127)
+    made = convert_weights(model, longer, extension="interpolate")
+    old, new = (one.model.input_position.table.weight for one in (model, made.model))
+    assert made.derived["model.input_position.table.weight"] == "64 positions stretched to 127"
+    assert torch.equal(new[:2], old[:2]), "rows that nothing uses stay in front"
+    torch.testing.assert_close(new[2::2], old[2:])
+    torch.testing.assert_close(new[3::2], (old[2:-1] + old[3:]) / 2)
+    repeated = convert_weights(model, longer).model.model.input_position.table.weight
+    assert torch.equal(repeated[2 + 64 :], old[2 : 2 + 63])
+    torch.testing.assert_close(convert_weights(model, longer).model(IDS).logits, model(IDS).logits)
+    with pytest.raises(ValueError, match=r"given model has learned\(offset=2\), and 0 was asked for"):
+        convert_weights(model, model.config.swap(position="learned()"))
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@torch.no_grad()
+def test_shared_heads_are_repeated_for_a_mixer_that_cannot_share(bias: bool) -> None:
+    model = dense(CausalLM, mixer=f"softmax(kv_heads=1, bias={bias})")
+    made = convert_weights(model, model.config.swap(mixer=f"bigbird(block=64, random=0, bias={bias})"), strict=True)
+    torch.testing.assert_close(made.model(IDS).logits, model(IDS).logits)
+    assert made.derived["model.layers.1.mixer.v_proj.weight"] == "1 heads repeated to 3"
+
+
 def test_the_report_names_what_has_no_counterpart(tmp_path: Any) -> None:
     model = dense(SequenceClassifier).float()
     with pytest.warns(UserWarning, match=r"2 tensors: model\.layers\.\*\.mixer\.labels\.key_hkc \(2\)"):
         made = convert_weights(model, model.config.swap(mixer="etc(tokens=2)"))
     assert made.fresh == tuple(f"model.layers.{i}.mixer.labels.key_hkc" for i in range(2))
-    assert "fresh model.layers.0.mixer.labels.key_hkc" in str(made)
+    assert "fresh model.layers.*.mixer.labels.key_hkc (layers 0-1)" in str(made)
     with pytest.warns(UserWarning, match=r"dropped .* 2 tensors: model\.layers\.\*\.mixer\.k_proj\.weight \(2\)"):
         hashed = convert_weights(model, model.config.swap(mixer="lsh(buckets=4)"))
     assert hashed.left == tuple(f"model.layers.{i}.mixer.k_proj.weight" for i in range(2))
-    assert "left out model.layers.0.mixer.k_proj.weight" in str(hashed)
+    assert "left out model.layers.*.mixer.k_proj.weight (layers 0-1)" in str(hashed)
     assert repr(hashed) == str(hashed), "it prints itself"
     assert len(made.copied) + len(made.derived) + len(made.fresh) == len(made.model.state_dict())
     made.model.save_pretrained(tmp_path)
@@ -192,6 +218,15 @@ def test_a_mixer_without_anything_in_common_is_refused() -> None:
 
 
 @torch.no_grad()
+@torch.no_grad()
+def test_what_is_around_a_replaced_mixer_is_kept() -> None:
+    model = dense(position="learned()")
+    with pytest.warns(UserWarning, match=r"dropped from the given model: 8 tensors"):
+        made = convert_weights(model, model.config.swap(mixer="fourier()"), replace=True)
+    assert torch.equal(made.model.model.layers[0].ffn.up_proj.weight, model.model.layers[0].ffn.up_proj.weight)
+    assert not made.fresh
+
+
 def test_layers_that_stay_as_they_are_need_nothing_in_common() -> None:
     model = dense(mixer=["softmax()", "pool()"], position="learned()")
     made = convert_weights(model, model.config.swap(mixer=["sparse(pattern=window(64))", "pool()"])).model

@@ -17,7 +17,7 @@ class BigBird(Mixer):
     Zaheer et al. 2020, arXiv:2007.14062; there blocks of 64, a window of 3 blocks and 3 random ones.
     """
 
-    added = {"per_head": False}  # noqa: RUF012
+    added = {"per_head": False, "bias": False}  # noqa: RUF012
     can = frozenset({"causal", "bidirectional", "padding", "qk_position", "score_position", "relative"})
     block: int = 16
     "Tokens in a block."
@@ -31,6 +31,8 @@ class BigBird(Mixer):
     "Seed of the random blocks, together with the layer."
     per_head: bool = False
     "Whether every head has random blocks of its own, as published, or all the same."
+    bias: bool = False
+    "Whether the projections have one."
 
     @classmethod
     def name(cls) -> str:
@@ -60,4 +62,4 @@ class BigBird(Mixer):
         return 1.0
 
     def module(self, site: Site) -> MixerModule:
-        return SparseMixer(site, self.patterns(site))
+        return SparseMixer(site, self.patterns(site), bias=self.bias)

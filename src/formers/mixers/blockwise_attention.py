@@ -18,11 +18,14 @@ class BlockwiseAttention(Mixer):
     Source: Qiu et al. 2019 (BlockBERT), arXiv:1911.02972; 10:2 heads for two blocks, 8:2:2 for three, was best.
     """
 
+    added = {"bias": False}  # noqa: RUF012
     can = frozenset({"bidirectional", "padding", "qk_position", "score_position", "relative"})
     blocks: int = 2
     "n."
     shifted: int = 1
     "Heads that take each of the other cyclic permutations, those by 1 to n − 1, as far as the heads go."
+    bias: bool = False
+    "Whether the projections have one."
 
     def check(self) -> None:
         if not 1 <= self.blocks <= _MOST or self.shifted < 0:
@@ -50,4 +53,4 @@ class BlockwiseAttention(Mixer):
         return 2.0
 
     def module(self, site: Site) -> MixerModule:
-        return SparseMixer(site, self.patterns(site))
+        return SparseMixer(site, self.patterns(site), bias=self.bias)

@@ -17,9 +17,12 @@ class ImageLocal(Mixer):
     Source: Parmar et al. 2018 (Image Transformer), arXiv:1802.05751.
     """
 
+    added = {"bias": False}  # noqa: RUF012
     can = Sparse.can
     pattern: Pattern = Local1D(16, 32)
     "`local1d(block, memory_width)` or `local2d(height, width, block, halo)`."
+    bias: bool = False
+    "Whether the projections have one."
 
     def check(self) -> None:
         if not isinstance(self.pattern, (Local1D, Local2D)):
@@ -38,4 +41,4 @@ class ImageLocal(Mixer):
         return 1.0
 
     def module(self, site: Site) -> MixerModule:
-        return SparseMixer(site, self.patterns(site))
+        return SparseMixer(site, self.patterns(site), bias=self.bias)

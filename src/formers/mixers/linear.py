@@ -27,7 +27,7 @@ class Linear(Mixer):
     Source: Katharopoulos et al. 2020, arXiv:2006.16236; turned features: Su et al. 2021, arXiv:2104.09864, eq. 19.
     """
 
-    added = {"turned": "inputs"}  # noqa: RUF012
+    added = {"turned": "inputs", "bias": False}  # noqa: RUF012
     can = frozenset(
         {"causal", "bidirectional", "streaming", "padding", "qk_position", "export", "order_blind", "relative", "cross"}
     )
@@ -38,6 +38,8 @@ class Linear(Mixer):
     "Whether to divide by φ(q_i)·Σ φ(k_j)."
     turned: Literal["inputs", "features"] = "inputs"
     "What a position that acts on queries and keys turns: these, before φ, or their features, as published."
+    bias: bool = False
+    "Whether the projections have one."
 
     def check(self) -> None:
         if self.feature.needs_normalizer and not self.normalize:
@@ -58,10 +60,10 @@ class Linear(Mixer):
 
     def module(self, site: Site) -> MixerModule:
         if self.turned == "features" and site.position is not None and site.position.acts_on == "heads":
-            return TurnedLinearMixer(site, self.feature, normalize=self.normalize)
+            return TurnedLinearMixer(site, self.feature, normalize=self.normalize, bias=self.bias)
         if self.feature.exponential:
-            return ScaledLinearMixer(site, self.feature, normalize=self.normalize)
-        return LinearMixer(site, self.feature, normalize=self.normalize)
+            return ScaledLinearMixer(site, self.feature, normalize=self.normalize, bias=self.bias)
+        return LinearMixer(site, self.feature, normalize=self.normalize, bias=self.bias)
 
     def cross_module(self, site: Site) -> CrossMixer:
-        return LinearCross(site, self.feature, normalize=self.normalize)
+        return LinearCross(site, self.feature, normalize=self.normalize, bias=self.bias)

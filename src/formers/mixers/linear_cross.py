@@ -19,8 +19,8 @@ class LinearCross(CrossMixer):
 
     states: ClassVar[tuple[type[State], ...]] = (LinearMixerState,)
 
-    def __init__(self, site: Site, feature: FeatureMap, *, normalize: bool = True):
-        super().__init__(site)
+    def __init__(self, site: Site, feature: FeatureMap, *, normalize: bool = True, bias: bool = False):
+        super().__init__(site, bias=bias)
         self.feature = feature.build(site.head_width, site.heads)
         self.normalize, self.floor = normalize, feature.floor()
 

@@ -40,8 +40,8 @@ class _LinearOptions(TypedDict):
 class LinearMixer(QkvMixer):
     states: ClassVar[tuple[type[State], ...]] = (LinearMixerState, LinearPrefixState)
 
-    def __init__(self, site: Site, feature: FeatureMap, *, normalize: bool = True):
-        super().__init__(site)
+    def __init__(self, site: Site, feature: FeatureMap, *, normalize: bool = True, bias: bool = False):
+        super().__init__(site, bias=bias)
         self.feature = feature.build(site.head_width, site.heads)
         self.kernel, self.features = feature.kernel(), feature.count(site.head_width)
         self.normalize, self.floor = normalize, feature.floor()

@@ -23,6 +23,7 @@ class Linformer(Mixer):
     counted. For another `length` in other layers, give a cycle of mixers. Source: Wang et al. 2020, arXiv:2006.04768.
     """
 
+    added = {"bias": False}  # noqa: RUF012
     can = frozenset({"bidirectional", "padding", "qk_position", "relative"})
     instead = {  # noqa: RUF012
         "causal": "a shortened key mixes tokens with later ones, which no mask can undo. Use performer(), linear() or "
@@ -34,6 +35,8 @@ class Linformer(Mixer):
     "none: E and F per head; headwise: E and F per layer; kv: E = F per layer; layerwise: one E = F for all layers."
     kind: Literal["learned", "mean", "max", "conv"] = "learned"
     "E: a learned matrix, means or maxima of windows of context_length/length tokens, or a convolution of that stride."
+    bias: bool = False
+    "Whether the projections have one."
 
     @property
     def abilities(self) -> frozenset[str]:
@@ -55,7 +58,7 @@ class Linformer(Mixer):
 
 class LinformerMixer(QkvMixer):
     def __init__(self, site: Site, part: Linformer):
-        super().__init__(site)
+        super().__init__(site, bias=part.bias)
         groups = site.heads if part.share == "none" else 1
         sizes = (groups, part.length, site.context_length, site.head_width)
         self.key_length = LengthProjection(part.kind, *sizes)

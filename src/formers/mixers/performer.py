@@ -18,7 +18,7 @@ class Performer(Mixer):
     Source: Choromanski et al. 2021 (FAVOR+), arXiv:2009.14794.
     """
 
-    added = {"regularize": False}  # noqa: RUF012
+    added = {"regularize": False, "bias": False}  # noqa: RUF012
     can = Linear.can - {"relative", "cross"}
     features: int | None = None
     "M; about K·ln K unless given."
@@ -30,6 +30,8 @@ class Performer(Mixer):
     "Training steps between draws of new directions; None keeps the first. Never in eval mode."
     regularize: bool = False
     "Whether all directions are √K long, which makes the kernel the paper's regularised softmax, or as Gaussian ones."
+    bias: bool = False
+    "Whether the projections have one."
 
     def check(self) -> None:
         self.linear()
@@ -48,7 +50,7 @@ class Performer(Mixer):
             redraw=self.redraw,
             regularize=self.regularize,
         )
-        return Linear(feature=feature)
+        return Linear(feature=feature, bias=self.bias)
 
     def growth(self) -> float:
         return 1.0

@@ -32,6 +32,7 @@ class Rfa(Mixer):
     Source: Peng et al. 2021 (RFA), arXiv:2103.02143.
     """
 
+    added = {"bias": False}  # noqa: RUF012
     can = Linear.can - {"relative", "cross"}
     features: int | None = None
     "M; 2·K unless given, sines and cosines together."
@@ -43,6 +44,8 @@ class Rfa(Mixer):
     "Whether what came before fades, by a factor that each token sets."
     redraw: int | None = 1
     "Training steps between draws of new directions; None keeps the first. Never in eval mode."
+    bias: bool = False
+    "Whether the projections have one."
 
     def check(self) -> None:
         if self.kernel == "arccos" and self.sigma != type(self).sigma:
@@ -61,13 +64,14 @@ class Rfa(Mixer):
             if self.kernel == "gaussian"
             else ArcCosine(features=self.features, redraw=self.redraw)
         )
-        return Linear(feature=feature)
+        return Linear(feature=feature, bias=self.bias)
 
     def growth(self) -> float:
         return 1.0
 
     def module(self, site: Site) -> MixerModule:
-        return GatedLinearMixer(site, self.linear().feature) if self.gate else self.linear().module(site)
+        linear = self.linear()
+        return GatedLinearMixer(site, linear.feature, bias=self.bias) if self.gate else linear.module(site)
 
 
 class GatedLinearMixer(LinearMixer):
@@ -75,8 +79,8 @@ class GatedLinearMixer(LinearMixer):
 
     states = (LinearMixerState,)
 
-    def __init__(self, site: Site, feature: FeatureMap):
-        super().__init__(site, feature)
+    def __init__(self, site: Site, feature: FeatureMap, *, bias: bool = False):
+        super().__init__(site, feature, bias=bias)
         self.gate_proj = nn.Linear(site.width, site.heads)
 
     def attend(self, qkv: QKV, context: Context) -> tuple[Tensor, State | None]:

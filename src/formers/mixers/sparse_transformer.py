@@ -26,7 +26,7 @@ class SparseTransformer(Mixer):
     Source: Child et al. 2019, arXiv:1904.10509.
     """
 
-    added = {"distinct": False, "recompute": False}  # noqa: RUF012
+    added = {"distinct": False, "recompute": False, "bias": False}  # noqa: RUF012
     can = Sparse.can
     pattern: Pattern = Strided(16)
     "`strided(l)` or `fixed(l, c)`; its `factor` is chosen here."
@@ -38,6 +38,8 @@ class SparseTransformer(Mixer):
     recompute: bool = False
     """Whether training keeps the input of the attention alone and computes the rest again in the backward pass, as
     published: less memory, one more forward pass, the same numbers."""
+    bias: bool = False
+    "Whether the projections have one."
 
     def check(self) -> None:
         if not isinstance(self.pattern, (Strided, Fixed)) or self.pattern.factor != "merged":
@@ -94,7 +96,7 @@ class SparseTransformer(Mixer):
 
     def module(self, site: Site) -> MixerModule:
         module = RecomputedSparseMixer if self.recompute else SparseMixer
-        return module(site, self.patterns(site))
+        return module(site, self.patterns(site), bias=self.bias)
 
 
 class RecomputedSparseMixer(SparseMixer):

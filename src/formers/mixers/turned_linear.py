@@ -39,8 +39,8 @@ class TurnedLinearMixer(LinearMixer):
     states: ClassVar[tuple[type[State], ...]] = (TurnedSumsState,)
     feature: Any
 
-    def __init__(self, site: Site, feature: FeatureMap, *, normalize: bool = True):
-        super().__init__(replace(site, position=None), feature, normalize=normalize)
+    def __init__(self, site: Site, feature: FeatureMap, *, normalize: bool = True, bias: bool = False):
+        super().__init__(replace(site, position=None), feature, normalize=normalize, bias=bias)
         self.feature_position = build_at("heads", replace(site, key_width=self.features))
         self.exponential = feature.exponential
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from formers.models.config import TransformerConfig
+from formers.models.drift import Drift
 
 _LAYER = re.compile(r"(?<=\blayers\.)\d+(?=\.)")
 """The number of a layer within a name."""
@@ -26,6 +27,7 @@ class Conversion:
         derived: names of tensors made from an old one → how.
         fresh: names of tensors without a counterpart, which start as in a new model.
         left: names of tensors of the old model that were of no use.
+        drift: how far outputs are from those of the old model, where it was measured.
     """
 
     model: Any
@@ -33,6 +35,7 @@ class Conversion:
     derived: dict[str, str]
     fresh: tuple[str, ...]
     left: tuple[str, ...]
+    drift: Drift | None = None
 
     @property
     def caveats(self) -> str:
@@ -54,7 +57,8 @@ class Conversion:
         lines += [f"derived {name}: {how}" for name, how in self.derived.items()]
         lines += [f"fresh {name}" for name in self.fresh]
         lines += [f"left out {name}" for name in self.left]
-        return "\n".join([*lines, *self._share_lines()])
+        drift = [] if self.drift is None else [str(self.drift)]
+        return "\n".join([*_alike(lines), *drift, *self._share_lines()])
 
     __repr__ = __str__
 
@@ -88,6 +92,24 @@ def _names(names: Iterable[str]) -> str:
     """Return names with a count each, those that differ only in their layer as one."""
     counts = Counter(_LAYER.sub("*", name) for name in names)
     return ", ".join(f"{name} ({count})" if count > 1 else name for name, count in counts.items())
+
+
+def _alike(lines: list[str]) -> list[str]:
+    """Return lines with those that differ in a layer alone as one, which tells the layers."""
+    alike: dict[str, list[str]] = {}
+    for line in lines:
+        alike.setdefault(_LAYER.sub("*", line), []).append(line)
+    return [
+        same[0] if len(same) == 1 else f"{line} (layers {_ranges([int(_LAYER.findall(one)[0]) for one in same])})"
+        for line, same in alike.items()
+    ]
+
+
+def _ranges(numbers: list[int]) -> str:
+    """Return rising whole numbers as text, runs of them as the first and the last: 0-3, 5."""
+    starts = [n for n in numbers if n - 1 not in numbers]
+    ends = [n for n in numbers if n + 1 not in numbers]
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in zip(starts, ends, strict=True))
 
 
 def _percent(share: float) -> str:

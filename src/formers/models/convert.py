@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 
 import torch
@@ -10,8 +11,10 @@ from torch import Tensor
 from formers.computation import EarlyExit, FixedDepth
 from formers.models.config import TransformerConfig
 from formers.models.conversion import Conversion
+from formers.models.fitting import Extension, Layout, fitted, layout_of
 from formers.models.pretrained import FormersModel
 from formers.part import Unsupported
+from formers.positions import Learned
 
 _SAME = (
     *("vocab_size", "width", "depth", "heads", "residual", "norm", "ffn", "tie_word_embeddings"),
@@ -20,17 +23,23 @@ _SAME = (
 """Choices that both configurations must agree on, so that the copied weights mean the same."""
 _ONE_LAYER_A_STEP = (FixedDepth, EarlyExit)
 """Computations whose layers mean the same: one may take the place of the other."""
-_POSITION_TABLE = "input_position.table.weight"
-"""The name of learned positions within the backbone."""
 _GLOBAL = "_global."
 """The part of a name by which the projections of global tokens differ from those of all others."""
 
 
-def convert_weights(model: FormersModel, config: TransformerConfig, *, strict: bool = False) -> Conversion:
+def convert_weights(
+    model: FormersModel,
+    config: TransformerConfig,
+    *,
+    strict: bool = False,
+    extension: Extension = "repeat",
+    replace: bool = False,
+) -> Conversion:
     """Return a model of `config` that starts from the weights of `model`: dense attention into longformer, bigbird, …
 
-    Weights of the same name and shape are copied. A global token's projections start as copies of the local ones.
-    Learned positions are extended by repeating the table from its start, as Longformer and BigBird do. A model may get
+    Weights of the same name and shape are copied. A global token's projections start as copies of the local ones. Keys
+    and values that query heads share are repeated for a mixer whose heads each have their own. Learned positions are
+    extended by repeating the table from its start, as Longformer and BigBird do, or by `extension`. A model may get
     early exits, another rule for them, or lose them. Anything else is as in a new model. Where the new mixer still sees
     every pair, so with a window that covers the sequence, nothing changes.
 
@@ -39,16 +48,21 @@ def convert_weights(model: FormersModel, config: TransformerConfig, *, strict: b
 
     Args:
         strict: whether anything new or dropped is an error.
+        extension: `repeat` or `interpolate`: how learned positions become more.
+        replace: whether a mixer may have no weight in common with the one whose place it takes, such as fourier().
 
     Raise ValueError if sizes, wiring, norm, feed-forward, kind of position or direction differ, if a weight of the
     same name has another shape, or if `strict` and something is new or dropped; Unsupported if a layer's mixer has no
-    weight in common with the old one.
+    weight in common with the old one, without `replace`.
     Source: Beltagy et al. 2020 (Longformer), arXiv:2004.05150, section 5.
     """
     _check_configs(model.config, config)
     target = type(model)(_with_direction(model, config)).to(model.device, model.dtype).train(model.training)
-    conversion = _copied(model.state_dict(), target)
-    _check_mixers(model.config, target, conversion.fresh)
+    if model.can_generate() and target.can_generate():
+        target.generation_config = copy.deepcopy(model.generation_config)
+    conversion = _copied(model.state_dict(), target, layout_of(model.config, extension))
+    if not replace:
+        _check_mixers(model.config, target, conversion.fresh)
     if caveats := conversion.caveats:
         message = f"{type(model).__name__} is not converted whole:\n{caveats}"
         if strict:
@@ -58,7 +72,7 @@ def convert_weights(model: FormersModel, config: TransformerConfig, *, strict: b
 
 
 @torch.no_grad()
-def _copied(old: dict[str, Tensor], target: FormersModel) -> Conversion:
+def _copied(old: dict[str, Tensor], target: FormersModel, layout: Layout) -> Conversion:
     """Copy into a new model all old tensors that have a place there; return it with the origin of each tensor."""
     new = target.state_dict()
     copied, derived, used = list[str](), dict[str, str](), set[str]()
@@ -67,13 +81,12 @@ def _copied(old: dict[str, Tensor], target: FormersModel) -> Conversion:
         if source is None:
             continue
         used.add(source)
-        taken = _fitted(name, old[source], tensor)
+        taken, how = fitted(name, old[source], tensor, layout)
         tensor.copy_(taken)
-        if source == name and taken is old[source]:
+        if source == name and not how:
             copied.append(name)
         else:
-            repeated = f"{len(old[source])} positions repeated to {len(tensor)}"
-            derived[name] = repeated if source == name else f"from {source}"
+            derived[name] = ", ".join([*([] if source == name else [f"from {source}"]), *([how] if how else [])])
     fresh = tuple(name for name in new if name not in derived and name not in copied)
     return Conversion(target, tuple(copied), derived, fresh, tuple(name for name in old if name not in used))
 
@@ -82,18 +95,6 @@ def _source_of(name: str, old: dict[str, Tensor]) -> str | None:
     """Return the name of the old weight that a new one is made from; None if there is none."""
     local = name.replace(_GLOBAL, ".")
     return name if name in old else local if local in old else None
-
-
-def _fitted(name: str, old: Tensor, new: Tensor) -> Tensor:
-    """Return the old tensor in the new one's shape, a table of positions repeated. Raise ValueError for a misfit."""
-    if old.shape == new.shape:
-        return old
-    if name.endswith(_POSITION_TABLE) and old.shape[1:] == new.shape[1:]:
-        return old[torch.arange(len(new), device=old.device) % len(old)]
-    raise ValueError(
-        f"{name} has shape {tuple(old.shape)} in the given model, but {tuple(new.shape)} is needed; "
-        "give the new mixer the same heads, kv_heads and widths as the old one"
-    )
 
 
 def _with_direction(model: FormersModel, config: TransformerConfig) -> TransformerConfig:
@@ -117,6 +118,9 @@ def _check_configs(old: TransformerConfig, new: TransformerConfig) -> None:
             f"the given model has position {old.position}, and {new.position} is of another kind: "
             "the weights would not know it"
         )
+    offsets = [getattr(one.position, "offset", 0) for one in (old, new) if isinstance(one.position, Learned)]
+    if len(set(offsets)) > 1:
+        raise ValueError(f"the given model has learned(offset={offsets[0]}), and {offsets[1]} was asked for; keep it")
 
 
 def _check_mixers(before: TransformerConfig, target: FormersModel, fresh: tuple[str, ...]) -> None:
@@ -127,5 +131,6 @@ def _check_mixers(before: TransformerConfig, target: FormersModel, fresh: tuple[
         if config.mixer_at(layer) != before.mixer_at(layer) and not own - set(fresh):
             raise Unsupported(
                 f"{config.mixer_at(layer)} has no weight in common with the given model's mixer; train it from the "
-                "start, or take one with q_proj, k_proj, v_proj and o_proj, such as longformer(), bigbird() or sparse()"
+                "start, or take one with q_proj, k_proj, v_proj and o_proj, such as longformer(), bigbird() or "
+                "sparse(); with replace=True, what is around it is kept"
             )
