@@ -18,8 +18,8 @@ FULL = "softmax(), causal"
 NOTES = (
     f"float32, B=1, D={WIDTH}, H={HEADS}, L={LENGTH}, one thread: `adaptive_span(span={SPAN})`, causal, with its "
     "projections, all heads with the same span z, against z = S, and against `softmax()`, which takes torch's fused "
-    "kernel and sees everything. Keys: z + 32, rounded up to a multiple of 32, and 127 more for blocks of 128 queries. "
-    "A training step computes blocks twice, and differentiates the mask."
+    "kernel and sees everything. Keys: z + 32, rounded up to a multiple of 32, and 63 more for tiles of 64 queries "
+    "(127 for 128 above 1,024 keys). A training step makes the scores of a tile twice, and differentiates the mask."
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import pytest
@@ -46,7 +47,9 @@ def tokens(length: int, batch: int = 1) -> Tensor:
 @pytest.mark.parametrize(
     "law", [same_as_naive, same_as_reference, one_pass_equals_pieces, padding_does_not_matter], ids=lambda f: f.__name__
 )
-def test_short_spans_keep_the_laws(part: AdaptiveSpan, law: Any) -> None:
+@pytest.mark.parametrize("fewest", [1, 1 << 14], ids=["by distance", "in blocks"])
+def test_short_spans_keep_the_laws(part: AdaptiveSpan, law: Any, fewest: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.import_module("formers.ops.attention.by_distance"), "FEWEST_PAIRS", fewest)
     law(part, SITE)
 
 

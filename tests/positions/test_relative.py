@@ -159,6 +159,13 @@ def test_blocks_of_rows_are_the_whole(position: Position, monkeypatch: pytest.Mo
         assert_same(got, whole, "output or gradient", 1e-11 * max(1.0, float(whole.abs().max())))
 
 
+@pytest.mark.parametrize("position", [Xl(), Xl(clamp=5), Shaw(), Shaw(clip=4, values=False), T5()], ids=str)
+def test_tiles_by_distance_keep_the_laws(position: Position, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As tokens by the hundred take them, which the laws' inputs are not."""
+    monkeypatch.setattr(importlib.import_module("formers.ops.attention.by_distance"), "FEWEST_PAIRS", 1)
+    check(Softmax(kv_heads=1), site=replace(SITE, position=position), only=CORE_LAWS)
+
+
 @pytest.mark.parametrize("position", [Xl(), Alibi()], ids=str)
 def test_transforms_go_through_blocks_of_rows(position: Position, monkeypatch: pytest.MonkeyPatch) -> None:
     module = Softmax().build(Site(width=32, heads=4, causal=True, position=position)).double()

@@ -14,9 +14,9 @@ from formers.mixers.heads import check_head_count, join_heads, split_heads
 from formers.mixers.mixer import Mixer, MixerModule
 from formers.mixers.qkv import QKV, QkvMixer
 from formers.mixers.score_bias import row_bias
-from formers.mixers.span_mask import folded, log_span_mask, visible_keys, with_span_mask
+from formers.mixers.span_mask import SpanScores, folded, log_span_mask, visible_keys, with_span_mask
 from formers.mixers.sparse_state import SparseState, take_tokens
-from formers.ops import attention, is_transformed, packing, pad_input, unpad_input
+from formers.ops import attention, is_transformed, packing, pad_input, unpad_input, works_by_distance
 from formers.part import Site, State, add_loss
 
 _QUERIES = 128
@@ -153,9 +153,13 @@ class AdaptiveSpanMixer(QkvMixer):
     def _attend_in_blocks(self, qkv: QKV, context: Context, z_bhl: Tensor, visible: int) -> Tensor:
         """Return y (B, H, L, V): blocks of queries meet the keys that any of them may see.
 
-        Where there are several, each is computed again in the backward pass instead of kept.
+        Where there are several, each is computed again in the backward pass instead of kept. On a CPU, spans that all
+        tokens share are a table by distance, and tiles of scores are no larger than its cache.
         """
         length = qkv.q.shape[2]
+        if not self.part.dynamic and self.score_position is None and works_by_distance(qkv.q, qkv.k):
+            spans = SpanScores(z_bhl, min(visible, length), self.part.ramp, self.span, causal=self.causal)
+            return attention(qkv.q, qkv.k, qkv.v, causal=self.causal, key_mask_bs=context.mask_bl, bias=spans)
         several = length > _QUERIES and torch.is_grad_enabled() and not is_transformed()
         again = several and not torch.compiler.is_compiling()
         before = min(visible, length) - 1

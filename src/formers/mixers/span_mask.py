@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from formers.mixers.score_bias import added_rows
-from formers.ops import Bias, Relation, can_read, is_transformed
+from formers.ops import Bias, DistanceTerms, Relation, can_read, is_transformed
 
 ROUND = 32
 """The number of visible keys is rounded up to a multiple of this, so that shapes are few while spans move."""
@@ -63,6 +63,35 @@ def with_span_mask(bias: Bias, mask_bhls: Tensor, q_bhlk: Tensor, k_bgsk: Tensor
         return mask_bhls
     added = added_rows(bias, q_bhlk, k_bgsk)(0, q_bhlk.shape[2])
     return mask_bhls if added is None else mask_bhls + added
+
+
+class SpanScores(Relation):
+    """The mask of spans that all tokens of a head share, as a table by distance: keys outside of it are not computed.
+
+    Args:
+        z_1h1: spans in tokens, at least 0.
+        visible: tokens that a query may see, itself and those to one side.
+        ramp, span, causal: as in `log_span_mask`.
+    """
+
+    def __init__(self, z_1h1: Tensor, visible: int, ramp: int, span: int, *, causal: bool):
+        behind = 0 if causal else visible - 1
+        distance_1n = torch.arange(1 - visible, behind + 1, device=z_1h1.device).unsqueeze(0)
+        query_11 = torch.zeros_like(distance_1n[:, :1])
+        mask_1h1n = log_span_mask(z_1h1, query_11, distance_1n, ramp, span, causal=causal)
+        self.low, self.table_hn = 1 - visible, mask_1h1n[0, :, 0]
+
+    def by_distance(self, q_bhlk: Tensor) -> DistanceTerms:
+        return DistanceTerms(0, self.low, added_hn=self.table_hn, window=True)
+
+    def scores(self, s_bhls: Tensor, q_bhlk: Tensor, k_bgsk: Tensor, start: int) -> Tensor:
+        rows, keys = s_bhls.shape[2:]
+        row_l = torch.arange(start, start + rows, device=s_bhls.device)
+        key_s = torch.arange(keys, device=s_bhls.device)
+        entry_ls = key_s - row_l[:, None] - self.low
+        outside_ls = (entry_ls < 0) | (entry_ls >= self.table_hn.shape[1])
+        added_hls = self.table_hn[:, entry_ls.clamp(0, self.table_hn.shape[1] - 1)]
+        return s_bhls + added_hls.masked_fill(outside_ls, -torch.inf).to(s_bhls.dtype)
 
 
 class _MaskedRelation(Relation):

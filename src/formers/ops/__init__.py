@@ -16,7 +16,7 @@ Letters at the end of a name are the axes of a tensor, q_bhlk for (B, H, L, K):
 Lower-case letters in a name are axes, capitals in a docstring their sizes. Rarer ones are explained where they occur.
 """
 
-from formers.ops.attention import Bias, Relation, attention, metric_attention
+from formers.ops.attention import Bias, DistanceTerms, Relation, attention, metric_attention, works_by_distance
 from formers.ops.bucketed_attention import bucketed_attention, clustered_attention
 from formers.ops.common.derivatives import gradients_by_autograd, is_transformed, needs_autograd
 from formers.ops.common.dispatch import forms_table
@@ -40,6 +40,7 @@ from formers.ops.token_mixing import PoolState, fourier_mix, pool_mix
 
 __all__ = [
     "Bias",
+    "DistanceTerms",
     "LinearState",
     "OfPair",
     "OperationCount",
@@ -75,4 +76,5 @@ __all__ = [
     "unpad_input",
     "varlen_attention",
     "without_autocast",
+    "works_by_distance",
 ]

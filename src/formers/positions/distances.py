@@ -40,9 +40,10 @@ class Distances:
         return cls(q_bl, k_bs, min(max(ends.low, -reach), reach), min(max(ends.high, -reach), reach), ends.first)
 
     @classmethod
-    def whole(cls, q_bl: Tensor, k_bs: Tensor) -> Distances | None:
+    def whole(cls, q_bl: Tensor, k_bs: Tensor, *, causal: bool = False) -> Distances | None:
         """Return the distances of these positions, each with an entry; None where there can be no such table.
 
+        Causal, those that are hidden share the entry of the last that is seen, where all stand at consecutive places.
         Their number is not known where positions cannot be read, and has no end where they lie far apart, as position
         ids may: at most four entries for each query and key are made.
         """
@@ -50,7 +51,9 @@ class Distances:
             return None
         ends = _read(q_bl, k_bs)
         together = ends.high - ends.low < 4 * (q_bl.shape[1] + k_bs.shape[1])
-        return cls(q_bl, k_bs, ends.low, ends.high, ends.first) if together else None
+        last_seen = None if ends.first is None or not causal else ends.first + k_bs.shape[1] - q_bl.shape[1]
+        high = ends.high if last_seen is None else max(min(ends.high, last_seen), ends.low)
+        return cls(q_bl, k_bs, ends.low, high, ends.first) if together else None
 
     def all(self) -> Tensor:
         """Return the distances of the table's entries, (n,)."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from formers.ops import Relation
+from formers.ops import DistanceTerms, Relation
 from formers.part import SharingModule
 from formers.positions.distances import Distances
 
@@ -101,10 +101,23 @@ class TableScores(RelativeScores):
         distances, part = self.distances.at(q_positions_bl, k_positions_bs)
         return replace(self, distances=distances, table_hn=self.table_hn[:, part])
 
+    def by_distance(self, q_bhlk: Tensor) -> DistanceTerms | None:
+        first = self.distances.first
+        return None if first is None else self.as_terms(q_bhlk, first)
+
+    def as_terms(self, q_bhlk: Tensor, first: int) -> DistanceTerms:
+        """Return the same as terms by distance, given that of the first key from the first query."""
+        return DistanceTerms(first, self.distances.low, added_hn=self.table_hn)
+
     def depends_on(self) -> tuple[Tensor, ...]:
         return (self.table_hn,)
 
 
 def scaled_products(q_bhlk: Tensor, table_hnk: Tensor) -> Tensor:
     """Return q·t_n/√K of every query with every entry of a table, (B, H, l, n)."""
-    return (q_bhlk * q_bhlk.shape[3] ** -0.5) @ table_hnk.mT.to(q_bhlk.dtype)
+    return scaled(q_bhlk) @ table_hnk.mT.to(q_bhlk.dtype)
+
+
+def scaled(q_bhlk: Tensor) -> Tensor:
+    """Return q/√K."""
+    return q_bhlk * q_bhlk.shape[3] ** -0.5

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from formers.ops import DistanceTerms
 from formers.part import Site
 from formers.part.site import Place
 from formers.positions.distances import Distances
 from formers.positions.position import Position
-from formers.positions.relative import RelativePosition, RelativeScores, TableScores, scaled_products
+from formers.positions.relative import RelativePosition, RelativeScores, TableScores, scaled, scaled_products
 
 
 class Shaw(Position):
@@ -70,6 +71,10 @@ class _VectorsOfDistances(TableScores):
 
     def terms(self, q_bhlk: Tensor, table_hn: Tensor) -> Tensor:
         return scaled_products(q_bhlk, table_hn)
+
+    def as_terms(self, q_bhlk: Tensor, first: int) -> DistanceTerms:
+        values_hnv = None if self.values_nv is None else self.values_nv.unsqueeze(0)
+        return DistanceTerms(first, self.distances.low, scaled(q_bhlk), self.table_hn, values_hnv=values_hnv)
 
     def outputs(self, w_bhls: Tensor, start: int) -> Tensor | None:
         if self.values_nv is None:

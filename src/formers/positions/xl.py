@@ -8,11 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from formers.ops import can_read
+from formers.ops import DistanceTerms, can_read
 from formers.part import Site
 from formers.positions.distances import Distances
 from formers.positions.position import Position
-from formers.positions.relative import RelativePosition, RelativeScores, TableScores, scaled_products
+from formers.positions.relative import RelativePosition, RelativeScores, TableScores, scaled, scaled_products
 from formers.positions.sinusoidal import frequencies
 
 
@@ -44,7 +44,7 @@ class Xl(Position):
 class XlPosition(RelativePosition):
     def __init__(self, part: Xl, site: Site):
         super().__init__()
-        self.clamp, self.heads = part.clamp, site.heads
+        self.clamp, self.heads, self.causal = part.clamp, site.heads, site.causal
         self.r_proj = nn.Linear(site.width, site.heads * site.head_width, bias=False)
         self.content_hk = nn.Parameter(torch.empty(site.heads, site.head_width))
         self.distance_hk = nn.Parameter(torch.empty(site.heads, site.head_width))
@@ -55,7 +55,7 @@ class XlPosition(RelativePosition):
         if self.clamp is None:
             # W_R r of every distance costs D² each; of few queries, W_R is on their side, at H times their products
             few = can_read(q_positions_bl) and q_positions_bl.shape[1] * self.heads < self.r_proj.in_features
-            distances = None if few else Distances.whole(q_positions_bl, k_positions_bs)
+            distances = None if few else Distances.whole(q_positions_bl, k_positions_bs, causal=self.causal)
         else:
             distances = Distances.clipped(q_positions_bl, k_positions_bs, self.clamp)
         if distances is None:
@@ -108,6 +108,9 @@ class _ProjectedWaves(TableScores):
     @property
     def is_pairwise(self) -> bool:
         return False  # u·k is a term of the key, too
+
+    def as_terms(self, q_bhlk: Tensor, first: int) -> DistanceTerms:
+        return DistanceTerms(first, self.distances.low, scaled(self.biases.on_queries(q_bhlk)), self.table_hn)
 
     def depends_on(self) -> tuple[Tensor, ...]:
         return (self.table_hn, *self.biases)

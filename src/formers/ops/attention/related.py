@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from formers.ops.attention.by_distance import attention_by_distance, works_by_distance
 from formers.ops.attention.query_blocks import run_blocks
 from formers.ops.attention.relation import Relation
 
@@ -21,11 +22,18 @@ def related_attention(
     """Return softmax(scores(queries(q) kᵀ·scale)) v + outputs(weights), zeros where a row sees no key.
 
     O(LSK) time. Memory for the weights of one block of rows, which are made again in the backward pass instead of kept.
+    On a CPU relations that are terms by distance take kernels of their own.
     """
     rows, keys = q_bhlk.shape[2], k_bgsk.shape[2]
     if key_mask_bs is not None:
         real = key_mask_bs[:, None, :, None]
         k_bgsk, v_bgsv = k_bgsk.where(real, 0), v_bgsv.where(real, 0)
+    terms = relation.by_distance(q_bhlk) if works_by_distance(q_bhlk, k_bgsk) else None
+    every_query_sees_keys = key_mask_bs is None and not (causal and rows > keys)
+    if terms is not None and (terms.values_hnv is None or every_query_sees_keys):
+        return attention_by_distance(
+            relation.queries(q_bhlk), k_bgsk, v_bgsv, terms, causal=causal, key_mask_bs=key_mask_bs, scale=scale
+        )
 
     def block(start: int, stop: int, q_bhlk: Tensor, k_bgsk: Tensor, v_bgsv: Tensor) -> Tensor:
         end = max(keys - rows + stop, 0) if causal else keys

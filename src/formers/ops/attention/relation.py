@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from formers.ops.attention.distance_terms import DistanceTerms
+
 
 class Relation:
     """How queries and keys are related beside q·k: it may see both, change scores in any way, and add to the output.
@@ -29,4 +31,11 @@ class Relation:
 
     def outputs(self, w_bhls: Tensor, start: int) -> Tensor | None:
         """Return what is added to Σ_j w_ij v_j, (B, H, l, V), given the weights (B, H, l, s); None for nothing."""
+        return None
+
+    def by_distance(self, q_bhlk: Tensor) -> DistanceTerms | None:
+        """Return `scores` and `outputs` for all queries, (B, H, L, K), as terms by distance, which are faster on a CPU.
+
+        None where they are no such terms, or distances are not the same along all diagonals.
+        """
         return None
