@@ -49,6 +49,7 @@ LAWS: dict[Law, frozenset[str]] = {
     laws.checkpointed_equals_plain: frozenset(),
     laws.every_parameter_trains: frozenset(),
     laws.saves_whole: frozenset(),
+    laws.low_rank_updates_merge: frozenset(),
     laws.every_submodule_matters: frozenset(),
     laws.tokens_are_mixed: frozenset({"mixer"}),
     laws.costs_as_promised: frozenset({"mixer"}),

@@ -109,11 +109,12 @@ def tokens(
     return drawn.to(dtype)
 
 
-def output_with_memory(part: Part, module: nn.Module, x_bld: Tensor) -> Tensor:
-    """Return the module's output for tokens; of a memory, after as many others as it takes to fill it."""
+def output_with_memory(part: Part, module: nn.Module, x_bld: Tensor, most: int | None = None) -> Tensor:
+    """Return the module's output for tokens; of a memory, after as many others as it takes to fill it, or `most`."""
     state = None
     if isinstance(part, Memory) and part.carried:
-        before = tokens(len(x_bld), part.tokens(), x_bld.shape[2], seed=9, dtype=x_bld.dtype)
+        count = part.tokens() if most is None else min(most, part.tokens())
+        before = tokens(len(x_bld), count, x_bld.shape[2], seed=9, dtype=x_bld.dtype)
         for segment in before.split(256, 1):
             _, state = module(segment, state)
     y_bld: Tensor = module(x_bld, state)[0]

@@ -1,0 +1,126 @@
+"""Low-rank updates reach every projection, merged and unmerged, one for all rows or another for each.
+
+Every `nn.Linear` of a part is called, and with a batch in front: then an update such as LoRA's, which a wrapper adds to
+its output, is the same as one that is merged into its weight, and each row may have an update of its own.
+
+Inputs: updates of rank 2, and two of them for the two rows of a batch; of a memory, after up to 1,026 tokens.
+
+Exempt: from updates row by row, projections of what is no token's, such as the distances of `xl`.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from formers.part import Part, Site
+from formers.testing.compare import FELT, assert_same, moved
+from formers.testing.harness import BATCH, SITE, build, directions, output_with_memory, tokens
+
+_BEFORE = 1026
+"""Tokens that fill every memory but the largest, of which a part is as good here."""
+_RANK, _SIZE = 2, 0.3
+"""Rank of updates, and the standard deviation of their factors."""
+
+
+def low_rank_updates_merge(part: Part, site: Site = SITE) -> None:
+    """An update beside every projection gives what it gives merged into the weight, for the batch and row by row."""
+    x = tokens(width=site.width)
+    for causal in directions(part):
+        plain = build(part, causal=causal, site=site)
+        projections = _projections(plain)
+        if not projections:
+            continue
+        one, two = ({name: _update(linear, seed) for name, linear in projections.items()} for seed in range(BATCH))
+        with torch.no_grad():
+            unchanged = _output(part, plain, x)
+            want = _output(part, _merged(plain, one), x)
+            got = _output(part, _beside(plain, [one]), x)
+        assert moved(got, unchanged) > FELT, f"{part}: low-rank updates of its projections change nothing"
+        assert_same(got, want, f"{part}: output with low-rank updates beside projections, instead of merged,")
+        with torch.no_grad():
+            shared = _not_of_tokens(part, plain, x)
+            kept = [{name: it for name, it in updates.items() if name not in shared} for updates in (one, two)]
+            by_row = _output(part, _beside(plain, kept), x)
+            alone = [_output(part, _merged(plain, updates), x)[row] for row, updates in enumerate(kept)]
+        assert_same(by_row, torch.stack(alone), f"{part}: output where each row has low-rank updates of its own,")
+
+
+def _output(part: Part, module: nn.Module, x: Tensor) -> Tensor:
+    return output_with_memory(part, module, x, most=_BEFORE)
+
+
+def _projections(module: nn.Module) -> dict[str, nn.Linear]:
+    return {name: child for name, child in module.named_modules() if isinstance(child, nn.Linear)}
+
+
+def _update(linear: nn.Linear, seed: int) -> Tensor:
+    """Return a matrix of low rank, as large as a weight."""
+    generator = torch.Generator().manual_seed(seed)
+    sizes = (linear.out_features, _RANK), (_RANK, linear.in_features)
+    left, right = (_SIZE * torch.randn(*size, generator=generator, dtype=torch.float64) for size in sizes)
+    return left @ right
+
+
+def _merged(module: nn.Module, updates: Mapping[str, Tensor]) -> nn.Module:
+    """Return a copy with updates added to weights."""
+    merged = copy.deepcopy(module)
+    with torch.no_grad():
+        for name, update in updates.items():
+            weight = merged.get_submodule(name).weight
+            assert isinstance(weight, Tensor)
+            weight.add_(update)
+    return merged
+
+
+def _beside(module: nn.Module, updates: Sequence[Mapping[str, Tensor]]) -> nn.Module:
+    """Return a copy with updates beside projections: one for all rows, or one for each."""
+    wrapped = copy.deepcopy(module)
+    for name in updates[0]:
+        linear = wrapped.get_submodule(name)
+        assert isinstance(linear, nn.Linear)
+        owner, _, last = name.rpartition(".")
+        setattr(wrapped.get_submodule(owner), last, _Updated(name, linear, [it[name] for it in updates]))
+    return wrapped
+
+
+class _Updated(nn.Module):
+    """A projection with low-rank updates beside it: one for all rows of a batch, or one for each row."""
+
+    def __init__(self, name: str, base: nn.Linear, updates: Sequence[Tensor]):
+        super().__init__()
+        self.name, self.base, self.updates = name, base, updates
+        self.in_features, self.out_features = base.in_features, base.out_features
+        self.weight, self.bias = base.weight, base.bias  # as they are without the update, which PEFT shows as well
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the projection of (…, N), or of (B, …, N), with updates."""
+        y: Tensor = self.base(x)
+        if len(self.updates) == 1:
+            return y + x @ self.updates[0].mT
+        assert len(x) == len(self.updates), f"{self.name} is given {tuple(x.shape)}, which does not begin with the rows"
+        return y + torch.stack([row @ update.mT for row, update in zip(x, self.updates, strict=True)])
+
+
+def _not_of_tokens(part: Part, module: nn.Module, x: Tensor) -> set[str]:
+    """Return the projections whose inputs are the same for other tokens."""
+    first, second = (_given(part, module, it) for it in (x, x.flip(1)))
+    return {name for name, inputs in first.items() if all(map(torch.equal, inputs, second[name]))}
+
+
+def _given(part: Part, module: nn.Module, x: Tensor) -> dict[str, list[Tensor]]:
+    """Return the inputs of every projection that is called."""
+    given: dict[str, list[Tensor]] = {}
+    hooks = [
+        linear.register_forward_pre_hook(lambda _, args, name=name: given.setdefault(name, []).append(args[0]))
+        for name, linear in _projections(module).items()
+    ]
+    try:
+        _output(part, module, x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return given
