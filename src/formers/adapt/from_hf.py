@@ -42,6 +42,7 @@ def from_hf(model: PreTrainedModel) -> FormersModel:
     _load(made, weights)
     if made.can_generate() and model.can_generate():
         made.generation_config = copy.deepcopy(model.generation_config)
+    made.made_from = model.name_or_path
     made.train(model.training)
     check_same_outputs(model, made)
     return made

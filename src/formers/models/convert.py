@@ -60,6 +60,7 @@ def convert_weights(
     target = type(model)(_with_direction(model, config)).to(model.device, model.dtype).train(model.training)
     if model.can_generate() and target.can_generate():
         target.generation_config = copy.deepcopy(model.generation_config)
+    target.made_from = model.made_from
     conversion = _copied(model.state_dict(), target, layout_of(model.config, extension))
     if not replace:
         _check_mixers(model.config, target, conversion.fresh)

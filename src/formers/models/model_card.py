@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from formers import __version__
@@ -10,14 +12,12 @@ if TYPE_CHECKING:
     from formers.models.config import TransformerConfig
 
 _CARD = """---
-library_name: formers
-tags:
-- formers
+{header}
 ---
 
 # {name}
 
-A `{name}` made by the Python library formers {version}: {depth} layers of width {width}, {heads} heads.
+A `{name}` made by the Python library formers {version}: {depth} layers of width {width}, {heads} heads.{origin}
 
 {choices}
 
@@ -30,17 +30,45 @@ from {module} import {name}
 model = {name}.from_pretrained("path/to/this/folder")
 ```
 """
+_WITH_TOKENIZER = """
+Its tokenizer is beside it:
+
+```python
+import formers.models
+from transformers import pipeline
+
+run = pipeline("{task}", model="path/to/this/folder")
+```
+"""
+_TASKS = {
+    "CausalLM": "text-generation",
+    "MaskedLM": "fill-mask",
+    "SequenceClassifier": "text-classification",
+    "TokenClassifier": "token-classification",
+    "Transformer": "feature-extraction",
+}
+"""Names of our classes → the pipeline of Transformers that runs them."""
+_ON_THE_HUB = re.compile(r"[\w.-]+(/[\w.-]+)?")
+"""Names that a model on the Hub may have."""
 
 
-def model_card(model_class: type, config: TransformerConfig) -> str:
-    """Return the text of a model's card, in the Hub's Markdown."""
-    module = model_class.__module__
-    return _CARD.format(
-        name=model_class.__name__,
+def model_card(model_class: type, config: TransformerConfig, *, origin: str = "", has_tokenizer: bool = False) -> str:
+    """Return the text of a model's card, in the Hub's Markdown; `origin` is the model that its weights come from."""
+    module, name = model_class.__module__, model_class.__name__
+    header, task = ["library_name: formers", "tags:", "- formers"], _TASKS.get(name)
+    if task is not None:
+        header.append(f"pipeline_tag: {task}")
+    if _ON_THE_HUB.fullmatch(origin) and not Path(origin).exists():
+        header.append(f"base_model: {origin}")
+    card = _CARD.format(
+        header="\n".join(header),
+        name=name,
         module="formers.models" if module.startswith("formers.models.") else module,
         version=__version__,
         depth=config.depth,
         width=config.width,
         heads=config.heads,
+        origin=f" Its weights come from `{origin}`." if origin else "",
         choices="\n".join(f"- {axis}: `{choice}`" for axis, choice in config.choices().items()),
     )
+    return card + (_WITH_TOKENIZER.format(task=task) if has_tokenizer and task is not None else "")

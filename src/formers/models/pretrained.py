@@ -15,6 +15,7 @@ from formers.models.config import TransformerConfig
 from formers.models.loading import check_settings, check_whole, naming
 from formers.models.model_card import model_card
 from formers.models.spans import attention_spans
+from formers.models.tokenizer_check import check_tokenizer
 
 
 class FormersModel(PreTrainedModel):
@@ -24,6 +25,8 @@ class FormersModel(PreTrainedModel):
     base_model_prefix = "model"
     supports_gradient_checkpointing = True
     _no_split_modules = ["Block"]  # noqa: RUF012
+    made_from: str = ""
+    "The pretrained model that the weights come from, as its name or folder; the model card tells it."
     streaming: bool
     "Whether there is a state to go on from: causal, and every mixer streams."
 
@@ -81,13 +84,31 @@ class FormersModel(PreTrainedModel):
         return (model, info) if output_loading_info else model
 
     def save_pretrained(
-        self, save_directory: str | os.PathLike[str], is_main_process: bool = True, *args: Any, **options: Any
+        self,
+        save_directory: str | os.PathLike[str],
+        is_main_process: bool = True,
+        *args: Any,
+        tokenizer: Any = None,
+        **options: Any,
     ) -> None:
-        """Save the model as Hugging Face does, with a model card where the folder has none (`README.md`)."""
+        """Save the model as Hugging Face does, with a model card where the folder has none (`README.md`).
+
+        A tokenizer that is given is saved beside it, so that `AutoTokenizer` and `pipeline` find it there. Raise
+        ValueError, before anything is written, if it has tokens that the model does not know.
+        """
+        if tokenizer is not None:
+            check_tokenizer(tokenizer, self.config)
         super().save_pretrained(save_directory, is_main_process, *args, **options)
-        card = Path(save_directory) / "README.md"
-        if is_main_process and card.parent.is_dir() and not card.exists():
-            card.write_text(model_card(type(self), self.config), encoding="utf-8")
+        folder = Path(save_directory)
+        if not is_main_process or not folder.is_dir():
+            return
+        if tokenizer is not None:
+            tokenizer.save_pretrained(folder)
+        card = folder / "README.md"
+        if not card.exists():
+            with_tokenizer = (folder / "tokenizer_config.json").exists()
+            text = model_card(type(self), self.config, origin=self.made_from, has_tokenizer=with_tokenizer)
+            card.write_text(text, encoding="utf-8")
 
     def example_inputs(self, length: int) -> dict[str, Tensor]:
         """Return inputs of `length` tokens, without data: what costs are counted on."""
