@@ -12,7 +12,7 @@ from torch import Tensor
 from formers import CausalLM, MaskedLM, TransformerConfig, Unsupported
 from formers.computation import Act
 from formers.computation.halting_state import HaltingState
-from formers.models import StateCache, steps_taken
+from formers.models import StateCache, count_steps, steps_taken
 
 VOCABULARY, DEPTH = 13, 5
 
@@ -200,6 +200,28 @@ def test_costs_are_those_of_all_steps() -> None:
     act, universal = (CausalLM(config(computation=one)) for one in ("act()", "universal()"))
     assert act.num_parameters() == universal.num_parameters() + 17
     assert act.flops_per_token(8) == universal.flops_per_token(8) + 2 * 16 * DEPTH
+
+
+def test_costs_of_the_steps_that_were_taken() -> None:
+    act = CausalLM(config(computation="act()"))
+    one, two, most = (act.flops_per_token(8, steps) for steps in (1, 2.5, DEPTH))
+    assert most == act.flops_per_token(8)
+    assert two - one == pytest.approx(1.5 * (most - one) / (DEPTH - 1))
+    shallow = CausalLM(config(computation="universal()", depth=1))
+    assert one == shallow.flops_per_token(8) + 2 * 16  # and the unit that decides
+    model = spread()
+    mask = torch.ones_like(ids())
+    mask[0, :3] = 0
+    with count_steps(model) as taken:
+        model(ids(), attention_mask=mask)
+        model(ids()[:1])
+    steps = torch.cat([steps_taken(model, ids(), attention_mask=mask)[mask.bool()], steps_taken(model, ids()[:1])[0]])
+    assert taken.mean == pytest.approx(steps.double().mean().item())
+    with count_steps(CausalLM(config())) as same:
+        CausalLM(config())(ids())
+    assert same.mean is None
+    with pytest.raises(ValueError, match="expected 0 to depth"):
+        act.flops_per_token(8, DEPTH + 1)
 
 
 def test_it_comes_back_from_a_file(tmp_path: Path) -> None:

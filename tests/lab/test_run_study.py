@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import PreTrainedModel, Trainer, TrainerControl, TrainerState
+from transformers import AutoModelForCausalLM, PreTrainedModel, Trainer, TrainerControl, TrainerState
 
 from formers.lab import Arm, Results, Row, Stopped, Store, Study, run
 from formers.lab.store.write_error import WriteError
@@ -79,6 +79,16 @@ def test_a_study_leaves_rows_models_and_a_report(small: Study) -> None:
     assert results.references["bigram"] > 0
     assert {path.name for path in small.folder.iterdir()} >= {"report.html", "report.json", "study.yaml", "models"}
     assert not list(small.folder.glob("checkpoints/*"))
+
+
+def test_a_row_holds_the_steps_that_tokens_take(one_arm: Study) -> None:
+    halting = Arm("halting", {"computation": "act()", "depth": 3})
+    fixed, row = run(replace(one_arm, arms=(*one_arm.arms, halting))).rows
+    assert fixed.steps_per_token is fixed.flops_per_token_taken is None
+    assert 1 <= row.steps_per_token < 3  # two at the start
+    model = AutoModelForCausalLM.from_pretrained(next(one_arm.folder.glob("models/halting*")))
+    assert row.flops_per_token == model.flops_per_token(16)
+    assert row.flops_per_token_taken == model.flops_per_token(16, row.steps_per_token) < row.flops_per_token
 
 
 def test_the_same_study_again_trains_nothing(small: Study, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,8 +30,9 @@ class Act(Universal):
     A pass ends when every token has stopped; on a GPU and in compiled graphs, which do not wait for that, training
     takes all steps. Generation waits: a row that has stopped costs its keys and values in the steps that others take,
     and nothing in those that none takes, until some later token takes one. Operations are counted for all `depth`
-    steps. D + 1 parameters more than `universal`. Source: Graves 2016, arXiv:1603.08983, section 2; Dehghani et al.
-    2018, arXiv:1807.03819, section 2.1.
+    steps, and beside them, for the steps that a trained model's tokens take on average: rows of studies have both, the
+    latter from the test split. D + 1 parameters more than `universal`. Source: Graves 2016, arXiv:1603.08983, section
+    2; Dehghani et al. 2018, arXiv:1807.03819, section 2.1.
     """
 
     epsilon: float = 0.01

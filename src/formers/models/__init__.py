@@ -25,7 +25,7 @@ from formers.models.pixel_lm import PixelLM
 from formers.models.seq2seq_config import Seq2SeqConfig
 from formers.models.seq2seq_lm import Seq2SeqLM
 from formers.models.sequence_classifier import SequenceClassifier
-from formers.models.steps import steps_taken
+from formers.models.steps import count_steps, steps_taken
 from formers.models.token_classifier import TokenClassifier
 
 AutoConfig.register(TransformerConfig.model_type, TransformerConfig)
@@ -60,5 +60,6 @@ __all__ = [
     "Transformer",
     "TransformerConfig",
     "convert_weights",
+    "count_steps",
     "steps_taken",
 ]

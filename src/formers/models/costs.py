@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
@@ -20,17 +22,51 @@ def on_meta(model: _Model) -> _Model:
         return type(model)(model.config).eval()
 
 
-def flops_per_token(model: PreTrainedModel, length: int) -> float:
+def flops_per_token(model: PreTrainedModel, length: int, steps: float | None = None) -> float:
     """Return the floating-point operations of a forward pass over `length` tokens, per token; a product counts 2·m·n·k.
 
     Matrix products and Fourier transforms are counted, element-wise work is not. Exact attention is counted over all
     pairs even when causal, as is the custom. With a memory they are the tokens of a segment, and the memory is full.
+
+    With `steps`, a token takes so many of the steps or layers on average, each at an equal share of what all of them
+    cost, and those that it does not take cost nothing: the least that such a pass can cost. Its keys and values in
+    steps that others take, and steps of tokens that wait for others in a batch, come on top. Raise ValueError for steps
+    below 0 or beyond the model's depth, and for a model without one stack of layers.
     """
     model = on_meta(model)
     past = _full_memory(model)
-    with OperationCount() as counted:
-        model(**model.example_inputs(length), **past)
-    return counted.total / length
+    return count_flops(model, lambda: model(**model.example_inputs(length), **past), steps) / length
+
+
+def count_flops(model: PreTrainedModel, run: Callable[[], object], steps: float | None = None) -> float:
+    """Return the operations of a call that runs a model's layers once; `steps` as in `flops_per_token`."""
+    with OperationCount() as counted, _counted_in_layers(model, counted, steps) as in_layers:
+        run()
+    return counted.total - (0.0 if steps is None else (1 - steps / model.config.depth) * sum(in_layers))
+
+
+@contextmanager
+def _counted_in_layers(model: PreTrainedModel, counted: OperationCount, steps: float | None) -> Iterator[list[int]]:
+    """Give a list that gets the operations of the model's steps, if a number of them is asked about."""
+    found: list[int] = []
+    if steps is None:
+        yield found
+        return
+    computation = getattr(model.base_model, "computation", None)
+    if computation is None or not 0 <= steps <= model.config.depth:
+        raise ValueError(
+            f"steps={steps} was given; expected 0 to depth={model.config.depth} of a model with one stack of layers, "
+            f"but this is a {type(model).__name__}"
+        )
+    hooks = [
+        computation.register_forward_pre_hook(lambda *given: found.append(-counted.total)),
+        computation.register_forward_hook(lambda *given: found.append(counted.total)),
+    ]
+    try:
+        yield found
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def state_bytes_per_token(model: PreTrainedModel, length: int) -> float | None:

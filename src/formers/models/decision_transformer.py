@@ -10,11 +10,11 @@ from torch.nn import functional as F
 from transformers.modeling_outputs import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
-from formers.models.costs import on_meta
+from formers.models.costs import count_flops, on_meta
 from formers.models.decision_config import DecisionConfig
 from formers.models.losses import IGNORED, cross_entropy, with_auxiliary
 from formers.models.model_with_head import ModelWithHead
-from formers.ops import OperationCount, require_data
+from formers.ops import require_data
 from formers.part import Unsupported
 
 
@@ -150,13 +150,17 @@ class DecisionTransformer(ModelWithHead):
         total = squares.masked_fill(~counted, 0).sum()
         return total / (counted.sum() if count is None else torch.as_tensor(count, device=total.device))
 
-    def flops_per_token(self, length: int) -> float:
-        """Return the floating-point operations per step, of 2 or 3 tokens, of a forward pass over `length` steps."""
-        with OperationCount() as counted, torch.device("meta"):
-            states, steps = torch.zeros(1, length, self.config.state_size), torch.zeros(1, length, dtype=torch.long)
-            actions = steps if self.config.discrete_actions else torch.zeros(1, length, self.config.action_size)
-            on_meta(self)(states, actions, steps, steps.float() if self.config.return_conditioned else None)
-        return counted.total / length
+    def flops_per_token(self, length: int, steps: float | None = None) -> float:
+        """Return the floating-point operations per step, of 2 or 3 tokens, of a forward pass over `length` steps.
+
+        `steps` are those of a token through the layers, as in `costs.flops_per_token`.
+        """
+        model = on_meta(self)
+        with torch.device("meta"):
+            states, times = torch.zeros(1, length, self.config.state_size), torch.zeros(1, length, dtype=torch.long)
+            actions = times if self.config.discrete_actions else torch.zeros(1, length, self.config.action_size)
+            returns = times.float() if self.config.return_conditioned else None
+            return count_flops(model, lambda: model(states, actions, times, returns), steps) / length
 
     def _check_shapes(self, states: Tensor, actions: Tensor, timesteps: Tensor, returns_to_go: Tensor | None) -> None:
         config = self.config

@@ -114,9 +114,12 @@ class FormersModel(PreTrainedModel):
         """Return inputs of `length` tokens, without data: what costs are counted on."""
         return {"input_ids": torch.zeros(1, length, dtype=torch.long, device="meta")}
 
-    def flops_per_token(self, length: int) -> float:
-        """Return the floating-point operations per token of a forward pass over `length` tokens."""
-        return costs.flops_per_token(self, length)
+    def flops_per_token(self, length: int, steps: float | None = None) -> float:
+        """Return the floating-point operations per token of a forward pass over `length` tokens.
+
+        All `depth` steps count, or with `steps`, so many on average, as `count_steps` measures; see `models.costs`.
+        """
+        return costs.flops_per_token(self, length, steps)
 
     def state_bytes(self, length: int) -> int | None:
         """Return the bytes of one sequence's state after `length` tokens; None if the model does not stream."""

@@ -30,6 +30,8 @@ _BYTES = ((1.0, "B"), (2.0**10, "KiB"), (2.0**20, "MiB"), (2.0**30, "GiB"))
 
 _PARAMETERS = Cost(name="parameters", label="parameters", text=count, units=_DECIMAL)
 _FLOPS = Cost(name="flops_per_token", label="FLOPs/token", text=count, units=_DECIMAL)
+_STEPS_TAKEN = Cost(name="steps_per_token", label="steps/token", text=count, units=_DECIMAL, per_run=True)
+_FLOPS_TAKEN = Cost(name="flops_per_token_taken", label="FLOPs/token taken", text=count, units=_DECIMAL, per_run=True)
 _TRAINING_FLOPS = Cost(name="training_flops", label="training FLOPs", text=count, units=_DECIMAL)
 TIME = Cost(
     name="train_seconds",
@@ -44,8 +46,11 @@ STATE_SIZE = Cost(name="state_bytes", label="state size", text=size, units=_BYTE
 MEMORY = Cost(name="peak_bytes", label="peak memory", text=size, units=_BYTES, per_run=True)
 _STEPS = Cost(name="steps", label="steps", text=count, units=_DECIMAL, per_run=True)
 
-COSTS = (_PARAMETERS, _FLOPS, TIME, _SPEED, STATE, STATE_SIZE, MEMORY, _STEPS, _TRAINING_FLOPS)
-RANKING_COSTS = (_PARAMETERS, _FLOPS, TIME, _SPEED, STATE)
+COSTS = (
+    *(_PARAMETERS, _FLOPS, TIME, _SPEED, STATE, STATE_SIZE, MEMORY, _STEPS, _TRAINING_FLOPS),
+    *(_STEPS_TAKEN, _FLOPS_TAKEN),
+)
+RANKING_COSTS = (_PARAMETERS, _FLOPS, TIME, _SPEED, STATE, _STEPS_TAKEN, _FLOPS_TAKEN)
 "The columns of the ranking."
 TRADED_COSTS = (TIME, _PARAMETERS, _FLOPS, MEMORY, STATE_SIZE)
 "The costs that quality is drawn against."

@@ -76,7 +76,11 @@ class Row:
     steps: int = 0
     parameters: int = 0
     flops_per_token: float | None = None
-    "Floating-point operations of one forward pass, per token, at the task's length."
+    "Floating-point operations of one forward pass, per token, at the task's length; with all steps through the layers."
+    steps_per_token: float | None = None
+    "Steps or layers that a token of the test split took on average; None where all take the same, or nothing did."
+    flops_per_token_taken: float | None = None
+    "The operations with as many steps as `steps_per_token` says: the least that such a pass costs."
     state_bytes_per_token: float | None = None
     "Bytes that the streaming state grows by with each token; None where the model does not stream."
     state_bytes: float | None = None

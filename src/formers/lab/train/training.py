@@ -6,6 +6,8 @@ import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from formers.lab.distributed import ranks
 from formers.lab.distributed.fsdp import shard
 from formers.lab.distributed.full_state import full_weights
@@ -27,6 +29,7 @@ from formers.lab.train.undisturbed import undisturbed
 from formers.machine.environment import environment
 from formers.machine.memory import peak_bytes, reset_peak
 from formers.models.costs import on_meta
+from formers.models.steps import count_steps
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -114,7 +117,9 @@ def _train_and_test(callback: TrainingCallback, facts: dict[str, Any]) -> PreTra
 def _test_and_save(callback: TrainingCallback, model: PreTrainedModel, facts: dict[str, Any]) -> None:
     job = callback.job
     with ranks.fail_together():  # a model that is sharded over the ranks runs on all of them, or on none
-        facts |= test_best_weights(job, model, callback.best_weights, facts["curve"])
+        with count_steps(model) as taken:
+            facts |= test_best_weights(job, model, callback.best_weights, facts["curve"])
+        facts |= _costs_taken(job, taken.mean)
         weights = full_weights(model)
     if ranks.is_rank0():
         save_model(job, model, weights)
@@ -132,6 +137,15 @@ def count_costs(model: FormersModel, length: int) -> dict[str, Any]:
         "state_bytes_per_token": counted.state_bytes_per_token(length),
         "state_bytes": counted.state_bytes(length),
     }
+
+
+def _costs_taken(job: Job, steps: float | None) -> dict[str, Any]:
+    """Return the costs of a trained model whose tokens take so many steps on average; none where they cannot differ."""
+    if steps is None:
+        return {}
+    with torch.device("meta"):
+        counted = job.task.model(job.config).eval()
+    return {"steps_per_token": steps, "flops_per_token_taken": counted.flops_per_token(job.length, steps)}
 
 
 def _progress_facts(job: Job, trainer: SafeTrainer) -> dict[str, Any]:
