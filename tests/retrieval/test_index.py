@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from formers.retrieval import Datastore, Exact, Flat, Index, IvfPq, Retriever
+from formers.retrieval import Datastore, Exact, Flat, Index, IvfPq, Retriever, index_checkpoint, index_file
+from formers.retrieval.datastore import Progress
 from formers.retrieval.header import Header
 from formers.retrieval.naive import naive_neighbours
 
@@ -80,7 +81,7 @@ def test_a_trained_index_is_kept_and_checked(store: Datastore, monkeypatch: pyte
     index, queries = IvfPq(lists=8, code_bytes=4), torch.randn(5, 8)
     first = index.open(store).search(queries, 5)
     [file] = store.folder.glob("ivf_pq-*.faiss")
-    monkeypatch.setattr(IvfPq, "build", None)  # it is read, also for other options of the search
+    monkeypatch.setattr(IvfPq, "train", None)  # it is read, also for other options of the search
     assert torch.equal(index.open(store).search(queries, 5).entries_nk, first.entries_nk)
     index.swap(probes=2, rescore=False).open(store).search(queries, 5)
     moved = replace(store, header=replace(store.header, content="another"))
@@ -92,6 +93,61 @@ def test_a_trained_index_is_kept_and_checked(store: Datastore, monkeypatch: pyte
     file.with_suffix(".json").write_text(json.dumps({"file": "x", "sha256": "y"}))
     with pytest.raises(ValueError, match="is damaged"):
         index.open(store)
+
+
+def stop_at(entry: int, error: type[BaseException]) -> Progress:
+    """Progress that ends the build when so many keys are in the index."""
+
+    def tell(done: int, total: int) -> None:
+        if done >= entry > 0:
+            raise error
+
+    return tell
+
+
+@pytest.mark.parametrize(
+    ("error", "kept"),
+    [(KeyboardInterrupt, 400), (SystemError, 0), (SystemError, 400)],
+    ids=["stopped", "early", "later"],
+)
+def test_a_build_goes_on_from_where_it_was_stopped(
+    store: Datastore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException], kept: int
+) -> None:
+    monkeypatch.setattr(index_file, "_ADDED", 100)
+    monkeypatch.setattr(index_checkpoint, "_LEAST_SECONDS", 0.0 if kept else 1e9)
+    monkeypatch.setattr(index_checkpoint, "_MOST_SHARE", 1e9)
+    index = IvfPq(lists=8, code_bytes=4)
+    index.open(stored(store.keys, tmp_path / "whole"))
+    with pytest.raises(error):
+        index.open(store, stop_at(400, error))
+    assert not list(store.folder.glob("ivf_pq*"))
+    [partial] = store.folder.glob(".*.partial")
+    assert partial.name.endswith(f".{kept}.partial")
+    monkeypatch.setattr(IvfPq, "train", None)  # its training is not lost
+    told: list[int] = []
+    index.open(store, lambda done, total: told.append(done))
+    assert told == [*range(kept, 1001, 100)]
+    [whole], [file] = (folder.glob("*.faiss") for folder in (tmp_path / "whole", store.folder))
+    assert file.read_bytes() == whole.read_bytes()
+    assert not list(store.folder.glob(".*"))
+
+
+def test_what_was_cut_off_or_is_anothers_does_not_count(store: Datastore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index_file, "_ADDED", 100)
+    index, trained = IvfPq(lists=8, code_bytes=4), []
+    train = IvfPq.train
+    monkeypatch.setattr(IvfPq, "train", lambda self, store: trained.append(1) or train(self, store))
+    for entry in (200, 300):
+        with pytest.raises(KeyboardInterrupt):
+            index.open(store, stop_at(entry, KeyboardInterrupt))
+    assert len(trained) == 1
+    [partial] = store.folder.glob(".*.300.partial")
+    partial.write_bytes(partial.read_bytes()[:-1])
+    with pytest.raises(KeyboardInterrupt):
+        index.open(store, stop_at(300, KeyboardInterrupt))
+    assert len(trained) == 2
+    index.open(replace(store, header=replace(store.header, content="another")))
+    assert len(trained) == 3
 
 
 def test_what_cannot_be_indexed_is_refused(store: Datastore) -> None:

@@ -85,10 +85,10 @@ class Datastore:
             if block_digest(self.keys[start:stop], self.tokens[start:stop]) != digest:
                 raise ValueError(f"{self.folder} is damaged: the entries {start:,} to {stop - 1:,} changed; {_REMEDY}")
 
-    def blocks(self, size: int | None = None) -> Iterator[tuple[int, Tensor]]:
-        """Yield the first entry of each block of `size` entries and its keys (n, D), one after the other."""
+    def blocks(self, size: int | None = None, first: int = 0) -> Iterator[tuple[int, Tensor]]:
+        """Yield the first entry of each block of `size` entries and its keys (n, D), from entry `first` on."""
         size = size or self.header.block
-        for start in range(0, len(self), size):
+        for start in range(first, len(self), size):
             yield start, self.keys[start : start + size]
 
     def sample(self, count: int, seed: int = 0) -> Tensor:

@@ -11,10 +11,8 @@ from torch import Tensor
 from formers.retrieval.datastore import Datastore, Progress
 from formers.retrieval.faiss_library import faiss_library
 from formers.retrieval.index import Found, Index, check_search, measured, padded
-from formers.retrieval.index_file import load_or_build
+from formers.retrieval.index_file import add_keys, load_or_build
 
-_ADDED = 1 << 16
-"""Keys that are added at a time."""
 _PER_LIST = 40
 """Keys in the training sample for each list: enough for k-means, as FAISS advises (39 and more)."""
 _CODES = 256
@@ -29,7 +27,8 @@ class Flat(Index):
 
     def open(self, store: Datastore, progress: Progress = lambda done, total: None) -> FaissSearcher:
         index = faiss_library().IndexFlatL2(store.header.width)
-        add_keys(index, store, progress)
+        for _ in add_keys(index, store, progress):
+            pass
         return FaissSearcher(index, store, self)
 
 
@@ -37,8 +36,8 @@ class IvfPq(Index):
     """Keys in inverted lists around k-means centroids, each as a few bytes (product quantisation): fast, approximate.
 
     A query is compared with the codes in the lists of the `probes` nearest centroids. `code_bytes` + 8 bytes of memory
-    a key; trained on a sample, and kept in a file beside the datastore. Needs the extra `retrieval`.
-    Source: Jégou et al. 2011 (product quantisation); Douze et al. 2024 (Faiss), arXiv:2401.08281.
+    a key; trained on a sample, and kept in a file beside the datastore; a build that is stopped goes on. Needs the
+    extra `retrieval`. Source: Jégou et al. 2011 (product quantisation); Douze et al. 2024 (Faiss), arXiv:2401.08281.
     """
 
     lists: int | None = None
@@ -64,7 +63,7 @@ class IvfPq(Index):
     def open(self, store: Datastore, progress: Progress = lambda done, total: None) -> FaissSearcher:
         sized = self.sized(store)
         name = str(sized.swap(probes=1, fetch=1.0, rescore=True))  # these matter when it is searched only
-        index = load_or_build(name, store, lambda: sized.build(store, progress))
+        index = load_or_build(name, store, lambda: sized.train(store), progress)
         faiss_library().extract_index_ivf(index).nprobe = self.probes
         return FaissSearcher(index, store, self)
 
@@ -84,8 +83,8 @@ class IvfPq(Index):
             raise ValueError(f"{self}: there are {len(store)} keys for {lists} lists; take fewer")
         return self.swap(lists=lists, code_bytes=code)
 
-    def build(self, store: Datastore, progress: Progress) -> Any:
-        """Return a trained index of FAISS with all keys in it; the sizes are given."""
+    def train(self, store: Datastore) -> Any:
+        """Return a trained index of FAISS without keys; the sizes are given."""
         assert self.lists is not None
         assert self.code_bytes is not None
         faiss, width = faiss_library(), store.header.width
@@ -93,7 +92,6 @@ class IvfPq(Index):
         index.cp.seed = index.pq.cp.seed = self.seed
         index.cp.min_points_per_centroid = index.pq.cp.min_points_per_centroid = 1  # small ones need no warning
         index.train(store.sample(max(_PER_LIST * self.lists, _PER_LIST * _CODES), self.seed).numpy())
-        add_keys(index, store, progress)
         return index
 
 
@@ -114,11 +112,3 @@ class FaissSearcher:
         if rescored:
             return measured(queries_nd, self.store.keys, entries, k)
         return padded(Found(distances.masked_fill(entries < 0, torch.inf), entries), k)
-
-
-def add_keys(index: Any, store: Datastore, progress: Progress) -> None:
-    """Add all keys to an index of FAISS, block by block."""
-    for start, keys in store.blocks(_ADDED):
-        progress(start, len(store))
-        index.add(keys.float().numpy())
-    progress(len(store), len(store))

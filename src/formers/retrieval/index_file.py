@@ -4,46 +4,71 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from formers.machine.files import flush_to_disk, write_atomically
+from formers.machine.files import write_atomically
 from formers.machine.sealed_json import json_from_text, sealed, unsealed
-from formers.retrieval.datastore import Datastore
+from formers.retrieval.datastore import Datastore, Progress
 from formers.retrieval.faiss_library import faiss_library
+from formers.retrieval.index_checkpoint import IndexCheckpoint, digest_of, write_index
+
+_ADDED = 1 << 16
+"""Keys that are added at a time."""
 
 
-def load_or_build(name: str, store: Datastore, build: Callable[[], Any]) -> Any:
+def load_or_build(name: str, store: Datastore, train: Callable[[], Any], progress: Progress) -> Any:
     """Return an index of FAISS over the datastore from its file, or built and written to one.
 
-    A build that was broken off begins again: the file is whole or not there.
+    A build that was stopped, or killed, goes on from where it was last saved: after the training, and then every few
+    seconds or minutes, and on Ctrl-C. The result is the same to the bit.
 
     Args:
         name: what it is, with every option that its file depends on.
-        build: makes it.
+        train: makes it, trained and without keys.
+        progress: is told how many keys are added.
 
     Raise ValueError where the file is damaged, or another datastore's.
     """
-    faiss = faiss_library()
     short = hashlib.sha256(name.encode()).hexdigest()[:8]
     path = store.folder / f"{name.partition('(')[0]}-{short}.faiss"
     note = path.with_suffix(".json")
     if note.is_file():
         _check(path, note, store)
-        return faiss.read_index(str(path))
-    index = build()
-    part_file = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        faiss.write_index(index, str(part_file))
-        flush_to_disk(part_file)
-        os.replace(part_file, path)
-    finally:
-        part_file.unlink(missing_ok=True)
-    about = {"index": name, "datastore": store.header.content, "file": _digest(path)}
-    write_atomically(note, json.dumps(sealed(about), indent=1) + "\n", flush=True)
+        return faiss_library().read_index(str(path))
+    about = {"index": name, "datastore": store.header.content}
+    checkpoint = IndexCheckpoint(path, about)
+    index = checkpoint.load()
+    if index is None:
+        progress(0, len(store))
+        index = train()
+        checkpoint.save(index)
+    _add_saving(index, store, checkpoint, progress)
+    write_index(index, path)
+    write_atomically(note, json.dumps(sealed(about | {"file": digest_of(path)}), indent=1) + "\n", flush=True)
+    checkpoint.remove()
     return index
+
+
+def _add_saving(index: Any, store: Datastore, checkpoint: IndexCheckpoint, progress: Progress) -> None:
+    """Add the keys that are not in the index yet, and save it now and then."""
+    try:
+        for _ in add_keys(index, store, progress):
+            checkpoint.save_if_due(index)
+    except KeyboardInterrupt:
+        if index.ntotal % _ADDED == 0:  # and not in the middle of a block
+            checkpoint.save(index)
+        raise
+
+
+def add_keys(index: Any, store: Datastore, progress: Progress) -> Iterator[int]:
+    """Add the keys that follow those in an index of FAISS, block by block, and yield how many there are then."""
+    for start, keys in store.blocks(_ADDED, index.ntotal):
+        progress(start, len(store))
+        index.add(keys.float().numpy())
+        yield index.ntotal
+    progress(len(store), len(store))
 
 
 def _check(path: Path, note: Path, store: Datastore) -> None:
@@ -55,11 +80,5 @@ def _check(path: Path, note: Path, store: Datastore) -> None:
         raise ValueError(f"{note} is damaged: {error}; {remedy}") from None
     if about.get("datastore") != store.header.content:
         raise ValueError(f"{path} is the index of another datastore; {remedy}")
-    if not path.is_file() or about.get("file") != _digest(path):
+    if not path.is_file() or about.get("file") != digest_of(path):
         raise ValueError(f"{path} is missing, damaged or cut short; {remedy}")
-
-
-def _digest(path: Path) -> str:
-    """Return the sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
