@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import warnings
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,13 +14,17 @@ from torch import Tensor
 
 from formers import CausalLM, TransformerConfig
 from formers.adapt.attention_transfer import transfer_losses
-from formers.adapt.repair import distill, transfer_attention
+from formers.adapt.lora import LoraOptions, lora_targets
+from formers.adapt.repair import distill, divergence, transfer_attention
+from formers.adapt.repair_trainer import Repair
+from formers.adapt.streamed_transfer import stream_transfer
 from formers.lab.study.budget import Budget
 from formers.models import convert_weights
 from formers.part import Unsupported
 from formers.testing.compare import assert_same
 
 BUDGET = Budget(steps=24, batch_size=4, learning_rate=1e-2)
+SHORT = Budget(steps=8, batch_size=2, learning_rate=1e-2, evaluations=4)
 
 
 def ids() -> Tensor:
@@ -108,3 +115,139 @@ def test_models_that_do_not_fit_are_refused() -> None:
     other = CausalLM(TransformerConfig(vocab_size=20, width=24, depth=2, heads=2))
     with pytest.raises(Unsupported, match="width=16, the student 24"):
         transfer_losses(teacher, other, ids())
+
+
+def half_linear() -> tuple[CausalLM, CausalLM]:
+    return models(["softmax", "linear(feature=hedgehog)"])
+
+
+def test_layers_learn_one_after_the_other(tmp_path: Path) -> None:
+    teacher, student = half_linear()
+    before = {name: weight.clone() for name, weight in student.state_dict().items()}
+    start = transfer_losses(teacher, student, ids())
+    losses = stream_transfer(teacher, student, ids(), tmp_path, BUDGET)
+    assert list(losses) == [1]
+    after = transfer_losses(teacher, student, ids())
+    assert float(after[1]) < 0.7 * float(start[1])
+    assert losses[1][0] > losses[1][-1]
+    changed = {name for name, weight in student.state_dict().items() if not torch.equal(weight, before[name])}
+    assert all(name.startswith("model.layers.1.mixer.") for name in changed)
+    assert not list(tmp_path.glob("hidden-*"))
+    _, other = half_linear()
+    assert stream_transfer(teacher, other, ids(), tmp_path, BUDGET) == losses  # nothing is trained again
+    same_weights(student, other)
+    with pytest.raises(ValueError, match="measurements of another repair"):
+        stream_transfer(teacher, other, ids(), tmp_path, replace(BUDGET, steps=2))
+
+
+def test_a_streamed_transfer_that_was_killed_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+    teacher, whole = models()
+    stream_transfer(teacher, whole, ids(), tmp_path / "whole", BUDGET)
+    _, stopped = models()
+
+    def stop(done: int, total: int) -> None:
+        assert total == 48
+        if done == 40:  # in the second layer
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stream_transfer(teacher, stopped, ids(), tmp_path / "stopped", BUDGET, progress=stop)
+    assert (tmp_path / "stopped" / "hidden-001.bin").exists()
+    _, again = models()
+    stream_transfer(teacher, again, ids(), tmp_path / "stopped", BUDGET)
+    same_weights(whole, again)
+
+
+def test_layers_that_are_not_modules_of_their_own_are_refused(tmp_path: Path) -> None:
+    teacher, _ = models()
+    shared = CausalLM(teacher.config.swap(computation="universal"))
+    other = CausalLM(shared.config.swap(mixer="linear"))
+    with pytest.raises(Unsupported, match="use transfer_attention"):
+        stream_transfer(shared, other, ids(), tmp_path, BUDGET)
+
+
+LORA = LoraOptions(rank=4, alpha=8)
+
+
+def test_adapters_are_trained_alone_and_merged(tmp_path: Path) -> None:
+    pytest.importorskip("peft", reason="PEFT is not installed")
+    teacher, student = half_linear()
+    names = list(student.state_dict())
+    before = {name: weight.clone() for name, weight in student.state_dict().items()}
+    start = float(divergence(teacher, student, ids()))
+    losses = distill(teacher, student, ids(), tmp_path, BUDGET, lora=LORA, held_out_nl=ids()[:2])
+    assert float(divergence(teacher, student, ids())) < 0.7 * start
+    assert len(losses) > 1
+    assert list(student.state_dict()) == names
+    changed = {name for name, weight in student.state_dict().items() if not torch.equal(weight, before[name])}
+    assert any("ffn" in name for name in changed)
+    assert any("feature" in name for name in changed)
+    assert not any("norm" in name or "embed" in name for name in changed)
+    assert all(parameter.requires_grad for parameter in student.parameters())
+    _, other = half_linear()
+    assert distill(teacher, other, ids(), tmp_path, BUDGET, lora=LORA, held_out_nl=ids()[:2]) == losses
+    same_weights(student, other)
+
+
+def test_the_preset_finds_the_projections_of_every_mixer() -> None:
+    _, student = models(["softmax", "linear(feature=hedgehog)"])
+    mixers = lora_targets(student, "mixer")
+    assert len(mixers) == 8
+    assert all(".mixer." in name for name in mixers)
+    assert set(lora_targets(student, "ffn")).isdisjoint(mixers)
+    plain = CausalLM(student.config.swap(mixer="pool", position="sinusoidal"))
+    assert lora_targets(plain, "all") == lora_targets(plain, "ffn")
+    with pytest.raises(Unsupported, match="no mixer of this model has a linear projection"):
+        lora_targets(plain, "mixer")
+    with pytest.raises(ValueError, match="rank must be at least 1"):
+        LoraOptions(rank=0)
+
+
+def test_adapters_that_were_stopped_go_on_to_the_same_weights(tmp_path: Path) -> None:
+    pytest.importorskip("peft", reason="PEFT is not installed")
+    options: dict[str, Any] = {"lora": LORA, "held_out_nl": ids()[:2]}
+    teacher, whole = half_linear()
+    distill(teacher, whole, ids(), tmp_path / "whole", SHORT, **options)
+    _, stopped = half_linear()
+
+    def stop(done: int, total: int) -> None:
+        if done == 5:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt, match="stopped after step 5"):
+        distill(teacher, stopped, ids(), tmp_path / "stopped", SHORT, **options, progress=stop)
+    _, again = half_linear()
+    distill(teacher, again, ids(), tmp_path / "stopped", SHORT, **options)
+    same_weights(whole, again)
+
+
+def test_the_best_weights_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    teacher, student = models("sparse(pattern=window(2))")
+    offered = []
+    real = Repair.offer
+
+    def offer(self: Repair, step: int) -> None:
+        offered.append({name: weight.clone() for name, weight in student.state_dict().items()})
+        if step == 5:
+            self.loss = lambda *args: torch.tensor(0.0)
+        real(self, step)
+        self.loss = lambda *args: torch.tensor(9.0)
+
+    monkeypatch.setattr(Repair, "offer", offer)
+    distill(teacher, student, ids(), tmp_path, BUDGET, held_out_nl=ids()[:2])
+    assert len(offered) == 5
+    assert all(torch.equal(weight, offered[0][name]) for name, weight in student.state_dict().items())
+
+
+def test_scores_in_pieces_are_those_of_the_whole() -> None:
+    teacher, student = models("sparse(pattern=window(2))")
+    rows = torch.randint(20, (9, 32), generator=torch.Generator().manual_seed(1))  # more than one piece
+    loss = divergence(teacher, student, rows)
+    with torch.no_grad():
+        want, got = (model(input_ids=rows).logits.double().log_softmax(-1) for model in (teacher, student))
+    assert_same(loss, (want.exp() * (want - got)).sum(-1).mean(), "KL", 1e-5)
+
+
+def same_weights(one: CausalLM, other: CausalLM) -> None:
+    for name, weight in one.state_dict().items():
+        assert torch.equal(other.state_dict()[name], weight), name

@@ -32,7 +32,7 @@ def transfer_losses(
     layers = taught_layers(teacher, student)
     mixers = mixers_of(student, layers)
     with torch.no_grad(), _mixings(teacher, layers) as seen:
-        teacher(input_ids=input_ids, attention_mask=attention_mask, use_cache=False)
+        teacher.base_model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False)
     real = None if attention_mask is None else attention_mask.bool().unsqueeze(-1)
     return {layer: _distance(mixers[layer], *seen[layer], real) for layer in layers}
 
@@ -77,8 +77,13 @@ def _mixings(model: FormersModel, layers: list[int]) -> Iterator[dict[int, tuple
 
 
 def _distance(mixer: nn.Module, given: dict[str, Any], want_bld: Tensor, real_bl1: Tensor | None) -> Tensor:
-    """Return Σ|ŷ − y|² / Σ|y|² of one layer over real tokens, in float32 or wider."""
+    """Return the relative error of a mixer's output over real tokens."""
     got_bld, _ = mixer(**given)
+    return relative_error(got_bld, want_bld, real_bl1)
+
+
+def relative_error(got_bld: Tensor, want_bld: Tensor, real_bl1: Tensor | None = None) -> Tensor:
+    """Return Σ|ŷ − y|² / Σ|y|² over real tokens, in float32 or wider."""
     off, size = (got_bld - want_bld).float(), want_bld.float()
     if real_bl1 is not None:
         off, size = off.masked_fill(~real_bl1, 0), size.masked_fill(~real_bl1, 0)
