@@ -17,6 +17,7 @@ import formers.lab.study.study
 from formers.lab import Arm, Budget, Store, Study, write_study
 from formers.lab.report import dump, load
 from formers.lab.report.study_results import study_results
+from formers.lab.store.lock import is_in_use, lock_folder
 from formers.lab.store.records import Results, Row
 from formers.lab.study.newest import number_opening
 
@@ -130,3 +131,45 @@ def test_the_ui_says_what_is_missing(command: Run, study: Study, here: Path, mon
     assert "pip install 'formers[ui]'" in missing.output
     (here / "empty").mkdir()
     assert command("ui", "empty").exit_code == 2
+
+
+def test_watching_writes_the_page_with_each_row_until_the_study_ends(
+    command: Run, study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock is seen held three times; a second row comes before the third look."""
+    held = iter([True, True, True, False])
+    pages: list[str] = []
+    page = study.folder / "report.html"
+
+    def asleep(seconds: float) -> None:
+        pages.append(page.read_text())
+        if len(pages) == 2:
+            Store(study.folder, "formers/study").save(row(study, "linear", 2.5))
+
+    monkeypatch.setattr("formers.lab.store.lock.is_in_use", lambda folder: next(held))
+    monkeypatch.setattr("formers.cli.watch.time.sleep", asleep)
+    done = command("report", str(study.folder), "--watch")
+    assert done.exit_code == 0, done.output
+    assert [line.partition(";")[0] for line in done.output.splitlines() if "so far" in line] == [
+        "1 runs so far",
+        "2 runs so far",
+    ]
+    assert all('http-equiv="refresh"' in text for text in pages)
+    assert "linear" in pages[2]
+    assert 'http-equiv="refresh"' not in page.read_text()
+
+
+def test_a_lock_is_seen_from_outside_and_left_as_it_is(here: Path) -> None:
+    (here / "study").mkdir(exist_ok=True)
+    assert not is_in_use(here / "study")
+    with lock_folder(here / "study"):
+        held = (here / "study" / ".lock").read_text()
+        assert is_in_use(here / "study")
+        assert (here / "study" / ".lock").read_text() == held
+    assert not is_in_use(here / "study")
+
+
+def test_the_ranking_as_latex(command: Run, study: Study, here: Path) -> None:
+    done = command("report", str(study.folder), "--latex", "ranking.tex")
+    assert done.exit_code == 0, done.output
+    assert r"\begin{tabular}" in (here / "ranking.tex").read_text()

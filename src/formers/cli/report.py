@@ -22,6 +22,10 @@ def report(
     csv: Annotated[Path | None, typer.Option(help="Every run as a line of CSV, too.", dir_okay=False)] = None,
     json: Annotated[Path | None, typer.Option(help="Everything as JSON, too.", dir_okay=False)] = None,
     markdown: Annotated[Path | None, typer.Option(help="The ranking as Markdown, too.", dir_okay=False)] = None,
+    latex: Annotated[Path | None, typer.Option(help="The ranking as LaTeX, too.", dir_okay=False)] = None,
+    live: Annotated[
+        bool, typer.Option("--watch", help="Write the page again while the study runs; it reloads in the browser.")
+    ] = False,
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
     """Write the report of a study again, from the rows it has so far; merge several studies of one task into one
@@ -34,16 +38,23 @@ def report(
         two studies of one task; arms that differ under one name are named apart
     formers report studies/a --csv runs.csv --markdown ranking.md --open
         the same as data, and in the browser
+    formers report --watch
+        the newest study, live
     """
-    from formers.lab.report import dump, terminal_report, to_csv, to_markdown, write_html
+    from formers.cli.watch import watch
+    from formers.lab.report import dump, terminal_report, to_csv, to_latex, to_markdown, write_html
     from formers.lab.report.stored_results import stored_results
     from formers.lab.report.study_files import HTML, bench_figures
     from formers.lab.store.merge import merge_studies
     from formers.machine.files import write_atomically
 
     studies = chosen(folders)
-    results = merge_studies({name: stored_results(folder) for name, folder in studies.items()})
     place = html or (next(iter(studies.values())) / HTML if len(studies) == 1 else Path(HTML))
+    if live:
+        if len(studies) > 1:
+            raise ValueError(f"--watch follows one study, but {len(studies)} folders were given")
+        watch(next(iter(studies.values())), place)
+    results = merge_studies({name: stored_results(folder) for name, folder in studies.items()})
     console = Console()
     for part in terminal_report(results):
         (console if console.is_terminal else Console(width=WIDE)).print(part)
@@ -55,5 +66,7 @@ def report(
         print_path("json", dump(results, json).resolve())
     if markdown:
         print_path("markdown", write_atomically(markdown, to_markdown(results)).resolve())
+    if latex:
+        print_path("latex", write_atomically(latex, to_latex(results)).resolve())
     if show:
         typer.launch(str(place.resolve()))

@@ -39,6 +39,8 @@ class Series:
     "SVG paths: the main line first, then thin ones."
     band: str = ""
     "SVG path around the interval of the main line."
+    whisker: str = ""
+    "SVG path of the interval through the mark."
     dots: tuple[XY, ...] = ()
     "Small dots: single seeds, or single sizes."
     shapes: tuple[XY, ...] = ()

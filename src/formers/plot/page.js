@@ -1,5 +1,6 @@
 "use strict";
-// The page is complete without this file. It adds: names and values under the pointer, arms on and off, copying.
+// The page is complete without this file. It adds: names and values under the pointer, arms on and off, one chart of
+// several at a time, tables that sort, a search for arms, charts as files, copying.
 
 const root = document.documentElement;
 root.classList.add("js");
@@ -75,6 +76,124 @@ for (const legend of document.querySelectorAll(".legend")) {
     button.addEventListener("click", () => toggle(null, on));
   }
   legend.append(place);
+}
+
+// One chart of several at a time, chosen by its horizontal axis.
+for (const [number, group] of [...document.querySelectorAll(".choose")].entries()) {
+  const figures = [...group.querySelectorAll("figure")];
+  if (figures.length < 2) continue;
+  const place = document.createElement("div");
+  place.className = "choices";
+  place.append(Object.assign(document.createElement("span"), { textContent: "against" }));
+  figures.forEach((figure, index) => {
+    const label = place.appendChild(document.createElement("label"));
+    const radio = Object.assign(document.createElement("input"), { type: "radio", name: `choice-${number}`, autocomplete: "off" });
+    radio.checked = index === 0;
+    figure.hidden = index !== 0;
+    radio.addEventListener("change", () => figures.forEach((other) => { other.hidden = other !== figure; }));
+    label.append(radio, figure.dataset.choice);
+  });
+  group.prepend(place);
+}
+
+// Rankings sort by any column; a second click turns the order round. Rows without a number come last.
+const key = (row, column) => {
+  const cell = row.cells[column];
+  return cell.dataset.key === undefined ? cell.textContent.trim() : Number(cell.dataset.key);
+};
+
+function sort(table, column, sign) {
+  const rows = [...table.tBodies[0].rows];
+  const numeric = rows.some((row) => typeof key(row, column) === "number");
+  rows.sort((one, other) => {
+    const [a, b] = [key(one, column), key(other, column)];
+    if (!numeric) return sign * a.localeCompare(b);
+    return (typeof a !== "number") - (typeof b !== "number") || sign * (a - b) || 0;
+  });
+  table.tBodies[0].append(...rows);
+}
+
+for (const table of document.querySelectorAll("table.ranking")) {
+  const heads = [...table.tHead.rows[0].cells];
+  for (const [column, head] of heads.entries()) {
+    if (head.classList.contains("strip")) continue;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.append(...head.childNodes);
+    head.append(button);
+    button.addEventListener("click", () => {
+      const order = head.getAttribute("aria-sort") === "ascending" ? "descending" : "ascending";
+      for (const one of heads) one.removeAttribute("aria-sort");
+      head.setAttribute("aria-sort", order);
+      sort(table, column, order === "ascending" ? 1 : -1);
+    });
+  }
+  const named = [...table.tBodies[0].rows].filter((row) => row.dataset.arm !== undefined);
+  if (named.length <= 12) continue;
+  const find = Object.assign(document.createElement("input"), { className: "find", type: "search", placeholder: `find among ${named.length} arms` });
+  find.setAttribute("aria-label", "show only arms whose name has this text");
+  table.parentNode.before(find);
+  find.addEventListener("input", () => {
+    const wanted = (arm) => arm.toLowerCase().includes(find.value.trim().toLowerCase());
+    for (const row of named) row.hidden = !wanted(row.dataset.arm);
+    for (const one of series) one.classList.toggle("off", !wanted(one.dataset.arm));
+  });
+}
+
+// Charts as files: the styles of the page are written into a copy.
+const STYLES = ["fill", "stroke", "stroke-width", "stroke-dasharray", "stroke-linejoin", "opacity", "font-size", "font-family", "font-style", "text-anchor", "paint-order", "display"];
+
+function standalone(chart) {
+  const twin = chart.cloneNode(true);
+  const twins = [twin, ...twin.querySelectorAll("*")];
+  [chart, ...chart.querySelectorAll("*")].forEach((one, index) => {
+    const style = getComputedStyle(one);
+    for (const name of STYLES) twins[index].style.setProperty(name, style.getPropertyValue(name));
+  });
+  const { width, height } = chart.viewBox.baseVal;
+  twin.setAttribute("width", width);
+  twin.setAttribute("height", height);
+  const paper = document.createElementNS(chart.namespaceURI, "rect");
+  paper.setAttribute("width", width);
+  paper.setAttribute("height", height);
+  paper.setAttribute("fill", getComputedStyle(document.body).backgroundColor);
+  twin.prepend(paper);
+  return new XMLSerializer().serializeToString(twin);
+}
+
+function download(address, name) {
+  Object.assign(document.createElement("a"), { href: address, download: name }).click();
+}
+
+const encoded = (svg) => "data:image/svg+xml;charset=utf-8," + encodeURIComponent(svg);
+const SAVERS = {
+  SVG: (chart, name) => download(encoded(standalone(chart)), name + ".svg"),
+  PNG: (chart, name) => {
+    const picture = new Image();
+    picture.onload = () => {
+      const canvas = document.createElement("canvas");
+      [canvas.width, canvas.height] = [3 * picture.width, 3 * picture.height];
+      canvas.getContext("2d").drawImage(picture, 0, 0, canvas.width, canvas.height);
+      download(canvas.toDataURL("image/png"), name + ".png");
+    };
+    picture.src = encoded(standalone(chart));
+  },
+};
+
+for (const caption of document.querySelectorAll("figure > figcaption")) {
+  if (!caption.parentNode.querySelector(".chart")) continue;
+  const place = caption.appendChild(document.createElement("span"));
+  place.className = "save";
+  for (const [kind, save] of Object.entries(SAVERS)) {
+    const button = place.appendChild(document.createElement("button"));
+    button.type = "button";
+    button.textContent = kind;
+    button.title = `save this chart as ${kind}`;
+    button.addEventListener("click", () => {
+      const shown = [...caption.parentNode.querySelectorAll(".chart")].find((chart) => chart.getClientRects().length);
+      save(shown, caption.firstChild.textContent.trim().toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-|-$/g, "") || "chart");
+    });
+  }
 }
 
 function copy(code) {

@@ -20,8 +20,6 @@ def render_page(
     template: str,
     contents: Mapping[str, object],
     filters: Mapping[str, Callable] | None = None,
-    *,
-    has_pictures: bool = False,
 ) -> str:
     """Return a template as a whole page; the same contents give the same page.
 
@@ -29,9 +27,8 @@ def render_page(
         template: a path below `src/formers`, such as `bench/bench.html.jinja`; it extends `plot/page.html.jinja`, and
             may import the templates beside other modules by their paths.
         contents: the template's variables, of which `looks`, name → `Look`, is read by the macros of `chart.svg.jinja`.
-            Text in them is escaped.
+            Text in them is escaped. With `reload_seconds` the browser reads the file again so often.
         filters: filters of the template besides `breakable`, `fixed` and `percent`.
-        has_pictures: whether the page may show pictures, from `data:` addresses in it.
 
     Raises:
         jinja2.UndefinedError: for a variable that the template uses and `contents` lacks.
@@ -49,8 +46,9 @@ def render_page(
     environment.globals.update(
         css=Markup(css),
         script=Markup(script),
-        policy=_security_policy(css, script, has_pictures),
+        policy=_security_policy(css, script),
         shared_look=SHARED_LOOK,
+        reload_seconds=None,
     )
     return visible(environment.get_template(template).render(contents))
 
@@ -65,8 +63,10 @@ def _breakable(text: str) -> Markup:
     return Markup("<wbr>").join(re.split(r"(?<=[(,=])(?![) ])", text))
 
 
-def _security_policy(css: str, script: str, has_pictures: bool) -> str:
-    """Return a content security policy: no request to anywhere, and no style or script but the two that are given."""
+def _security_policy(css: str, script: str) -> str:
+    """Return a content security policy: no request to anywhere, and no style or script but the two that are given.
+
+    Pictures may come from `data:` addresses in the page, as charts do on their way into a PNG.
+    """
     style_hash, script_hash = (base64.b64encode(hashlib.sha256(x.encode()).digest()).decode() for x in (css, script))
-    pictures = " img-src data:;" if has_pictures else ""
-    return f"default-src 'none';{pictures} style-src 'sha256-{style_hash}'; script-src 'sha256-{script_hash}'"
+    return f"default-src 'none'; img-src data:; style-src 'sha256-{style_hash}'; script-src 'sha256-{script_hash}'"

@@ -3,6 +3,8 @@ paper."""
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import os
 import shutil
@@ -10,6 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
+from xml.etree import ElementTree
 
 import pytest
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService, Keys
@@ -123,7 +127,7 @@ def test_a_click_in_any_legend_hides_the_arm_in_every_chart(opened: Chrome) -> N
     for legend in legends:
         item = next(i for i in legend.find_elements(By.TAG_NAME, "li") if i.get_attribute("data-arm") == "softmax")
         item.find_element(By.TAG_NAME, "input").click()
-        assert shown(opened, "softmax") == [False] * 8
+        assert shown(opened, "softmax") == [False] * 7
         boxes = all_of(opened, '.legend li[data-arm="softmax"] input')
         assert [box.is_selected() for box in boxes] == [False] * 3
         assert all(shown(opened, "metric"))
@@ -146,6 +150,68 @@ def test_curves_are_against_steps_or_time(opened: Chrome) -> None:
     assert (steps.is_displayed(), seconds.is_displayed()) == (True, False)
     one(opened, "#by-seconds").click()
     assert (steps.is_displayed(), seconds.is_displayed()) == (False, True)
+
+
+def test_one_chart_of_costs_at_a_time_is_chosen_by_its_axis(opened: Chrome) -> None:
+    charts = all_of(opened, "#costs .chart")
+    assert [chart.is_displayed() for chart in charts] == [True, False, False, False]
+    labels = all_of(opened, "#costs .choices label")
+    assert [label.text.partition(" ")[0] for label in labels] == ["training", "parameters", "FLOPs/token", "state"]
+    labels[1].click()
+    assert [chart.is_displayed() for chart in charts] == [False, True, False, False]
+
+
+def arms_in_order(browser: Chrome) -> list[str]:
+    rows = all_of(browser, "#ranking tbody tr[data-arm]")
+    return [row.get_attribute("data-arm") for row in rows if row.is_displayed()]
+
+
+def test_the_ranking_sorts_by_a_column_and_back(opened: Chrome) -> None:
+    ranked = arms_in_order(opened)
+    time = next(button for button in all_of(opened, "#ranking thead button") if button.text.startswith("training"))
+    time.click()
+    fastest = arms_in_order(opened)
+    assert fastest[0] == "identity"
+    assert one(opened, "#ranking th[aria-sort=ascending]").text.startswith("training time")
+    time.click()
+    assert arms_in_order(opened)[0] == "metric"
+    one(opened, "#ranking thead button").click()
+    assert arms_in_order(opened) == ranked
+
+
+def test_a_search_leaves_only_arms_with_the_text(opened: Chrome) -> None:
+    find = one(opened, "#ranking .find")
+    find.send_keys("METR")
+    assert arms_in_order(opened) == ["metric"]
+    assert all(shown(opened, "metric"))
+    assert not any(shown(opened, "softmax"))
+    find.send_keys(Keys.BACKSPACE * 4)
+    assert len(arms_in_order(opened)) > 12
+    assert all(shown(opened, "softmax"))
+
+
+@pytest.mark.parametrize("kind", ["SVG", "PNG"])
+def test_a_chart_is_saved_as_a_file_with_its_colours(opened: Chrome, kind: str) -> None:
+    """What the button would download, caught on its way."""
+    catch = """HTMLAnchorElement.prototype.click = function () { window.saved = [this.download, this.href]; };
+        [...document.querySelectorAll("#costs .save button")].find(one => one.textContent === arguments[0]).click();"""
+    opened.execute_script(catch, kind)
+    ready = (
+        "const done = arguments[0]; const ask = () => window.saved ? done(window.saved) : setTimeout(ask, 50); ask()"
+    )
+    name, address = opened.execute_async_script(ready)
+    assert name == f"test-loss-against-training-time.{kind.lower()}"
+    header, _, body = address.partition(",")
+    if kind == "SVG":
+        drawing = ElementTree.fromstring(unquote(body))
+        styles = [shape.get("style", "") for shape in drawing.iter() if "shape" in shape.get("class", "")]
+        assert styles
+        assert all("fill: rgb(" in style for style in styles)
+    else:
+        assert header == "data:image/png;base64"
+        picture = pytest.importorskip("PIL.Image").open(io.BytesIO(base64.b64decode(body)))
+        assert picture.size == (1440, 990)
+        assert len(picture.convert("RGB").getcolors(1 << 20)) > 20, "it is not blank"
 
 
 def test_details_open_and_commands_copy(opened: Chrome) -> None:
@@ -215,6 +281,7 @@ def test_without_scripts_it_is_all_there_as_tables_and_pictures(opened: Chrome, 
         opened.get(page.as_uri())
         assert not all_of(opened, "html.js")
         assert one(opened, "#ranking tbody tr").is_displayed()
+        assert len(all_of(opened, "#costs .chart")) == 4
         assert all(chart.is_displayed() for chart in all_of(opened, "#costs .chart, #slices .chart, .curve.by-step"))
         assert not any(box.is_displayed() for box in all_of(opened, ".legend input"))
         one(opened, "#by-seconds").click()

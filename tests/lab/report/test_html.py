@@ -115,7 +115,9 @@ def test_the_policy_allows_the_style_and_the_script_of_the_page_and_nothing_else
     assert style
     assert script
     hashes = [base64.b64encode(hashlib.sha256(found[1].encode()).digest()).decode() for found in (style, script)]
-    assert policy == f"default-src 'none'; style-src 'sha256-{hashes[0]}'; script-src 'sha256-{hashes[1]}'"
+    assert (
+        policy == f"default-src 'none'; img-src data:; style-src 'sha256-{hashes[0]}'; script-src 'sha256-{hashes[1]}'"
+    )
     assert not [tag for tag, attributes in Page(text).tags if "style" in attributes]
 
 
@@ -177,7 +179,7 @@ def test_the_charts_mark_the_references_and_hold_every_arm(study: Study) -> None
     assert all(
         len(json.loads(each["data-places"] or "")) == len(json.loads(each["data-tips"] or "")) for each in series
     )
-    assert text.count(">bigram 2.481") == 7
+    assert text.count(">bigram 2.481") == 6
 
 
 def test_a_reference_far_away_is_named_at_the_edge(study: Study) -> None:

@@ -4,15 +4,16 @@
 |---|---|
 | numbers, once | `summarize` → `summary`; `confidence_interval`, `costs`, `pareto`, `learning_curve`, `slices` |
 | numbers, words and cells | `lengths` |
-| words and cells | `headline`, `matching`, `ranking`, `estimate_text`, `page_tables` |
+| words and cells | `headline`, `arm_sentences`, `matching`, `ranking`, `estimate_text`, `page_tables` |
 | draw | `charts/`, `arm_looks` |
-| forms | `html`, `terminal`, `markdown`, `csv_text`, `json_file` |
+| forms | `html`, `terminal`, `markdown`, `latex`, `csv_text`, `json_file` |
 | the folder of a study | `study_results`, `study_files`, `stored_results` |
 """
 
 from formers.lab.report.csv_text import to_csv
 from formers.lab.report.html import render_html, write_html
 from formers.lab.report.json_file import dump, from_json, load, to_json
+from formers.lab.report.latex import to_latex
 from formers.lab.report.markdown import to_markdown
 from formers.lab.report.terminal import terminal_report, terminal_table
 
@@ -25,6 +26,7 @@ __all__ = [
     "terminal_table",
     "to_csv",
     "to_json",
+    "to_latex",
     "to_markdown",
     "write_html",
 ]

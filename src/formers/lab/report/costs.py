@@ -52,7 +52,12 @@ COSTS = (
 )
 RANKING_COSTS = (_PARAMETERS, _FLOPS, TIME, _SPEED, STATE, _STEPS_TAKEN, _FLOPS_TAKEN)
 "The columns of the ranking."
-TRADED_COSTS = (TIME, _PARAMETERS, _FLOPS, MEMORY, STATE_SIZE)
-"The costs that quality is drawn against."
+TRADED_COSTS = (TIME, _PARAMETERS, _FLOPS, STATE_SIZE, MEMORY)
+"The costs that quality is drawn against; peak memory only where an allocator counts it, on a GPU."
 MATCHABLE = {"steps": _STEPS, "parameters": _PARAMETERS, "flops": _TRAINING_FLOPS, "time": TIME}
 "`Results.matched` → the quantity that was made equal between arms."
+
+
+def cost_named(name: str) -> Cost:
+    """Return the cost that a `Row` has under this name."""
+    return next(cost for cost in COSTS if cost.name == name)

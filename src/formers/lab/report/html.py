@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from formers.lab.report import costs, lengths, matching, page_tables
 from formers.lab.report.arm_looks import arm_looks
+from formers.lab.report.arm_sentences import arm_sentences
 from formers.lab.report.charts.learning import learning_chart
 from formers.lab.report.charts.lengths import lengths_chart
 from formers.lab.report.charts.names import short_name
@@ -30,19 +31,24 @@ if TYPE_CHECKING:
     from formers.bench.charts.figures import ScalingFigure
 
 
-def write_html(results: Results, path: Path, scaling: Sequence[ScalingFigure] = ()) -> Path:
+def write_html(
+    results: Results, path: Path, scaling: Sequence[ScalingFigure] = (), *, reload_seconds: int | None = None
+) -> Path:
     """Write the report of `results` to `path`, all of it or nothing, and return `path`."""
-    return write_atomically(path, render_html(results, scaling))
+    return write_atomically(path, render_html(results, scaling, reload_seconds=reload_seconds))
 
 
-def render_html(results: Results, scaling: Sequence[ScalingFigure] = ()) -> str:
+def render_html(results: Results, scaling: Sequence[ScalingFigure] = (), *, reload_seconds: int | None = None) -> str:
     """Return the report of `results` as one page that makes no request; the same results give the same page.
 
-    `scaling`: what `formers.bench.charts.figures.scaling_figures` draws of a benchmark of the same parts.
+    Args:
+        scaling: what `formers.bench.charts.figures.scaling_figures` draws of a benchmark of the same parts.
+        reload_seconds: the browser reads the file again so often, as while a study still runs; never without it.
     """
     summary = summarize(results)
     contents = {
         "title": results.title,
+        "reload_seconds": reload_seconds,
         "results": results,
         "summary": summary,
         "scaling_figures": scaling,
@@ -52,13 +58,14 @@ def render_html(results: Results, scaling: Sequence[ScalingFigure] = ()) -> str:
         **_lengths(summary),
     }
     filters = {"estimate": estimate_text}
-    return render_page("lab/report/report.html.jinja", contents, filters, has_pictures=bool(contents["pictures"]))
+    return render_page("lab/report/report.html.jinja", contents, filters)
 
 
 def _sentences(summary: StudySummary) -> dict[str, object]:
     """Return the sentences of the page, and what decides which of its own sentences it shows."""
     return {
         "headline": headline(summary),
+        "arm_sentences": arm_sentences(summary),
         "same_budget": summary.results.matched != NOTHING_MATCHED,
         "matched_sentence": matching.matched_sentence(summary),
         "unmatched_sentence": matching.unmatched_sentence(summary),
@@ -91,7 +98,7 @@ def _tables(summary: StudySummary) -> dict[str, object]:
 def _charts(summary: StudySummary) -> dict[str, object]:
     """Return the charts of the page, and samples and pictures, which are shown for the same arms."""
     looks = arm_looks(summary)
-    trade_offs = [trade_off_chart(summary, cost, looks) for cost in costs.TRADED_COSTS]
+    trade_offs = [trade_off_chart(summary, cost, looks) for cost in _traded_costs(summary)]
     slices = [(it, slices_chart(summary, it, f"slices-{i}", looks)) for i, it in enumerate(all_slices(summary))]
     curves = [learning_chart(summary, looks, by) for by in ("step", "seconds")]
     return {
@@ -104,6 +111,15 @@ def _charts(summary: StudySummary) -> dict[str, object]:
         "samples": page_tables.samples(summary, looks),
         "pictures": page_tables.pictures(summary, looks),
     }
+
+
+def _traded_costs(summary: StudySummary) -> list[costs.Cost]:
+    """Return the costs that quality is drawn against.
+
+    Peak memory only where the allocator of a GPU counts it: that of a process on a CPU is what the libraries take.
+    """
+    on_cpu = any(row.environment.get("device", "cpu").startswith("cpu") for row in summary.results.rows)
+    return [cost for cost in costs.TRADED_COSTS if not (on_cpu and cost is costs.MEMORY)]
 
 
 def _lengths(summary: StudySummary) -> dict[str, object]:

@@ -29,6 +29,8 @@ class RankingRow:
 
     arm: ArmSummary | None
     cells: tuple[str, ...]
+    keys: tuple[float | None, ...]
+    "The numbers behind the cells, to sort by; None where a cell has none."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,10 +72,20 @@ def _arm_row(summary: StudySummary, arm: ArmSummary, costs: Sequence[Cost]) -> R
         *(cost.text(arm.costs[cost.name]) for cost in costs),
         arm.status,
     )
-    return RankingRow(arm=arm, cells=cells)
+    keys = (
+        arm.rank,
+        None,
+        arm.metric.mean if arm.metric else None,
+        0.0 if arm.name == summary.base else arm.to_base.mean if arm.to_base else None,
+        *(arm.costs[cost.name] for cost in costs),
+        len(arm.values),
+    )
+    return RankingRow(arm=arm, cells=cells, keys=keys)
 
 
 def _reference_row(summary: StudySummary, name: str, value: float, blanks: int) -> RankingRow:
     base = summary.arm(summary.base).metric if summary.arms else None
-    difference = fixed(value - base.mean if base else None, summary.digits, sign=True)
-    return RankingRow(arm=None, cells=("", name, fixed(value, summary.digits), difference, *[""] * blanks, "reference"))
+    difference = value - base.mean if base else None
+    texts = ("", name, fixed(value, summary.digits), fixed(difference, summary.digits, sign=True))
+    keys = (None, None, value, difference, *[None] * blanks, None)
+    return RankingRow(arm=None, cells=(*texts, *[""] * blanks, "reference"), keys=keys)

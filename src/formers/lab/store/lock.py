@@ -53,6 +53,17 @@ def lock_folder(folder: Path) -> Iterator[None]:
         lock.release()
 
 
+def is_in_use(folder: Path) -> bool:
+    """Return whether a process holds the lock of a folder."""
+    lock = FileLock(folder / _FILE, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        return True
+    lock.release()
+    return False
+
+
 def _holder(path: Path) -> str:
     """Return the process that holds the lock, as it wrote itself down."""
     try:

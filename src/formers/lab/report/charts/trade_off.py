@@ -118,17 +118,39 @@ class _TradeOff:
         inside = [(value, metric) for value, metric in self.runs(arm) if not arrow_beyond(metric, self.y)]
         return tuple((self.x(value / self.unit[0]), self.y(metric)) for value, metric in inside)
 
+    def whisker_boxes(self) -> list[Box]:
+        """Return what the intervals cover."""
+        found = [(self.marks[arm.name][0], sorted(ends)) for arm in self.arms if (ends := self.interval(arm))]
+        return [(x - 3, top, x + 3, bottom) for x, (top, bottom) in found]
+
+    def interval(self, arm: ArmSummary) -> tuple[float, ...]:
+        """Return the two ends of the interval of an arm's metric; none where it has none, or lies beyond the frame."""
+        if arm.metric is None or arm.metric.half_width is None or arrow_beyond(arm.metric.mean, self.y):
+            return ()
+        return tuple(self.y.inside(arm.metric.mean + sign * arm.metric.half_width) for sign in (-1, 1))
+
+    def whisker(self, arm: ArmSummary) -> str:
+        """Return the path of the interval of an arm's metric; empty where there is none."""
+        if not (ends := self.interval(arm)):
+            return ""
+        (low, high), x = ends, self.marks[arm.name][0]
+        return f"M{x - 3:.1f} {low:.1f}h6M{x:.1f} {low:.1f}V{high:.1f}M{x - 3:.1f} {high:.1f}h6"
+
     def label_text(self, arm: ArmSummary) -> str:
         """Return the name beside a mark, with an arrow where the arm lies outside the frame."""
         return short_name(arm) + (arrow_beyond(arm.metric.mean, self.y) if arm.metric else "")
 
+    def by_importance(self) -> list[ArmSummary]:
+        """Return the arms on the front, then those with a look of their own, then the others."""
+        return sorted(self.arms, key=lambda arm: (self.cost.name not in arm.fronts, arm.name not in self.looks))
+
     def labels(self) -> dict[str, Label]:
-        """Return text → label, for the arms with a look of their own."""
+        """Return text → label, as far as there is room."""
         return place_labels(
-            [(self.label_text(arm), self.marks[arm.name]) for arm in self.arms if arm.name in self.looks],
+            [(self.label_text(arm), self.marks[arm.name]) for arm in self.by_importance()],
             frame=_FRAME.box,
             reserved=self.reserved(),
-            avoided=boxes_along([mark for _, mark in self.front]),
+            avoided=[*boxes_along([mark for _, mark in self.front]), *self.whisker_boxes()],
         )
 
     def reserved(self) -> list[Box]:
@@ -143,10 +165,7 @@ class _TradeOff:
     def series(self) -> tuple[Series, ...]:
         """Return one series an arm."""
         labels = self.labels()
-        return tuple(
-            self.arm_series(arm, labels.get(self.label_text(arm)) if arm.name in self.looks else None)
-            for arm in self.arms
-        )
+        return tuple(self.arm_series(arm, labels.get(self.label_text(arm))) for arm in self.arms)
 
     def arm_series(self, arm: ArmSummary, label: Label | None) -> Series:
         """Return the mark of an arm, with its single runs."""
@@ -156,6 +175,7 @@ class _TradeOff:
         return Series(
             name=arm.name,
             look=self.looks.get(arm.name, SHARED_LOOK),
+            whisker=self.whisker(arm),
             dots=self.dots(arm),
             mark=mark,
             filled=on_front,
