@@ -64,7 +64,9 @@ def main() -> None:
         torch.set_num_threads(1)
         faiss_library().omp_set_num_threads(1)
         rows = [replace(row("flat", exact, queries[:32], truth[:32]), limit=None)]
-        for part in (IvfPq(probes=8), IvfPq(probes=16), IvfPq(probes=32), IvfPq(probes=32, fetch=2)):
+        slow = (IvfPq(probes=8), IvfPq(probes=16), IvfPq(probes=32), IvfPq(probes=32, fetch=2))
+        fast = (IvfPq(bits=4), IvfPq(bits=4, fetch=2), IvfPq(bits=4, fetch=3, probes=64))
+        for part in (*slow, *fast):
             rows.append(row(str(part), part.open(store), queries, truth))
     publish("knn", "Nearest neighbours", NOTES, rows)
 

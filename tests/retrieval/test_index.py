@@ -50,7 +50,16 @@ def truth(store: Datastore, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return torch.tensor([[d for d, _ in row] for row in near]), torch.tensor([[i for _, i in row] for row in near])
 
 
-@pytest.mark.parametrize("index", [Exact(block=300), Flat(), IvfPq(lists=8, probes=8, code_bytes=8, fetch=8)])
+@pytest.mark.parametrize(
+    "index",
+    [
+        Exact(block=300),
+        Flat(),
+        IvfPq(lists=8, probes=8, code_bytes=8, fetch=8),
+        IvfPq(lists=8, probes=8, code_bytes=4, fetch=20, bits=4),
+    ],
+    ids=str,
+)
 def test_the_nearest_are_found(store: Datastore, index: Index) -> None:
     queries = torch.randn(5, 8)
     found = index.open(store).search(queries, 7)
@@ -153,6 +162,8 @@ def test_what_was_cut_off_or_is_anothers_does_not_count(store: Datastore, monkey
 def test_what_cannot_be_indexed_is_refused(store: Datastore) -> None:
     with pytest.raises(ValueError, match="code_bytes must divide the width of the keys, 8"):
         IvfPq(code_bytes=3).open(store)
+    with pytest.raises(ValueError, match="twice code_bytes must divide the width of the keys, 8"):
+        IvfPq(code_bytes=8, bits=4).open(store)
     with pytest.raises(ValueError, match="1000 keys for 2000 lists"):
         IvfPq(lists=2000).open(store)
     with pytest.raises(ValueError, match="needs 256 keys"):
