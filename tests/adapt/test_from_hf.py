@@ -82,8 +82,12 @@ def test_a_converted_model_takes_another_mixer_and_is_saved(tmp_path: Path) -> N
 
 
 def test_what_is_not_known_is_named() -> None:
-    with pytest.raises(Unsupported, match=r"type 'bloom' are not known here; known: llama, mistral"):
+    with pytest.raises(
+        Unsupported, match=r"type 'bloom' are not known here; known: llama, mistral.*It has queries, keys"
+    ):
         from_hf(made(DEAF["bloom"]))
+    with pytest.raises(Unsupported, match=r"'fnet' are not known.*convert a BERT to fourier\(\) instead"):
+        from_hf(made(DEAF["fnet"]))
     with pytest.raises(
         Unsupported, match=r"BertForNextSentencePrediction has a head.*known of its family: ForMaskedLM"
     ):
@@ -104,6 +108,31 @@ def test_code_of_its_own_and_foreign_weights_are_refused() -> None:
     more.model.layers[0].extra = torch.nn.Linear(2, 2)
     with pytest.raises(Unsupported, match=r"layers\.0\.extra\.weight"):
         from_hf(more)
+
+
+def test_weights_that_are_no_plain_numbers_are_refused() -> None:
+    for dtype in (torch.int8, torch.uint8, torch.float8_e4m3fn):
+        quantised = made(DECODERS["llama"])
+        weight = quantised.model.layers[0].mlp.up_proj.weight.data
+        quantised.model.layers[0].mlp.up_proj.weight = torch.nn.Parameter(weight.to(dtype), requires_grad=False)
+        with pytest.raises(Unsupported, match="quantised weights, which cannot be changed; load it dequantised"):
+            from_hf(quantised)
+    dequantised = made(DECODERS["llama"])
+    dequantised.is_quantized = True  # as transformers leaves it on a model from a GGUF file
+    assert isinstance(from_hf(dequantised), CausalLM)
+    with pytest.raises(Unsupported, match="not in memory"):
+        from_hf(made(DECODERS["llama"]).to("meta"))
+
+
+def test_tied_weights_are_tied_here_too() -> None:
+    theirs = made(CONVERTED["llama tied, biased"])
+    ours = from_hf(theirs)
+    assert ours.lm_head.weight is ours.model.embed_tokens.weight
+    theirs.lm_head.weight = torch.nn.Parameter(theirs.lm_head.weight.detach() + 1)
+    with pytest.raises(ValueError, match=r"ties its output projection.*set config.tie_word_embeddings=False"):
+        from_hf(theirs)
+    theirs.config.tie_word_embeddings = False
+    assert from_hf(theirs).lm_head.weight.equal(theirs.lm_head.weight)
 
 
 def test_a_family_that_computes_something_else_is_not_believed() -> None:

@@ -21,7 +21,7 @@ from formers.positions import Learned, Rotary
 
 Positions = Literal["repeat", "interpolate", "linear", "ntk", "yarn"]
 """How positions reach farther: a table is repeated or stretched, rotations are scaled."""
-_DRIFT_TOKENS = 512
+_DRIFT_TOKENS = 256
 """Tokens that the drift is measured on, unless some are given."""
 
 
@@ -55,7 +55,7 @@ def convert(
         positions: `repeat` (unless given) or `interpolate` for learned positions; `linear`, `ntk` or `yarn` for rotary
             ones, which otherwise turn on as they are.
         bias: whether mixers get biases where those before had some.
-        input_ids: tokens to measure the drift on, (B, L); None: 512 drawn ones, or as many as the model takes.
+        input_ids: tokens to measure the drift on, (B, L); None: 256 drawn ones, or as many as the model takes.
         strict: whether anything new or dropped is an error.
 
     Raise ValueError and Unsupported as `from_hf` and `convert_weights` do, and for positions that cannot be extended.

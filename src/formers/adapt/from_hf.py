@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from formers.adapt.families import FAMILIES, Family
 from formers.adapt.families.family import Head, our_name
+from formers.adapt.families.others import what_differs
 from formers.adapt.same_outputs import check_same_outputs
 from formers.models import Transformer, TransformerConfig
 from formers.models.pretrained import FormersModel
@@ -56,11 +57,22 @@ def _family(model: PreTrainedModel) -> Family:
             f"{type(model).__name__} has code of its own ({type(model).__module__}), which may do anything"
         )
     if kind not in FAMILIES:
-        raise Unsupported(f"models of type {kind!r} are not known here; known: {', '.join(FAMILIES)}")
-    odd = [name for name, weight in model.named_parameters() if not weight.is_floating_point()]
-    if getattr(model, "is_quantized", False) or odd:
-        raise Unsupported(f"{type(model).__name__} has quantised weights; load it dequantised (dtype=torch.float32)")
+        known = ", ".join(FAMILIES)
+        raise Unsupported(f"models of type {kind!r} are not known here; known: {known}.{what_differs(kind)}")
+    # not `is_quantized`, which is True of models from GGUF files, too, whose weights are numbers again
+    if not all(map(_is_numbers, model.state_dict().values())):
+        raise Unsupported(
+            f"{type(model).__name__} has quantised weights, which cannot be changed; load it dequantised, without "
+            "quantization_config and with dtype=torch.float32 or torch.bfloat16 (of a GGUF file: gguf_file=…)"
+        )
+    if any(weight.is_meta for weight in model.parameters()):
+        raise Unsupported(f"{type(model).__name__} has weights that are not in memory; load it without device_map")
     return FAMILIES[kind]
+
+
+def _is_numbers(weight: Tensor) -> bool:
+    """Return whether a weight is a plain tensor of floating-point numbers, of which one stands for one."""
+    return weight.is_floating_point() and weight.element_size() > 1 and type(weight.data) is Tensor
 
 
 def _weights(family: Family, head: Head | None, model: PreTrainedModel) -> dict[str, Tensor]:
