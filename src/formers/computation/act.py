@@ -13,7 +13,7 @@ from formers.computation.halting_state import HaltingState
 from formers.computation.stack import StackInput, StackOutput
 from formers.computation.universal import Universal, UniversalModule
 from formers.mixers.context import seen_after
-from formers.ops import can_read, is_transformed, without_autocast
+from formers.ops import can_read, is_free_to_read, is_transformed, without_autocast
 from formers.part import Site, State, Unsupported, add_loss
 from formers.residuals import Block, Residual
 
@@ -131,7 +131,7 @@ class ActModule(UniversalModule):
         """Return whether to look if all tokens have stopped: where that is free, and in generation, where it pays."""
         if not can_read(given.x_bld) or is_transformed():
             return False
-        return given.x_bld.device.type == "cpu" or (given.keep_states and not torch.is_grad_enabled())
+        return is_free_to_read(given.x_bld) or (given.keep_states and not torch.is_grad_enabled())
 
     def _past(self, given: StackInput) -> HaltingState | None:
         """Return the state to go on from. Raise TypeError for another computation's."""

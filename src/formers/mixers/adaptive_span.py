@@ -16,7 +16,7 @@ from formers.mixers.qkv import QKV, QkvMixer
 from formers.mixers.score_bias import row_bias
 from formers.mixers.span_mask import SpanScores, folded, log_span_mask, visible_keys, with_span_mask
 from formers.mixers.sparse_state import SparseState, take_tokens
-from formers.ops import attention, is_transformed, packing, pad_input, unpad_input, works_by_distance
+from formers.ops import attention, is_transformed, packing, pad_input, read_once, unpad_input, works_by_distance
 from formers.part import Site, State, add_loss
 
 _QUERIES = 128
@@ -31,8 +31,8 @@ class AdaptiveSpan(Mixer):
     Every head learns its span z in [0, S], and no token sees others that are S or more away from it. Training adds
     `penalty` · mean over heads (and tokens) of z/S to the loss, for every layer. Keys beyond the largest z of a layer,
     rounded up, are not computed: O(L·(max z + R)·K) time and memory, in training, too; a causal model remembers as many
-    tokens. For that, the spans are read once in a forward pass of a layer, which waits for the device, but not where it
-    goes on from a state. A compiled model computes the whole span.
+    tokens. For that, the spans of a layer are read after every change of theirs, which waits for the device, but not
+    where it goes on from a state. A compiled model computes the whole span.
 
     With `dynamic`, z_t = S·σ(v·x_t + b), for every head and token; a causal model then remembers S − 1 tokens.
 
@@ -131,12 +131,19 @@ class AdaptiveSpanMixer(QkvMixer):
         z_bhl = share_bhl * self.span
         if context.state is not None:
             return self._attend_from_state(qkv, context, z_bhl)
-        visible = visible_keys(z_bhl, self.part.ramp, self.span)
+        visible = self._visible_keys(z_bhl)
         y_bhlv = self._attend_without_padding(qkv, context, z_bhl, visible)
         if not self.causal:
             return y_bhlv, None
         kept = self.span if self.part.dynamic else visible
         return y_bhlv, self._state_of(qkv, context, kept).forget_unseen()
+
+    def _visible_keys(self, z_bhl: Tensor) -> int:
+        """Return how many tokens back any head may look; learned spans are read once while they stay as they are."""
+        ramp, span = self.part.ramp, self.span
+        if self.part.dynamic:
+            return visible_keys(z_bhl, ramp, span)
+        return read_once(self.share_h, "visible", lambda share_h: visible_keys(folded(share_h) * span, ramp, span))
 
     def _attend_without_padding(self, qkv: QKV, context: Context, z_bhl: Tensor, visible: int) -> Tensor:
         """Return y (B, H, L, V) of a sequence that begins here, padding moved behind its tokens meanwhile."""

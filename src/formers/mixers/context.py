@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from formers.mixers.documents import Documents, GlobalMask, Mask
-from formers.ops import Packing, unpad_input
+from formers.ops import Packing, can_read, read_once, unpad_input
 from formers.part import State
 
 
@@ -23,6 +23,8 @@ class Context:
         state: what came before, of a type that the mixer declares, or None at the start.
         global_bl: True = a token that sees all and is seen by all, (B, L), for mixers with the ability `global_tokens`;
             None = as the mixer's own options say.
+        most_global: the most global tokens that any row has, or more; None where it has not been read.
+        length_b: real tokens of each row, (B,), where padding is behind them; None where it may be elsewhere.
     """
 
     x_bld: Tensor
@@ -30,6 +32,8 @@ class Context:
     mask_bl: Tensor | None = None
     state: State | None = None
     global_bl: Tensor | None = None
+    most_global: int | None = None
+    length_b: Tensor | None = None
 
     @property
     def counts_bl(self) -> Tensor:
@@ -45,7 +49,9 @@ class Context:
         """Return the same context with these global tokens, without those at padding; itself for None."""
         if global_bl is None:
             return self
-        return replace(self, global_bl=global_bl if self.mask_bl is None else global_bl & self.mask_bl)
+        most = read_once(global_bl, "most", lambda t: int(t.sum(1).max())) if can_read(global_bl) else None
+        real = global_bl if self.mask_bl is None else global_bl & self.mask_bl
+        return replace(self, global_bl=real, most_global=most)
 
     def unpad(self, pack: Packing) -> Context:
         """Return the same context with the real tokens of each row first and padding behind."""
@@ -53,7 +59,14 @@ class Context:
         real_bl = torch.arange(length, device=self.x_bld.device) < pack.length_b.unsqueeze(1)
         positions_bl = self.positions_bl.expand(rows, -1).gather(1, pack.source_bl)
         global_bl = None if self.global_bl is None else self.global_bl.gather(1, pack.source_bl) & real_bl
-        return Context(unpad_input(self.x_bld, pack), positions_bl, real_bl, self.state, global_bl)
+        return replace(
+            self,
+            x_bld=unpad_input(self.x_bld, pack),
+            positions_bl=positions_bl,
+            mask_bl=real_bl,
+            global_bl=global_bl,
+            length_b=pack.length_b,
+        )
 
     def rows(self, rows: Tensor) -> Context:
         """Return the context of some rows of the batch, without the state."""
@@ -65,9 +78,14 @@ class Context:
         )
 
     def piece(self, start: int, stop: int, state: State | None) -> Context:
-        """Return the context of the tokens start … stop − 1, with the state after those before them."""
+        """Return the context of the tokens start … stop − 1, with the state after those before them.
+
+        Of tokens whose padding is behind them, a first piece has all real ones.
+        """
         mask_bl, global_bl = (None if t is None else t[:, start:stop] for t in (self.mask_bl, self.global_bl))
-        return Context(self.x_bld[:, start:stop], self.positions_bl[:, start:stop], mask_bl, state, global_bl)
+        x_bld, positions_bl = self.x_bld[:, start:stop], self.positions_bl[:, start:stop]
+        length_b = None if start else self.length_b
+        return Context(x_bld, positions_bl, mask_bl, state, global_bl, self.most_global, length_b)
 
 
 def count_tokens(x_bld: Tensor, mask_bl: Mask, state: State | None) -> Tensor:

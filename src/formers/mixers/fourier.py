@@ -6,7 +6,7 @@ from torch import Tensor
 
 from formers.mixers.context import Context
 from formers.mixers.mixer import Mixer, MixerModule
-from formers.ops import fourier_mix
+from formers.ops import fourier_mix, read_once
 from formers.part import Site, State, Unsupported
 
 
@@ -33,7 +33,7 @@ class Fourier(Mixer):
 class FourierMixer(MixerModule):
     def mix(self, context: Context) -> tuple[Tensor, State | None]:
         mask_bl = context.mask_bl
-        if mask_bl is not None and not bool(mask_bl.all()):
+        if mask_bl is not None and not read_once(mask_bl, "all", lambda t: bool(t.all())):
             raise Unsupported(
                 "fourier() cannot leave out padding: a Fourier transform mixes every token of a row into every other, "
                 f"but the mask hides {int((~mask_bl).sum())} of {mask_bl.numel()} tokens. Batch sequences of equal "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +27,8 @@ class Longformer(Mixer):
     In a causal model a global token sees little that is not local, so there it has no projections of its own; it
     streams.
     A bidirectional model takes `global_attention_mask`, too: tokens that are global in their row, such as those of a
-    question, in the place of `tokens`. Their number is read from it, which waits for the device and cannot be compiled.
+    question, in the place of `tokens`. Their number is read from it once for all layers, which waits for the device and
+    cannot be compiled.
     Source: Beltagy et al. 2020, arXiv:2004.05150. `attention_window` there counts both sides: 2·window.
     """
 
@@ -84,6 +86,13 @@ class Longformer(Mixer):
         return LongformerMixer(site, self)
 
 
+def _at(tokens: Sequence[int], t_blx: Tensor) -> Tensor:
+    """Return what belongs to some tokens, (B, G, …), without sending an index to the device."""
+    if list(tokens) == list(range(len(tokens))):
+        return t_blx[:, : len(tokens)]
+    return torch.stack([t_blx[:, token] for token in tokens], 1)
+
+
 class LongformerMixer(SparseMixer):
     def __init__(self, site: Site, part: Longformer):
         super().__init__(site, part.patterns(site), bias=part.bias)
@@ -100,11 +109,14 @@ class LongformerMixer(SparseMixer):
         there = [token for token in self.tokens if token < x_bld.shape[1]]
         if not there:  # their projections take part all the same, where ranks train together
             return y_bhlv + 0 * self.global_outputs(x_bld[:, :1], context.positions_bl[:, :1], context)
-        index = torch.tensor(there, device=x_bld.device)
-        y_bhgv = self.global_outputs(x_bld[:, index], context.positions_bl[:, index], context)
+        y_bhgv = self.global_outputs(_at(there, x_bld), _at(there, context.positions_bl), context)
         if mask_bl is not None:  # a row may be shorter than its global tokens are far
-            y_bhgv = y_bhgv.where(mask_bl[:, index][:, None, :, None], 0)
-        return y_bhlv.index_copy(2, index, y_bhgv.to(y_bhlv.dtype))
+            y_bhgv = y_bhgv.where(_at(there, mask_bl)[:, None, :, None], 0)
+        y_bhgv = y_bhgv.to(y_bhlv.dtype)
+        if there == list(range(len(there))):
+            return torch.cat([y_bhgv, y_bhlv[:, :, len(there) :]], 2)
+        index = torch.stack([torch.full((), token, device=x_bld.device) for token in there])
+        return y_bhlv.index_copy(2, index, y_bhgv)
 
     def attend_row_by_row(self, qkv: QKV, context: Context, global_bl: Tensor) -> Tensor:
         """Attend over the windows and the global tokens of each row, and replace the outputs of these."""
@@ -117,7 +129,8 @@ class LongformerMixer(SparseMixer):
         x_bld, mask_bl, bias = context.x_bld, context.mask_bl, self.pair_bias(q, k, context.positions_bl)
         y_bhlv = sparse_attention(q, k, v, self.windows, key_mask_bs=mask_bl, global_bs=global_bl, bias=bias)
         rows, length, width = x_bld.shape
-        count = max(int(global_bl.sum(1).max()), 1)  # one at least: the projections take part in every backward pass
+        assert context.most_global is not None
+        count = max(context.most_global, 1)  # one at least: the projections take part in every backward pass
         index_bg = global_bl.long().argsort(dim=1, descending=True, stable=True)[:, :count]
         x_bgd = x_bld.gather(1, index_bg.unsqueeze(2).expand(-1, -1, width))
         y_bhgv = self.global_outputs(x_bgd, context.positions_bl.expand(rows, -1).gather(1, index_bg), context)

@@ -144,7 +144,8 @@ class SparseMixer(QkvMixer):
         q, k, v = qkv
         mask_bl, bias = context.mask_bl, self.pair_bias(q, k, context.positions_bl)
         if self.by_length and mask_bl is not None:
-            return varlen_attention(q, k, v, mask_bl.sum(1), self.patterns, causal=self.causal, bias=bias)
+            length_b = mask_bl.sum(1) if context.length_b is None else context.length_b
+            return varlen_attention(q, k, v, length_b, self.patterns, causal=self.causal, bias=bias)
         return sparse_attention(q, k, v, self.patterns, causal=self.causal, key_mask_bs=mask_bl, bias=bias)
 
     def pair_bias(self, q_bhlk: Tensor, k_bgsk: Tensor, positions_bl: Tensor) -> PairBias | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import wraps
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -57,6 +58,18 @@ class StateGenerationMixin(GenerationMixin):  # type: ignore[misc]
             model_kwargs["past_key_values"] = StateCache() if past is None else past
         else:
             model_kwargs.pop("past_key_values", None)  # beam search would try to reorder None
+
+    @wraps(GenerationMixin.prepare_inputs_for_generation)  # whose signature transformers looks at
+    def prepare_inputs_for_generation(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Return the inputs of a step, without the mask of tokens that `generate()` has added: they are all real.
+
+        Looking at it would wait for the device at every token.
+        """
+        inputs: dict[str, Any] = super().prepare_inputs_for_generation(*args, **kwargs)
+        past = kwargs.get("past_key_values")
+        if kwargs.get("is_first_iteration") is False and past is not None and past.get_seq_length():
+            inputs.pop(self.own_mask, None)
+        return inputs
 
     def _check_past(self, past: Any, generation_config: Any, attention_mask: Tensor | None) -> None:
         """Raise where the given cache is of another kind, is not to be used, or has already seen the whole prompt.

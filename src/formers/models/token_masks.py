@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from formers.ops import can_read, require_data
@@ -19,14 +20,18 @@ def real_tokens(attention_mask: Tensor | None, x_bld: Tensor, seen: int) -> Tens
             f"{past}, 1 for a real token and 0 for padding"
         )
     mask = attention_mask[:, attention_mask.shape[1] - length :]
-    if can_read(mask) and bool((mask == 1).all()):
-        return None
     numbers = ValueError(
         "attention_mask must hold 1 for a real token and 0 for padding; numbers of documents that are packed into a "
         "row belong into seq_idx"
     )
-    require_data((mask == 0) | (mask == 1), numbers)
-    return mask.bool()
+    if not can_read(mask):
+        require_data((mask == 0) | (mask == 1), numbers)
+        return mask.bool()
+    # both at once: a device is waited for one time in a forward pass
+    all_real, all_known = torch.stack([(mask == 1).all(), ((mask == 0) | (mask == 1)).all()]).tolist()
+    if not all_known:
+        raise numbers
+    return None if all_real else mask.bool()
 
 
 def global_tokens(global_attention_mask: Tensor, x_bld: Tensor) -> Tensor:

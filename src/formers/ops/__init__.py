@@ -23,7 +23,7 @@ from formers.ops.common.dispatch import forms_table
 from formers.ops.common.dtypes import accumulation_dtype, without_autocast
 from formers.ops.common.operations import OperationCount
 from formers.ops.common.padding import Packing, check_lengths, packing, pad_input, unpad_input
-from formers.ops.common.readable import can_read, require_data
+from formers.ops.common.readable import can_read, is_free_to_read, read_once, require_data
 from formers.ops.common.tracing import is_left_open
 from formers.ops.linear_attention import (
     LinearState,
@@ -59,6 +59,7 @@ __all__ = [
     "forms_table",
     "fourier_mix",
     "gradients_by_autograd",
+    "is_free_to_read",
     "is_left_open",
     "is_transformed",
     "kernel_attention",
@@ -70,6 +71,7 @@ __all__ = [
     "packing",
     "pad_input",
     "pool_mix",
+    "read_once",
     "require_data",
     "safe_divisor",
     "sparse_attention",

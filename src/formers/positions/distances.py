@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from formers.ops import can_read
+from formers.ops import can_read, is_free_to_read, read_once
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Distances:
     @classmethod
     def clipped(cls, q_bl: Tensor, k_bs: Tensor, reach: int) -> Distances:
         """Return the distances of these positions, of which those beyond ± reach share an entry."""
-        if not can_read(q_bl):
+        if not _are_read(q_bl, k_bs):
             return cls(q_bl, k_bs, -reach, reach, None)
         ends = _read(q_bl, k_bs)
         return cls(q_bl, k_bs, min(max(ends.low, -reach), reach), min(max(ends.high, -reach), reach), ends.first)
@@ -95,7 +95,7 @@ class Distances:
 
     def at(self, q_bl: Tensor, k_bs: Tensor) -> tuple[Distances, slice]:
         """Return the distances of others among these queries and keys, and which part of the table they have."""
-        if not can_read(q_bl):
+        if not is_free_to_read(q_bl):
             return Distances(q_bl, k_bs, self.low, self.high, None), slice(None)
         ends = _read(q_bl, k_bs)
         low, high = (min(max(end, self.low), self.high) for end in (ends.low, ends.high))
@@ -129,7 +129,20 @@ class _Extent(NamedTuple):
     first: int | None
 
 
+def _are_read(q_bl: Tensor, k_bs: Tensor) -> bool:
+    """Return whether positions are to be looked at: where that is free, and once for a sequence that meets itself.
+
+    Not those of several rows, which are runs in none where there is padding.
+    """
+    return is_free_to_read(q_bl) or (can_read(q_bl) and k_bs is q_bl and len(q_bl) == 1 and q_bl.shape[1] > 1)
+
+
 def _read(q_bl: Tensor, k_bs: Tensor) -> _Extent:
+    """Read the ends of the distances on the host, once for all layers where a sequence meets itself."""
+    return read_once(q_bl, "distances", lambda t: _looked_at(t, t)) if k_bs is q_bl else _looked_at(q_bl, k_bs)
+
+
+def _looked_at(q_bl: Tensor, k_bs: Tensor) -> _Extent:
     """Read the ends of the distances on the host, all at once: a device is waited for one time."""
     first_b = k_bs[:, 0] - q_bl[:, 0]
     is_run = (q_bl.diff() == 1).all() & (k_bs.diff() == 1).all() & (first_b == first_b[0]).all()

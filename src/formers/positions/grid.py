@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from formers.part import Site
-from formers.positions.position import Position
+from formers.positions.position import Position, farthest_position
 
 
 class Grid(Position):
@@ -76,9 +76,8 @@ class GridPosition(nn.Module):
     def check(self, positions_bl: Tensor) -> None:
         """Raise ValueError for a position that is no pixel of the image, where positions can be read."""
         pixels = self.part.rows * self.part.columns
-        readable = not torch.compiler.is_compiling() and not positions_bl.is_meta
-        if readable and positions_bl.numel() and int(positions_bl.max()) >= pixels:
+        if (farthest := farthest_position(positions_bl)) >= pixels:
             raise ValueError(
-                f"{self.part} has {pixels} pixels, but position {int(positions_bl.max())} was asked for; give it the "
+                f"{self.part} has {pixels} pixels, but position {farthest} was asked for; give it the "
                 "image's rows and columns"
             )

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from formers.part import Site
-from formers.positions.position import Position
+from formers.positions.position import Position, farthest_position
 
 
 class Learned(Position):
@@ -49,10 +48,9 @@ class LearnedPosition(nn.Module):
         length = self.table.num_embeddings - self.offset
         if self.copy:
             return positions_bl % length + self.offset
-        readable = not torch.compiler.is_compiling() and not positions_bl.is_meta
-        if readable and positions_bl.numel() and int(positions_bl.max()) >= length:
+        if (farthest := farthest_position(positions_bl)) >= length:
             raise ValueError(
-                f"learned() knows {length} positions, but position {int(positions_bl.max())} was asked for; "
+                f"learned() knows {length} positions, but position {farthest} was asked for; "
                 "raise context_length, use learned(beyond='copy'), or a position that extrapolates, such as alibi() or "
                 "rotary()"
             )

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from formers.ops import can_read, is_free_to_read, read_once
 from formers.part import Part, Site
 from formers.part.site import Place
 
@@ -44,6 +45,16 @@ class PairwisePosition(nn.Module):
     def of_pair(self) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
         """Return `of_pair(h, q_position, k_position)`, the bias of single pairs: of indices that broadcast."""
         raise NotImplementedError
+
+
+def farthest_position(positions_bl: Tensor) -> int:
+    """Return the largest position, −1 where it is not looked at: positions that cannot be read, and single tokens on a
+    device that would be waited for, step by step. A table fails there by itself for a position that it has not.
+    """
+    looked_at = can_read(positions_bl) and (positions_bl.shape[1] > 1 or is_free_to_read(positions_bl))
+    if not looked_at or not positions_bl.numel():
+        return -1
+    return read_once(positions_bl, "farthest", lambda t: int(t.max()))
 
 
 def build_at(place: Place, site: Site) -> nn.Module | None:

@@ -50,7 +50,7 @@ def _round(sorted_round: SortedRound, saved: SavedForBackward) -> tuple[Tensor, 
     q, v, g = sort("q", saved.q), sort("v", saved.v), sort("g", saved.g)
     k = sorted_round.sort_keys(q, saved.k)
     lse, delta = sort("lse", saved.lse), sort("delta", saved.delta)
-    lse.view(*sorted_round.shape)[:, 0] = torch.inf  # an empty tile sees nothing
+    lse.view(*sorted_round.shape)[:, 0].fill_(torch.inf)  # an empty tile sees nothing
     gq, gk, gv = (workspace.empty(f"g{i} sorted", *t.shape) for i, t in enumerate((q, k, v)))
     for tiles in sorted_round.tiles():
         q_here, k_here, v_here, g_here = tiles.of(q), tiles.keys(k), tiles.keys(v), tiles.of(g)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
-from formers.ops.common.readable import can_read, require_data
+from formers.ops.common.readable import can_read, read_once, require_data
 
 
 class Packing(NamedTuple):
@@ -26,10 +27,19 @@ class Packing(NamedTuple):
 
 
 def packing(mask_bl: Tensor) -> Packing:
-    """Return the packing of a mask that is True where a token is real. O(L log L)."""
+    """Return the packing of a mask that is True where a token is real. O(L log L), once for all layers."""
+    made = _places(mask_bl) if torch.compiler.is_compiling() else read_once(mask_bl, "packing", _places)
+    return Packing(*made, mask_bl)
+
+
+def _places(mask_bl: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     source_bl = (~mask_bl).long().argsort(dim=1, stable=True)
-    place_bl = (mask_bl.long().cumsum(1) - 1).clamp(min=0)
-    return Packing(source_bl, place_bl, mask_bl.sum(1), mask_bl)
+    return source_bl, (mask_bl.long().cumsum(1) - 1).clamp(min=0), mask_bl.sum(1)
+
+
+def read_lengths(length_b: Tensor) -> list[int]:
+    """Return the numbers of real tokens; reading them waits for the device, once for a packing."""
+    return read_once(length_b, "lengths", lambda length_b: [int(n) for n in length_b.tolist()])
 
 
 def unpad_input(x_bld: Tensor, pack: Packing) -> Tensor:
@@ -51,13 +61,14 @@ def pad_input(y_bld: Tensor, pack: Packing) -> Tensor:
 
 
 def check_lengths(length_b: Tensor, longest: int, what: str) -> None:
-    """Raise ValueError for a sequence of more than `longest` real tokens; reading them waits for the device.
+    """Raise ValueError for a sequence of more than `longest` real tokens; reading them waits for the device, once.
 
     A compiled graph raises RuntimeError where it runs; without data there is nothing to raise for.
     """
-    given = max(length_b.tolist(), default=0) if can_read(length_b) else "more"
-    error = ValueError(f"{what} is for up to {longest} tokens, but {given} were given")
-    require_data(length_b <= longest, error)
+    if not can_read(length_b):
+        require_data(length_b <= longest, ValueError(f"{what} is for up to {longest} tokens, but more were given"))
+    elif (given := max(read_lengths(length_b), default=0)) > longest:
+        raise ValueError(f"{what} is for up to {longest} tokens, but {given} were given")
 
 
 def zero_masked(t_bhsx: Tensor, key_mask_bs: Tensor | None) -> Tensor:

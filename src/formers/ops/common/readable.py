@@ -2,13 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from formers.ops.common.derivatives import is_transformed
+
+Read = TypeVar("Read")
+_FREE = frozenset({"cpu"})
+"""Devices whose tensors are read without waiting for what was asked of the device before."""
+_KNOWN: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+"""What has been read from tensors that are alive: by tensor, and for each by name, with the tensor's version."""
 
 
 def can_read(tensor: Tensor) -> bool:
     """Return whether a tensor's numbers can be looked at: not while compiling, and not on the meta device."""
     return not torch.compiler.is_compiling() and not tensor.is_meta
+
+
+def is_free_to_read(tensor: Tensor) -> bool:
+    """Return whether a tensor's numbers can be looked at at once: a GPU would have to finish all it was asked for."""
+    return can_read(tensor) and tensor.device.type in _FREE
+
+
+def read_once(tensor: Tensor, name: str, read: Callable[[Tensor], Read]) -> Read:
+    """Return `read(tensor)`, which looks at the tensor's numbers: once for all layers of a model that ask by this name.
+
+    It is read again when the tensor has been changed in place. What is read must not hold the tensor itself.
+    """
+    if torch.compiler.is_compiling() or is_transformed():
+        return read(tensor)
+    if type(tensor) not in (Tensor, torch.nn.Parameter) or tensor.is_inference():
+        return read(tensor)
+    known: dict[str, tuple[int, Any]] = _KNOWN.setdefault(tensor, {})
+    if name not in known or known[name][0] != tensor._version:
+        with torch.inference_mode(False):
+            known[name] = (tensor._version, read(tensor))
+    found: Read = known[name][1]
+    return found
 
 
 def require_data(holds: Tensor, error: Exception) -> None:

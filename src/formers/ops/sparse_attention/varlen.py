@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from formers.ops.common.derivatives import gradients_by_autograd, needs_autograd
+from formers.ops.common.padding import read_lengths
 from formers.ops.sparse_attention.pair_bias import PairBias
 from formers.ops.sparse_attention.pairs import Pairs
 from formers.ops.sparse_attention.sparse_attention import sparse_attention
@@ -40,7 +41,8 @@ def varlen_attention(
     Returns:
         (B, H, L, V).
 
-    Cost: that of `sparse_attention` for each sequence; reading the lengths waits for the device.
+    Cost: that of `sparse_attention` for each sequence; reading the lengths waits for the device, once while the tensor
+    lives.
     Raises `ValueError` as `sparse_attention` does, and for a bias inside `torch.compile`.
     """
     if not torch.compiler.is_compiling():
@@ -64,7 +66,7 @@ def _each_sequence(
     impl: str,
 ) -> Tensor:
     ys = []
-    for b, length in enumerate(length_b.tolist()):
+    for b, length in enumerate(read_lengths(length_b)):
         own = None if bias is None else bias.of_sequence(b)
         q_1, k_1, v_1 = (t[b : b + 1, :, :length] for t in (q, k, v))
         y = (

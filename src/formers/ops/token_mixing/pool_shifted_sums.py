@@ -28,7 +28,7 @@ def by_shifted_sums(
     padded = torch.cat([past if causal else past[:, :before], x, x.new_zeros(batch, keep - before, width)], 1)
     total = sum((padded[:, i : i + length] for i in range(1, window)), padded[:, :length])
     at = torch.arange(length, device=x.device)
-    left_bl = torch.minimum(at + known_b[:, None], torch.tensor(before, device=x.device))
+    left_bl = (at + known_b[:, None]).clamp(max=before)
     right_bl = (real_b[:, None] - 1 - at).clamp(min=0, max=keep - before)
     y = total / (left_bl + right_bl + 1).unsqueeze(-1).to(x.dtype) - x
     y = y if pack is None else pad_input(y, pack)
