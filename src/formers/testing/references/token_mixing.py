@@ -34,10 +34,11 @@ def pool(part: Pool, site: Site, weights: Weights, x_bld: Tensor, positions_bl: 
 
 @reference(Fourier)
 def fourier(part: Fourier, site: Site, weights: Weights, x_bld: Tensor, positions_bl: Tensor) -> Tensor:
-    """y_nd = Re Σ_l Σ_e x_le exp(−2πi·nl/L) exp(−2πi·de/D)."""
+    """y_nd = Re Σ_l Σ_e x_le exp(−2πi·nl/L) exp(−2πi·de/D), with a gain times g_d / √(L·D)."""
     x_bld = on_layer(site, weights, x_bld, positions_bl)
     along, across = _transform(x_bld.shape[1]), _transform(x_bld.shape[2])
-    return torch.einsum("nl,ble,de->bnd", along, x_bld.to(torch.complex128), across).real
+    y_bld = torch.einsum("nl,ble,de->bnd", along, x_bld.to(torch.complex128), across).real
+    return y_bld if part.gain is None else weights["gain"] * y_bld / math.sqrt(len(along) * len(across))
 
 
 def _transform(size: int) -> Tensor:
