@@ -9,8 +9,8 @@ The arms of each task, all trained on batches of texts of equal length, so that 
     swapped    the same, then Fourier mixing in the place of all attention, without any training after it
     naive      Fourier mixing in the place of all attention of the pretrained model, then fine-tuned
     mlm        the same, but first trained on as a masked language model on the tasks' training texts
-    repaired   Fourier mixing with a gain, first taught the pretrained model's hidden states on the tasks' training
-               texts (once for all tasks), then fine-tuned, with the labels and the original's answers as its aim
+    repaired   the original with Fourier mixing with a gain, taught the original's hidden states layer by layer, then
+               fine-tuned with the labels and the original's answers as its aim
     hybrid     the same, with attention kept in the last two layers
 
 Stop it at any time and start it again: what is done is kept in --folder, and a training goes on from its checkpoint.
@@ -46,8 +46,9 @@ NAIVE, GAINED = "fourier", "fourier(gain=0.1)"
 ARMS = ("original", "swapped", "naive", "mlm", "repaired", "hybrid")
 BATCH = 32
 EPOCHS = {"original": 2, "naive": 4, "mlm": 4, "repaired": 4, "hybrid": 4}
-RATES = {"original": 1e-4, "naive": 2e-4, "mlm": 2e-4, "repaired": 3e-4, "hybrid": 3e-4}
-TRANSFER_RATE = 1e-3
+RATES = {"original": 1e-4, "naive": 2e-4, "mlm": 2e-4, "repaired": 5e-4, "hybrid": 5e-4}
+TRANSFER_SHARE = 0.4
+"""Of a repair's steps: those that teach hidden states alone."""
 MASK_SHARE = 0.15
 Batch = dict[str, Tensor]
 Loss = Callable[[Any, Batch], Tensor]
@@ -184,8 +185,12 @@ def taught_by(teacher: FormersModel) -> Loss:
         with torch.no_grad():
             want = teacher(input_ids=ids, output_hidden_states=True)
         got = model(input_ids=ids, output_hidden_states=True)
-        answers = kl_div(log_softmax(got.logits.float(), -1), log_softmax(want.logits.float(), -1), log_target=True,
-                         reduction="batchmean")
+        answers = kl_div(
+            log_softmax(got.logits.float(), -1),
+            log_softmax(want.logits.float(), -1),
+            log_target=True,
+            reduction="batchmean",
+        )
         hidden = distance(got.hidden_states[-1], want.hidden_states[-1])
         return answers + hidden + 0.5 * cross_entropy(got.logits.float(), batch["labels"])
 
@@ -216,7 +221,8 @@ class Experiment:
     base: FormersModel
     mask: int
     folder: Path
-    transfer_steps: int
+    unlabelled: Texts
+    masked_steps: int
     scale: float
 
     def hybrid(self) -> list[str]:
@@ -224,53 +230,58 @@ class Experiment:
         depth = self.base.config.depth
         return [GAINED if layer < depth - 2 else str(self.base.config.mixer) for layer in range(depth)]
 
-    def prepared(self, arm: str, texts: Texts) -> FormersModel:
-        """Return the backbone that an arm is fine-tuned from, trained on unlabelled texts where the arm asks for it."""
-        mixer: Any = {"mlm": NAIVE, "repaired": GAINED, "hybrid": self.hybrid()}.get(arm)
-        if mixer is None:
-            return self.base if arm == "original" else with_mixer(self.base, NAIVE, SequenceClassifier)
-        head: Any = MaskedLM if arm == "mlm" else SequenceClassifier
-        torch.manual_seed(0)
-        student = with_mixer(self.base, mixer, head)
-        place = self.folder / f"prepared-{arm}"
-        if not (place / "config.json").is_file():
-            say(f"{arm}: {self.transfer_steps} steps on unlabelled texts")
-            loss = masked_loss(self.mask) if arm == "mlm" else hidden_states_of(self.base)
-            target = student if arm == "mlm" else student.base_model
-            train(target, texts, loss, place / "training", self.transfer_steps, TRANSFER_RATE, seed=0)
-            student.base_model.save_pretrained(place)
-        return type(self.base).from_pretrained(place)
-
-    def run(self, data: Data, arm: str, seed: int, texts: Texts) -> None:
+    def run(self, data: Data, arm: str, seed: int) -> None:
         """Train and judge an arm on a task, unless that is done, and keep the result."""
         place = self.folder / data.task.task / f"{arm}-{seed}"
         if (place / "result.json").is_file():
             return
         say(f"{data.task.task}: {arm}, seed {seed}")
         if arm == "swapped":
-            original = self.fine_tuned(data, "original", seed, texts)
+            original = self.fine_tuned(data, "original", seed)
             result = judged(data, with_mixer(original, NAIVE, SequenceClassifier))
         else:
-            result = judged(data, self.fine_tuned(data, arm, seed, texts))
+            result = judged(data, self.fine_tuned(data, arm, seed))
         place.mkdir(parents=True, exist_ok=True)
         (place / "result.json").write_text(json.dumps(result))
         say(f"{data.task.task}: {arm}, seed {seed}: {result['test']:.3f}")
 
-    def fine_tuned(self, data: Data, arm: str, seed: int, texts: Texts) -> FormersModel:
+    def fine_tuned(self, data: Data, arm: str, seed: int) -> FormersModel:
         """Return the classifier of an arm, trained on a task, or as it was kept."""
         place = self.folder / data.task.task / f"{arm}-{seed}"
         if (place / "config.json").is_file():
             return SequenceClassifier.from_pretrained(place).eval()
-        base = self.prepared(arm, texts)
         torch.manual_seed(seed)
-        model = with_mixer(base, base.config.mixer, SequenceClassifier)
-        repaired = arm in ("repaired", "hybrid")
-        loss = taught_by(self.fine_tuned(data, "original", seed, texts)) if repaired else labels_loss
-        epochs = EPOCHS[arm] * self.scale
-        steps = max(10, round(epochs * len(data.train.ids) / BATCH))
-        train(model, data.train, loss, place / "training", steps, RATES[arm], seed)
+        steps = max(10, round(EPOCHS[arm] * self.scale * len(data.train.ids) / BATCH))
+        if arm in ("repaired", "hybrid"):
+            model = self.repaired(data, arm, seed, steps, place)
+        else:
+            base = self.masked(NAIVE) if arm == "mlm" else self.base
+            mixer = base.config.mixer if arm == "original" else NAIVE
+            model = with_mixer(base, mixer, SequenceClassifier)
+            train(model, data.train, labels_loss, place / "training", steps, RATES[arm], seed)
         model.save_pretrained(place)
         return model
+
+    def repaired(self, data: Data, arm: str, seed: int, steps: int, place: Path) -> FormersModel:
+        """Return the fine-tuned original with Fourier mixing, taught what it was: its states, then its answers."""
+        teacher = self.fine_tuned(data, "original", seed)
+        student = with_mixer(teacher, GAINED if arm == "repaired" else self.hybrid(), SequenceClassifier)
+        transfer = round(TRANSFER_SHARE * steps)
+        train(student, data.train, hidden_states_of(teacher), place / "transfer", transfer, RATES[arm], seed)
+        train(student, data.train, taught_by(teacher), place / "training", steps - transfer, RATES[arm], seed + 1)
+        return student
+
+    def masked(self, mixer: str) -> FormersModel:
+        """Return the pretrained backbone with another mixer, trained on as a masked language model."""
+        place = self.folder / "masked"
+        if not (place / "config.json").is_file():
+            say(f"masked language modelling: {self.masked_steps} steps")
+            torch.manual_seed(0)
+            model = with_mixer(self.base, mixer, MaskedLM)
+            loss = masked_loss(self.mask)
+            train(model, self.unlabelled, loss, place / "training", self.masked_steps, RATES["mlm"], seed=0)
+            model.base_model.save_pretrained(place)
+        return type(self.base).from_pretrained(place)
 
 
 def masked_loss(mask: int) -> Loss:
@@ -319,7 +330,9 @@ def show(folder: Path, tasks: Sequence[str]) -> None:
         for task in tasks:
             files = sorted(folder.glob(f"{task}/{arm}-*/result.json"))
             values = [json.loads(file.read_text())["test"] for file in files]
-            cells.append(f"{statistics.mean(values):.3f} ({min(values):.3f}–{max(values):.3f}, {len(values)})" if values else "–")
+            cells.append(
+                f"{statistics.mean(values):.3f} ({min(values):.3f}–{max(values):.3f}, {len(values)})" if values else "–"
+            )
         print(f"{arm:10}" + "".join(f"{cell:>26}" for cell in cells))
 
 
@@ -335,7 +348,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--examples", type=int, default=16_384, help="training examples of a task, at most")
     parser.add_argument("--longest", type=int, default=48, help="tokens of a text that are read")
-    parser.add_argument("--transfer-steps", type=int, default=3_000, help="steps on unlabelled texts")
+    parser.add_argument("--masked-steps", type=int, default=2_000, help="of masked language modelling")
     parser.add_argument("--scale", type=float, default=1.0, help="of the epochs of fine-tuning")
     parser.add_argument("--folder", type=Path, default=Path("fnet-glue"))
     words = parser.parse_args()
@@ -346,11 +359,11 @@ def main() -> None:
     all_data = [read(name, tokenizer, words.examples, words.longest) for name in tasks]
     ids = tuple(one for data in all_data for one in data.train.ids)
     unlabelled = Texts(ids, (0,) * len(ids))
-    experiment = Experiment(base, tokenizer.mask_token_id, words.folder, words.transfer_steps, words.scale)
+    experiment = Experiment(base, tokenizer.mask_token_id, words.folder, unlabelled, words.masked_steps, words.scale)
     for seed in range(words.seeds):
         for data in all_data:
             for arm in words.arms.split(","):
-                experiment.run(data, arm, seed, unlabelled)
+                experiment.run(data, arm, seed)
         show(words.folder, tasks)
     mixers = {"original": base.config.mixer, "naive": NAIVE, "repaired": GAINED, "hybrid": experiment.hybrid()}
     for length in (16, 64, 128):

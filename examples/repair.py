@@ -23,7 +23,7 @@ from formers.adapt.repair import distill, transfer_attention
 from formers.lab.study.budget import Budget
 from formers.models import convert_weights
 from formers.tasks import Shakespeare
-from formers.tasks.shakespeare import mean_nats
+from formers.tasks.windows import mean_nats
 
 MIXERS = ("linear(feature=hedgehog)", "linear(feature=t2r)", "linear", "window(8)")
 

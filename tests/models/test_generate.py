@@ -17,7 +17,7 @@ from formers.catalogue import members
 from formers.mixers import Linear, Mixer, Routing, Softmax
 from formers.models import StateCache
 from formers.positions import Alibi, Cosine, Learned, NoPosition, Position, Rotary, Sinusoidal
-from formers.tasks import shakespeare
+from formers.tasks.continuation import generate as continued
 from formers.testing import SITE, assert_same
 from formers.testing.laws import generation_equals_recomputation
 
@@ -189,8 +189,8 @@ def test_written_texts_are_recomputation(causal_lm: Any, ids: torch.Tensor, mixe
         for _ in range(NEW):
             logits = model(written[None], use_cache=False).logits[:, -1].float() / 0.8
             written = torch.cat([written, torch.multinomial(logits.softmax(-1), 1)[0]])
-    assert torch.equal(shakespeare.generate(model, ids[0], tokens=NEW, temperature=0.8, seed=3), written)
-    assert torch.equal(shakespeare.generate(model, ids[0], tokens=NEW, temperature=0), generate(model, ids[:1])[0])
+    assert torch.equal(continued(model, ids[0], tokens=NEW, temperature=0.8, seed=3), written)
+    assert torch.equal(continued(model, ids[0], tokens=NEW, temperature=0), generate(model, ids[:1])[0])
 
 
 def pairs() -> list[tuple[Mixer, Position]]:

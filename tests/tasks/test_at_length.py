@@ -10,9 +10,23 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from formers.tasks import TASKS, Glue, Listops, Recall, Reviews, Shakespeare, Sort, SortSequence
+from formers.tasks import (
+    TASKS,
+    Classify,
+    Glue,
+    Listops,
+    Mlm,
+    Recall,
+    Reviews,
+    Shakespeare,
+    Sort,
+    SortSequence,
+    Text,
+)
 from formers.tasks.checks.checked_task import CheckedTask
-from formers.tasks.shakespeare import mean_nats
+from formers.tasks.windows import mean_nats
+
+READ_AT_OTHER_LENGTHS = {Shakespeare, Text, Mlm, Sort, SortSequence, Recall, Classify, Reviews, Glue}
 
 
 class Reader(nn.Module):
@@ -90,7 +104,7 @@ def test_reviews_are_the_same_texts_of_which_more_is_read(tmp_path: Path, opinio
 
 
 def test_which_tasks_can_say_so() -> None:
-    assert {task for task in TASKS if task.at_other_lengths} == {Shakespeare, Sort, SortSequence, Recall, Reviews, Glue}
+    assert {task for task in TASKS if task.at_other_lengths} == READ_AT_OTHER_LENGTHS
     with pytest.raises(ValueError, match="listops is tested at its own length only, 64, not at 128"):
         Listops().at_length(128)
     assert all(task.at_other_lengths.endswith(".") for task in TASKS if task.at_other_lengths)

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from formers.models import CausalLM
 from formers.tasks import Shakespeare, parse
 from formers.tasks.bigram import bigram_bits
-from formers.tasks.shakespeare import generate, mean_nats
+from formers.tasks.continuation import generate
+from formers.tasks.windows import mean_nats
 
 
 class Uniform(nn.Module):

@@ -1,4 +1,4 @@
-"""Trained models of characters, as commands take them."""
+"""Trained models of text, as commands take them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from formers.models import CausalLM
     from formers.tasks.characters import Characters
+    from formers.tasks.corpus.pieces import Pieces
 
 
 def model_folder(folder: Path) -> Path:
@@ -25,8 +26,17 @@ def model_folder(folder: Path) -> Path:
     return found[0]
 
 
-def character_model(place: Path, characters: Characters) -> CausalLM:
-    """Return the model in a folder. Raise ValueError where it is not whole, or knows other characters."""
+def text_coder(place: Path) -> Characters | Pieces:
+    """Return the alphabet beside a model, or its tokenizer, where it has one and no alphabet."""
+    from formers.tasks.characters import Characters
+    from formers.tasks.corpus.pieces import Pieces
+
+    has_tokenizer = (place / "tokenizer.json").is_file() and not (place / "characters.json").is_file()
+    return Pieces.load(place) if has_tokenizer else Characters.load(place)
+
+
+def character_model(place: Path, characters: Characters | Pieces) -> CausalLM:
+    """Return the model in a folder. Raise ValueError where it is not whole, or knows other characters or tokens."""
     from formers.models import CausalLM
     from formers.models.loading import check_finite
 

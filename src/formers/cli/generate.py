@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from formers.cli.character_model import character_model, model_folder
+from formers.cli.character_model import character_model, model_folder, text_coder
 from formers.cli.say import say
 
 
@@ -17,7 +17,7 @@ def generate(
         str | None,
         typer.Option(help="What the text starts with.", show_default="a line break, or the first character known"),
     ] = None,
-    tokens: Annotated[int, typer.Option(min=1, help="Characters to write.")] = 300,
+    tokens: Annotated[int, typer.Option(min=1, help="Characters to write, or tokens of the model's tokenizer.")] = 300,
     temperature: Annotated[
         float, typer.Option(min=0.0, help="0 always takes the likeliest; 1 samples as learned.")
     ] = 0.8,
@@ -28,11 +28,10 @@ def generate(
     \b
     formers generate my-model --prompt 'JULIET:' --tokens 500
     """
-    from formers.tasks.characters import Characters
-    from formers.tasks.shakespeare import generate as continued
+    from formers.tasks.continuation import generate as continued
 
     place = model_folder(folder)
-    characters = Characters.load(place)
+    characters = text_coder(place)
     ids = characters.encode(characters.start if prompt is None else prompt)
     if not len(ids):
         raise ValueError("the prompt is empty; give at least one character")

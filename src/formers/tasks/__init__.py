@@ -13,17 +13,23 @@ _HOMES = {
     "formers.tasks.task": ("Task",),
     "formers.tasks.characters": ("Characters",),
     "formers.tasks.shakespeare": ("Shakespeare",),
+    "formers.tasks.language_modelling": ("Text",),
+    "formers.tasks.masked_modelling": ("Mlm",),
     "formers.tasks.sort": ("Sort",),
     "formers.tasks.sort_sequence": ("SortSequence",),
     "formers.tasks.recall": ("Recall",),
     "formers.tasks.listops": ("Listops",),
+    "formers.tasks.classify": ("Classify",),
     "formers.tasks.reviews": ("Reviews",),
     "formers.tasks.glue": ("Glue",),
     "formers.tasks.mnist.task": ("Mnist",),
     "formers.tasks.control.control": ("Control",),
     "formers.tasks.tmaze": ("Tmaze",),
 }
-_LIBRARY = ("Shakespeare", "Sort", "SortSequence", "Recall", "Listops", "Reviews", "Glue", "Mnist", "Control", "Tmaze")
+_LIBRARY = (
+    *("Shakespeare", "Text", "Mlm", "Sort", "SortSequence", "Recall", "Listops", "Classify", "Reviews", "Glue"),
+    *("Mnist", "Control", "Tmaze"),
+)
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 SHORT = re.compile(r"(?P<suite>\w+)/(?P<task>\w+)(?P<options>\(.*\))?$", re.DOTALL)
 """A task of a suite, as in `glue/cola`."""

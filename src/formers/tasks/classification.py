@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from formers.tasks.answers import answers
+from formers.tasks.corpus.tokenizer_kinds import trained_tokenizer
+from formers.tasks.corpus.tokenizer_vocabulary import TokenizerVocabulary
 from formers.tasks.evaluation import Evaluation, Split
 from formers.tasks.metric import TaskMetric
 from formers.tasks.padding import padded
@@ -52,7 +54,11 @@ class _TextClassification(Task):
     "Word pieces to learn from the training texts."
     vocabulary: str | None = None
     "A vocab.txt of word pieces, as BERT's, to use instead of learning one."
+    tokenizer: str | None = None
+    """Any Hugging Face tokenizer to use instead, with the special tokens that it sets: its folder, its tokenizer.json,
+    or its name on the hub."""
 
+    added: ClassVar[Mapping[str, Any]] = {"tokenizer": None}
     metric: ClassVar[TaskMetric] = TaskMetric(name="accuracy", label="accuracy", lower_is_better=False)
     head: ClassVar[str] = "SequenceClassifier"
     at_other_lengths: ClassVar[str] = (
@@ -64,6 +70,10 @@ class _TextClassification(Task):
             raise ValueError(f"{self}: length and vocab must be positive, and vocab at most {_MOST_PIECES:,}")
         if self.tokens == "bytes" and self.vocabulary is not None:
             raise ValueError(f"{self}: bytes need no vocabulary; leave it out, or take tokens='words'")
+        if self.tokenizer is not None and (self.tokens != "words" or self.vocabulary is not None):
+            raise ValueError(
+                f"{self}: a tokenizer has tokens of its own; leave out tokens and vocabulary, or tokenizer"
+            )
 
     def place(self) -> Path | None:
         """Return where the data is; None for the hub. Raise `FileNotFoundError` with how to get it."""
@@ -77,7 +87,8 @@ class _TextClassification(Task):
     def data(self) -> _Encoded:
         """Return the texts as numbers, read once until their files change."""
         place = self.place()
-        files = [file for file in (place, self.vocabulary and Path(self.vocabulary).expanduser()) if file]
+        named = [Path(name).expanduser() for name in (self.vocabulary, self.tokenizer) if name]
+        files = [*named, *([place] if place else [])]
         return _encoded(self, tuple(stamp(file) for file in files if file.exists()))
 
     def base(self) -> TransformerConfig:
@@ -110,7 +121,11 @@ class _TextClassification(Task):
         found = self.answers(model, texts)
         right_b = (found == texts.labels).double()
         return Evaluation(
-            metrics={self.metric.name: self.score(found, texts.labels), "accuracy": right_b.mean().item()},
+            metrics={
+                self.metric.name: self.score(found, texts.labels),
+                "accuracy": right_b.mean().item(),
+                **self.more_metrics(found, texts.labels),
+            },
             slices={"tokens": self.by_length(texts, found)},
             items=tuple(right_b.tolist()) if self.metric.name == "accuracy" else (),
         )
@@ -118,6 +133,10 @@ class _TextClassification(Task):
     def score(self, found: Tensor, labels: Tensor) -> float:
         """Return the ranking metric: the share of right answers."""
         return (found == labels).double().mean().item()
+
+    def more_metrics(self, found: Tensor, labels: Tensor) -> dict[str, float]:
+        """Return metrics beside the ranking one; none by default."""
+        return {}
 
     def by_length(self, texts: _Texts, found: Tensor) -> dict[str, float]:
         """Return the ranking metric of shorter and longer texts."""
@@ -195,13 +214,15 @@ def _encoded(task: _TextClassification, stamps: tuple[object, ...]) -> _Encoded:
         return _Texts(ids, torch.tensor([number[r.label] for r in records]), tuple(records))
 
     content = [f"{side}\t{r.label}\t{r.content}" for side, records in splits.items() for r in records]
-    pieces = vocabulary.pieces if isinstance(vocabulary, Words) else ()
+    pieces = vocabulary.pieces if isinstance(vocabulary, (Words, TokenizerVocabulary)) else ()
     made = {side: texts(records) for side, records in splits.items()}
     return _Encoded(classes, vocabulary, made["train"], made["validation"], made["test"], digest([*content, *pieces]))
 
 
 def _vocabulary_of(task: _TextClassification, train: Sequence[Record]) -> Vocabulary:
-    """Return bytes, the given word pieces, or pieces learned from the training texts."""
+    """Return bytes, a given tokenizer, the given word pieces, or pieces learned from the training texts."""
+    if task.tokenizer is not None:
+        return TokenizerVocabulary(trained_tokenizer(task.tokenizer), task.length)
     if task.tokens == "bytes":
         return Bytes()
     if task.vocabulary is not None:

@@ -10,8 +10,9 @@ def text_of(data: bytes, origin: object) -> str:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
         raise ValueError(
-            f"{origin} is not a UTF-8 text (byte {error.start}: {error.reason}); save it as UTF-8"
+            f"{origin} is not a UTF-8 text (line {line}, byte {error.start}: {error.reason}); save it as UTF-8"
         ) from None
     if "\0" in text:
         raise ValueError(f"{origin} is binary (it holds zero bytes); give a UTF-8 text")

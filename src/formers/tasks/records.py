@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
+from typing import NamedTuple
 
 from formers.tasks.decoding import text_of
-from formers.tasks.splits import Side
-from formers.tasks.tables import read_table
-from formers.tasks.text_files import text_files
+from formers.tasks.splits import Side, side_of
+from formers.tasks.tables import TABLES, read_table
+from formers.tasks.text_files import is_litter, text_files
 
-_TABLES = (".csv", ".tsv")
 _TEXTS, _LABELS = ("text", "review", "sentence"), ("label", "sentiment")  # names that these columns may have
 _SIDES: dict[str, Side] = {"train": "train", "test": "test", "dev": "validation", "val": "validation"}
 _SIDES |= {"valid": "validation", "validation": "validation"}
@@ -33,30 +34,61 @@ class Record:
         return "\n".join(self.texts)
 
 
-def labelled(place: Path) -> list[Record]:
-    """Return the labelled texts of a table (`text,label` in CSV or TSV), of a folder `label/*.txt`, or of a zip of one.
+class LabelledColumns(NamedTuple):
+    """The columns of the text, or of the two texts of a pair, and of the label: names that each may have in a table."""
 
-    Labels may lie deeper, as in `movie_reviews/pos/*.txt`, and under folders of splits, as in
-    `aclImdb/train/pos/*.txt`. Text files beside them are left out. Labels that are equal numbers (`1`, `1.0`) are one
-    label.
+    texts: tuple[tuple[str, ...], ...] = (_TEXTS,)
+    label: tuple[str, ...] = _LABELS
+
+
+def labelled(place: Path, columns: LabelledColumns = LabelledColumns()) -> list[Record]:  # noqa: B008
+    """Return the labelled texts of a table (`text,label`), of a folder `label/*.txt`, or of a zip of one.
+
+    Tables are CSV, TSV, JSON or JSON lines; those in a folder are read together, and their names say the split, as in
+    `train.csv` and `test.csv`. Labels may lie deeper, as in `movie_reviews/pos/*.txt`, and under folders of splits, as
+    in `aclImdb/train/pos/*.txt`. Text files beside them are left out. Labels that are equal numbers (`1`, `1.0`) are
+    one label.
 
     Raises:
         ValueError: for anything else; for empty or binary files, empty texts or labels, with file and line; and if
             there are not two labels or more.
     """
-    found = _from_table(place) if place.suffix.lower() in _TABLES else [*_from_files(place)]
+    if place.suffix.lower() in TABLES and not place.is_dir():
+        found = _from_table(place, columns)
+    elif tables := _tables_in(place):
+        found = [record for table in tables for record in _from_table(table, columns, _side_of_table(table, tables))]
+    else:
+        found = [*_from_files(place)]
     return _checked(_with_equal_numbers(found), place)
 
 
-def _from_table(place: Path) -> list[Record]:
+def _tables_in(place: Path) -> list[Path]:
+    """Return the tables in a folder that has no texts in folders of labels."""
+    files = sorted(place.iterdir()) if place.is_dir() and not any(place.glob("*/**/*.txt")) else []
+    return [file for file in files if file.suffix.lower() in TABLES and not is_litter(PurePath(file.name))]
+
+
+def _side_of_table(table: Path, tables: Sequence[Path]) -> Side | None:
+    """Return the split that a table's name says. Raise ValueError where one of several says none."""
+    words = re.split(r"[\W_]+", table.stem.lower())
+    side = next((_SIDES[word] for word in words if word in _SIDES), None)
+    if side is None and len(tables) > 1:
+        names = ", ".join(file.name for file in tables)
+        raise ValueError(
+            f"{table}: of several tables in a folder each is a split, and its name must say which "
+            f"({', '.join(_SIDES)}); there are {names}"
+        )
+    return side
+
+
+def _from_table(place: Path, columns: LabelledColumns, side: Side | None = None) -> list[Record]:
     records = []
     for row in read_table(place):
-        text, label = row.column(_TEXTS), row.column(_LABELS).strip()
-        if not text.strip() or not label:
-            raise ValueError(
-                f"{row.origin}: empty {'label' if text.strip() else 'text'}; fill it in, or remove the row"
-            )
-        records.append(Record((text,), label))
+        texts, label = tuple(row.column(names) for names in columns.texts), row.column(columns.label).strip()
+        whole = all(text.strip() for text in texts)
+        if not whole or not label:
+            raise ValueError(f"{row.origin}: empty {'label' if whole else 'text'}; fill it in, or remove the row")
+        records.append(Record(texts, label, side))
     return records
 
 
@@ -105,3 +137,20 @@ def _checked(found: list[Record], place: Path) -> list[Record]:
     if len(labels) > max(2, len(found) // 2):
         raise ValueError(f"{place}: {len(labels)} different labels for {len(found)} texts; is that the label column?")
     return found
+
+
+def split_records(records: Sequence[Record], place: object, share: int = 10) -> dict[Side, list[Record]]:
+    """Return the records of each split: published ones, of whose training texts one in `share` validates, too; without
+    any, by a checksum of its text one in `share` validates, and another tests.
+
+    Raise ValueError where splits are published without a test split.
+    """
+    sides: dict[Side, list[Record]] = {"train": [], "validation": [], "test": []}
+    for record in records:
+        side = side_of(record.content, share)
+        if record.side is not None:
+            side = "validation" if record.side == "train" and side == "validation" else record.side
+        sides[side].append(record)
+    if not sides["test"] and any(record.side for record in records):
+        raise ValueError(f"{place} holds splits, but no test split; add a folder test, or leave the splits out")
+    return sides

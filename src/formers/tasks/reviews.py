@@ -8,9 +8,9 @@ from typing import ClassVar
 
 from formers.tasks.classification import _TextClassification
 from formers.tasks.hub import hub_rows
-from formers.tasks.records import Record, labelled
+from formers.tasks.records import Record, labelled, split_records
 from formers.tasks.sources import HUB, locate
-from formers.tasks.splits import Side, side_of
+from formers.tasks.splits import Side
 
 _NAMES = (
     "movie_reviews/movie_reviews.zip",
@@ -28,7 +28,6 @@ _HOW = (
     "(stanfordnlp/imdb)"
 )
 HUB_FILES = ("plain_text/train-00000-of-00001.parquet", "plain_text/test-00000-of-00001.parquet")
-_SHARE = 10  # one review in this many is for validation, another for the test
 
 
 class Reviews(_TextClassification):
@@ -57,21 +56,7 @@ class Reviews(_TextClassification):
         return None if self.path == HUB else locate(self.path, _NAMES, _HOW)
 
     def read(self, place: Path | None) -> Mapping[Side, Sequence[Record]]:
-        records = _downloaded() if place is None else labelled(place)
-        sides: dict[Side, list[Record]] = {"train": [], "validation": [], "test": []}
-        for record in records:
-            sides[_side(record)].append(record)
-        if not sides["test"] and any(record.side for record in records):
-            raise ValueError(f"{place} holds splits, but no test split; add a folder test, or leave the splits out")
-        return sides
-
-
-def _side(record: Record) -> Side:
-    """Return the split of a review: the published one, of whose training texts a share validates, else by checksum."""
-    side = side_of(record.content, _SHARE)
-    if record.side is None:
-        return side
-    return "validation" if record.side == "train" and side == "validation" else record.side
+        return split_records(_downloaded() if place is None else labelled(place), place)
 
 
 def _downloaded() -> list[Record]:

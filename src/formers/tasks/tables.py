@@ -1,4 +1,4 @@
-"""Tables as people have them: CSV and TSV, spreadsheets' exports among them, and JSON lists of rows."""
+"""Tables as people have them: CSV and TSV, spreadsheets' exports among them, and JSON, as lists or lines of rows."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 from formers.tasks.decoding import text_of
 
+TABLES = (".csv", ".tsv", ".json", ".jsonl")
+"""Endings of the files that `read_table` reads."""
 _DELIMITERS = ",;\t"
 _LONGEST_CELL = 1 << 27  # characters; the csv module's own limit is 131,072, less than a long document has
 
@@ -38,7 +40,7 @@ class TableRow(NamedTuple):
 
 
 def read_table(place: Path, names: Sequence[str] | None = None) -> list[TableRow]:
-    """Return the rows of a .csv, .tsv or .json file; `names` are its columns if it has no header.
+    """Return the rows of a .csv, .tsv, .json or .jsonl file; `names` are its columns if it has no header.
 
     CSV has quotes, and commas, semicolons or tabs between columns, as its header has (`sep=;` before it is understood);
     TSV has no quotes, as GLUE's. Empty rows, and columns without a name and content, are left out.
@@ -49,6 +51,8 @@ def read_table(place: Path, names: Sequence[str] | None = None) -> list[TableRow
     text = text_of(_as_utf8(place.read_bytes()), place)
     if place.suffix.lower() == ".json":
         return _json_rows(text, place)
+    if place.suffix.lower() == ".jsonl":
+        return [*_json_lines(text, place)]
     table = [(line, row) for line, row in _lines(text, place) if any(cell.strip() for cell in row)]
     header = [name.strip() for name in (table.pop(0)[1] if names is None and table else names or ())]
     if twice := {name for name in header if name and header.count(name) > 1}:
@@ -107,10 +111,25 @@ def _json_rows(text: str, place: Path) -> list[TableRow]:
     found = [*data.values()] if isinstance(data, dict) else data
     if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
         raise ValueError(f"{place} must hold a list of mappings of column names to values")
-    rows = []
-    for number, row in enumerate(found, 1):
-        origin = f"{place}, row {number}"
-        if wrong := next((name for name, value in row.items() if isinstance(value, (dict, list))), None):
-            raise ValueError(f"{origin}: {wrong!r} must be a text or a number")
-        rows.append(TableRow(origin, {name: "" if value is None else str(value) for name, value in row.items()}))
-    return rows
+    return [_json_row(row, f"{place}, row {number}") for number, row in enumerate(found, 1)]
+
+
+def _json_lines(text: str, place: Path) -> Iterator[TableRow]:
+    """Yield the rows of a file with a JSON mapping on each line; empty lines are left out."""
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        origin = f"{place}, line {number}"
+        try:
+            row = json.loads(line)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise ValueError(f"{origin} is not JSON that can be read: {str(error)[:200]}") from None
+        if not isinstance(row, dict):
+            raise ValueError(f'{origin} must hold a mapping of column names to values, as {{"text": …}}')
+        yield _json_row(row, origin)
+
+
+def _json_row(row: dict[str, object], origin: str) -> TableRow:
+    if wrong := next((name for name, value in row.items() if isinstance(value, (dict, list))), None):
+        raise ValueError(f"{origin}: {wrong!r} must be a text or a number")
+    return TableRow(origin, {name: "" if value is None else str(value) for name, value in row.items()})

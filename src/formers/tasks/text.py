@@ -17,7 +17,7 @@ TRAIN, VALIDATION = 0.90, 0.05  # the rest is the test split
 
 
 @dataclass(frozen=True)
-class Text:
+class CharacterText:
     """A text as numbers: the first 90 % to train on, the next 5 % to validate, the last 5 % to test."""
 
     characters: Characters
@@ -36,12 +36,12 @@ def read_text(path: str | None) -> str:
 
 
 @lru_cache(maxsize=4)
-def _split_text(path: str | None, modified: float) -> Text:
+def _split_text(path: str | None, modified: float) -> CharacterText:
     """Return the splits of a file; `modified` tells a changed file from the one read before."""
     text = read_text(path)
     characters = Characters.of(text)
     ids = characters.encode(text)
-    return Text(characters, *cut(ids), digest([text]))
+    return CharacterText(characters, *cut(ids), digest([text]))
 
 
 def cut(ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -50,7 +50,7 @@ def cut(ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return ids[:first], ids[first:second], ids[second:]
 
 
-def load_text(path: str | None) -> Text:
+def load_text(path: str | None) -> CharacterText:
     """Return the splits of a text file, read once until it changes."""
     file = _SHIPPED if path is None else Path(path).expanduser()
     return _split_text(path, file.stat().st_mtime if file.is_file() else 0.0)

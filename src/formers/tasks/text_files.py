@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from zipfile import BadZipFile, ZipFile
 
 from formers.part import shortened
@@ -59,6 +59,10 @@ def _in_zip(place: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
         raise ValueError(f"{place} is not a zip file that can be read: {shortened(str(error), _SHOWN)}") from None
 
 
+def is_litter(name: PurePath) -> bool:
+    """Return whether a file, or a folder above it, is hidden, or one that operating systems leave behind."""
+    return any(part.startswith(".") or part.lower() in _LITTER for part in name.parts)
+
+
 def _wanted(name: PurePosixPath) -> bool:
-    hidden = any(part.startswith(".") or part.lower() in _LITTER for part in name.parts)
-    return name.suffix.lower() == ".txt" and not hidden
+    return name.suffix.lower() == ".txt" and not is_litter(name)

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, Self
 
+from formers.tasks.corpus.saved_vocabularies import shifted_byte_tokenizer, word_tokenizer
 from formers.tasks.decoding import text_of
 
 _FILE = "vocab.txt"
@@ -42,7 +43,8 @@ class Bytes:
         return ids
 
     def save(self, folder: Path) -> None:
-        """Write nothing: bytes are the same everywhere."""
+        """Write a tokenizer that gives the same numbers beside a model."""
+        shifted_byte_tokenizer().save_pretrained(folder)
 
 
 @dataclass(frozen=True)
@@ -112,8 +114,9 @@ class Words:
         return ids
 
     def save(self, folder: Path) -> None:
-        """Write the pieces beside a model."""
+        """Write the pieces beside a model, and a tokenizer that gives the same numbers."""
         (folder / _FILE).write_text("\n".join(self.pieces) + "\n", encoding="utf-8")
+        word_tokenizer(self.tokenizer).save_pretrained(folder)
 
 
 def _commonest(counts: dict[str, int], size: int) -> list[str]:

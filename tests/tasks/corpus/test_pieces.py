@@ -1,0 +1,105 @@
+"""Tokenizers of corpora: texts come back, numbers are those that are said, saved ones load equal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoTokenizer
+
+from formers.tasks.corpus.pieces import Pieces
+from formers.tasks.corpus.tokenizer_kinds import tokenizer_for
+
+TEXT = "The whippersnapper’s unaffable co-star:\n\tZürich, 日本 at 10:45!  Twice  spaced.\r\n"
+TRAIN = [TEXT * 20, "Once upon a time there was a whippersnapper's co-star. " * 20]
+
+
+def pieces(tokens: str) -> Pieces:
+    return Pieces(tokenizer_for(tokens, 300, TRAIN, TRAIN))
+
+
+@pytest.mark.parametrize("tokens", ["bytes", "characters", "bpe"])
+def test_texts_come_back(tokens: str) -> None:
+    found = pieces(tokens)
+    assert found.decode(found.encode(TEXT)) == TEXT
+    assert found.decode(torch.tensor([*found.encode("at"), found.end])) == "at"
+
+
+def test_bytes_and_characters_are_numbered_plainly() -> None:
+    assert pieces("bytes").encode(TEXT).tolist() == list(TEXT.encode())
+    assert (len(pieces("bytes")), pieces("bytes").end) == (257, 256)
+    assert pieces("bytes").encode("\x00\x7f").tolist() == [0, 127]
+    alphabet = sorted(set("".join(TRAIN)))
+    assert pieces("characters").encode(TEXT).tolist() == [alphabet.index(sign) for sign in TEXT]
+    assert pieces("characters").end == len(alphabet)
+
+
+def test_learned_pieces_are_as_many_as_asked_for_and_whole_words_where_common() -> None:
+    assert len(pieces("bpe")) == 300
+    assert len(pieces("bpe").encode(" whippersnapper")) < 9
+    words = pieces("word_pieces")
+    assert words.decode(words.encode("Zürich whippersnapper")) == "zurich whippersnapper"
+    assert words.mask == 3
+
+
+@pytest.mark.parametrize("tokens", ["bytes", "characters", "bpe", "word_pieces"])
+def test_saved_tokenizers_load_equal(tokens: str, tmp_path: Path) -> None:
+    kept = pieces(tokens).with_mask()
+    kept.save(tmp_path)
+    loaded = AutoTokenizer.from_pretrained(tmp_path)
+    assert loaded(TEXT)["input_ids"] == kept.encode(TEXT).tolist()
+    assert loaded.decode(kept.encode(TEXT)) == kept.decode(kept.encode(TEXT))
+    assert loaded.mask_token_id == kept.mask
+    assert Pieces(tokenizer_for(str(tmp_path), 0, [], [])).encode(TEXT).equal(kept.encode(TEXT))
+    assert Pieces(tokenizer_for(str(tmp_path / "tokenizer.json"), 0, [], [])).encode(TEXT).equal(kept.encode(TEXT))
+
+
+def test_a_mask_is_added_once_where_there_is_none() -> None:
+    plain = pieces("bpe")
+    with pytest.raises(ValueError, match="no token for masks"):
+        plain.mask  # noqa: B018
+    masked = plain.with_mask()
+    assert (masked.mask, len(masked)) == (300, 301)
+    assert len(masked.with_mask()) == 301
+    assert masked.mask not in masked.ordinary
+    assert masked.end not in masked.ordinary
+
+
+@pytest.mark.parametrize("tokens", ["bytes", "characters", "bpe", "word_pieces"])
+def test_words_begin_where_the_text_says(tokens: str) -> None:
+    found = pieces(tokens)
+    text = "The co-star,  unaffable."
+    ids, starts = found.encode(text), found.word_starts(text)
+    assert len(ids) == len(starts)
+    words, firsts = [], starts.nonzero().flatten().tolist()
+    for first, last in zip(firsts, [*firsts[1:], len(ids)], strict=True):
+        if word := found.decode(ids[first:last]).strip().lower().replace(" ", ""):
+            words.append(word)
+    assert words == ["the", "co", "-", "star", ",", "unaffable", "."]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "message"),
+    [
+        ("/nowhere/tokenizer", "there is no tokenizer at /nowhere/tokenizer"),
+        ("./charcters", "did you mean .characters."),
+        ("{here}/bad.json", "no tokenizer can be read from"),
+        ("{here}/empty", "no tokenizer can be read from"),
+    ],
+)
+def test_tokenizers_that_are_not_there(tokens: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "bad.json").write_text("{}")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match=message):
+        tokenizer_for(tokens.format(here=tmp_path), 0, [], [])
+
+
+def test_a_misspelt_kind_is_told_at_once() -> None:
+    with pytest.raises(FileNotFoundError, match="did you mean 'characters'"):
+        tokenizer_for("charcters", 0, [], [])
+
+
+def test_unknown_characters_are_refused() -> None:
+    with pytest.raises(Exception, match="UNK"):
+        pieces("characters").encode("Ω")
