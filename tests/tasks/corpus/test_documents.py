@@ -102,7 +102,7 @@ def test_few_documents_are_each_cut_and_many_are_divided() -> None:
     few = split_documents([Document("a" * 180 + "b" * 10 + "c" * 10), Document("d" * 20)])
     assert few == {"train": ["a" * 180, "d" * 18], "validation": ["b" * 10, "d"], "test": ["c" * 10, "d"]}
     many = split_documents([Document(f"text {i}") for i in range(1000)])
-    assert sorted(sum(many.values(), [])) == sorted(f"text {i}" for i in range(1000))
+    assert sorted(text for texts in many.values() for text in texts) == sorted(f"text {i}" for i in range(1000))
     assert {side: len(texts) // 20 for side, texts in many.items()} == {"train": 44, "validation": 2, "test": 2}
 
 
@@ -137,7 +137,7 @@ def test_data_sets_that_will_not_do(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="row 1: 'text' must be a text, but it is int"):
         read("hub:some/texts")
     hub(monkeypatch, everything=[])
-    with pytest.raises(ValueError, match="has no split train.*; it has everything"):
+    with pytest.raises(ValueError, match=r"has no split train.*; it has everything"):
         read("hub:texts")
     monkeypatch.setattr("formers.tasks.corpus.hub_documents.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"needs the library datasets: pip install 'formers\[corpora\]'"):
