@@ -247,7 +247,7 @@ def draw(found: Sequence[Training], path: Path) -> None:
     """Draw accuracy against rank: a panel for each kind of images, published numbers as hollow marks."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 3.4), dpi=110, layout="constrained")
+    figure = Figure(figsize=(11, 3.7), dpi=110, layout="constrained")
     for axes, images in zip(figure.subplots(1, len(CHANGES), sharey=True), CHANGES, strict=True):
         for method, color in (("lora", "C0"), ("scratch", "C3")):
             _draw_ranks(axes, [it for it in found if (it.method, it.images) == (method, images)], color)
@@ -260,7 +260,7 @@ def draw(found: Sequence[Training], path: Path) -> None:
         axes.minorticks_off()
         axes.grid(alpha=0.3)
     figure.axes[0].set_ylabel("test accuracy (%)")
-    figure.axes[-1].legend(fontsize=8)
+    figure.legend(*figure.axes[-1].get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize=9)
     figure.savefig(path)
 
 

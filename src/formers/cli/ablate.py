@@ -32,6 +32,9 @@ def ablate(
         str | None, typer.Option(help="What arms have in common: steps, parameters, flops or time.")
     ] = None,
     seeds: Annotated[str | None, typer.Option(help="How many seeds (3), or which (4,7).")] = None,
+    search_seeds: Annotated[
+        str | None, typer.Option(help="Seeds with which several values of an option are tried: 1000,1001.")
+    ] = None,
     steps: options.Steps = None,
     batch: options.Batch = None,
     learning_rate: options.Rate = None,
@@ -61,6 +64,9 @@ def ablate(
         an option of a part; quote the brackets
     formers ablate shakespeare --arm 'dense: mixer=dense, residual=danet, norm=max_norm' --vary mixer=softmax
         an arm that swaps several parts at once
+    formers ablate shakespeare --lr 1e-3,3e-3,1e-2 --seeds 3
+        each arm takes the rate that is best for it on validation, tried with a seed of its own; the report shows what
+        each rate gave. An arm takes one of several choices likewise: --arm 'performer: mixer={performer,linear}'
     formers ablate recall --match parameters
         the same number of parameters for all: feed-forwards are widened or narrowed
     formers ablate shakespeare --vary position=sinusoidal,rotary,alibi --eval-length 1x,2x,4x
@@ -79,6 +85,8 @@ def ablate(
     choices = options.given({"width": width, "depth": depth, "heads": heads}) | options.read_choices(base or [])
     changes: dict[str, Any] = {"arms": _read_arms(vary or [], arm or []) or None, "match": match}
     changes |= {"eval_lengths": eval_length, "shard": shard, "folder": folder}
+    if search_seeds is not None:
+        changes["search_seeds"] = options.read_search_seeds(search_seeds)
     study = _changed(task, length, changes, seeds, choices, budget)
     run_and_show(study, options.read_executor(jobs, ray, cores))
 
@@ -110,7 +118,9 @@ def _changed(
     if seeds is not None:
         changed["seeds"] = options.read_seeds(seeds)
     changed["base"] = {**start.base, **choices}
-    changed["budget"] = options.read_budget(start.budget, budget)
+    amounts, lists = options.read_amounts(budget)
+    changed["budget"] = replace(start.budget, **amounts)
+    changed["search"] = {name: it for name, it in start.search.items() if name not in amounts} | lists
     return replace(start, **changed)
 
 

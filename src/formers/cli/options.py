@@ -13,16 +13,25 @@ if TYPE_CHECKING:
     from formers.lab.study.budget import Budget
     from formers.tasks.task import Task
 
+_AMOUNT = "NUMBER[,NUMBER…]"
 Steps = Annotated[int | None, typer.Option(help="Optimiser steps each arm is given.", rich_help_panel="Budget")]
 Batch = Annotated[
-    int | None, typer.Option("--batch", "--batch-size", help="Examples in a step.", rich_help_panel="Budget")
+    str | None,
+    typer.Option("--batch", "--batch-size", help="Examples in a step.", metavar=_AMOUNT, rich_help_panel="Budget"),
 ]
 Rate = Annotated[
-    float | None, typer.Option("--lr", "--learning-rate", help="Highest learning rate.", rich_help_panel="Budget")
+    str | None,
+    typer.Option(
+        "--lr",
+        "--learning-rate",
+        help="Highest learning rate. Of several, 1e-3,3e-3,1e-2, each arm takes the one that is best on validation.",
+        metavar=_AMOUNT,
+        rich_help_panel="Budget",
+    ),
 ]
-Warmup = Annotated[float | None, typer.Option(help="Share of the steps with a rising learning rate.")]
-Decay = Annotated[float | None, typer.Option("--weight-decay", help="Weight decay of matrices.")]
-Clip = Annotated[float | None, typer.Option(help="Largest gradient norm.")]
+Warmup = Annotated[str | None, typer.Option(help="Share of the steps with a rising learning rate.", metavar=_AMOUNT)]
+Decay = Annotated[str | None, typer.Option("--weight-decay", help="Weight decay of matrices.", metavar=_AMOUNT)]
+Clip = Annotated[str | None, typer.Option(help="Largest gradient norm.", metavar=_AMOUNT)]
 Evaluations = Annotated[int | None, typer.Option(help="How often an arm is evaluated.")]
 Length = Annotated[int | None, typer.Option(help="Tokens in one example of the task.")]
 EvalLength = Annotated[
@@ -70,8 +79,43 @@ def read_task(text: str, length: int | None) -> Task:
 
 
 def read_budget(budget: Budget, changes: dict[str, Any]) -> Budget:
-    """Return a budget with the options changed that were given."""
-    return replace(budget, **given(changes))
+    """Return a budget with the options changed that were given. Raise ValueError for a list of values."""
+    amounts, lists = read_amounts(changes)
+    if lists:
+        name, values = next(iter(lists.items()))
+        raise ValueError(
+            f"--{name.replace('_', '-')} is one number here, not {','.join(f'{value:g}' for value in values)}; "
+            "`formers ablate` tries several, and takes the best for each arm"
+        )
+    return replace(budget, **amounts)
+
+
+def read_amounts(changes: dict[str, Any]) -> tuple[dict[str, Any], dict[str, tuple[float, ...]]]:
+    """Return the options of a budget that were given: those with one number, and those with a list of them.
+
+    Raises:
+        ValueError: for a text that is no number, and no list of them.
+    """
+    read = {name: _numbers(name, value) for name, value in given(changes).items()}
+    return (
+        {name: numbers[0] for name, numbers in read.items() if len(numbers) == 1},
+        {name: numbers for name, numbers in read.items() if len(numbers) > 1},
+    )
+
+
+def _numbers(name: str, value: Any) -> tuple[float, ...]:
+    """Return the numbers in `1e-3,3e-3`; whole ones as such."""
+    if not isinstance(value, str):
+        return (value,)
+    from formers.part import quoted
+
+    pieces = [piece.strip() for piece in value.split(",")]
+    try:
+        return tuple(int(piece) if piece.lstrip("+-").isdecimal() else float(piece) for piece in pieces)
+    except ValueError:
+        raise ValueError(
+            f"--{name.replace('_', '-')} {quoted(value)} is neither a number nor a list of them, such as 1e-3,3e-3"
+        ) from None
 
 
 def read_choices(texts: list[str]) -> dict[str, Any]:
@@ -107,3 +151,8 @@ def read_seeds(text: str) -> tuple[int, ...]:
             f"--seeds {quoted(text)} is neither a number of seeds (3) nor a list of them (0,1,2)"
         ) from None
     return tuple(numbers) if "," in text or not numbers else first_seeds(numbers[0])
+
+
+def read_search_seeds(text: str) -> tuple[int, ...]:
+    """Return the seeds listed in `1000,1001`."""
+    return read_seeds(f"{text},")

@@ -59,6 +59,8 @@ def train(
         shard=bool(shard),
     )
     study = replace(study, folder=folder) if folder else study
+    if study.searches:
+        raise ValueError(f"train makes one model, but {study.arms[0].text} are several; `formers ablate` compares them")
     [config] = study.configs().values()
     if isinstance(config, Unsupported):
         raise config

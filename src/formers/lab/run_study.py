@@ -12,12 +12,13 @@ from formers.lab.distributed import ranks
 from formers.lab.executors.executor import Executor
 from formers.lab.executors.serial import Serial
 from formers.lab.executors.torchrun import Torchrun, follow_rank0, lead_ranks
-from formers.lab.plan.jobs import plan_jobs
+from formers.lab.plan.jobs import plan_jobs, plan_search
 from formers.lab.plan.task_check import check_task
 from formers.lab.report.study_files import write_report
 from formers.lab.store.records import FINAL, Results, Row
 from formers.lab.store.store import Store
 from formers.lab.store.write_error import NoAnswer, WriteError, reporting_write_errors
+from formers.lab.study.choosing import best_candidates, taken_text
 from formers.lab.study.folder import how_to_resume, open_folder
 from formers.lab.study.newest import number_opening
 from formers.lab.study.study import Study
@@ -74,12 +75,19 @@ def run(study: Study, progress: Progress | None = None, executor: Executor | Non
 def _run_and_publish(study: Study, progress: Progress, executor: Executor) -> Results:
     """Run a study as the one process that writes into its folder."""
     plan = plan_jobs(study)
+    trials = plan_search(study) if study.searches else []
     references = check_task(study, plan)
     with _telling_how_to_resume(study), open_folder(study, progress.note), catch_signals() as stop:
         store = Store(study.folder, f"formers/{study.folder.name}")
+        tried: tuple[Row, ...] = ()
+        if trials:
+            tried = _run_all(study, trials, store, progress, stop, executor)
+            taken = best_candidates(study, tried)
+            progress.note(taken_text(taken))
+            plan = plan_jobs(study, taken)
         rows = _run_all(study, plan, store, progress, stop, executor)
         with reporting_write_errors("the report", study.folder):
-            return write_report(study, rows, references)
+            return write_report(study, rows, references, tried)
 
 
 @contextmanager
@@ -126,7 +134,7 @@ def _run_all(
     done = [rows[i] for i in sorted(rows)]
     untested = [rows[i].arm for i, entry in enumerate(plan) if i in rows and _lacks_tests(entry, rows[i])]
     if len(done) < len(plan) or untested or any(row.status == "stopped" for row in done):
-        raise Stopped(_stopped_message(study, done, len(plan), untested))
+        raise Stopped(_stopped_message(study, plan, done, untested))
     return tuple(done)
 
 
@@ -153,7 +161,8 @@ def _save_patiently(store: Store, row: Row, progress: Progress, stop: Stop) -> N
 def _kept_row(entry: Job | Row, before: Row | None) -> Row | None:
     """Return a row that needs no training: one from before, under the arm's present name, or of an unsupported arm."""
     if before and before.status in FINAL and not _lacks_tests(entry, before):
-        return replace(before, arm=entry.arm if isinstance(entry, Row) else entry.arm.name)
+        name = entry.arm if isinstance(entry, Row) else entry.arm.name
+        return replace(before, arm=name, options=dict(entry.options))
     return entry if isinstance(entry, Row) else None
 
 
@@ -167,9 +176,10 @@ def _with_its_row(job: Job, before: Row | None) -> Job:
     return replace(job, trained=before) if before and before.status == "finished" else job
 
 
-def _stopped_message(study: Study, rows: list[Row], total: int, untested: list[str]) -> str:
+def _stopped_message(study: Study, plan: list[Job | Row], rows: list[Row], untested: list[str]) -> str:
     """Return what is kept of a stopped study, and the command that goes on with it."""
+    runs = f"{len(plan)} runs{' of the search' if plan[0].is_search else ''}"
     done = sum(row.status in FINAL for row in rows) - len(untested)
     held = [f"{row.arm!r} is kept at step {row.steps}" for row in rows if row.status == "stopped"]
     held += [f"{arm!r} is trained, and not yet tested at all lengths" for arm in untested]
-    return f"stopped: {done} of {total} runs are done{'; ' if held else ''}{', '.join(held)}. {how_to_resume(study)}"
+    return f"stopped: {done} of {runs} are done{'; ' if held else ''}{', '.join(held)}. {how_to_resume(study)}"

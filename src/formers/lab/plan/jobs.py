@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from formers.lab.plan.matching import cost_of, match_arm
 from formers.lab.plan.step_time import relative_step_time
 from formers.lab.store.records import Row
-from formers.lab.study.arm import Arm
+from formers.lab.study.candidates import Candidate, candidates
 from formers.lab.study.choices import choices_text
 from formers.lab.study.command_line import arm_command
 from formers.lab.study.study import Study
@@ -21,24 +22,61 @@ if TYPE_CHECKING:
     from formers.models import TransformerConfig
 
 
-def plan_jobs(study: Study) -> list[Job | Row]:
+def plan_jobs(study: Study, taken: Mapping[str, Candidate] | None = None) -> list[Job | Row]:
     """Return a job for each arm and seed, or its row where the arm cannot exist. The first seed of every arm is first.
+
+    `taken` is arm name → what a search has found for it; without it, arms have the first of their alternatives.
 
     Raises:
         ValueError: for an arm that is wrong (a misspelt option).
     """
-    configs = study.configs()
-    entries = [_first_job(study, arm, configs[arm.name]) for arm in study.arms]
+    chosen = [taken[arm.name] if taken else candidates(study, arm)[0] for arm in study.arms]
+    return [_with_seed(entry, seed) for seed in study.seeds for entry in _matched(study, chosen)]
+
+
+def plan_search(study: Study) -> list[Job | Row]:
+    """Return the jobs that try every alternative of every arm with every seed of the search, arm by arm.
+
+    Arms with nothing to choose have none. Raise ValueError for an alternative that is wrong.
+    """
+    several = [found for arm in study.arms if len(found := candidates(study, arm)) > 1]
+    matched = _matched(study, [candidate for found in several for candidate in found])
+    return [_with_seed(entry, seed, is_search=True) for seed in study.search_seeds for entry in matched]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Impossible:
+    """A candidate that cannot exist, and why."""
+
+    study: Study
+    candidate: Candidate
+    reason: Unsupported
+
+
+def _matched(study: Study, chosen: Sequence[Candidate]) -> list[Job | _Impossible]:
+    """Return a job of the first seed for each candidate, with what the study matches made equal to the first arm's."""
+    configs: dict[str, TransformerConfig | Unsupported] = {}
+    entries: list[Job | _Impossible] = []
+    for candidate in chosen:
+        text = candidate.arm.text
+        config = configs[text] if text in configs else configs.setdefault(text, study.built_config(candidate.arm))
+        if isinstance(config, Unsupported):
+            entries.append(_Impossible(study=study, candidate=candidate, reason=config))
+        else:
+            entries.append(_first_job(study, candidate, config))
     base = next((entry for entry in entries if isinstance(entry, Job)), None)
-    matched = [_matched_job(entry, base) if base and isinstance(entry, Job) else entry for entry in entries]
-    return [_with_seed(study, entry, seed) for seed in study.seeds for entry in matched]
+    return [_matched_job(entry, base) if base and isinstance(entry, Job) else entry for entry in entries]
 
 
-def _first_job(study: Study, arm: Arm, config: TransformerConfig | Unsupported) -> Job | tuple[Arm, Unsupported]:
-    """Return the job of an arm with the first seed; or the arm, and why it cannot exist."""
-    if isinstance(config, Unsupported):
-        return arm, config
-    return Job(study=study, arm=arm, config=config, budget=study.budget, seed=study.seeds[0])
+def _first_job(study: Study, candidate: Candidate, config: TransformerConfig) -> Job:
+    return Job(
+        study=study,
+        arm=candidate.arm,
+        config=config,
+        budget=candidate.budget,
+        seed=study.seeds[0],
+        options=candidate.options,
+    )
 
 
 def _matched_job(job: Job, base: Job) -> Job:
@@ -52,17 +90,21 @@ def _matched_job(job: Job, base: Job) -> Job:
         return replace(job, arm=arm, config=study.config(arm))
     if study.match == "time":
         steps = max(1, round(study.budget.steps / relative_step_time(study, job.config, base.config)))
-        return replace(job, budget=replace(study.budget, steps=steps))
+        return replace(job, budget=replace(job.budget, steps=steps))
     return job
 
 
-def _with_seed(study: Study, entry: Job | tuple[Arm, Unsupported], seed: int) -> Job | Row:
-    return replace(entry, seed=seed) if isinstance(entry, Job) else _unsupported_row(study, entry[0], seed, entry[1])
+def _with_seed(entry: Job | _Impossible, seed: int, is_search: bool = False) -> Job | Row:
+    if isinstance(entry, Job):
+        return replace(entry, seed=seed, is_search=is_search)
+    return _unsupported_row(entry, seed, is_search)
 
 
-def _unsupported_row(study: Study, arm: Arm, seed: int, reason: Unsupported) -> Row:
+def _unsupported_row(entry: _Impossible, seed: int, is_search: bool) -> Row:
     """Return the row of an arm that cannot exist."""
+    study, arm, budget, reason = entry.study, entry.candidate.arm, entry.candidate.budget, entry.reason
     choices = {**study.base, **arm.swaps}
+    facts = [study.task, budget, choices_text(choices), seed, reason, *(["search"] if is_search else [])]
     return Row(
         arm=arm.name,
         seed=seed,
@@ -70,8 +112,10 @@ def _unsupported_row(study: Study, arm: Arm, seed: int, reason: Unsupported) -> 
         cause=" ".join(str(reason).split()),
         choices=study.checked_task.base().choices() | {name: value_text(value) for name, value in choices.items()},
         environment=environment(),
-        budget=asdict(study.budget),
+        budget=asdict(budget),
+        options=dict(entry.candidate.options),
+        is_search=is_search,
         data_hash=study.checked_task.data_hash,
-        command=arm_command(study, arm, study.budget, seed),
-        fingerprint=digest([study.task, study.budget, choices_text(choices), seed, reason]),
+        command=arm_command(study, arm, budget, seed),
+        fingerprint=digest(facts),
     )

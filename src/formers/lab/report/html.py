@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from formers.lab.report import costs, lengths, matching, page_tables
+from formers.lab.report import costs, lengths, matching, page_tables, search
 from formers.lab.report.arm_looks import arm_looks
 from formers.lab.report.arm_sentences import arm_sentences
 from formers.lab.report.charts.learning import learning_chart
 from formers.lab.report.charts.lengths import lengths_chart
 from formers.lab.report.charts.names import short_name
+from formers.lab.report.charts.search import search_charts
 from formers.lab.report.charts.slices import slices_chart
 from formers.lab.report.charts.strips import metric_strips
 from formers.lab.report.charts.trade_off import trade_off_chart
@@ -56,6 +57,7 @@ def render_html(results: Results, scaling: Sequence[ScalingFigure] = (), *, relo
         **_tables(summary),
         **_charts(summary),
         **_lengths(summary),
+        **_search(summary),
     }
     filters = {"estimate": estimate_text}
     return render_page("lab/report/report.html.jinja", contents, filters)
@@ -120,6 +122,16 @@ def _traded_costs(summary: StudySummary) -> list[costs.Cost]:
     """
     on_cpu = any(row.environment.get("device", "cpu").startswith("cpu") for row in summary.results.rows)
     return [cost for cost in costs.TRADED_COSTS if not (on_cpu and cost is costs.MEMORY)]
+
+
+def _search(summary: StudySummary) -> dict[str, object]:
+    """Return the search of a study: sentences, charts, and what each arm tried."""
+    return {
+        "search_sentences": search.search_sentences(summary),
+        "search_charts": search_charts(summary, arm_looks(summary)),
+        "search_trials": search.trials(summary),
+        "option_label": search.option_label,
+    }
 
 
 def _lengths(summary: StudySummary) -> dict[str, object]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from formers.lab.report.costs import MATCHABLE, Cost
+from formers.lab.report.search import taken_options
 from formers.lab.report.summary import ArmSummary, StudySummary
 from formers.lab.store.records import NOTHING_MATCHED
 from formers.plot.number_format import percent
@@ -76,6 +77,7 @@ def _budgets_sentence(summary: StudySummary) -> str:
     matched, given = summary.results.matched, {arm.name: _given(arm) for arm in summary.ranked}
     names = dict.fromkeys(name for amounts in given.values() for name in amounts)
     own_words = {"steps": {"steps"}, "time": {"steps", "tokens"}}.get(matched, set())
+    own_words = own_words | {*taken_options(summary)} - {"batch_size"}  # chosen alike for all, each its own
     ranges = [_range(name, given) for name in names if name not in own_words]
     told = ", ".join(text for text in ranges if text)
     if told:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from formers.lab.report.costs import RANKING_COSTS, Cost
 from formers.lab.report.estimate_text import difference_text, estimate_text
+from formers.lab.report.search import option_label, taken_options
 from formers.lab.report.summary import ArmSummary, StudySummary
 from formers.plot.number_format import NOTHING, fixed
 
@@ -43,6 +44,7 @@ class Ranking:
 
 def ranking(summary: StudySummary) -> Ranking:
     """Return the ranking of `summary`; costs that no arm has are left out."""
+    taken = taken_options(summary)
     costs = [cost for cost in RANKING_COSTS if any(arm.costs[cost.name] is not None for arm in summary.arms)]
     unit = f" ({summary.metric.unit})" if summary.metric.unit else ""
     columns = (
@@ -50,25 +52,27 @@ def ranking(summary: StudySummary) -> Ranking:
         RankingColumn(title="arm", text=True),
         RankingColumn(title=f"test {summary.metric.label}{unit}"),
         RankingColumn(title="against base"),
+        *(RankingColumn(title=option_label(name), spare=1) for name in taken),
         *(RankingColumn(title=cost.label, spare=1 + place) for place, cost in enumerate(costs)),
         RankingColumn(title="finished", text=True),
     )
     rows = tuple(
-        _arm_row(summary, entry, costs)
+        _arm_row(summary, entry, taken, costs)
         if isinstance(entry, ArmSummary)
-        else _reference_row(summary, *entry, blanks=len(costs))
+        else _reference_row(summary, *entry, blanks=len(taken) + len(costs))
         for entry in summary.ranked_with_references()
     )
     return Ranking(columns=columns, rows=rows)
 
 
-def _arm_row(summary: StudySummary, arm: ArmSummary, costs: Sequence[Cost]) -> RankingRow:
+def _arm_row(summary: StudySummary, arm: ArmSummary, taken: Sequence[str], costs: Sequence[Cost]) -> RankingRow:
     difference = "base" if arm.name == summary.base else difference_text(arm.to_base, summary.digits)
     cells = (
         str(arm.rank or NOTHING),
         arm.name,
         estimate_text(arm.metric, summary.digits),
         difference,
+        *(arm.rows[0].options.get(name, "") for name in taken),
         *(cost.text(arm.costs[cost.name]) for cost in costs),
         arm.status,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from formers.lab.report.json_file import load
 from formers.lab.report.study_files import JSON
@@ -12,6 +13,9 @@ from formers.lab.report.study_results import study_results
 from formers.lab.store.records import Results, Row
 from formers.lab.store.store import Store
 from formers.lab.store.tracking_uri import TRACKING_URI_VARIABLE
+from formers.lab.store.trials import trial_key
+from formers.lab.study.candidates import candidates
+from formers.lab.study.choosing import best_candidates
 from formers.lab.study.study import Study
 from formers.lab.study.yaml import read_study
 
@@ -29,11 +33,12 @@ def stored_results(folder: Path) -> Results:
         ValueError: where a row cannot be read.
     """
     published = load(folder / JSON) if (folder / JSON).is_file() else None
-    before = {(row.arm, row.seed): row for row in published.rows} if published else {}
+    before = {_key(row): row for row in (*published.rows, *published.search)} if published else {}
     if (folder / YAML).is_file() and (os.environ.get(TRACKING_URI_VARIABLE) or (folder / DATABASE).is_file()):
         study = replace(read_study(folder / YAML), folder=folder)
-        if rows := _rows(study, before):
-            return study_results(study, rows, study.checked_task.references())
+        rows, search = _rows(study, before)
+        if rows or search:
+            return study_results(study, rows, study.checked_task.references(), search)
     if published is None:
         raise FileNotFoundError(
             f"there is no study in {folder}: neither {YAML} with {DATABASE} and a row in it, nor {JSON}"
@@ -41,9 +46,20 @@ def stored_results(folder: Path) -> Results:
     return published
 
 
-def _rows(study: Study, before: dict[tuple[str, int], Row]) -> tuple[Row, ...]:
-    """Return the rows of a study in the order of its arms: from its store, and those `before` that are not there."""
+def _key(row: Row) -> tuple[Any, ...]:
+    return row.is_search, trial_key(row.arm, row.options), row.seed
+
+
+def _rows(study: Study, before: dict[tuple[Any, ...], Row]) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+    """Return the rows of a study in the order of its arms, and those of its search.
+
+    They are from its store, and those `before` that are not there. Ranked are the runs with what the search chooses.
+    """
     store = Store(study.folder, f"formers/{study.folder.resolve().name}")
-    known = before | {(row.arm, row.seed): row for row in store.rows().values()}
-    wanted = [(arm.name, seed) for seed in study.seeds for arm in study.arms]
-    return tuple(known[key] for key in wanted if key in known)
+    known = before | {_key(row): row for row in store.rows().values()}
+    tried = [(seed, it) for seed in study.search_seeds for arm in study.arms for it in candidates(study, arm)]
+    wanted = [(True, trial_key(it.arm.name, it.options), seed) for seed, it in tried]
+    search = tuple(known[name] for name in wanted if name in known)
+    taken = best_candidates(study, search)
+    ranked = [(False, trial_key(name, it.options), seed) for seed in study.seeds for name, it in taken.items()]
+    return tuple(known[name] for name in ranked if name in known), search

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 HTML, JSON = "report.html", "report.json"
 
 
-def write_report(study: Study, rows: tuple[Row, ...], references: dict[str, float]) -> Results:
+def write_report(
+    study: Study, rows: tuple[Row, ...], references: dict[str, float], search: tuple[Row, ...] = ()
+) -> Results:
     """Write the report's files into the study's folder, the data first, and return the results in them."""
-    results = study_results(study, rows, references)
+    results = study_results(study, rows, references, search)
     dump(results, study.folder / JSON)
     write_html(results, study.folder / HTML, bench_figures(study.folder))
     return results

@@ -7,8 +7,10 @@ from formers.lab.study.command_line import study_command
 from formers.lab.study.study import Study
 
 
-def study_results(study: Study, rows: tuple[Row, ...], references: dict[str, float]) -> Results:
-    """Return everything that a report shows about a study with these rows, and its task's references."""
+def study_results(
+    study: Study, rows: tuple[Row, ...], references: dict[str, float], search: tuple[Row, ...] = ()
+) -> Results:
+    """Return everything that a report shows about a study with these rows, its task's references, and its search."""
     task = study.task
     return Results(
         title=str(task).removesuffix("()"),
@@ -16,8 +18,9 @@ def study_results(study: Study, rows: tuple[Row, ...], references: dict[str, flo
         metric=task.metric,
         rows=rows,
         references=references,
-        budget=study.budget.describe(task.length),
+        budget=study.budget.describe(task.length, study.search),
         matched=study.match,
         command=study_command(study),
+        search=search,
         at_other_lengths=task.at_other_lengths if any(row.lengths for row in rows) else "",
     )

@@ -35,6 +35,7 @@ def merge_studies(studies: Mapping[str, Results]) -> Results:
         first,
         description=f"{first.description} From {len(studies)} studies: {', '.join(studies)}.",
         rows=_merge_rows(studies),
+        search=_merge_search(studies),
         references={name: value for results in studies.values() for name, value in results.references.items()},
         budget=first.budget if same_text else "; ".join(f"{name}: {budget}" for name, budget in budgets.items()),
         matched=first.matched if same_budget and len(matched) == 1 else NOTHING_MATCHED,
@@ -72,6 +73,16 @@ def _merge_rows(studies: Mapping[str, Results]) -> tuple[Row, ...]:
             named = replace(row, arm=arm, environment={**row.environment, _STUDY: study})
             merged.setdefault((arm, row.seed), named)
     return tuple(merged.values())
+
+
+def _merge_search(studies: Mapping[str, Results]) -> tuple[Row, ...]:
+    """Return the runs of all searches, arms named as in the merged rows."""
+    variants = _variants(studies)
+    return tuple(
+        replace(row, arm=row.arm if len(variants.get(row.arm, ())) < 2 else f"{row.arm} ({study})")
+        for study, results in studies.items()
+        for row in results.search
+    )
 
 
 def _amounts(row: Row, results: Results) -> _Amounts:

@@ -92,6 +92,10 @@ class Row:
     "Versions, device, threads, commit."
     budget: dict[str, float] = field(default_factory=dict)
     "What the run was given, by the names of `Budget`'s attributes; empty in rows of versions that did not keep it."
+    options: dict[str, str] = field(default_factory=dict)
+    "Searched option → the value of this run; empty where the study searches none."
+    is_search: bool = False
+    "Trained to choose between values of the options: measured on the validation split alone, and never ranked."
     data_hash: str = ""
     command: str = ""
     "The command line that repeats this row."
@@ -123,5 +127,7 @@ class Results:
     "The quantity that was made equal between arms."
     command: str = ""
     "The command line that runs the whole study again."
+    search: tuple[Row, ...] = ()
+    "The runs by which each arm took its options, if the study searches some."
     at_other_lengths: str = ""
     "How the task's test split is read at other lengths, as a sentence; empty where no row has results there."

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from math import prod
 from typing import Any, Self
 
+from formers.lab.study.alternatives import Alternatives
 from formers.lab.study.choices import OF_TASK, choice_text, choices_text, parse_choice, parse_choices
 from formers.part import Part, check_names, parse_value, quoted
 from formers.part.tokens import tokens
@@ -24,7 +25,8 @@ class Arm:
     Attributes:
         name: the arm's name in tables, rows and file names.
         swaps: axis or size → the choice that replaces the base's: a part, its text form, or a number. `task.` before a
-            name makes it an option of the task, one of its `arm_options`.
+            name makes it an option of the task, one of its `arm_options`. Of `Alternatives`, `{32, 64}` in text, the
+            arm takes the one that is best on validation.
 
     Raises:
         TypeError: for a name that is no text.
@@ -53,6 +55,20 @@ class Arm:
         """
         name, choices = _split_name(text)
         return cls(name, parse_choices(choices))
+
+    @property
+    def alternatives(self) -> dict[str, tuple[Any, ...]]:
+        """The choices of which the arm has yet to take one, with their values."""
+        return {name: value.values for name, value in self.swaps.items() if isinstance(value, Alternatives)}
+
+    @property
+    def first(self) -> Self:
+        """The arm with the first of each of its alternatives."""
+        return self.taking({name: values[0] for name, values in self.alternatives.items()})
+
+    def taking(self, chosen: Mapping[str, Any]) -> Self:
+        """Return the arm, under its own name, with these choices."""
+        return replace(self, swaps={**self.swaps, **chosen}) if chosen else self
 
     @property
     def model_swaps(self) -> dict[str, Any]:

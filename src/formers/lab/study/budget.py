@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from formers.part import quoted
@@ -40,6 +41,11 @@ class Budget:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
+            if isinstance(value, (list, tuple)):
+                raise TypeError(
+                    f"budget: {field.name} must be a number, but {quoted(value)} was given; values to choose from go "
+                    f"to the study, Study(search={{{field.name!r}: {quoted(value)}}})"
+                )
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 raise TypeError(f"budget: {field.name} must be a number, but {quoted(value)} was given")
             if not _is_finite(value):
@@ -62,9 +68,16 @@ class Budget:
         if self.weight_decay < 0:
             raise ValueError(f"budget: weight_decay cannot be negative, but {self.weight_decay} was given")
 
-    def describe(self, length: int) -> str:
-        """Return the budget in words, as in `300 steps × 16 × 128 tokens, learning rate 0.001` for a length of 128."""
-        return f"{self.steps} steps × {self.batch_size} × {length} tokens, learning rate {self.learning_rate:g}"
+    def describe(self, length: int, search: Mapping[str, Sequence[float]] | None = None) -> str:
+        """Return the budget in words, as in `300 steps × 16 × 128 tokens, learning rate 0.001` for a length of 128.
+
+        Of options in `search`, every value is told.
+        """
+        of = {name: " or ".join(f"{value:g}" for value in values) for name, values in (search or {}).items()}
+        batch = f"({of['batch_size']})" if "batch_size" in of else str(self.batch_size)
+        rate = of.pop("learning_rate", f"{self.learning_rate:g}")
+        others = "".join(f", {name.replace('_', ' ')} {values}" for name, values in of.items() if name != "batch_size")
+        return f"{self.steps} steps × {batch} × {length} tokens, learning rate {rate}{others}"
 
     @property
     def evaluation_steps(self) -> frozenset[int]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from formers.lab.study.alternatives import Alternatives
 from formers.part import Part, Unsupported, parse_value, quoted
 from formers.part.tokens import tokens
 
@@ -37,10 +38,16 @@ def parse_choices(text: str) -> dict[str, Any]:
 def parse_choice(name: str, value: Any) -> Any:
     """Return a value as the configuration takes it: a part from text or JSON, a number or word from text.
 
+    `{softmax, linear}` and `Alternatives` are values of which an arm takes the best.
+
     Raise as a configuration does that is given it, for a name it does not have and for a value out of an option's type
     or range; a value that would have no effect is left to the arm that is `Unsupported` by it. An option of the task is
     read as far as text goes: its type is known to the study.
     """
+    if isinstance(value, str) and value.startswith("{") and value.endswith("}"):
+        return Alternatives(tuple(parse_choice(name, piece) for piece in split_top_level(value[1:-1])))
+    if isinstance(value, Alternatives):
+        return Alternatives(tuple(parse_choice(name, item) for item in value.values))
     if name.startswith(OF_TASK):
         return parse_value(object, value) if isinstance(value, str) else value
     read = [_from_text(name, item) for item in value] if isinstance(value, (list, tuple)) else _from_text(name, value)
@@ -86,6 +93,8 @@ def choices_text(choices: Mapping[str, Any]) -> str:
 
 def choice_text(value: Any) -> str:
     """Return a choice as short text that parses back to it: `softmax`, `performer(features=128)`, `[softmax, pool]`."""
+    if isinstance(value, Alternatives):
+        return "{" + ", ".join(map(choice_text, value.values)) + "}"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(map(choice_text, value)) + "]"
     return repr(value).removesuffix("()") if isinstance(value, Part) else repr(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from formers.lab.distributed.ranks import world_size
 from formers.lab.study.arm import Arm
 from formers.lab.study.budget import Budget
 from formers.lab.study.choices import choices_text
-from formers.lab.study.study import Study
+from formers.lab.study.study import SEARCH_SEEDS, Study
 from formers.machine.shell import command_line
 
 
@@ -20,8 +21,18 @@ def study_command(study: Study) -> str:
     arms = [word for arm in study.arms for word in ("--arm", arm.text)]
     base = ["--base", choices_text(study.base)] if study.base else []
     match = ["--match", study.match] if study.match != "steps" else []
-    options = [*arms, *base, *match, *_budget_options(study.budget), *_lengths_option(study), *_shard_option(study)]
-    return command_line([*launch_command(), "ablate", _task_text(study), *options, "--seeds", _seeds_text(study.seeds)])
+    options = [
+        *arms,
+        *base,
+        *match,
+        *_budget_options(study.budget, study.search),
+        *_lengths_option(study),
+        *_shard_option(study),
+    ]
+    seeds = ["--seeds", _seeds_text(study.seeds)]
+    if study.searches and study.search_seeds != SEARCH_SEEDS:
+        seeds += ["--search-seeds", ",".join(map(str, study.search_seeds))]
+    return command_line([*launch_command(), "ablate", _task_text(study), *options, *seeds])
 
 
 def arm_command(study: Study, arm: Arm, budget: Budget, seed: int) -> str:
@@ -58,11 +69,11 @@ def _shard_option(study: Study) -> list[str]:
     return ["--shard"] if study.shard else []
 
 
-def _budget_options(budget: Budget) -> list[str]:
+def _budget_options(budget: Budget, search: Mapping[str, Sequence[float]] | None = None) -> list[str]:
+    """Return the options of a budget; of what is searched, all values."""
+    values = {field.name: (getattr(budget, field.name),) for field in fields(budget)} | dict(search or {})
     return [
-        word
-        for field in fields(budget)
-        for word in (f"--{field.name.replace('_', '-')}", str(getattr(budget, field.name)))
+        word for name, given in values.items() for word in (f"--{name.replace('_', '-')}", ",".join(map(str, given)))
     ]
 
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from formers.lab.study.alternatives import check_search
 from formers.lab.study.arm import Arm
 from formers.lab.study.budget import Budget
 from formers.lab.study.choices import OF_TASK, choices_text, parse_choice
@@ -33,6 +34,8 @@ _MATCHES: tuple[Match, ...] = ("steps", "parameters", "flops", "time")
 _DEEPEST = 1024
 """Layers of an arm: as many as anybody has trained, and few enough to be built in seconds."""
 _MOST_SEEDS = 10_000
+SEARCH_SEEDS = (1000,)
+"""Seeds of searches that are not given any."""
 _FILLED_IN: Any = None
 """The default of attributes that get their value from others when a study is made."""
 
@@ -43,6 +46,8 @@ _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "budget": ((Budget, type(None)), "a Budget"),
     "match": ((str,), f"one of {', '.join(_MATCHES)}"),
     "seeds": ((Iterable,), "a list of whole numbers"),
+    "search": ((Mapping,), "a mapping of options of the budget to lists"),
+    "search_seeds": ((Iterable,), "a list of whole numbers"),
     "eval_lengths": ((str, Iterable), "a list of lengths such as 2x or 512"),
     "shard": ((bool,), "True or False"),
     "folder": ((str, Path, type(None)), "a path"),
@@ -63,6 +68,10 @@ class Study:
             number of parameters, or of operations per token, too, by the width of the feed-forward or the depth.
             `time`: seconds of training instead of steps, by how long each arm's steps take on this machine.
         seeds: each arm is trained once per seed.
+        search: option of the budget → values of which each arm takes the one that is best on validation, as in
+            `{"learning_rate": [1e-3, 3e-3]}`; so it does with the alternatives of its own choices. The budget has the
+            first of them.
+        search_seeds: the seeds that these values are tried with; none of `seeds` is among them.
         eval_lengths: lengths at which each trained model is tested besides the trained one: multiples of that, as `2x`,
             and numbers of tokens; a text such as `1x, 2x, 4x`, or a list. It is no part of what identifies a study:
             nothing is trained again for another length.
@@ -83,6 +92,8 @@ class Study:
     budget: Budget = _FILLED_IN
     match: Match = "steps"
     seeds: tuple[int, ...] = (0,)
+    search: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    search_seeds: tuple[int, ...] = SEARCH_SEEDS
     eval_lengths: Sequence[EvalLength] = ()
     shard: bool = False
     folder: Path = _FILLED_IN
@@ -92,11 +103,14 @@ class Study:
         self._check_types()
         task = cast(Task, parse_task(self.task)) if isinstance(self.task, str) else self.task
         check_declaration(task)
+        search = check_search(self.search)
+        single = {name: values[0] for name, values in self.search.items()}
         filled: dict[str, Any] = {
             "task": task,
             "arms": self.arms or tuple(Arm.parse(text) for text in task.arms),
             "base": {name: parse_choice(name, value) for name, value in self.base.items()},
-            "budget": self.budget or default_budget(task),
+            "budget": replace(self.budget or default_budget(task), **single),
+            "search": search,
             "eval_lengths": parse_eval_lengths(self.eval_lengths),
         }
         for name, value in filled.items():
@@ -111,7 +125,7 @@ class Study:
             value = getattr(self, name)
             if not isinstance(value, kinds) or (isinstance(value, str) and str not in kinds):
                 raise TypeError(f"a study: {name} must be {words}, but {quoted(value)} was given")
-        for name in ("arms", "seeds"):  # may be iterators
+        for name in ("arms", "seeds", "search_seeds"):  # may be iterators
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if others := [arm for arm in self.arms if not isinstance(arm, Arm)]:
             raise TypeError(f"a study: arms must be Arm(name, choices), but {quoted(others[0])} was given")
@@ -128,18 +142,33 @@ class Study:
             raise ValueError(f"arms need different names, but {', '.join(map(repr, twice))} comes more than once")
         self._check_task_options()
         check_eval_lengths(self.task, self.eval_lengths)
-        numbers = all(accept(seed, int) is not MISMATCH for seed in self.seeds)
-        if not self.seeds or not numbers or len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"seeds must be different whole numbers, at least one, not {quoted(list(self.seeds))}")
-        if unfit := [seed for seed in self.seeds if not 0 <= seed < 2**32]:
-            raise ValueError(f"seeds must lie in 0 … 2³² − 1, which all random generators take, not {quoted(unfit)}")
+        check_seeds("seeds", self.seeds)
+        if self.searches:
+            self._check_search()
+
+    def _check_search(self) -> None:
+        """Raise ValueError for values that the budget cannot have, seeds that rank, and an arm that others match."""
+        check_seeds("search_seeds", self.search_seeds)
+        if both := sorted({*self.seeds} & {*self.search_seeds}):
+            raise ValueError(
+                f"search_seeds: {both[0]} is among the seeds that rank, where what was chosen with it would be at an "
+                "advantage; give other ones"
+            )
+        for name, values in self.search.items():
+            for value in values:
+                replace(self.budget, **{name: value})
+        if self.match != "steps" and self.arms and self.arms[0].alternatives:
+            raise ValueError(
+                f"match={self.match!r} gives every arm what the first one has, so that takes no alternatives: "
+                f"{self.arms[0].text}"
+            )
 
     def _check_task_options(self) -> None:
         """Raise ValueError for options of the task that an arm cannot choose, or all arms in the base."""
         if of_task := [name for name in self.base if name.startswith(OF_TASK)]:
             raise ValueError(f"base: {of_task[0]} is an option of the task; write it there: {self.task}")
         for arm in self.arms:
-            if arm.task_of(self.task) is not self.task and self.match == "time":
+            if arm.first.task_of(self.task) is not self.task and self.match == "time":
                 why = "times steps on the same examples"
                 raise ValueError(f"match='time' {why}, but arm {quoted(arm.name)} chooses an option of the task")
 
@@ -154,8 +183,13 @@ class Study:
             config = config.swap(**swaps) if swaps else config
         return config
 
+    @property
+    def searches(self) -> bool:
+        """Whether some arm takes one of several values, so that they are tried before it is ranked."""
+        return bool(self.search) or any(arm.alternatives for arm in self.arms)
+
     def configs(self) -> dict[str, TransformerConfig | Unsupported]:
-        """Return arm name → its configuration, or why the arm cannot exist.
+        """Return arm name → its configuration, with the first of its alternatives, or why the arm cannot exist.
 
         Every arm is built once, without memory, before any trains.
 
@@ -163,9 +197,9 @@ class Study:
             ValueError: for an arm that is wrong rather than unsupported (a misspelt option, a width that does not
             divide).
         """
-        return {arm.name: self._built_config(arm) for arm in self.arms}
+        return {arm.name: self.built_config(arm.first) for arm in self.arms}
 
-    def _built_config(self, arm: Arm) -> TransformerConfig | Unsupported:
+    def built_config(self, arm: Arm) -> TransformerConfig | Unsupported:
         """Return the arm's configuration after building its model on the meta device; or why that is not possible."""
         import torch
 
@@ -206,11 +240,21 @@ class Study:
             "task": str(self.task),
             "base": choices_text(self.base),
             "arms": [arm.text for arm in self.arms],
-            "budget": asdict(self.budget),
+            "budget": asdict(self.budget) | {name: list(values) for name, values in self.search.items()},
             "match": self.match,
             "seeds": list(self.seeds),
+            **({"search_seeds": list(self.search_seeds)} if self.searches else {}),
             **({"eval_lengths": list(self.eval_lengths)} if self.eval_lengths else {}),
         }
+
+
+def check_seeds(name: str, seeds: tuple[int, ...]) -> None:
+    """Raise ValueError for no seeds, one that comes twice, and one that random generators do not take."""
+    numbers = all(accept(seed, int) is not MISMATCH for seed in seeds)
+    if not seeds or not numbers or len(set(seeds)) < len(seeds):
+        raise ValueError(f"{name} must be different whole numbers, at least one, not {quoted(list(seeds))}")
+    if unfit := [seed for seed in seeds if not 0 <= seed < 2**32]:
+        raise ValueError(f"{name} must lie in 0 … 2³² − 1, which all random generators take, not {quoted(unfit)}")
 
 
 def first_seeds(count: int) -> tuple[int, ...]:

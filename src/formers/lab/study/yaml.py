@@ -8,9 +8,10 @@
       dense: mixer=dense, residual=danet, norm=max_norm
       deep:  {depth: 8, width: 64}
     base: {depth: 2, width: 64}         # changes to the task's base configuration, or text as in `arms`
-    budget: {steps: 200, batch_size: 16, learning_rate: 0.002}
+    budget: {steps: 200, batch_size: 16, learning_rate: [0.001, 0.003]}   # of a list, each arm takes the best
     match: parameters                   # or steps (the default), flops, time
     seeds: 3                            # how many (0, 1, 2), or a list of them
+    search_seeds: [1000]                # seeds with which values in lists are tried; none of those above
     eval_lengths: [1x, 2x, 512]         # test trained models at multiples of the trained length, or at so many tokens
     shard: true                         # shard each model over the processes that torchrun starts
     folder: studies/mine                # `.` is the folder that this file is in, wherever it is moved
@@ -32,14 +33,27 @@ from formers.lab.study.arm import Arm, vary
 from formers.lab.study.budget import Budget
 from formers.lab.study.choices import parse_choices
 from formers.lab.study.data_path import relative_path, start_of
-from formers.lab.study.study import Study, default_budget, first_seeds
+from formers.lab.study.study import SEARCH_SEEDS, Study, default_budget, first_seeds
 from formers.lab.study.yaml_text import parse_yaml
 from formers.machine.files import write_atomically
 from formers.part import check_names, quoted
 from formers.tasks import parse as parse_task
 
 _FOLDER_OF_FILE = Path(".")
-_KEYS = ["task", "vary", "arms", "base", "budget", "match", "seeds", "eval_lengths", "shard", "folder", "directory"]
+_KEYS = [
+    "task",
+    "vary",
+    "arms",
+    "base",
+    "budget",
+    "match",
+    "seeds",
+    "search_seeds",
+    "eval_lengths",
+    "shard",
+    "folder",
+    "directory",
+]
 
 
 def read_study(path: Path | str) -> Study:
@@ -92,8 +106,10 @@ def _parse_study(data: Any) -> Study:
         raise ValueError("a study is a mapping with at least `task: name`")
     check_names("a study", data, _KEYS)
     task = parse_task(data["task"])
-    budget = {name: _parse_number(value) for name, value in _mapping_at(data, "budget").items()}
-    check_names("budget", budget, [field.name for field in fields(Budget)])
+    amounts = {name: _parse_amount(value) for name, value in _mapping_at(data, "budget").items()}
+    check_names("budget", amounts, [field.name for field in fields(Budget)])
+    search = {name: value for name, value in amounts.items() if isinstance(value, list)}
+    budget = {name: value for name, value in amounts.items() if name not in search}
     places = [name for name in ("folder", "directory") if data.get(name) is not None]
     folders = {name: Path(_text_at(data, name)) for name in places}
     return Study(
@@ -103,9 +119,11 @@ def _parse_study(data: Any) -> Study:
         budget=replace(default_budget(task), **budget),
         match=_text_at(data, "match", "steps"),  # type: ignore[arg-type]
         seeds=_parse_seeds(data.get("seeds", 1)),
+        search=search,
+        search_seeds=_parse_search_seeds(data.get("search_seeds")),
         eval_lengths=() if data.get("eval_lengths") is None else data["eval_lengths"],
         shard=_flag_at(data, "shard"),
-        **folders,
+        **folders,  # type: ignore[arg-type]
     )
 
 
@@ -153,6 +171,20 @@ def _parse_seeds(seeds: Any) -> tuple[int, ...]:
     if not isinstance(seeds, (list, tuple)):
         raise ValueError(f"seeds are a number of them or a list, not {quoted(seeds)}")
     return tuple(seeds)
+
+
+def _parse_search_seeds(seeds: Any) -> tuple[int, ...]:
+    """Return the listed seeds of a search; its usual ones without a list."""
+    if seeds is None:
+        return SEARCH_SEEDS
+    if not isinstance(seeds, (list, tuple)):
+        raise ValueError(f"search_seeds are a list such as [1000, 1001], not {quoted(seeds)}")
+    return tuple(seeds)
+
+
+def _parse_amount(value: Any) -> Any:
+    """Return a number, or a list of them, of which some may be written as text."""
+    return [_parse_number(item) for item in value] if isinstance(value, list) else _parse_number(value)
 
 
 def _parse_number(value: Any) -> Any:

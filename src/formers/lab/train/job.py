@@ -35,6 +35,8 @@ class Job:
         config: the arm's whole configuration.
         budget: the study's budget, with the steps that make the arm comparable.
         seed: of the initial weights, of dropout, and of the data's order.
+        options: searched option → the value that this job has, in text.
+        is_search: the job is to choose between such values: it is measured on the validation split, and not kept.
         trained: its row from before, where it is trained and lacks tests at some of the study's lengths only.
         place: facts for the environment of a row that is trained now, from the executor: `jobs`, or `cluster`.
     """
@@ -44,6 +46,8 @@ class Job:
     config: TransformerConfig
     budget: Budget
     seed: int
+    options: Mapping[str, str] = field(default_factory=dict)
+    is_search: bool = False
     trained: Row | None = None
     place: Mapping[str, str] = field(default_factory=dict)
 
@@ -59,8 +63,10 @@ class Job:
 
     @property
     def label(self) -> str:
-        """The arm's name, with the seed where the study has several."""
-        return self.arm.name if len(self.study.seeds) == 1 else f"{self.arm.name} · seed {self.seed}"
+        """The arm's name, with the seed where the study has several, and what is tried where it searches."""
+        seeds = self.study.search_seeds if self.is_search else self.study.seeds
+        tried = " · " + ", ".join(f"{name}={value}" for name, value in self.options.items()) if self.is_search else ""
+        return f"{self.arm.name}{tried}" if len(seeds) == 1 else f"{self.arm.name}{tried} · seed {self.seed}"
 
     @property
     def config_json(self) -> dict[str, Any]:
@@ -71,7 +77,8 @@ class Job:
     @property
     def fingerprint(self) -> str:
         """sha256 of what decides the outcome: task, data, configuration, budget, seed. The arm's name does not."""
-        facts = {
+        facts: dict[str, Any] = {"search": True} if self.is_search else {}
+        facts |= {
             "task": str(self.arm.task_of(self.study.task)),
             "data": self.task.data_hash + self.study.task.code_hash,
             "config": {name: value for name, value in self.config_json.items() if name not in _INCIDENTAL},
@@ -112,6 +119,8 @@ class Job:
             choices=self.config.choices() | self.task_choices,
             config=self.config_json,
             budget=asdict(self.budget),
+            options=dict(self.options),
+            is_search=self.is_search,
             data_hash=self.task.data_hash,
             command=arm_command(self.study, self.arm, self.budget, self.seed),
             fingerprint=self.fingerprint,

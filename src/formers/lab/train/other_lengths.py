@@ -30,6 +30,8 @@ _CRASHED = "its process died each time that it was tested: was it killed, or is 
 
 def untested_lengths(job: Job, row: Row) -> list[int]:
     """Return the lengths of the job's study that a finished row of it has no result for; none for other rows."""
+    if job.is_search:
+        return []
     known = {result.length for result in row.lengths}
     return [length for length in job.study.tested_lengths if length not in known and row.status == "finished"]
 

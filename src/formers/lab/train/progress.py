@@ -157,4 +157,4 @@ def _outcome(row: Row) -> str:
     """Return how an arm ended, in one line."""
     if row.status != "finished":
         return f"{row.status.replace('_', ' ')}: {row.cause}"
-    return f"{_numbers(row.metrics)}, {row.train_seconds:.0f} s of training"
+    return f"{_numbers(row.metrics or row.validation)}, {row.train_seconds:.0f} s of training"

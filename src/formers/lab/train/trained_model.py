@@ -43,11 +43,23 @@ def test_best_weights(job: Job, model: PreTrainedModel, best: BestWeights, curve
     check_test(job, result.metrics)
     return {
         "chosen_step": step,
-        "validation": {name: value for name, value in chosen.values.items() if name != "train_loss"},
+        "validation": _validated(chosen),
         "metrics": result.metrics,
         "slices": result.slices,
         "items": result.items,
     }
+
+
+def validation_of_best(job: Job, curve: tuple[Point, ...]) -> dict[str, Any]:
+    """Return what a row says of the best evaluation of a search, which reads no test split."""
+    metric = job.study.task.metric
+    sign = 1 if metric.lower_is_better else -1
+    best = min((point for point in curve if metric.name in point.values), key=lambda it: sign * it.values[metric.name])
+    return {"chosen_step": best.step, "validation": _validated(best)}
+
+
+def _validated(point: Point) -> dict[str, float]:
+    return {name: value for name, value in point.values.items() if name != "train_loss"}
 
 
 def save_model(job: Job, model: PreTrainedModel, weights: dict[str, Tensor]) -> None:

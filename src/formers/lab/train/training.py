@@ -22,7 +22,7 @@ from formers.lab.train.other_lengths import load_finished, test_at_lengths
 from formers.lab.train.progress import Progress
 from formers.lab.train.resume import find_resume_point
 from formers.lab.train.stop import Stop
-from formers.lab.train.trained_model import save_model, test_best_weights
+from formers.lab.train.trained_model import save_model, test_best_weights, validation_of_best
 from formers.lab.train.trainer import SafeTrainer
 from formers.lab.train.trainer_setup import make_trainer
 from formers.lab.train.undisturbed import undisturbed
@@ -116,6 +116,9 @@ def _train_and_test(callback: TrainingCallback, facts: dict[str, Any]) -> PreTra
 
 def _test_and_save(callback: TrainingCallback, model: PreTrainedModel, facts: dict[str, Any]) -> None:
     job = callback.job
+    if job.is_search:
+        facts |= validation_of_best(job, facts["curve"])
+        return
     with ranks.fail_together():  # a model that is sharded over the ranks runs on all of them, or on none
         with count_steps(model) as taken:
             facts |= test_best_weights(job, model, callback.best_weights, facts["curve"])
