@@ -185,7 +185,7 @@ class Study:
 
     @property
     def searches(self) -> bool:
-        """Whether some arm takes one of several values, so that they are tried before it is ranked."""
+        """Return whether some arm takes one of several values, so that they are tried before it is ranked."""
         return bool(self.search) or any(arm.alternatives for arm in self.arms)
 
     def configs(self) -> dict[str, TransformerConfig | Unsupported]:
