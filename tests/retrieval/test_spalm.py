@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from formers.models import CausalLM
 from formers.part import Unsupported
-from formers.retrieval import Exact, Reading, Retriever, Spalm, build_datastore, neighbours_of
+from formers.retrieval import Exact, LongTermMemory, Reading, Retriever, Spalm, build_datastore, neighbours_of
 
 
 @pytest.fixture
@@ -54,10 +55,34 @@ def test_it_is_saved_and_refuses_what_it_cannot(spalm: Spalm, model: CausalLM, t
     assert torch.equal(again(text, neighbour_ids=near).logits, spalm(text, neighbour_ids=near).logits)
     with pytest.raises(ValueError, match=r"shape \(1, 5, k\) are needed, and none given"):
         spalm(text)
-    with pytest.raises(Unsupported, match="use a KnnLM"):
+    with pytest.raises(Unsupported, match="set its long_term"):
         spalm.generate(text)
     with pytest.raises(Unsupported, match="needs memory=recurrent"):
         Spalm(model.config)
+
+
+def test_it_asks_for_the_neighbours_of_what_it_writes(
+    spalm: Spalm, model: CausalLM, ids: Tensor, tmp_path: Path
+) -> None:
+    """Each token is the likeliest of a pass over everything before it, with neighbours of its window; rows, beams."""
+    store = build_datastore(model, ids, tmp_path / "store", Reading(length=16), dtype="float32")
+    retriever = Retriever([(store, Exact().open(store))])
+    spalm.long_term = LongTermMemory(model=model, retriever=retriever, k=3, length=7)
+    prompts = [ids[:9], ids[20:25]]
+    written = [spalm.generate(prompt[None], max_new_tokens=6, do_sample=False)[0] for prompt in prompts]
+    for prompt, text in zip(prompts, written, strict=True):
+        for end in range(len(prompt), len(text)):
+            near = neighbours_of(model, retriever, text[max(0, end - 7) : end + 1], Reading(length=8), 3)[-1]
+            given = torch.full((1, end, 3), -1)
+            given[0, -1] = near
+            assert spalm(text[None, :end], neighbour_ids=given).logits[0, -1].argmax() == text[end]
+    padded = torch.stack([prompts[0], torch.cat([torch.zeros(4, dtype=torch.long), prompts[1]])])
+    mask = torch.ones_like(padded)
+    mask[1, :4] = 0
+    together = spalm.generate(padded, attention_mask=mask, max_new_tokens=6, do_sample=False)
+    assert torch.equal(together[0], written[0])
+    assert torch.equal(together[1, 4:], written[1])
+    assert spalm.generate(padded, attention_mask=mask, max_new_tokens=3, num_beams=2).shape == (2, 12)
 
 
 def test_a_text_does_not_find_itself(model: CausalLM, tmp_path: Path) -> None:

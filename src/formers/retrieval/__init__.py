@@ -9,7 +9,7 @@ from formers.retrieval.index import Found, Index, Searcher
 from formers.retrieval.knn_lm import KnnLM
 from formers.retrieval.reading import Reading
 from formers.retrieval.retriever import NearTokens, Retriever
-from formers.retrieval.spalm import Spalm, neighbours_of
+from formers.retrieval.spalm import LongTermMemory, Spalm, neighbours_of
 from formers.retrieval.tuning import Score, Tuned, score_text, tune
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "IvfPq",
     "KnnLM",
     "KnnOptions",
+    "LongTermMemory",
     "NearTokens",
     "Reading",
     "Retriever",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,8 +12,36 @@ from formers.memory import Recurrent
 from formers.models import CausalLM, TransformerConfig
 from formers.part import Unsupported, evaluating
 from formers.retrieval.reading import Reading
-from formers.retrieval.representations import represent
+from formers.retrieval.representations import represent, tapped
 from formers.retrieval.retriever import Retriever
+
+
+@dataclass(frozen=True, kw_only=True)
+class LongTermMemory:
+    """The datastore that a SPALM asks while it writes, and the frozen model that made it.
+
+    Attributes:
+        model, retriever: the model, and what finds its contexts.
+        k: neighbours of a token, as many as in training.
+        length: tokens that the model reads before each token that is written: the windows of `neighbours_of`.
+    """
+
+    model: CausalLM
+    retriever: Retriever
+    k: int
+    length: int
+
+    def neighbours(self, ids_bl: Tensor, mask_bl: Tensor | None) -> Tensor:
+        """Return the tokens of the neighbours after the last token of each row, (B, k); −1 for none.
+
+        Costs a pass of the model over the last `length` tokens, and a search.
+        """
+        mask_bl = None if mask_bl is None else mask_bl[:, -self.length :].to(self.model.device)
+        ids_bl = ids_bl[:, -self.length :].to(self.model.device)
+        with evaluating(self.model), tapped(self.model, self.retriever.key) as tap:
+            self.model(input_ids=ids_bl, attention_mask=mask_bl, use_cache=False)
+        near = self.retriever.search(tap.keys(tuple(ids_bl.shape))[:, -1], self.k)
+        return near.tokens_nk.masked_fill(near.distances_nk.isinf(), -1)
 
 
 class Spalm(CausalLM):
@@ -24,7 +53,8 @@ class Spalm(CausalLM):
     g = 1/2, and a token without neighbours has z = h.
 
     Neighbours are given with each call, `neighbour_ids` (B, L, k), as `neighbours_of` finds them. It is trained, saved
-    and loaded as any model. Generation asks for neighbours that depend on what is written, and is not supported.
+    and loaded as any model. Generation finds the neighbours of what is written in `long_term`, which has to be set for
+    it, and is not saved.
     Source: Yogatama et al. 2021, arXiv:2102.02557.
     """
 
@@ -37,6 +67,7 @@ class Spalm(CausalLM):
         super().__init__(config)
         self.gate_proj = nn.Linear(config.width, 1, bias=False)
         self.neighbour_ids: Tensor | None = None
+        self.long_term: LongTermMemory | None = None
         self.post_init()
 
     def __call__(self, *args: Any, neighbour_ids: Tensor | None = None, **options: Any) -> Any:
@@ -69,8 +100,28 @@ class Spalm(CausalLM):
         return torch.where(there_blk.any(-1, keepdim=True), (1 - gate_bl1) * m_bld + gate_bl1 * h_bld, h_bld)
 
     def generate(self, *args: Any, **options: Any) -> Any:
-        """Raise Unsupported: see the class."""
-        raise Unsupported("a Spalm does not generate: neighbours of what it writes would be needed; use a KnnLM")
+        """Write on as any model does. Raise Unsupported unless `long_term` is set."""
+        if self.long_term is None:
+            raise Unsupported(
+                "a Spalm asks for the neighbours of what it writes: set its long_term = LongTermMemory(model=…, "
+                "retriever=…, k=…, length=…) before generate()"
+            )
+        return super().generate(*args, **options)
+
+    def prepare_inputs_for_generation(self, input_ids: Tensor, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Return the inputs of a step of `generate`, with the neighbours of the last token of each row.
+
+        The earlier tokens of a prompt get none: their hidden states, which the memory takes, do not depend on them.
+        """
+        # transformers looks for the name `kwargs` and then lets through whatever `forward` takes
+        inputs: dict[str, Any] = super().prepare_inputs_for_generation(input_ids, *args, **kwargs)
+        if self.long_term is not None:
+            last_bk = self.long_term.neighbours(input_ids, kwargs.get("attention_mask"))
+            new = inputs["input_ids"]
+            ids_blk = new.new_full((*new.shape, self.long_term.k), -1)
+            ids_blk[:, -1] = last_bk.to(new.device)
+            inputs["neighbour_ids"] = ids_blk
+        return inputs
 
 
 def neighbours_of(
