@@ -45,9 +45,9 @@ from formers.tasks import Glue
 NAIVE, GAINED = "fourier", "fourier(gain=0.1)"
 ARMS = ("original", "swapped", "naive", "mlm", "repaired", "hybrid")
 BATCH = 32
-EPOCHS = {"original": 2, "naive": 4, "mlm": 4, "repaired": 4, "hybrid": 4}
-RATES = {"original": 1e-4, "naive": 2e-4, "mlm": 2e-4, "repaired": 5e-4, "hybrid": 5e-4}
-TRANSFER_SHARE = 0.4
+EPOCHS = {"original": 2, "naive": 2, "mlm": 2, "repaired": 2, "hybrid": 2}
+RATES = {"original": 1e-4, "naive": 2e-4, "mlm": 2e-4, "repaired": 2e-4, "hybrid": 2e-4}
+TRANSFER_RATE, TRANSFER_SHARE = 5e-4, 0.4
 """Of a repair's steps: those that teach hidden states alone."""
 MASK_SHARE = 0.15
 Batch = dict[str, Tensor]
@@ -56,10 +56,11 @@ Loss = Callable[[Any, Batch], Tensor]
 
 @dataclass(frozen=True)
 class Texts:
-    """Tokenized texts and their labels."""
+    """Tokenized texts and their labels; of pairs also the token behind each text."""
 
     ids: tuple[tuple[int, ...], ...]
     labels: tuple[int, ...]
+    separator: int | None = None
 
     def batches(self, stream: random.Random | None = None) -> Iterator[Batch]:
         """Yield batches of texts of equal length, once through all of them; shuffled if a stream is given."""
@@ -74,7 +75,11 @@ class Texts:
             stream.shuffle(found)
         for group in found:
             ids = torch.tensor([self.ids[at] for at in group])
-            yield {"input_ids": ids, "labels": torch.tensor([self.labels[at] for at in group])}
+            inputs = {"input_ids": ids, "labels": torch.tensor([self.labels[at] for at in group])}
+            if self.separator is not None:  # the second text of a pair is of type 1
+                ends = (ids == self.separator).long()
+                inputs["token_type_ids"] = (ends.cumsum(1) - ends).clamp(max=1)
+            yield inputs
 
 
 class Steps(Dataset[Batch]):
@@ -104,27 +109,28 @@ class Data:
     test: Texts
 
 
-def read(name: str, tokenizer: Any, examples: int, longest: int) -> Data:
-    """Return a task's data: at most so many training examples, and so many tokens of each text."""
-    task = Glue(task=name)
-    splits = task.read(task.place())
-    classes = sorted({record.label for record in splits["train"]})
+def read(name: str, model: str, examples: int, longest: int) -> Data:
+    """Return a task's data as a model's tokenizer reads it: at most so many training examples, and tokens of each."""
+    task = Glue(task=name, tokenizer=model, length=longest)
+    data = task.data
+    separator = data.vocabulary.tokenizer.sep_token_id
+    paired = len(data.train.records[0].texts) > 1
 
-    def texts(side: str) -> Texts:
-        records = splits[side]
-        if side == "train" and len(records) > examples:
-            records = random.Random(0).sample(list(records), examples)
-        pairs = [record.texts for record in records]
-        ids = tokenizer([pair[0] for pair in pairs], [pair[1] for pair in pairs] if len(pairs[0]) > 1 else None)
-        cut = (tuple(one[: longest - 1]) + ((one[-1],) if len(one) >= longest else ()) for one in ids["input_ids"])
-        return Texts(tuple(one[:longest] for one in cut), tuple(classes.index(r.label) for r in records))
+    def texts(split: Any, most: int | None = None) -> Texts:
+        chosen = range(len(split.ids))
+        if most is not None and len(chosen) > most:
+            chosen = random.Random(0).sample(chosen, most)
+        labels = tuple(int(split.labels[at]) for at in chosen)
+        return Texts(tuple(tuple(split.ids[at].tolist()) for at in chosen), labels, separator if paired else None)
 
-    return Data(task, texts("train"), texts("validation"), texts("test"))
+    return Data(task, texts(data.train, examples), texts(data.validation), texts(data.test))
 
 
 def with_mixer(base: FormersModel, mixer: Any, head: Callable[[Any], FormersModel]) -> FormersModel:
     """Return a model with a head and another mixer that has all else of `base`: a backbone, or a classifier."""
-    made = head(base.config.swap(mixer=mixer, num_labels=2))
+    made = head(
+        base.config.swap(mixer=mixer, num_labels=2, pooler=None)
+    )  # classes are read from the mean of all tokens
     weights = base.state_dict()
     named = {name if name.startswith(("model.", "score.")) else f"model.{name}": w for name, w in weights.items()}
     made.load_state_dict(named, strict=False)
@@ -172,19 +178,24 @@ def train(model: FormersModel, texts: Texts, loss: Loss, folder: Path, steps: in
     return steps / float(trainer.state.log_history[-1].get("train_runtime", "nan"))
 
 
+def inputs_of(batch: Batch) -> Batch:
+    """Return what a model takes of a batch: all but the labels."""
+    return {name: tensor for name, tensor in batch.items() if name != "labels"}
+
+
 def labels_loss(model: Any, batch: Batch) -> Tensor:
     """Cross-entropy with the labels."""
-    return cross_entropy(model(input_ids=batch["input_ids"]).logits.float(), batch["labels"])
+    return cross_entropy(model(**inputs_of(batch)).logits.float(), batch["labels"])
 
 
 def taught_by(teacher: FormersModel) -> Loss:
     """Return the loss of a student with a fine-tuned teacher: its logits, its last hidden states, and the labels."""
 
     def loss(model: Any, batch: Batch) -> Tensor:
-        ids = batch["input_ids"]
+        inputs = inputs_of(batch)
         with torch.no_grad():
-            want = teacher(input_ids=ids, output_hidden_states=True)
-        got = model(input_ids=ids, output_hidden_states=True)
+            want = teacher(**inputs, output_hidden_states=True)
+        got = model(**inputs, output_hidden_states=True)
         answers = kl_div(
             log_softmax(got.logits.float(), -1),
             log_softmax(want.logits.float(), -1),
@@ -202,8 +213,8 @@ def hidden_states_of(teacher: FormersModel) -> Loss:
 
     def loss(model: Any, batch: Batch) -> Tensor:
         with torch.no_grad():
-            want = teacher(input_ids=batch["input_ids"], output_hidden_states=True).hidden_states[1:]
-        got = model(input_ids=batch["input_ids"], output_hidden_states=True).hidden_states[1:]
+            want = teacher(**inputs_of(batch), output_hidden_states=True).hidden_states[1:]
+        got = model(**inputs_of(batch), output_hidden_states=True).hidden_states[1:]
         return torch.stack([distance(a, b) for a, b in zip(got, want, strict=True)]).mean()
 
     return loss
@@ -265,9 +276,15 @@ class Experiment:
     def repaired(self, data: Data, arm: str, seed: int, steps: int, place: Path) -> FormersModel:
         """Return the fine-tuned original with Fourier mixing, taught what it was: its states, then its answers."""
         teacher = self.fine_tuned(data, "original", seed)
-        student = with_mixer(teacher, GAINED if arm == "repaired" else self.hybrid(), SequenceClassifier)
-        transfer = round(TRANSFER_SHARE * steps)
-        train(student, data.train, hidden_states_of(teacher), place / "transfer", transfer, RATES[arm], seed)
+        transfer, taught = round(TRANSFER_SHARE * steps), place / "taught"
+        if (taught / "config.json").is_file():
+            student: FormersModel = SequenceClassifier.from_pretrained(taught)
+        else:
+            student = with_mixer(teacher, GAINED if arm == "repaired" else self.hybrid(), SequenceClassifier)
+            loss = hidden_states_of(teacher)
+            train(student.base_model, data.train, loss, place / "transfer", transfer, TRANSFER_RATE, seed)
+            student.save_pretrained(taught)
+        student.base_model.embed_tokens.weight.requires_grad_(False)
         train(student, data.train, taught_by(teacher), place / "training", steps - transfer, RATES[arm], seed + 1)
         return student
 
@@ -303,7 +320,7 @@ def judged(data: Data, model: FormersModel) -> dict[str, float]:
     for side in ("validation", "test"):
         batches = list(getattr(data, side).batches())
         with evaluating(model):
-            found = torch.cat([model(input_ids=batch["input_ids"]).logits.argmax(-1) for batch in batches])
+            found = torch.cat([model(**inputs_of(batch)).logits.argmax(-1) for batch in batches])
         scores[side] = data.task.score(found, torch.cat([batch["labels"] for batch in batches]))
     return scores
 
@@ -350,13 +367,14 @@ def main() -> None:
     parser.add_argument("--longest", type=int, default=48, help="tokens of a text that are read")
     parser.add_argument("--masked-steps", type=int, default=2_000, help="of masked language modelling")
     parser.add_argument("--scale", type=float, default=1.0, help="of the epochs of fine-tuning")
+    parser.add_argument("--no-speed", action="store_true", help="leave out the time of a step")
     parser.add_argument("--folder", type=Path, default=Path("fnet-glue"))
     words = parser.parse_args()
     warnings.simplefilter("ignore")
     tokenizer = AutoTokenizer.from_pretrained(words.model)
     base = from_hf(AutoModel.from_pretrained(words.model)).eval()
     tasks = words.tasks.split(",")
-    all_data = [read(name, tokenizer, words.examples, words.longest) for name in tasks]
+    all_data = [read(name, words.model, words.examples, words.longest) for name in tasks]
     ids = tuple(one for data in all_data for one in data.train.ids)
     unlabelled = Texts(ids, (0,) * len(ids))
     experiment = Experiment(base, tokenizer.mask_token_id, words.folder, unlabelled, words.masked_steps, words.scale)
@@ -365,6 +383,8 @@ def main() -> None:
             for arm in words.arms.split(","):
                 experiment.run(data, arm, seed)
         show(words.folder, tasks)
+    if words.no_speed:
+        return
     mixers = {"original": base.config.mixer, "naive": NAIVE, "repaired": GAINED, "hybrid": experiment.hybrid()}
     for length in (16, 64, 128):
         timed = seconds_a_step(base, mixers, length)
