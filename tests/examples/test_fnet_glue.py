@@ -14,7 +14,7 @@ import torch
 from transformers import BertConfig, BertModel, BertTokenizer
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-WORDS = "the a cat dog bird sat ran flew fast slow on under mat tree and or".split()
+WORDS = ["the", "a", "cat", "dog", "bird", "sat", "ran", "flew", "fast", "slow", "on", "under", "mat", "tree", "and"]
 
 
 @pytest.fixture
