@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from formers import CausalLM, TransformerConfig
-from formers.adapt import convert, from_hf
+from formers.adapt import convert, from_hf, to_hf
 from formers.adapt.layer_mixers import layer_mixers, shortest_cycle
 from formers.mixers import Linear, Longformer, Mixer, Softmax, Sparse
 from formers.part import Unsupported
@@ -112,6 +112,18 @@ def test_learned_positions_reach_farther() -> None:
     assert done.model(long)[0].isfinite().all()
     stretched = convert(bert, context_length=1019, positions="interpolate").model.input_position.table.weight
     assert_same(stretched[2::2], table[2 : 2 + 510], "every other one")
+
+
+@torch.no_grad()
+def test_an_extended_model_goes_back_where_its_attention_stays() -> None:
+    bert = made(CONVERTED["bert sequences"])
+    longer = convert(bert, context_length=1024, input_ids=IDS).model
+    with pytest.raises(Unsupported, match="bert has context_length=512, but the model context_length=1024"):
+        to_hf(longer, bert.config)
+    bert.config.max_position_embeddings = 1024
+    back = to_hf(longer, bert.config)
+    long = torch.randint(3, VOCABULARY, (1, 1000), generator=torch.Generator().manual_seed(0))
+    assert_same(back(long).logits, longer(long).logits, "a longer text")
 
 
 @torch.no_grad()

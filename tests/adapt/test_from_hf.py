@@ -46,6 +46,22 @@ def test_a_model_is_the_same_function_here(family: str) -> None:
     assert_same(got[real], want[real], family, FLOAT32 * float(want.abs().max()))
 
 
+@pytest.mark.parametrize("family", ["bert masked", "bert tokens", "roberta sequences", "distilbert sequences", "qwen3"])
+def test_losses_and_gradients_are_theirs(family: str) -> None:
+    theirs = made(CONVERTED[family])
+    ours = from_hf(theirs)
+    ids = torch.randint(3, VOCABULARY, (3, 12), generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([0, 2, 1]) if "sequences" in family else ids % 3 if "tokens" in family else ids.clone()
+    if "masked" in family:
+        labels[:, ::2] = -100
+    losses = [model(input_ids=ids, labels=labels).loss for model in (theirs, ours)]
+    for loss in losses:
+        loss.backward()
+    want, got = (model.get_input_embeddings().weight.grad for model in (theirs, ours))
+    assert_same(losses[1], losses[0], "loss", FLOAT32)
+    assert_same(got, want, "gradient", FLOAT32 * float(want.abs().max()))
+
+
 @pytest.mark.parametrize("family", CONVERTED)
 def test_the_way_back_restores_every_weight(family: str, tmp_path: Path) -> None:
     theirs = made(CONVERTED[family])

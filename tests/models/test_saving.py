@@ -133,6 +133,12 @@ def test_a_model_card_loads_the_model(head: Any, config: Any, ids: torch.Tensor,
     assert torch.equal(first(names["model"], ids), first(model, ids))
 
 
+def test_a_card_tells_many_mixers_by_their_layers(config: Any, tmp_path: Any) -> None:
+    CausalLM(config(depth=6, mixer=["softmax()"] * 3 + ["linear()", "softmax()", "linear()"])).save_pretrained(tmp_path)
+    card = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "- mixer: `softmax()` in layers 0-2, 4, `linear()` in layers 3, 5\n" in card
+
+
 def test_a_model_card_that_is_there_stays(config: Any, tmp_path: Any) -> None:
     (tmp_path / "README.md").write_text("mine")
     CausalLM(config()).save_pretrained(tmp_path)

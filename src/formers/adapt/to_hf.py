@@ -48,7 +48,8 @@ def to_hf(model: FormersModel, config: Any) -> PreTrainedModel:
 
         to_hf(ours, AutoConfig.from_pretrained(path)).save_pretrained("back")
 
-    The configuration is that of the model that it came from. Outputs are compared as in `from_hf`. Raise Unsupported
+    The configuration is that of the model that it came from; of longer positions, `max_position_embeddings` has to be
+    set in it, and of scaled ones their scaling. Outputs are compared as in `from_hf`. Raise Unsupported
     where that family's attention is not this model's, so after a conversion to another mixer, and for a family or head
     that is not known.
     """

@@ -10,6 +10,7 @@ from typing import Any
 
 from formers.models.config import TransformerConfig
 from formers.models.drift import Drift
+from formers.models.layer_ranges import layer_ranges
 
 _LAYER = re.compile(r"(?<=\blayers\.)\d+(?=\.)")
 """The number of a layer within a name."""
@@ -100,16 +101,9 @@ def _alike(lines: list[str]) -> list[str]:
     for line in lines:
         alike.setdefault(_LAYER.sub("*", line), []).append(line)
     return [
-        same[0] if len(same) == 1 else f"{line} (layers {_ranges([int(_LAYER.findall(one)[0]) for one in same])})"
+        same[0] if len(same) == 1 else f"{line} (layers {layer_ranges([int(_LAYER.findall(one)[0]) for one in same])})"
         for line, same in alike.items()
     ]
-
-
-def _ranges(numbers: list[int]) -> str:
-    """Return rising whole numbers as text, runs of them as the first and the last: 0-3, 5."""
-    starts = [n for n in numbers if n - 1 not in numbers]
-    ends = [n for n in numbers if n + 1 not in numbers]
-    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in zip(starts, ends, strict=True))
 
 
 def _percent(share: float) -> str:

@@ -35,7 +35,9 @@ class Drift:
                 "hold so few tokens whole change nothing on them"
             )
         agreeing = "" if self.agreement is None else f"; {100 * self.agreement:.0f} % of the best scores stay the best"
-        return f"drift on {self.tokens} tokens: outputs move by {100 * self.difference:.2g} % of their size{agreeing}"
+        percent = 100 * self.difference
+        size = f"{percent:.0f}" if percent >= 10 else f"{percent:.2g}"
+        return f"drift on {self.tokens} tokens: outputs move by {size} % of their size{agreeing}"
 
 
 def output_drift(old: Any, new: Any, input_ids: Tensor) -> Drift:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from formers import __version__
+from formers.models.layer_ranges import layer_ranges
 
 if TYPE_CHECKING:
     from formers.models.config import TransformerConfig
@@ -52,6 +53,10 @@ _ON_THE_HUB = re.compile(r"[\w.-]+(/[\w.-]+)?")
 """Names that a model on the Hub may have."""
 
 
+_SHORT = 4
+"""The most mixers that are listed one after the other."""
+
+
 def model_card(model_class: type, config: TransformerConfig, *, origin: str = "", has_tokenizer: bool = False) -> str:
     """Return the text of a model's card, in the Hub's Markdown; `origin` is the model that its weights come from."""
     module, name = model_class.__module__, model_class.__name__
@@ -69,6 +74,17 @@ def model_card(model_class: type, config: TransformerConfig, *, origin: str = ""
         width=config.width,
         heads=config.heads,
         origin=f" Its weights come from `{origin}`." if origin else "",
-        choices="\n".join(f"- {axis}: `{choice}`" for axis, choice in config.choices().items()),
+        choices="\n".join(f"- {axis}: {choice}" for axis, choice in _choices(config).items()),
     )
     return card + (_WITH_TOKENIZER.format(task=task) if has_tokenizer and task is not None else "")
+
+
+def _choices(config: TransformerConfig) -> dict[str, str]:
+    """Return the parts by axis; mixers by layer, where a list of them would be long."""
+    choices = {axis: f"`{choice}`" for axis, choice in config.choices().items()}
+    if isinstance(config.mixer, tuple) and len(config.mixer) > _SHORT:
+        layers: dict[str, list[int]] = {}
+        for layer in range(config.depth):
+            layers.setdefault(str(config.mixer_at(layer)), []).append(layer)
+        choices["mixer"] = ", ".join(f"`{mixer}` in layers {layer_ranges(found)}" for mixer, found in layers.items())
+    return choices
