@@ -117,11 +117,26 @@ def shared(
 
 def _load_commands() -> None:
     """Register every command. Each module imports what is heavy inside its functions, so that help is quick."""
-    from formers.cli import ablate, adapt, bench, calibrate, doctor, generate, knn, listing, report, show, train, ui
+    from formers.cli import (
+        ablate,
+        adapt,
+        bench,
+        calibrate,
+        doctor,
+        generate,
+        knn,
+        listing,
+        repair,
+        report,
+        show,
+        train,
+        ui,
+    )
 
     app.command("ablate", cls=_ModelCommand)(ablate.ablate)
     app.command("bench", cls=_TorchCommand)(bench.bench)
     app.command("adapt", cls=_ModelCommand)(adapt.adapt)
+    app.command("repair", cls=_Command)(repair.repair)
     app.command("train", cls=_ModelCommand)(train.train)
     app.command("report", cls=_Command)(report.report)
     app.command("generate", cls=_ModelCommand)(generate.generate)

@@ -1,4 +1,4 @@
-"""What `formers adapt` has measured, as tables in the terminal."""
+"""What `formers adapt` and `formers repair` have measured, as tables in the terminal."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from formers.cli.say import say
 
 if TYPE_CHECKING:
+    from formers.adapt.report.repair_page import RepairResults
     from formers.adapt.report.swap_results import SwapResults
 
 _LENGTHS = (1024, 8192, 32768)
@@ -72,3 +73,20 @@ def say_plan(results: SwapResults) -> None:
         f"perplexity: {plan.expected:+.1%} expected from each layer alone; {plan.planned / plan.own - 1:+.1%} measured "
         f"on the {plan.tokens:,} tokens before, {plan.own:.4g} to {plan.planned:.4g}"
     )
+
+
+def say_stages(results: RepairResults) -> None:
+    """Print a repaired model before and after each stage."""
+    from rich.console import Console
+
+    from formers.plot.fitting_table import FittingColumn, FittingTable
+    from formers.plot.number_format import size
+
+    states = [FittingColumn(title=f"state, {length // 1024}k", spare=1) for length in results.stages[0].states]
+    numbers = [FittingColumn(title=title) for title in ("perplexity", "ratio")]
+    table = FittingTable(columns=[FittingColumn(title="the model", text=True), *numbers, *states])
+    own = results.stages[0].perplexity
+    for stage in results.stages:
+        shown = (f"{stage.perplexity:,.4g}", f"{stage.perplexity / own:.3g}")
+        table.add_row([stage.name, *shown, *(size(held) for held in stage.states.values())])
+    Console().print(table)
