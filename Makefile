@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install study test lint test-slow campaign test-gpu bench docs clean
+.PHONY: help install study test lint test-slow campaign test-gpu bench docs site clean
 
 help:             ## list the commands
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -14,7 +14,7 @@ help:             ## list the commands
 	touch $@
 
 .venv/installed: .venv/lab
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[lab,adapt,cluster,retrieval,control,mujoco,oracles,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[lab,adapt,cluster,retrieval,control,mujoco,oracles,site,dev]"
 	touch $@
 
 install: .venv/installed  ## make the environment with everything that the tests and examples need
@@ -45,5 +45,8 @@ bench: .venv/installed    ## every benchmark, one after the other, into docs/ben
 docs: .venv/installed     ## the parts of the docs that are made from the code
 	$(BIN)/python docs/generate.py
 
+site: .venv/installed     ## the documentation as a site, with a page for every part, into site/
+	$(BIN)/mkdocs build --strict --quiet
+
 clean:            ## remove the environment and caches
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv site .pytest_cache .mypy_cache .ruff_cache .hypothesis
