@@ -1,5 +1,5 @@
 """Write the parts of the documentation that the code already says: tables in README.md and CONTRIBUTING.md,
-docs/parts.md, docs/laws.md.
+docs/parts.md, docs/laws.md, docs/study-files.md and the JSON Schema of study files.
 
 python docs/generate.py           write them
 python docs/generate.py --check   only say whether they are up to date (exit code 1 if not)
@@ -13,6 +13,9 @@ from pathlib import Path
 
 from house import house_table
 from laws import laws_page
+from study_schema import NAME as SCHEMA
+from study_schema import page as study_page
+from study_schema import schema
 
 from formers.catalogue import AXES, members
 from formers.computation import DepthOracle, ExitRule
@@ -105,6 +108,8 @@ def main() -> int:
         ROOT / "CONTRIBUTING.md": with_table("CONTRIBUTING.md", "house", house_table()),
         ROOT / "docs" / "parts.md": reference(),
         ROOT / "docs" / "laws.md": laws_page(),
+        ROOT / "docs" / "study-files.md": study_page(),
+        ROOT / "docs" / SCHEMA: schema(),
     }
     stale = [path for path, text in made.items() if not path.exists() or path.read_text() != text]
     if "--check" in sys.argv:

@@ -1,5 +1,6 @@
 """What the docs say about the code is what the code says."""
 
+import json
 import re
 import subprocess
 import sys
@@ -25,3 +26,13 @@ def test_links_of_the_readme_lead_somewhere():
     targets = re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / "README.md").read_text())
     assert targets
     assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+def test_the_schema_takes_every_study_file_here_and_refuses_what_the_reader_refuses():
+    validator = jsonschema.Draft202012Validator(json.loads((ROOT / "docs" / "study.schema.json").read_text()))
+    example = re.search(r"```yaml\n(task.*?)```", (ROOT / "docs" / "study-files.md").read_text(), re.S).group(1)
+    texts = [example, *(path.read_text() for path in (ROOT / "docs" / "studies").glob("*.yaml"))]
+    for text in texts:
+        validator.validate(yaml.safe_load(text))
+    for wrong in ({"task": "sort", "seed": 3}, {"arms": {}}, {"task": "sort", "match": "size"}, {"task": 3}):
+        assert not validator.is_valid(wrong)

@@ -1,0 +1,119 @@
+"""The reference of study files, and a JSON Schema of them for editors, both from the code that reads them."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from dataclasses import fields
+from typing import Any
+
+from formers.catalogue import AXES, members
+from formers.lab.study import study, yaml
+from formers.lab.study.budget import Budget
+from formers.lab.study.study import Study
+from formers.models import TransformerConfig
+from formers.tasks import TASKS
+
+NAME = "study.schema.json"
+_NUMBER_OR_LIST = {"anyOf": [{"type": "number"}, {"type": "array", "items": {"type": "number"}}]}
+_SEEDS = {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "array", "items": {"type": "integer"}}]}
+_VARY = "One arm for each combination of the alternatives: a choice, such as mixer, and a list of its values."
+
+
+def schema() -> str:
+    """Return the JSON Schema of a study file."""
+    docs = attribute_docs(Study)
+    properties = {
+        name: {"description": docs.get(name, _VARY if name == "vary" else ""), **_type_of(name)} for name in yaml._KEYS
+    }
+    found = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A study of formers",
+        "type": "object",
+        "required": ["task"],
+        "additionalProperties": False,
+        "properties": properties,
+    }
+    return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
+
+
+def _type_of(name: str) -> dict[str, Any]:
+    """Return what a key of a study file may hold."""
+    choices = {"anyOf": [{"type": "string"}, {"type": "object", "properties": _choices()}]}
+    lists = {axis: {"type": "array", "items": values} for axis, values in _choices().items()}
+    types: dict[str, dict[str, Any]] = {
+        "task": {"type": "string", "examples": [task.name() for task in TASKS]},
+        "vary": {"type": "object", "properties": lists},
+        "arms": {"anyOf": [{"type": "object", "additionalProperties": choices}, {"type": "array"}]},
+        "base": choices,
+        "budget": {"type": "object", "additionalProperties": False, "properties": _budget()},
+        "match": {"enum": list(study._MATCHES)},
+        "seeds": _SEEDS,
+        "search_seeds": _SEEDS,
+        "eval_lengths": {"anyOf": [{"type": "string"}, {"type": "array"}]},
+        "shard": {"type": "boolean"},
+        "folder": {"type": "string"},
+        "directory": {"type": "string"},
+    }
+    return types.get(name, {})
+
+
+def _choices() -> dict[str, Any]:
+    """Return the choices of a configuration: parts by axis, with their names as examples, and plain options."""
+    parts = {axis: {"examples": [kind.name() for kind in members(base)]} for axis, base in AXES.items()}
+    return {name: parts.get(name, {}) for name in TransformerConfig.own_names()}
+
+
+def _budget() -> dict[str, Any]:
+    docs = attribute_docs(Budget)
+    return {
+        field.name: {"description": docs.get(field.name, ""), "default": field.default, **_NUMBER_OR_LIST}
+        if field.type in ("int", "float")
+        else {"description": docs.get(field.name, "")}
+        for field in fields(Budget)
+    }
+
+
+def page() -> str:
+    """Return the reference of study files."""
+    example = inspect.cleandoc((yaml.__doc__ or "").partition("\n\n")[2]).rpartition("\n\n")[0]
+    last = (yaml.__doc__ or "").strip().rpartition("\n\n")[2]
+    docs = attribute_docs(Study)
+    lines = [
+        "# Study files",
+        "",
+        "Made by `docs/generate.py` from the code. A study is a YAML file; `formers ablate study.yaml` runs it,",
+    ]
+    lines += [
+        "and every study leaves one in its folder.",
+        "",
+        "```yaml",
+        inspect.cleandoc(example),
+        "```",
+        "",
+        last,
+        "",
+    ]
+    lines += [f"[{NAME}]({NAME}) is a JSON Schema for editors: begin a file with", "", "```yaml"]
+    lines += [f"# yaml-language-server: $schema=path/to/{NAME}", "```", "", "| key | meaning |", "|---|---|"]
+    lines += [f"| `{name}` | {_cell(docs.get(name, _VARY if name == 'vary' else ''))} |" for name in yaml._KEYS]
+    lines += ["", "## Budget", "", "| key | default | meaning |", "|---|--:|---|"]
+    budget = attribute_docs(Budget)
+    lines += [f"| `{field.name}` | {field.default} | {_cell(budget.get(field.name, ''))} |" for field in fields(Budget)]
+    return "\n".join(lines) + "\n"
+
+
+def attribute_docs(kind: type) -> dict[str, str]:
+    """Return attribute → its meaning, from the section `Attributes:` of a class's docstring."""
+    section = inspect.cleandoc(kind.__doc__ or "").partition("Attributes:\n")[2].partition("\n\n")[0]
+    found = re.findall(r"^    (\w+): (.*?)(?=^    \w+: |\Z)", section, re.M | re.S)
+    return {name: _sentence(" ".join(meaning.split())) for name, meaning in found}
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
