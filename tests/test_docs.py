@@ -6,6 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema
+import yaml
+
 ROOT = Path(__file__).parent.parent
 
 
