@@ -25,5 +25,5 @@ def test_every_other_arm_is_told_against_the_base_best_first(study: Study) -> No
 
 
 def test_a_difference_that_is_not_established_says_so(study: Study) -> None:
-    texts = arm_sentences(summarize(study(2)))
+    texts = arm_sentences(summarize(study(3)))
     assert any("≈" in text for text in texts)

@@ -20,7 +20,7 @@ def test_a_row_for_every_arm_and_nothing_that_latex_would_read_as_markup(study: 
     text = to_latex(study(3))
     assert text.count(r" \\") == 1 + 7 + 1  # headings, arms, the reference
     assert r"\begin{tabular}{rlrr" in text
-    assert r"1 & metric & 1.622 $\pm$ 0.032 & $\approx$ $-$0.010 $\pm$ 0.032" in text
+    assert r"1 & metric & 1.622 $\pm$ 0.032 & $\approx$ $-$0.010 $\pm$ 0.014" in text
     assert latex_text("a_b & 50 % {x} ~ \\^") == (
         r"a\_b \& 50 \% \{x\} \textasciitilde{} \textbackslash{}\textasciicircum{}"
     )

@@ -8,7 +8,7 @@ from statistics import fmean
 
 import numpy as np
 
-from formers.lab.report.confidence_interval import Estimate, estimate, estimate_over_items
+from formers.lab.report.confidence_interval import Estimate, estimate, estimate_over_items, holm
 from formers.lab.report.costs import COSTS, TRADED_COSTS, Cost
 from formers.lab.report.learning_curve import learning_curves, mean_curve
 from formers.lab.report.pareto import pareto_front
@@ -34,6 +34,8 @@ class _GroupedRows:
         items: arm → seed → metric of each test item.
         order, ranks: the arms with a result, best first, and the rank of each.
         base: the first arm.
+        to_base, to_best: arm → its difference to the base, and to the best arm, of those that have one; the intervals
+            of either hold for all arms at once.
     """
 
     def __init__(self, groups: Mapping[str, Sequence[Row]], metric: TaskMetric) -> None:
@@ -46,6 +48,8 @@ class _GroupedRows:
         self.order = sorted(means, key=means.__getitem__)
         self.ranks = {name: index + 1 for index, name in enumerate(self.order)}
         self.base = next(iter(groups), "")
+        self.to_base = self.differences(self.base)
+        self.to_best = self.differences(self.order[0]) if self.order else {}
         self.fronts = {
             cost.name: pareto_front(means, {name: self.costs[name][cost.name] for name in means})
             for cost in TRADED_COSTS
@@ -62,8 +66,8 @@ class _GroupedRows:
             values=values,
             rank=self.ranks.get(name),
             metric=estimate(list(values.values())) if values else None,
-            to_base=self.difference(name, self.base),
-            to_best=self.difference(name, self.order[0]) if self.order else None,
+            to_base=self.to_base.get(name),
+            to_best=self.to_best.get(name),
             costs=costs,
             to_base_costs={cost: _relative(value, self.costs[self.base][cost]) for cost, value in costs.items()},
             fronts=frozenset(cost for cost, front in self.fronts.items() if name in front),
@@ -71,6 +75,11 @@ class _GroupedRows:
             seed_curves=curves if len(curves) > 1 else (),
             status=self.status(name),
         )
+
+    def differences(self, other: str) -> dict[str, Estimate]:
+        """Return arm → its difference to the arm `other`, with intervals that hold for all of them."""
+        found = {name: self.difference(name, other) for name in self.groups}
+        return holm({name: it for name, it in found.items() if it})
 
     def difference(self, name: str, other: str) -> Estimate | None:
         """Return `name` minus `other` over the seeds that both finished; None without such a seed.
@@ -80,14 +89,13 @@ class _GroupedRows:
         own, others = self.values[name], self.values[other]
         if name == other:
             return None
-        comparisons = len(self.order) - 1
         shared = [seed for seed in own if seed in others]
         if len(shared) == 1:
             own_items, other_items = self.items[name].get(shared[0]), self.items[other].get(shared[0])
             if own_items is not None and other_items is not None and len(own_items) == len(other_items):
-                return estimate_over_items(own_items, other_items, comparisons)
+                return estimate_over_items(own_items, other_items)
         pairs = [own[seed] - others[seed] for seed in shared]
-        return estimate(pairs, comparisons) if pairs else None
+        return estimate(pairs) if pairs else None
 
     def status(self, name: str) -> str:
         """Return `2 of 3`, the seeds that finished, or what went wrong where none did."""
