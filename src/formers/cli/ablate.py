@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from formers.cli import options
+from formers.cli.completion import choices, task_names
 from formers.cli.running import run_and_show
 
 if TYPE_CHECKING:
@@ -20,10 +21,14 @@ def ablate(
     task: Annotated[
         str,
         typer.Argument(
-            help="A task, such as shakespeare or 'sort(length=8)', a file of your own (my_task.py), or a study.yaml."
+            help="A task, such as shakespeare or 'sort(length=8)', a file of your own (my_task.py), or a study.yaml.",
+            autocompletion=task_names,
         ),
     ],
-    vary: Annotated[list[str] | None, typer.Option(help="axis=part,part(option=1),… ; repeat it to combine.")] = None,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(help="axis=part,part(option=1),… ; repeat it to combine.", autocompletion=choices),
+    ] = None,
     arm: Annotated[
         list[str] | None, typer.Option(help="An arm of several swaps: 'name: mixer=dense, depth=2'.")
     ] = None,

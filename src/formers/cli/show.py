@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from formers.cli.completion import part_names
 from formers.cli.listing import parts_by_axis
 from formers.cli.part_page import costs_of, part_facts, part_page
 from formers.cli.part_patterns import directions_of, drawn_tokens, patterns_of, pictures_of
@@ -25,7 +26,8 @@ def show(
         str,
         typer.Argument(
             help="A part or task, such as linear, with options if you like: 'linear(feature=taylor2)', "
-            "'window(4) | global(0)'."
+            "'window(4) | global(0)'.",
+            autocompletion=part_names,
         ),
     ],
     code: Annotated[bool, typer.Option("--code", help="Print its source, too.")] = False,

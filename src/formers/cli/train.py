@@ -8,11 +8,17 @@ from typing import Annotated
 import typer
 
 from formers.cli import options
+from formers.cli.completion import task_names
 from formers.cli.running import print_path, run_and_show
 
 
 def train(
-    task: Annotated[str, typer.Argument(help="A task, such as shakespeare or 'shakespeare(path=\"my.txt\")'.")],
+    task: Annotated[
+        str,
+        typer.Argument(
+            help="A task, such as shakespeare or 'shakespeare(path=\"my.txt\")'.", autocompletion=task_names
+        ),
+    ],
     choices: Annotated[list[str] | None, typer.Argument(help="What to change: mixer=linear depth=2.")] = None,
     steps: options.Steps = None,
     batch: options.Batch = None,
