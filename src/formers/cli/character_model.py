@@ -37,10 +37,12 @@ def text_coder(place: Path) -> Characters | Pieces:
 
 def character_model(place: Path, characters: Characters | Pieces) -> CausalLM:
     """Return the model in a folder. Raise ValueError where it is not whole, or knows other characters or tokens."""
+    from formers.machine.quiet_libraries import no_loading_bar
     from formers.models import CausalLM
     from formers.models.loading import check_finite
 
-    model: CausalLM = CausalLM.from_pretrained(place)
+    with no_loading_bar():
+        model: CausalLM = CausalLM.from_pretrained(place)
     check_finite(model, place)
     characters.check_size(model.config.vocab_size, place)
     return model.eval()

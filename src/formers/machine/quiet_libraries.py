@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -28,3 +30,17 @@ def quiet_libraries() -> None:
     for name in _LOUD:
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"(mlflow|transformers|accelerate|torch\.utils\.data)\b.*")
+
+
+@contextmanager
+def no_loading_bar() -> Iterator[None]:
+    """Keep transformers from drawing a bar while it reads a model from the disk; bars of downloads come back."""
+    from transformers.utils import logging as transformers_logging
+
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()

@@ -220,7 +220,13 @@ def test_degenerate_studies_have_a_page(study: Study) -> None:
     results = study(1)
     assert "No arm finished" in render_html(replace(results, rows=()))
     assert "No arm finished" in render_html(replace(results, rows=results.rows[-1:]))
-    assert "No other arm has a result" in render_html(replace(results, rows=results.rows[:1], references={}))
+    failed = [row for row in results.rows if row.status != "finished"][:1]
+    half = replace(results, rows=(results.rows[0], *failed), references={})
+    assert "No other arm has a result" in render_html(half)
+    alone = render_html(replace(results, rows=results.rows[:1], references={}))
+    assert "<h2>Result</h2>" in alone
+    assert "No other arm" not in alone
+    assert Page(alone).tables["ranking"][1][0] == ""
     twins = tuple(replace(results.rows[0], arm=name) for name in "ab")
     assert "All arms have the same parameters" in render_html(replace(results, rows=twins, references={}))
 

@@ -21,7 +21,7 @@ def headline(summary: StudySummary) -> tuple[str, ...]:
         return (f"No arm finished with a test {summary.metric.label}.", *_failures(summary))
     sentences = [_best(summary), *inequalities(summary), *search_sentences(summary)]
     if len(ranked) == 1:
-        sentences.append("No other arm has a result to compare it with.")
+        sentences += ["No other arm has a result to compare it with."] if len(summary.arms) > 1 else []
     elif max(len(arm.values) for arm in ranked) > 1:
         sentences += _separation(summary, "seeds")
     elif over_items(summary):

@@ -43,15 +43,15 @@ class Ranking:
 
 
 def ranking(summary: StudySummary) -> Ranking:
-    """Return the ranking of `summary`; costs that no arm has are left out."""
+    """Return the ranking of `summary`; costs that no arm has are left out. An arm alone has no rank."""
     taken = taken_options(summary)
     costs = [cost for cost in RANKING_COSTS if any(arm.costs[cost.name] is not None for arm in summary.arms)]
     unit = f" ({summary.metric.unit})" if summary.metric.unit else ""
     columns = (
-        RankingColumn(title="#"),
+        RankingColumn(title="#" if len(summary.arms) > 1 else ""),
         RankingColumn(title="arm", text=True),
         RankingColumn(title=f"test {summary.metric.label}{unit}"),
-        RankingColumn(title="against base"),
+        RankingColumn(title="against base" if len(summary.arms) > 1 else "difference"),
         *(RankingColumn(title=option_label(name), spare=1) for name in taken),
         *(RankingColumn(title=cost.label, spare=1 + place) for place, cost in enumerate(costs)),
         RankingColumn(title="finished", text=True),
@@ -66,9 +66,10 @@ def ranking(summary: StudySummary) -> Ranking:
 
 
 def _arm_row(summary: StudySummary, arm: ArmSummary, taken: Sequence[str], costs: Sequence[Cost]) -> RankingRow:
+    alone = len(summary.arms) == 1
     difference = "base" if arm.name == summary.base else difference_text(arm.to_base, summary.digits)
     cells = (
-        str(arm.rank or NOTHING),
+        "" if alone else str(arm.rank or NOTHING),
         arm.name,
         estimate_text(arm.metric, summary.digits),
         difference,
