@@ -255,8 +255,12 @@ def test_wrong_arguments_are_explained(rand, randn):
     q, k, v, s, z = inputs(rand, randn, 5, 7)
     with pytest.raises(ValueError, match=r"pass the earlier keys as `state`"):
         linear_attention(q, k, v, causal=True)
-    with pytest.raises(ValueError, match=r"no impl 'triton'; available: 'auto', 'torch', 'naive'"):
+    with pytest.raises(ValueError, match=r"no impl 'fast'; available: 'auto', 'torch', 'triton', 'naive'"):
+        linear_attention(q, k, v, impl="fast")
+    with pytest.raises(ValueError, match=r"impl 'triton' cannot run .* float32, and these are torch.float64"):
         linear_attention(q, k, v, impl="triton")
+    with pytest.raises(ValueError, match=r"feature is 'gelu'; expected one of 'identity', 'elu'"):
+        linear_attention(q, k, v, feature="gelu")
     with pytest.raises(ValueError, match=r"axis M"):
         linear_attention(q[..., :3], k, v)
     with pytest.raises(ValueError, match=r"expected \(B, H, M, V\) = \(2, 3, 4, 5\)"):

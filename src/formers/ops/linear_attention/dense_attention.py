@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from torch import Tensor
 
 from formers.ops.common import checks
 from formers.ops.common.dispatch import Form, Forms
 from formers.ops.common.dtypes import without_autocast
-from formers.ops.linear_attention import matmul, naive
+from formers.ops.linear_attention import matmul, naive, triton_form
+from formers.ops.linear_attention.inputs import DenseInputs
 from formers.ops.linear_attention.state import LinearState, check_causal, check_state
 
 
@@ -50,20 +49,10 @@ def dense_attention(
         return _FORMS.run(impl, inputs, q_bhlk.device)
 
 
-class DenseInputs(NamedTuple):
-    """The checked inputs of `dense_attention`, as every form takes them."""
-
-    q_bhlk: Tensor
-    x_bhsk: Tensor
-    causal: bool
-    key_mask_bs: Tensor | None
-    state: LinearState | None
-    order: str
-
-
 _FORMS: Forms[DenseInputs, tuple[Tensor, LinearState]] = Forms(
     "dense_attention",
     Form("torch", matmul.dense_attention),
+    Form("triton", triton_form.dense_attention, triton_form.dense_reasons, triton_form.slow_dense_reasons),
     Form("naive", naive.dense_attention),
-    preference={"cpu": ["torch"], "cuda": ["torch"]},
+    preference={"cpu": ["torch"], "cuda": ["triton", "torch"]},
 )

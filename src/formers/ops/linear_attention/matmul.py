@@ -15,6 +15,7 @@ from torch import Tensor
 from formers.ops.common.padding import zero_masked
 from formers.ops.common.tracing import is_left_open
 from formers.ops.linear_attention.chunked import chunked
+from formers.ops.linear_attention.elementwise import elementwise_features
 from formers.ops.linear_attention.normalizer import safe_divisor
 from formers.ops.linear_attention.state import LinearState, initial_sums, sums
 
@@ -36,9 +37,15 @@ def linear_attention(
     normalize: bool,
     floor: float,
     log_decay_bhl: Tensor | None,
+    feature: str = "identity",
 ) -> tuple[Tensor, LinearState]:
     """Return y and the state after the last key; the arguments are those of the op of the same name."""
     k, v = zero_masked(k, key_mask_bs), zero_masked(v, key_mask_bs)
+    if feature != "identity":
+        phi_q, phi_k = elementwise_features(q, feature), elementwise_features(k, feature)
+        options = (causal, key_mask_bs, state, normalize, floor, log_decay_bhl)
+        y, after = linear_attention(phi_q, phi_k, v.to(phi_k.dtype), *options)
+        return y.to(q.dtype), after
     if log_decay_bhl is not None and key_mask_bs is not None:
         log_decay_bhl = log_decay_bhl.masked_fill(~key_mask_bs.unsqueeze(1), 0)
     length = q.shape[2]

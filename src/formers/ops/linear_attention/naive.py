@@ -18,12 +18,13 @@ def linear_attention(
     normalize: bool = True,
     floor: float = 1e-18,
     log_decay_bhl: Tensor | None = None,
+    feature: str = "identity",
 ) -> tuple[Tensor, LinearState]:
     """Return y_i = (q_i·S₀ + Σ_j (q_i·k_j) v_j) / (q_i·z₀ + Σ_j q_i·k_j), j ≤ i when causal, and the state after."""
     work = torch.promote_types(q_bhlm.dtype, torch.float32)
     q, k, v = q_bhlm.to(work), k_bhsm.to(work), v_bhsv.to(work)
-    if key_mask_bs is not None:
-        k, v = k.where(key_mask_bs[:, None, :, None], 0), v.where(key_mask_bs[:, None, :, None], 0)
+    seen = torch.ones_like(k[:, :1, :, :1], dtype=torch.bool) if key_mask_bs is None else key_mask_bs[:, None, :, None]
+    q, k, v = _feature(q, feature), _feature(k.where(seen, 0), feature).where(seen, 0), v.where(seen, 0)
     s_bhmv = k.new_zeros(*k.shape[:2], k.shape[3], v.shape[3]) if state is None else state.s_bhmv
     z_bhm = k.new_zeros(*k.shape[:2], k.shape[3]) if state is None or state.z_bhm is None else state.z_bhm
     if log_decay_bhl is not None:
@@ -39,6 +40,19 @@ def linear_attention(
     d = torch.where(d.abs() < floor, d.sign() * floor, d)
     y = torch.where(d == 0, 0, y / torch.where(d == 0, 1, d))
     return y.to(q_bhlm.dtype), LinearState(s_bhmv, z_bhm)
+
+
+def _feature(x: Tensor, name: str) -> Tensor:
+    match name:
+        case "elu":
+            return torch.where(x > 0, x + 1, x.clamp(max=0).exp())
+        case "relu":
+            return x.clamp(min=0)
+        case "squared_relu":
+            return x.clamp(min=0) ** 2
+        case "exp":
+            return x.exp()
+    return x
 
 
 def _recurrence(

@@ -1,0 +1,27 @@
+"""The Triton form of linear attention, by Triton's interpreter: see `interpreted.py`, which runs the checks."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from formers.ops import forms_table
+
+
+def test_by_the_interpreter() -> None:
+    pytest.importorskip("triton")
+    script = Path(__file__).with_name("interpreted.py")
+    run = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    results = json.loads(run.stdout.splitlines()[-1])
+    assert {name: message for name, message in results["wrong"].items() if message} == {}
+    assert len(results["wrong"]) > 25
+
+
+def test_a_gpu_runs_it_first() -> None:
+    order = {(entry.op, entry.form): entry.order for entry in forms_table()}
+    assert order["linear_attention", "triton"] == order["dense_attention", "triton"] == {"cuda": 1}
