@@ -8,9 +8,8 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from formers.ops import accumulation_dtype, without_autocast
+from formers.ops import ElementwiseFeature, accumulation_dtype, elementwise_features, without_autocast
 from formers.part import Part
 
 
@@ -19,6 +18,8 @@ class FeatureMap(Part):
 
     needs_normalizer: ClassVar[bool] = False
     "Whether a query's features are known only up to a factor, which a normaliser divides out."
+    elementwise: ClassVar[ElementwiseFeature | None] = None
+    "The name that `linear_attention` knows φ by, where φ is a function of each number: it is then applied in there."
 
     @property
     def exponential(self) -> bool:
@@ -49,29 +50,37 @@ class FeatureMap(Part):
 class Elu(FeatureMap):
     """φ(x) = elu(x) + 1, positive. Source: Katharopoulos et al. 2020, arXiv:2006.16236."""
 
+    elementwise = "elu"
+
     def build(self, width: int, heads: int = 1) -> nn.Module:
-        return Elementwise(_elu_plus_one)
+        return Elementwise("elu")
 
 
 class Relu(FeatureMap):
     """φ(x) = max(x, 0). A query without a positive feature in common with any key reads zeros."""
 
+    elementwise = "relu"
+
     def build(self, width: int, heads: int = 1) -> nn.Module:
-        return Elementwise(F.relu)
+        return Elementwise("relu")
 
 
 class SquaredRelu(FeatureMap):
     """φ(x) = max(x, 0)²: sharper than relu. Source: Hua et al. 2022, arXiv:2202.10447."""
 
+    elementwise = "squared_relu"
+
     def build(self, width: int, heads: int = 1) -> nn.Module:
-        return Elementwise(_squared_relu)
+        return Elementwise("squared_relu")
 
 
 class Exp(FeatureMap):
     """φ(x) = exp(x), each feature on its own: positive, and sharper than elu + 1. Inputs above 88 overflow float32."""
 
+    elementwise = "exp"
+
     def build(self, width: int, heads: int = 1) -> nn.Module:
-        return Elementwise(torch.exp)
+        return Elementwise("exp")
 
 
 class Taylor2(FeatureMap):
@@ -98,23 +107,15 @@ def _taylor2_kernel(q_bhlk: Tensor, k_bhsk: Tensor) -> Tensor:
         return ((q * q.shape[3] ** -0.5) @ k.mT + 1).square().add(1).mul(0.5)
 
 
-def _elu_plus_one(x: Tensor) -> Tensor:
-    return F.elu(x) + 1
-
-
-def _squared_relu(x: Tensor) -> Tensor:
-    return F.relu(x).square()
-
-
 class Elementwise(nn.Module):
-    """A function of each number, in float32 or wider: squares, and gradients of nearly nothing, would leave float16."""
+    """One of `elementwise_features`."""
 
-    def __init__(self, function: Callable[[Tensor], Tensor]):
+    def __init__(self, name: ElementwiseFeature):
         super().__init__()
-        self.function = function
+        self.name = name
 
     def forward(self, x_bhlk: Tensor, *, query: bool = False) -> Tensor:
-        return self.function(x_bhlk.to(accumulation_dtype(x_bhlk.dtype)))
+        return elementwise_features(x_bhlk, self.name)
 
 
 class Taylor2Module(nn.Module):

@@ -44,6 +44,7 @@ class LinearMixer(QkvMixer):
         super().__init__(site, bias=bias)
         self.feature = feature.build(site.head_width, site.heads)
         self.kernel, self.features = feature.kernel(), feature.count(site.head_width)
+        self.elementwise = feature.elementwise
         self.normalize, self.floor = normalize, feature.floor()
 
     def attend(self, qkv: QKV, context: Context) -> tuple[Tensor, State | None]:
@@ -52,9 +53,11 @@ class LinearMixer(QkvMixer):
         if self.kernel is not None and context.state is None and self.is_short(q.shape[2]):
             y = kernel_attention(self.kernel(q, k), v, **options)
             return y, LinearPrefixState(context.seen_b, k, v, mask_bl) if self.causal else None
-        phi_q, phi_k = self.feature(q, query=True), self.feature(k)
-        v_wide = v.to(phi_k.dtype)  # features may be float32 where the model is not
-        y, sums = linear_attention(phi_q, phi_k, v_wide, state=self.sums_of(context.state), **options)
+        if self.elementwise is None:
+            q, k = self.feature(q, query=True), self.feature(k)
+        v_wide = v.to(k.dtype)  # features may be float32 where the model is not
+        sums, feature = self.sums_of(context.state), self.elementwise or "identity"
+        y, sums = linear_attention(q, k, v_wide, state=sums, feature=feature, **options)
         return y.to(v.dtype), LinearMixerState(context.seen_b, sums) if self.causal else None
 
     def is_short(self, length: int) -> bool:

@@ -26,8 +26,10 @@ from formers.ops.common.padding import Packing, check_lengths, packing, pad_inpu
 from formers.ops.common.readable import can_read, is_free_to_read, read_once, require_data
 from formers.ops.common.tracing import is_left_open
 from formers.ops.linear_attention import (
+    ElementwiseFeature,
     LinearState,
     dense_attention,
+    elementwise_features,
     exp_features,
     kernel_attention,
     largest_exponents,
@@ -41,6 +43,7 @@ from formers.ops.token_mixing import PoolState, fourier_mix, pool_mix
 __all__ = [
     "Bias",
     "DistanceTerms",
+    "ElementwiseFeature",
     "LinearState",
     "OfPair",
     "OperationCount",
@@ -55,6 +58,7 @@ __all__ = [
     "check_lengths",
     "clustered_attention",
     "dense_attention",
+    "elementwise_features",
     "exp_features",
     "forms_table",
     "fourier_mix",

@@ -5,18 +5,18 @@ They run wherever the form runs: Triton's on a GPU, or on a CPU by Triton's inte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
 
 from formers.ops import LinearState, accumulation_dtype, linear_attention
-from formers.ops.linear_attention import triton_grid
 from formers.testing.tolerance import assert_close_derived
 
 BATCH = 2
+_PROGRAMS = "formers.ops.linear_attention.triton_grid.PROGRAMS"
 _STRENGTHS = {
     "moderate": lambda gate: torch.nn.functional.logsigmoid(3 * gate),
     "strong": lambda gate: torch.where(gate > 0.5, -1e4 * gate, torch.nn.functional.logsigmoid(gate)),
@@ -57,7 +57,7 @@ class LinearCase:
         mask = None if self.mask is None else self._mask().to(device)
         inputs = {name: t.to(device) for name, t in self._inputs().items()}
         fast, naive = self._call(impl, mask), self._call("naive", mask)
-        with _programs(self.programs):
+        with patch(_PROGRAMS, self.programs):
             assert_close_derived(fast, naive, list(inputs.values()), dtype=dtype, names=list(inputs))
 
     def _call(self, impl: str, mask_bs: Tensor | None) -> Callable[..., tuple[Tensor, ...]]:
@@ -142,13 +142,3 @@ CASES: dict[str, LinearCase] = {
     "all pairs, squared relu": LinearCase(70, causal=False, feature="squared_relu", mask="row"),
 }
 """What a form must handle, by name: cheap enough for an interpreter."""
-
-
-@contextmanager
-def _programs(count: int) -> Iterator[None]:
-    before = triton_grid.PROGRAMS
-    triton_grid.PROGRAMS = count
-    try:
-        yield
-    finally:
-        triton_grid.PROGRAMS = before

@@ -2,6 +2,7 @@
 
 from formers.ops.linear_attention.chunks import CHUNK
 from formers.ops.linear_attention.dense_attention import dense_attention
+from formers.ops.linear_attention.elementwise import ElementwiseFeature, elementwise_features
 from formers.ops.linear_attention.exp_features import exp_features, largest_exponents
 from formers.ops.linear_attention.kernel_attention import kernel_attention
 from formers.ops.linear_attention.linear_attention import linear_attention
@@ -13,8 +14,10 @@ __all__ = [
     "CHUNK",
     "SCORES_TO",
     "STATE_FROM",
+    "ElementwiseFeature",
     "LinearState",
     "dense_attention",
+    "elementwise_features",
     "exp_features",
     "kernel_attention",
     "largest_exponents",

@@ -26,11 +26,23 @@ WIDEST = 256
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 
 
+def _is_installed() -> bool:
+    try:
+        return find_spec("triton") is not None
+    except ModuleNotFoundError:  # from a finder that refuses it
+        return False
+
+
+_INSTALLED = _is_installed()
+_INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+"""Whether Triton runs kernels on CPU tensors, for tests. Constants, because a compiler cannot look for them."""
+
+
 def unsupported_reasons(inputs: LinearInputs) -> list[str]:
     """Return why the kernels cannot run on these inputs, a sentence each."""
     q, k, v = inputs[:3]
-    reasons = [] if _has_triton() else ["Triton is not installed"]
-    if q.device.type != "cuda" and not (q.device.type == "cpu" and _is_interpreted()):
+    reasons = [] if _INSTALLED else ["Triton is not installed"]
+    if q.device.type != "cuda" and not (q.device.type == "cpu" and _INTERPRETED):
         reasons.append(f"Triton runs on CUDA, and these tensors are on {q.device.type}")
     if q.dtype not in _DTYPES:
         reasons.append(f"it multiplies float16, bfloat16 and float32, and these are {q.dtype}")
@@ -91,20 +103,6 @@ def _wants_scores(inputs: DenseInputs, order: str) -> bool:
 def _as_linear(inputs: DenseInputs) -> LinearInputs:
     q, x, causal, mask, state, _ = inputs
     return LinearInputs(q, x, x, causal, mask, state, False, 0.0, None, "identity")
-
-
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _has_triton() -> bool:
-    try:
-        return find_spec("triton") is not None
-    except ModuleNotFoundError:  # from a finder that refuses it
-        return False
-
-
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _is_interpreted() -> bool:
-    """Return whether Triton runs kernels on CPU tensors, for tests."""
-    return os.environ.get("TRITON_INTERPRET") == "1"
 
 
 class _TritonLinearAttention(torch.autograd.Function):
