@@ -62,7 +62,7 @@ class Row:
 
     Attributes:
         case, setting: what was measured, and where (`L=2048`).
-        measured, peer: what the op took, and what it is compared with; `unit` is that of both.
+        measured, peer: what the op took, and what it is compared with; `unit` is that of both. None: not measured.
         peer_name: what the peer is.
         spread: quarter and three-quarter points of the op, where they are known.
         limit: measured/peer must be at most this; None where there is no target.
@@ -70,20 +70,20 @@ class Row:
 
     case: str
     setting: str
-    measured: float
-    peer: float
+    measured: float | None
+    peer: float | None
     peer_name: str
     limit: float | None = None
     unit: str = "ms"
     spread: tuple[float, float] | None = None
 
     @property
-    def ratio(self) -> float:
-        return self.measured / self.peer
+    def ratio(self) -> float | None:
+        return None if self.measured is None or self.peer is None else self.measured / self.peer
 
     @property
     def met(self) -> bool | None:
-        return None if self.limit is None else self.ratio <= self.limit
+        return None if self.limit is None or self.ratio is None else self.ratio <= self.limit
 
     @property
     def target(self) -> str:
@@ -174,8 +174,13 @@ def table(rows: Sequence[Row]) -> str:
     for row in rows:
         spread = f" ({row.spread[0]:.3g}–{row.spread[1]:.3g})" if row.spread else ""
         met = {True: "yes", False: "**no**", None: ""}[row.met]
+        ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
         lines.append(
-            f"| {row.case} | {row.setting} | {row.measured:.3g} {row.unit}{spread} | {row.peer_name} "
-            f"| {row.peer:.3g} {row.unit} | {row.ratio:.2f} | {row.target} | {met} |"
+            f"| {row.case} | {row.setting} | {_number(row.measured, row.unit)}{spread} | {row.peer_name} "
+            f"| {_number(row.peer, row.unit)} | {ratio} | {row.target} | {met} |"
         )
     return "\n".join(lines)
+
+
+def _number(value: float | None, unit: str) -> str:
+    return "not measured" if value is None else f"{value:.3g} {unit}"

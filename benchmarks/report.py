@@ -22,8 +22,10 @@ def section(path: Path) -> str:
     """Return the section of one file of results."""
     content = json.loads(path.read_text())
     rows = [Row(**row) for row in content["rows"]]
-    targets = [row for row in rows if row.met is not None]
+    targets = [row for row in rows if row.limit is not None]
     met = f"{sum(bool(row.met) for row in targets)} of {len(targets)} targets met" if targets else "no targets"
+    if missing := sum(row.ratio is None for row in targets):
+        met += f", {missing} not measured"
     place = ", ".join(f"{key} {value}" for key, value in content["machine"].items())
     return f"## {content['title']}\n\n{content['notes']}\n\n{met}; {place}.\n\n{table(rows)}\n"
 
