@@ -57,6 +57,7 @@ def ablate(
     ray: options.Ray = None,
     cores: options.Cores = 1,
     shard: options.Shard = None,
+    track: options.Track = None,
 ) -> None:
     """Compare parts: train one model per choice, all with the same budget and data, and report what each one costs.
 
@@ -93,7 +94,7 @@ def ablate(
     if search_seeds is not None:
         changes["search_seeds"] = options.read_search_seeds(search_seeds)
     study = _changed(task, length, changes, seeds, choices, budget)
-    run_and_show(study, options.read_executor(jobs, ray, cores))
+    run_and_show(study, options.read_executor(jobs, ray, cores), track)
 
 
 def _starting_study(task: str, length: int | None) -> Study:

@@ -49,6 +49,12 @@ Folder = Annotated[
 Jobs = Annotated[
     int, typer.Option(help="Arms trained side by side, each with its share of the cores or a GPU of its own.")
 ]
+Track = Annotated[
+    str | None,
+    typer.Option(
+        help="Copy the rows to another tracker at the end, too: tensorboard, wandb or trackio. MLflow has them anyway."
+    ),
+]
 Ray = Annotated[
     str | None,
     typer.Option(help="Train arms on a Ray cluster: its address, 'auto', or 'local' for one on this machine."),

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from formers.cli import options
 from formers.cli.running import WIDE, print_path
 from formers.cli.studies import chosen
 
@@ -26,6 +27,7 @@ def report(
     live: Annotated[
         bool, typer.Option("--watch", help="Write the page again while the study runs; it reloads in the browser.")
     ] = False,
+    track: options.Track = None,
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
     """Write the report of a study again, from the rows it has so far; merge several studies of one task into one
@@ -46,8 +48,11 @@ def report(
     from formers.lab.report.stored_results import stored_results
     from formers.lab.report.study_files import HTML, bench_figures
     from formers.lab.store.merge import merge_studies
+    from formers.lab.store.trackers import check_tracker, export
     from formers.machine.files import write_atomically
 
+    if track:
+        check_tracker(track)
     studies = chosen(folders)
     place = html or (next(iter(studies.values())) / HTML if len(studies) == 1 else Path(HTML))
     if live:
@@ -68,5 +73,7 @@ def report(
         print_path("markdown", write_atomically(markdown, to_markdown(results)).resolve())
     if latex:
         print_path("latex", write_atomically(latex, to_latex(results)).resolve())
+    if track:
+        export(results, track, place.parent)
     if show:
         typer.launch(str(place.resolve()))

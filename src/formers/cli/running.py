@@ -18,17 +18,21 @@ if TYPE_CHECKING:
 WIDE = 140  # columns of a table that nobody sees on a screen
 
 
-def run_and_show(study: Study, executor: Executor | None = None) -> None:
+def run_and_show(study: Study, executor: Executor | None = None, track: str | None = None) -> None:
     """Run a study, print its table and the path of its report. Exit with 1 if no arm finished.
 
-    Arms train one after the other, or where the executor says.
+    Arms train one after the other, or where the executor says. At the end rows are copied to the tracker, if one is
+    given.
     """
     from formers.lab.distributed.ranks import is_rank0
     from formers.lab.report import terminal_report
     from formers.lab.report.study_files import report_path
     from formers.lab.run_study import run
+    from formers.lab.store.trackers import check_tracker, export
     from formers.lab.train.progress import Bars, Lines
 
+    if track:
+        check_tracker(track)
     quiet = not is_rank0()  # of processes that train together, one speaks
     console = Console(quiet=quiet)
     console = console if console.is_terminal else Console(width=WIDE, quiet=quiet)
@@ -38,6 +42,8 @@ def run_and_show(study: Study, executor: Executor | None = None) -> None:
     for part in terminal_report(results):
         console.print(part)
     print_path("report", report_path(study).resolve())
+    if track and is_rank0():
+        export(results, track, study.folder)
     if all(row.status != "finished" for row in results.rows):
         raise typer.Exit(1)
 

@@ -35,6 +35,7 @@ def train(
     heads: options.Heads = None,
     folder: options.Folder = None,
     shard: options.Shard = None,
+    track: options.Track = None,
 ) -> None:
     """Train one model on a task, and keep it.
 
@@ -70,7 +71,7 @@ def train(
     [config] = study.configs().values()
     if isinstance(config, Unsupported):
         raise config
-    run_and_show(study)
+    run_and_show(study, track=track)
     [job] = plan_jobs(study)
     assert isinstance(job, Job)
     print_path("model", job.model_folder.resolve())
