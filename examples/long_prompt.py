@@ -81,16 +81,16 @@ def ask(model: PreTrainedModel, tokenizer: Any, ids: Tensor) -> Answer:
 
 
 def needed_layers(model: PreTrainedModel, tokenizer: Any, count: int, length: int, window: str) -> list[int]:
-    """Return the layers that the answer needs most: a few of them full, all others with windows, on a short prompt."""
+    """Return the layers that the answer needs most: it is lost where these alone get windows, on a short prompt."""
     depth, found = model.config.num_hidden_layers, dict[int, float]()
     ids = prompt(tokenizer, length, 0.2)
     for first in range(0, depth, _GROUP):
-        full = range(first, first + _GROUP)
-        use_attention(model, ["softmax()" if layer in full else window for layer in range(depth)])
+        group = range(first, min(first + _GROUP, depth))
+        use_attention(model, [window if layer in group else "softmax()" for layer in range(depth)])
         found[first] = ask(model, tokenizer, ids).nats
-        print(f"  layers {full[0]}–{min(full[-1], depth - 1)} full: −log p {found[first]:.2f}", flush=True)
-    best = sorted(found, key=found.__getitem__)[: -(-count // _GROUP)]
-    return sorted(layer for first in best for layer in range(first, first + _GROUP) if layer < depth)
+        print(f"  windows in layers {group[0]}–{group[-1]} alone: −log p {found[first]:.2f}", flush=True)
+    worst = sorted(found, key=found.__getitem__, reverse=True)[: -(-count // _GROUP)]
+    return sorted(layer for first in worst for layer in range(first, first + _GROUP) if layer < depth)
 
 
 def main() -> None:
@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument("--gguf", help="its GGUF file, in the folder")
     parser.add_argument("--length", type=int, default=2048, help="tokens of the prompt")
     parser.add_argument("--window", type=int, default=256, help="keys that a layer keeps, beside four sinks")
-    parser.add_argument("--full", type=int, default=6, help="layers that keep their attention")
+    parser.add_argument("--full", type=int, default=9, help="layers that keep their attention")
     parser.add_argument("--layers", help="these layers, 9,10,11, instead of looking for them")
     parser.add_argument("--short", type=int, default=384, help="tokens of the prompt that finds them")
     parser.add_argument("--depths", default="0.1,0.5,0.9", help="places of the code in the text")

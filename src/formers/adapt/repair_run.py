@@ -130,7 +130,7 @@ class _Run:
         self.folder, self.plan, self.progress = folder, plan, progress
         choosing = max(1, len(held_out_nl) // 4)
         self.choosing_nl, self.reported_nl = held_out_nl[:choosing], held_out_nl[choosing:]
-        header = {"teacher": hash_of_model(teacher), "student": hash_of_model(student)}
+        header: dict[str, Any] = {"teacher": hash_of_model(teacher), "student": hash_of_model(student)}
         header |= {"text": hash_of_tokens(rows_nl), "held_out": hash_of_tokens(held_out_nl)}
         header |= {"plan": _as_json(asdict(plan))}
         self.kept = JsonLines(folder / "stages.jsonl", header, "another repair")
