@@ -84,11 +84,46 @@ def test_every_mixer_follows_or_refuses(mixer: Mixer) -> None:
     assert built(torch.randn(2, 20, 24))[0].isfinite().all()
 
 
+BIASED = [kind() for kind in CATALOGUE if issubclass(kind, Mixer) and hasattr(kind(), "bias")]
+
+
+@pytest.mark.parametrize("mixer", BIASED, ids=str)
+@torch.no_grad()
+def test_biases_of_zero_change_nothing_and_others_do(mixer: Any) -> None:
+    site = Site(width=24, heads=3, causal="bidirectional" not in mixer.abilities, context_length=64, layers=2)
+    torch.manual_seed(0)
+    plain = mixer.build(site).eval()
+    biased = mixer.swap(bias=True).build(site).eval()
+    names = {f"{letter}_proj.bias" for letter in "qkvo"}
+    missing, unexpected = biased.load_state_dict(plain.state_dict(), strict=False)
+    assert names <= set(missing)
+    assert not unexpected
+    biases = [biased.get_parameter(name) for name in missing]
+    x = torch.randn(2, 20, 24)
+    for bias in biases:
+        bias.zero_()
+    assert torch.equal(biased(x)[0], plain(x)[0])
+    biased.v_proj.bias.fill_(1.0)
+    assert not torch.allclose(biased(x)[0], plain(x)[0])
+
+
+@pytest.mark.parametrize("mixer", ["softmax()", "sparse(pattern=window(5))", "linear()", "longformer(window=[8])"])
+def test_norms_run_under_autocast(mixer: str) -> None:
+    made = model(MaskedLM if "longformer" in mixer else CausalLM, mixer=mixer).float().train()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = made(IDS, labels=IDS).loss
+    loss.backward()
+    assert made.model.layers[0].mixer.q_norm.weight.grad.isfinite().all()
+    half = made.bfloat16().eval()
+    assert half(IDS).logits.dtype == torch.bfloat16
+
+
 def test_cross_attention_follows() -> None:
     torch.manual_seed(0)
     made = Seq2SeqLM(Seq2SeqConfig(**SIZES | OWN, encoder_depth=1)).eval()
     assert [p.shape for n, p in made.named_parameters() if n.endswith("cross.q_norm.weight")] == 2 * [torch.Size([6])]
-    assert made(IDS, labels=IDS).loss.isfinite()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert made(IDS, labels=IDS).loss.isfinite()
 
 
 def test_what_has_no_heads_says_so() -> None:

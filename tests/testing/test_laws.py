@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,15 +17,17 @@ from formers.mixers import (
     Fourier,
     Linear,
     LocalDense,
+    Longformer,
     Lsh,
     Metric,
     Mixer,
+    Performer,
     Pool,
     Routing,
     Softmax,
     Sparse,
 )
-from formers.norms import LayerNorm, MaxNorm
+from formers.norms import LayerNorm, MaxNorm, RmsNorm
 from formers.part import ABILITIES, Part, Site, Unsupported
 from formers.positions import Cosine, Learned, Rotary, Sinusoidal
 from formers.residuals import Danet, Gated
@@ -50,13 +53,13 @@ VARIANTS = [
     AdaptiveSpan(span=40, ramp=8, kv_heads=1, dynamic=True),
     Dense(heads=3),
     Dense(order="scores"),
-    Linear(normalize=False),
+    Linear(normalize=False, bias=True),
     Linear(turned="features"),
     Linear(feature=Favor(regularize=True), turned="features"),
     Pool(window=5),
     Fourier(gain=0.5),
     Sinusoidal(how="concatenate", width=6),
-    Learned(beyond="copy"),
+    Learned(beyond="copy", offset=2),
     Rotary(layout="interleaved", fraction=0.5, offset=3),
     Rotary(scaling="yarn", factor=4, trained_length=64),
     Rotary(scaling="ntk", factor=2),
@@ -112,6 +115,19 @@ def test_every_part_keeps_its_laws(part: Part, law: Any, site: Site) -> None:
 @pytest.mark.parametrize("part", VARIANTS, ids=str)
 def test_options_keep_the_core_laws(part: Part) -> None:
     check(part, site=SITE, only=CORE_LAWS)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        Softmax(),
+        Linear(),
+        *(pytest.param(one, marks=pytest.mark.slow) for one in (Performer(), Sparse(), Longformer())),
+    ],
+    ids=str,
+)
+def test_heads_of_their_own_width_with_norms_keep_the_core_laws(part: Part) -> None:
+    check(part, site=replace(SITE, key_width=6, qk_norm=RmsNorm()), only=CORE_LAWS)
 
 
 @pytest.mark.slow

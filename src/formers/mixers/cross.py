@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from formers.mixers.heads import join_heads, split_heads
+from formers.mixers.heads import join_heads, normed, split_heads
 from formers.part import Site, State
 
 
@@ -48,7 +48,7 @@ class CrossMixer(nn.Module):
         else:
             source_bsd, seen_b = source_bsd.masked_fill(~mask_bs.unsqueeze(-1), 0), mask_bs.sum(-1)
         k_bgsk, v_bgsv = (split_heads(proj(source_bsd), self.kv_heads) for proj in (self.k_proj, self.v_proj))
-        return self.keep(k_bgsk if self.k_norm is None else self.k_norm(k_bgsk), v_bgsv, mask_bs, seen_b)
+        return self.keep(normed(self.k_norm, k_bgsk), v_bgsv, mask_bs, seen_b)
 
     def forward(self, x_bld: Tensor, source: State) -> Tensor:
         """Return y (B, L, D); zeros before the output projection where a source has no real tokens."""
@@ -59,8 +59,7 @@ class CrossMixer(nn.Module):
                 "`read` returned"
             )
         q_bhlk = split_heads(self.q_proj(x_bld), self.heads)
-        q_bhlk = q_bhlk if self.q_norm is None else self.q_norm(q_bhlk)
-        return self.o_proj(join_heads(self.attend(q_bhlk, source)))
+        return self.o_proj(join_heads(self.attend(normed(self.q_norm, q_bhlk), source)))
 
     def keep(self, k_bgsk: Tensor, v_bgsv: Tensor, mask_bs: Tensor | None, seen_b: Tensor) -> State:
         """Return what is kept of keys and values, those of padding made of zeros; `seen_b` counts the real ones."""

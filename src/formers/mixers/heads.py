@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from formers.part import Part
 
@@ -20,6 +20,11 @@ def check_head_count(part: Part, option: str, least: int = 1) -> None:
 def split_heads(x_bld: Tensor, heads: int) -> Tensor:
     """Return (B, L, H·K) as (B, H, L, K)."""
     return x_bld.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def normed(norm: nn.Module | None, x_bhlk: Tensor) -> Tensor:
+    """Return queries or keys after their norm, in the dtype that they had: under autocast, norms compute in float32."""
+    return x_bhlk if norm is None else norm(x_bhlk).to(x_bhlk.dtype)
 
 
 def join_heads(x_bhlk: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple
 from torch import Tensor, nn
 
 from formers.mixers.context import Context
-from formers.mixers.heads import join_heads, split_heads
+from formers.mixers.heads import join_heads, normed, split_heads
 from formers.mixers.mixer import MixerModule
 from formers.part import Site, State, Unsupported
 from formers.positions.position import build_at
@@ -120,10 +120,8 @@ class QkvMixer(HeadMixer):
 
     def split_queries(self, q_bld: Tensor) -> Tensor:
         """Return projected queries (B, L, H·K) per head, (B, H, L, K), with their norm."""
-        q_bhlk = split_heads(q_bld, self.heads)
-        return q_bhlk if self.q_norm is None else self.q_norm(q_bhlk)
+        return normed(self.q_norm, split_heads(q_bld, self.heads))
 
     def split_keys(self, k_bld: Tensor) -> Tensor:
         """Return projected keys (B, L, G·K) per head, (B, G, L, K), with their norm."""
-        k_bglk = split_heads(k_bld, self.kv_heads)
-        return k_bglk if self.k_norm is None else self.k_norm(k_bglk)
+        return normed(self.k_norm, split_heads(k_bld, self.kv_heads))

@@ -20,6 +20,7 @@ from formers.testing.references.algebra import (
     side_by_side,
 )
 from formers.testing.references.positions import on_heads, on_layer, related
+from formers.testing.references.projections import project_heads
 from formers.testing.references.registry import reference
 
 
@@ -28,9 +29,9 @@ def softmax(part: Softmax, site: Site, weights: Weights, x_bld: Tensor, position
     """softmax(q_i·k_j/√K + bias) v_j, then the output projection."""
     x_bld = on_layer(site, weights, x_bld, positions_bl)
     groups = site.heads if part.kv_heads is None else part.kv_heads
-    q = on_heads(site, weights, heads_of(project(weights, "q_proj", x_bld), site.heads), positions_bl)
-    k = on_heads(site, weights, heads_of(project(weights, "k_proj", x_bld), groups), positions_bl)
-    v = heads_of(project(weights, "v_proj", x_bld), groups)
+    q = on_heads(site, weights, project_heads(site, weights, "q_proj", x_bld, site.heads), positions_bl)
+    k = on_heads(site, weights, project_heads(site, weights, "k_proj", x_bld, groups), positions_bl)
+    v = project_heads(site, weights, "v_proj", x_bld, groups)
     k, v = shared_heads(k, site.heads), shared_heads(v, site.heads)
     scores = torch.einsum("bhik,bhjk->bhij", q, k) / math.sqrt(q.shape[3])
     scores, more = related(site, weights, scores, q, k, positions_bl)
@@ -43,9 +44,9 @@ def adaptive_span(part: AdaptiveSpan, site: Site, weights: Weights, x_bld: Tenso
     """Σ_j w_ij v_j / Σ_j w_ij, w_ij = m(|i − j|) exp(q_i·k_j/√K + bias) for |i − j| < S, m(x) = clip((R + z − x)/R)."""
     x_bld = on_layer(site, weights, x_bld, positions_bl)
     groups = site.heads if part.kv_heads is None else part.kv_heads
-    q = on_heads(site, weights, heads_of(project(weights, "q_proj", x_bld), site.heads), positions_bl)
-    k = on_heads(site, weights, heads_of(project(weights, "k_proj", x_bld), groups), positions_bl)
-    v = shared_heads(heads_of(project(weights, "v_proj", x_bld), groups), site.heads)
+    q = on_heads(site, weights, project_heads(site, weights, "q_proj", x_bld, site.heads), positions_bl)
+    k = on_heads(site, weights, project_heads(site, weights, "k_proj", x_bld, groups), positions_bl)
+    v = shared_heads(project_heads(site, weights, "v_proj", x_bld, groups), site.heads)
     k = shared_heads(k, site.heads)
     scores = torch.einsum("bhik,bhjk->bhij", q, k) / math.sqrt(q.shape[3])
     scores, more = related(site, weights, scores, q, k, positions_bl)
@@ -75,7 +76,7 @@ def quadratic(part: Quadratic, site: Site, weights: Weights, x_bld: Tensor, posi
     x_bld, one = on_layer(site, weights, x_bld, positions_bl), site.with_heads(1)
     q = on_heads(one, weights, heads_of(project(weights, "q_proj", x_bld), site.heads), positions_bl)
     k = on_heads(one, weights, x_bld[:, None], positions_bl)[:, 0]
-    v = heads_of(project(weights, "v_proj", x_bld), site.heads)
+    v = project_heads(site, weights, "v_proj", x_bld, site.heads)
     scores = torch.einsum("bhid,bjd->bhij", q, k) / math.sqrt(site.width)
     scores, _ = related(replace(site, key_width=site.width), weights, scores, q, k[:, None].expand_as(q), positions_bl)
     y = attend(scores, everything(x_bld.shape[1], site.causal), v)

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from formers.mixers import ArcCosine, Favor, FeatureMap, Linear, Performer, RandomFourier, Rfa
 from formers.part import Site
-from formers.testing.references.algebra import Weights, everything, heads_of, project, side_by_side, under
+from formers.testing.references.algebra import Weights, everything, project, side_by_side, under
 from formers.testing.references.features import features_of, least_denominator
 from formers.testing.references.positions import on_heads, on_layer
+from formers.testing.references.projections import project_heads
 from formers.testing.references.registry import reference, reference_of
 
 
@@ -37,7 +38,7 @@ def _turned_similarities(
     feature: FeatureMap, site: Site, weights: Weights, x_bld: Tensor, positions_bl: Tensor
 ) -> Tensor:
     """Return (R_i φ(q_i))·(R_j φ(k_j)) for all pairs, (B, H, L, L)."""
-    q, k = (heads_of(project(weights, f"{name}_proj", x_bld), site.heads) for name in "qk")
+    q, k = (project_heads(site, weights, f"{name}_proj", x_bld, site.heads) for name in "qk")
     phi_q, phi_k = features_of(feature, under(weights, "feature"), q, k)
     at = replace(site, width=site.heads * phi_q.shape[3])
     turned_q, turned_k = (on_heads(at, weights, phi, positions_bl) for phi in (phi_q, phi_k))
@@ -82,7 +83,7 @@ def _similarities(
     feature: FeatureMap, site: Site, weights: Weights, x_bld: Tensor, positions_bl: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return φ(q_i)·φ(k_j) for all pairs, (B, H, L, L), and the values."""
-    q, k, v = (heads_of(project(weights, f"{name}_proj", x_bld), site.heads) for name in "qkv")
+    q, k, v = (project_heads(site, weights, f"{name}_proj", x_bld, site.heads) for name in "qkv")
     q, k = on_heads(site, weights, q, positions_bl), on_heads(site, weights, k, positions_bl)
     s_bhls: Tensor = reference_of(feature)(feature, site, under(weights, "feature"), q, k)
     return s_bhls, v

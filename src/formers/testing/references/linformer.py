@@ -9,8 +9,9 @@ from torch import Tensor
 
 from formers.mixers import Linformer
 from formers.part import Site
-from formers.testing.references.algebra import Weights, heads_of, project, side_by_side
+from formers.testing.references.algebra import Weights, project, side_by_side
 from formers.testing.references.positions import on_heads, on_layer
+from formers.testing.references.projections import project_heads
 from formers.testing.references.registry import reference
 
 
@@ -18,7 +19,7 @@ from formers.testing.references.registry import reference
 def linformer(part: Linformer, site: Site, weights: Weights, x_bld: Tensor, positions_bl: Tensor) -> Tensor:
     """softmax(Q (E K)ᵀ/√K) (F V): E and F shorten keys and values along the sequence."""
     x_bld = on_layer(site, weights, x_bld, positions_bl)
-    q, k, v = (heads_of(project(weights, f"{name}_proj", x_bld), site.heads) for name in "qkv")
+    q, k, v = (project_heads(site, weights, f"{name}_proj", x_bld, site.heads) for name in "qkv")
     q, k = on_heads(site, weights, q, positions_bl), on_heads(site, weights, k, positions_bl)
     shared = part.share in ("kv", "layerwise")  # one projection for both
     k = _shortened(part, site, weights, "key_length", k)

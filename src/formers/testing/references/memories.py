@@ -10,8 +10,9 @@ from torch import Tensor
 from formers.memory import Compressive, Memorizing, NoMemory, Recurrent
 from formers.mixers import Mixer, Softmax
 from formers.part import Site
-from formers.testing.references.algebra import Weights, attend, everything, heads_of, project, side_by_side
+from formers.testing.references.algebra import Weights, attend, everything, project, side_by_side
 from formers.testing.references.positions import on_heads, on_layer, related
+from formers.testing.references.projections import project_heads
 from formers.testing.references.registry import reference, reference_of
 
 
@@ -104,7 +105,7 @@ def _compress(part: Compressive, weights: Weights, memory: list[Tensor], used: l
 
 def _mass(site: Site, weights: Weights, x_bsd: Tensor, queries: int) -> list[Tensor]:
     """Return the attention of the last queries, summed over them and over heads, to each token, (B)."""
-    q, k = (heads_of(project(weights, name, x_bsd), site.heads) for name in ("q_proj", "k_proj"))
+    q, k = (project_heads(site, weights, name, x_bsd, site.heads) for name in ("q_proj", "k_proj"))
     scores_bhss = torch.einsum("bhik,bhjk->bhij", q, k) / q.shape[3] ** 0.5
     scores_bhss = scores_bhss.masked_fill(~everything(x_bsd.shape[1], True), -torch.inf)
     return list(scores_bhss.softmax(-1)[:, :, -queries:].sum((1, 2)).detach().unbind(1))
@@ -139,7 +140,7 @@ def _memorized(part: Memorizing, site: Site, weights: Weights, x_bld: Tensor, po
     window = part.window or site.context_length // 2
     distance = torch.arange(x_bld.shape[1])[:, None] - torch.arange(x_bld.shape[1])
     x_bld = on_layer(site, weights, x_bld, positions_bl)
-    q, k, v = (heads_of(project(weights, f"{name}_proj", x_bld), site.heads) for name in "qkv")
+    q, k, v = (project_heads(site, weights, f"{name}_proj", x_bld, site.heads) for name in "qkv")
     turned_q, turned_k = (on_heads(site, weights, t, positions_bl) for t in (q, k))
     scores = turned_q @ turned_k.mT / k.shape[-1] ** 0.5
     changed = related(site, weights, scores, turned_q, turned_k, positions_bl)

@@ -76,8 +76,8 @@ def sinusoidal(part: Sinusoidal, site: Site, weights: Weights, x_bld: Tensor, po
 
 @reference(Learned)
 def learned(part: Learned, site: Site, weights: Weights, x_bld: Tensor, positions_bl: Tensor) -> Tensor:
-    """x_i + T_i; with `copy` the table T begins anew behind its end."""
-    table = weights["table.weight"]
+    """x_i + T_i; with `copy` the table T begins anew behind its end. Its first `offset` rows are no position's."""
+    table = weights["table.weight"][part.offset :]
     return x_bld + table[positions_bl % len(table) if part.beyond == "copy" else positions_bl]
 
 

@@ -16,13 +16,13 @@ from formers.testing.references.algebra import (
     Weights,
     attend,
     everything,
-    heads_of,
     project,
     shared_heads,
     side_by_side,
 )
 from formers.testing.references.patterns import pairs
 from formers.testing.references.positions import on_heads, on_layer, related
+from formers.testing.references.projections import project_heads
 from formers.testing.references.registry import reference
 
 
@@ -170,9 +170,9 @@ def _scored(
     """Return queries, values and the scores q_i·k_j/√K + bias of all pairs, by the projections with this ending."""
     x_bld = on_layer(site, weights, x_bld, positions_bl)
     groups = site.heads if kv_heads is None else kv_heads
-    q = on_heads(site, weights, heads_of(project(weights, f"q_proj{suffix}", x_bld), site.heads), positions_bl)
-    k = on_heads(site, weights, heads_of(project(weights, f"k_proj{suffix}", x_bld), groups), positions_bl)
+    q = on_heads(site, weights, project_heads(site, weights, f"q_proj{suffix}", x_bld, site.heads), positions_bl)
+    k = on_heads(site, weights, project_heads(site, weights, f"k_proj{suffix}", x_bld, groups), positions_bl)
     k = shared_heads(k, site.heads)
-    v = shared_heads(heads_of(project(weights, f"v_proj{suffix}", x_bld), groups), site.heads)
+    v = shared_heads(project_heads(site, weights, f"v_proj{suffix}", x_bld, groups), site.heads)
     scores = torch.einsum("bhik,bhjk->bhij", q, k) / math.sqrt(q.shape[3])
     return _Scored(q, v, related(site, weights, scores, q, k, positions_bl).scores)
