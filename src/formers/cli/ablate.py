@@ -10,6 +10,7 @@ import typer
 
 from formers.cli import options
 from formers.cli.completion import choices, task_names
+from formers.cli.dry_run import show_forecast
 from formers.cli.running import run_and_show
 
 if TYPE_CHECKING:
@@ -58,6 +59,9 @@ def ablate(
     cores: options.Cores = 1,
     shard: options.Shard = None,
     track: options.Track = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show the arms, their costs, and how long the study would take.")
+    ] = False,
 ) -> None:
     """Compare parts: train one model per choice, all with the same budget and data, and report what each one costs.
 
@@ -77,6 +81,8 @@ def ablate(
         the same number of parameters for all: feed-forwards are widened or narrowed
     formers ablate shakespeare --vary position=sinusoidal,rotary,alibi --eval-length 1x,2x,4x
         each tested on text of up to four times the trained length, too; what is trained already is not trained again
+    formers ablate shakespeare --seeds 3 --dry-run
+        what that would train: parameters, operations, memory and time of each arm, without training
     formers ablate study.yaml
         a study from a file; every study leaves one in its folder
     formers ablate shakespeare --jobs 4
@@ -94,6 +100,9 @@ def ablate(
     if search_seeds is not None:
         changes["search_seeds"] = options.read_search_seeds(search_seeds)
     study = _changed(task, length, changes, seeds, choices, budget)
+    if dry_run:
+        show_forecast(study, jobs)
+        return
     run_and_show(study, options.read_executor(jobs, ray, cores), track)
 
 

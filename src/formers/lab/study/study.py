@@ -71,7 +71,7 @@ class Study:
         search: option of the budget → values of which each arm takes the one that is best on validation, as in
             `{"learning_rate": [1e-3, 3e-3]}`; so it does with the alternatives of its own choices. The budget has the
             first of them.
-        search_seeds: the seeds that these values are tried with; none of `seeds` is among them.
+        search_seeds: the seeds with which alternatives, of the budget or of an arm, are tried; none of `seeds`.
         eval_lengths: lengths at which each trained model is tested besides the trained one: multiples of that, as `2x`,
             and numbers of tokens; a text such as `1x, 2x, 4x`, or a list. It is no part of what identifies a study:
             nothing is trained again for another length.
