@@ -2,8 +2,9 @@
 learning rate.
 
 Most of what a model learns it learns from near tokens, which short sequences and small windows show at a fraction of
-the price (Beltagy et al. 2020, section 4.2). Lower layers have half the window of higher ones, and every phase starts
-from the weights of the one before: learned positions are extended by repeating them.
+the price (Beltagy et al. 2020, section 4.2). `formers train … --stages 3` trains any arm of a study so, resumably; here
+is the idea by itself. Lower layers have half the window of higher ones, and every phase starts from the weights of the
+one before: learned positions are extended by repeating them.
 
     python examples/staged_longformer.py
 """

@@ -128,6 +128,27 @@ def test_stopped_and_resumed_is_the_same_to_the_bit(small: Study, step: int) -> 
     assert not list(cut.folder.glob("checkpoints/*"))
 
 
+def test_stages_go_on_from_each_other_and_resume_to_the_bit(one_arm: Study, tmp_path: Path) -> None:
+    """A stop in the second stage, and one in the first: what is finished is not trained again."""
+    arm = Arm("window", {"mixer": "sparse(pattern=window(8))", "depth": 2})
+    staged = replace(one_arm, arms=(arm,), budget=replace(one_arm.budget, stages=2))
+    cut = replace(staged, folder=tmp_path / "cut")
+    whole = run(staged)
+    [row] = whole.rows
+    assert (row.steps, [point.step for point in row.curve]) == (8, list(range(1, 9)))
+    assert row.chosen_step == 8
+    assert row.config["context_length"] == 16
+    for step in (2, 6):
+        with pytest.raises(Stopped, match=f"kept at step {step}"):
+            run(cut, progress=StopsAt(step))
+    assert len(list(cut.folder.glob("checkpoints/*/stage-1.safetensors"))) == 1
+    [again] = run(cut).rows
+    assert values(again) == values(row)
+    assert again.metrics == row.metrics
+    assert all(torch.equal(value, models(staged)[n][key]) for n, m in models(cut).items() for key, value in m.items())
+    assert not list(cut.folder.glob("checkpoints/*"))
+
+
 def test_a_stop_between_arms_keeps_the_finished_ones(small: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Stopped, match="1 of 2 runs are done"):
         run(small, StopsAt(8))

@@ -48,6 +48,7 @@ def ablate(
     weight_decay: options.Decay = None,
     clip: options.Clip = None,
     evaluations: options.Evaluations = None,
+    stages: options.Stages = None,
     length: options.Length = None,
     eval_length: options.EvalLength = None,
     width: options.Width = None,
@@ -93,7 +94,7 @@ def ablate(
     Stop with Ctrl-C; the same command goes on where it stopped, and what is finished is not trained again.
     """
     budget = {"steps": steps, "batch_size": batch, "learning_rate": learning_rate, "warmup": warmup}
-    budget |= {"weight_decay": weight_decay, "clip": clip, "evaluations": evaluations}
+    budget |= {"weight_decay": weight_decay, "clip": clip, "evaluations": evaluations, "stages": stages}
     choices = options.given({"width": width, "depth": depth, "heads": heads}) | options.read_choices(base or [])
     changes: dict[str, Any] = {"arms": _read_arms(vary or [], arm or []) or None, "match": match}
     changes |= {"eval_lengths": eval_length, "shard": shard, "folder": folder}

@@ -33,6 +33,14 @@ Warmup = Annotated[str | None, typer.Option(help="Share of the steps with a risi
 Decay = Annotated[str | None, typer.Option("--weight-decay", help="Weight decay of matrices.", metavar=_AMOUNT)]
 Clip = Annotated[str | None, typer.Option(help="Largest gradient norm.", metavar=_AMOUNT)]
 Evaluations = Annotated[int | None, typer.Option(help="How often an arm is evaluated.")]
+Stages = Annotated[
+    int | None,
+    typer.Option(
+        help="Stages of the training: each before the last has half the length and windows of the next, and twice its "
+        "learning rate.",
+        rich_help_panel="Budget",
+    ),
+]
 Length = Annotated[int | None, typer.Option(help="Tokens in one example of the task.")]
 EvalLength = Annotated[
     str | None,

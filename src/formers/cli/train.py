@@ -27,6 +27,7 @@ def train(
     weight_decay: options.Decay = None,
     clip: options.Clip = None,
     evaluations: options.Evaluations = None,
+    stages: options.Stages = None,
     seed: Annotated[int, typer.Option(help="Of the initial weights and of the data's order.")] = 0,
     length: options.Length = None,
     eval_length: options.EvalLength = None,
@@ -54,7 +55,7 @@ def train(
     sizes = options.given({"width": width, "depth": depth, "heads": heads})
     swaps = options.read_choices(choices or [])
     budget = {"steps": steps, "batch_size": batch, "learning_rate": learning_rate, "warmup": warmup}
-    budget |= {"weight_decay": weight_decay, "clip": clip, "evaluations": evaluations}
+    budget |= {"weight_decay": weight_decay, "clip": clip, "evaluations": evaluations, "stages": stages}
     made = options.read_task(task, length)
     study = Study(
         task=made,

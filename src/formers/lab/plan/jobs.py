@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from formers.lab.plan.matching import cost_of, match_arm
@@ -12,10 +12,11 @@ from formers.lab.store.records import Row
 from formers.lab.study.candidates import Candidate, candidates
 from formers.lab.study.choices import choices_text
 from formers.lab.study.command_line import arm_command
+from formers.lab.study.stages import stages_of
 from formers.lab.study.study import Study
 from formers.lab.train.job import Job
 from formers.machine.environment import environment
-from formers.part import Unsupported, value_text
+from formers.part import Unsupported, quoted, value_text
 from formers.tasks.task import digest
 
 if TYPE_CHECKING:
@@ -69,6 +70,11 @@ def _matched(study: Study, chosen: Sequence[Candidate]) -> list[Job | _Impossibl
 
 
 def _first_job(study: Study, candidate: Candidate, config: TransformerConfig) -> Job:
+    """Return the job of a candidate with the first seed. Raise ValueError for stages that it cannot have."""
+    try:
+        stages_of(study, candidate.arm, config, candidate.budget)
+    except ValueError as error:
+        raise ValueError(f"arm {quoted(candidate.arm.name)}: {error}") from error
     return Job(
         study=study,
         arm=candidate.arm,
@@ -112,7 +118,7 @@ def _unsupported_row(entry: _Impossible, seed: int, is_search: bool) -> Row:
         cause=" ".join(str(reason).split()),
         choices=study.checked_task.base().choices() | {name: value_text(value) for name, value in choices.items()},
         environment=environment(),
-        budget=asdict(budget),
+        budget=budget.to_dict(),
         options=dict(entry.candidate.options),
         is_search=is_search,
         data_hash=study.checked_task.data_hash,

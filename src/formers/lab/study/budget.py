@@ -8,11 +8,11 @@ from dataclasses import dataclass, fields
 
 from formers.part import quoted
 
-_MOST = {"steps": 10**9, "batch_size": 1 << 20, "evaluations": 10_000}
+_MOST = {"steps": 10**9, "batch_size": 1 << 20, "evaluations": 10_000, "stages": 20}
 """Amounts that nobody means: what is above them is a slip, and would be counted out for hours."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Budget:
     """How one arm is trained: with AdamW, a linear warm-up, then a cosine down to zero.
 
@@ -24,6 +24,10 @@ class Budget:
         weight_decay: of matrices; biases and norms are not decayed.
         clip: the largest norm of the gradient; longer ones are shortened to it.
         evaluations: how often an arm is evaluated, evenly along its steps; the last time is at the end.
+        stages: parts of the training, each from the weights of the one before: the last is of the task's length and the
+            arm's windows, and each before it of half of both and twice the examples; the learning rate falls by half
+            from one to the next, each with a warm-up and a cosine of its own. Longformer's staged training; see
+            `stages_of`. A validation metric along the way is that of its stage's length.
 
     Raises:
         TypeError: for a value that is not a number, or not a whole one where that is needed.
@@ -37,6 +41,7 @@ class Budget:
     weight_decay: float = 0.1
     clip: float = 1.0
     evaluations: int = 5
+    stages: int = 1
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -56,8 +61,16 @@ class Budget:
             object.__setattr__(self, field.name, kind(value))
         self._check_amounts()
 
+    def __repr__(self) -> str:
+        return f"Budget({', '.join(f'{name}={value!r}' for name, value in self.to_dict().items())})"
+
+    def to_dict(self) -> dict[str, float]:
+        """Return every amount by its name; `stages` only where there are several, as in older files."""
+        amounts = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in amounts.items() if name != "stages" or value != 1}
+
     def _check_amounts(self) -> None:
-        for name in ("steps", "batch_size", "evaluations", "learning_rate", "clip"):
+        for name in ("steps", "batch_size", "evaluations", "learning_rate", "clip", "stages"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"budget: {name} must be positive, but {getattr(self, name)} was given")
         for name, most in _MOST.items():
@@ -67,6 +80,8 @@ class Budget:
             raise ValueError(f"budget: warmup is a share of the steps, from 0 up to 1, but {self.warmup} was given")
         if self.weight_decay < 0:
             raise ValueError(f"budget: weight_decay cannot be negative, but {self.weight_decay} was given")
+        if self.stages > self.steps:
+            raise ValueError(f"budget: {self.steps} steps cannot have {self.stages} stages; give each at least one")
 
     def describe(self, length: int, search: Mapping[str, Sequence[float]] | None = None) -> str:
         """Return the budget in words, as in `300 steps × 16 × 128 tokens, learning rate 0.001` for a length of 128.
@@ -77,7 +92,8 @@ class Budget:
         batch = f"({of['batch_size']})" if "batch_size" in of else str(self.batch_size)
         rate = of.pop("learning_rate", f"{self.learning_rate:g}")
         others = "".join(f", {name.replace('_', ' ')} {values}" for name, values in of.items() if name != "batch_size")
-        return f"{self.steps} steps × {batch} × {length} tokens, learning rate {rate}{others}"
+        words = f"{self.steps} steps × {batch} × {length} tokens, learning rate {rate}{others}"
+        return words if self.stages == 1 else f"{words}, in {self.stages} stages"
 
     @property
     def evaluation_steps(self) -> frozenset[int]:

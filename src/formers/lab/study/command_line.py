@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 
 from formers.lab.distributed.ranks import world_size
@@ -71,7 +70,7 @@ def _shard_option(study: Study) -> list[str]:
 
 def _budget_options(budget: Budget, search: Mapping[str, Sequence[float]] | None = None) -> list[str]:
     """Return the options of a budget; of what is searched, all values."""
-    values = {field.name: (getattr(budget, field.name),) for field in fields(budget)} | dict(search or {})
+    values = {name: (value,) for name, value in budget.to_dict().items()} | dict(search or {})
     return [
         word for name, given in values.items() for word in (f"--{name.replace('_', '-')}", ",".join(map(str, given)))
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -137,6 +137,8 @@ class Study:
             raise ValueError(
                 "match='time' paces whole models in one process, which a study with shard is not trained in"
             )
+        if self.budget.stages > 1 and self.match == "time":
+            raise ValueError("match='time' paces steps of one length, but budget.stages has several; leave one out")
         names = [arm.name for arm in self.arms]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"arms need different names, but {', '.join(map(repr, twice))} comes more than once")
@@ -240,7 +242,7 @@ class Study:
             "task": str(self.task),
             "base": choices_text(self.base),
             "arms": [arm.text for arm in self.arms],
-            "budget": asdict(self.budget) | {name: list(values) for name, values in self.search.items()},
+            "budget": self.budget.to_dict() | {name: list(values) for name, values in self.search.items()},
             "match": self.match,
             "seeds": list(self.seeds),
             **({"search_seeds": list(self.search_seeds)} if self.searches else {}),

@@ -9,6 +9,7 @@
       deep:  {depth: 8, width: 64}
     base: {depth: 2, width: 64}         # changes to the task's base configuration, or text as in `arms`
     budget: {steps: 200, batch_size: 16, learning_rate: [0.001, 0.003]}   # of a list, each arm takes the best
+      # stages: 3 in the budget trains at a quarter, half and all of the length and of the mixers' windows
     match: parameters                   # or steps (the default), flops, time
     seeds: 3                            # how many (0, 1, 2), or a list of them
     search_seeds: [1000]                # seeds with which values in lists are tried; none of those above

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, Self
 
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -32,6 +32,10 @@ class TrainingCallback(TrainerCallback):
         self.train_seconds = self.step_start = 0.0
         self.is_stopped = False  # because it was asked to
 
+    def of_stage(self, job: Job) -> Self:
+        """Return the callback of one stage of the same training."""
+        return type(self)(job, self.progress, self.stop, self.attempt)
+
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
     ) -> None:
@@ -54,7 +58,7 @@ class TrainingCallback(TrainerCallback):
         self.train_seconds += time.perf_counter() - self.step_start
         if evaluate:
             self.evaluate(given["model"], state)
-        self.progress.step(self.job.label, state.global_step)
+        self.progress.step(self.job.label, self.job.steps_before + state.global_step)
         if ranks.any_rank(self.stop.requested):
             control.should_save = control.should_training_stop = self.is_stopped = True
         if control.should_save:  # the clock goes into the checkpoint
@@ -73,7 +77,7 @@ class TrainingCallback(TrainerCallback):
         model.train()  # as it was, in whatever mode a user's own task leaves it
         state.log_history.append({"step": state.global_step, "seconds": self.train_seconds, "values": values})
         self.best_weights.offer(model, state.global_step, values[self.best_weights.metric.name])
-        self.progress.measured(self.job.label, state.global_step, values)
+        self.progress.measured(self.job.label, self.job.steps_before + state.global_step, values)
 
     def on_log(
         self,
@@ -90,11 +94,11 @@ class TrainingCallback(TrainerCallback):
         """
         if logs is None or "loss" not in logs:
             return  # the trainer's summary at the end
-        self.attempt.record_step(state.global_step)
+        self.attempt.record_step(self.job.steps_before + state.global_step)
         values = {"train_loss": logs["loss"]}
         state.log_history[-1] |= {"seconds": self.train_seconds, "values": values}
         check_finite(values, state.global_step)
-        self.progress.measured(self.job.label, state.global_step, values)
+        self.progress.measured(self.job.label, self.job.steps_before + state.global_step, values)
 
 
 def curve_points(log: list[dict[str, Any]]) -> tuple[Point, ...]:

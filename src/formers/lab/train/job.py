@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,8 @@ class Job:
         options: searched option → the value that this job has, in text.
         is_search: the job is to choose between such values: it is measured on the validation split, and not kept.
         trained: its row from before, where it is trained and lacks tests at some of the study's lengths only.
+        steps_before, examples_before: of earlier stages of the same training; see `stages`.
+        checkpoints: where a stage keeps its checkpoints; None for the job's own folder.
         place: facts for the environment of a row that is trained now, from the executor: `jobs`, or `cluster`.
     """
 
@@ -49,6 +51,9 @@ class Job:
     options: Mapping[str, str] = field(default_factory=dict)
     is_search: bool = False
     trained: Row | None = None
+    steps_before: int = 0
+    examples_before: int = 0
+    checkpoints: Path | None = None
     place: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -82,7 +87,7 @@ class Job:
             "task": str(self.arm.task_of(self.study.task)),
             "data": self.task.data_hash + self.study.task.code_hash,
             "config": {name: value for name, value in self.config_json.items() if name not in _INCIDENTAL},
-            "budget": asdict(self.budget),
+            "budget": self.budget.to_dict(),
             "seed": self.seed,
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
@@ -103,7 +108,7 @@ class Job:
     @property
     def checkpoint_folder(self) -> Path:
         """The folder in which an unfinished training is kept."""
-        return self.study.folder / "checkpoints" / self.slug
+        return self.checkpoints or self.study.folder / "checkpoints" / self.slug
 
     @property
     def model_folder(self) -> Path:
@@ -118,7 +123,7 @@ class Job:
             status="stopped",
             choices=self.config.choices() | self.task_choices,
             config=self.config_json,
-            budget=asdict(self.budget),
+            budget=self.budget.to_dict(),
             options=dict(self.options),
             is_search=self.is_search,
             data_hash=self.task.data_hash,

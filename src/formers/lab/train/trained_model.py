@@ -36,7 +36,7 @@ def test_best_weights(job: Job, model: PreTrainedModel, best: BestWeights, curve
     Raises:
         TaskError: where the task returns something else than metrics, or one that is not finite.
     """
-    step = best.restore(model)
+    step = job.steps_before + best.restore(model)
     [chosen] = [point for point in curve if point.step == step]
     with undisturbed():
         result = job.task.evaluate(model, "test")

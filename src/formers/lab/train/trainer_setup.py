@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.utils.data import Subset
 from transformers import PrinterCallback, TrainingArguments
 from transformers.utils.logging import disable_progress_bar
 
@@ -28,12 +29,13 @@ def make_trainer(job: Job, model: PreTrainedModel, callback: TrainingCallback) -
     """Return Hugging Face's trainer for a job, with the data in order and no reports of its own."""
     disable_progress_bar()  # one for each checkpoint that is written
     rows = job.budget.batch_size
-    data = job.task.build(job.seed, job.budget.steps * rows, rows)
+    count = job.examples_before + job.budget.steps * rows
+    data = job.task.build(job.seed, count, rows)
     trainer = SafeTrainer(
         model=model,
         args=_training_arguments(job),
         data_collator=Collator(job.task.task, model),
-        train_dataset=data,
+        train_dataset=Subset(data, range(job.examples_before, count)) if job.examples_before else data,
         callbacks=[callback],
     )
     trainer.seal = partial(_seal, callback)

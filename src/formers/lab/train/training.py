@@ -11,16 +11,16 @@ import torch
 from formers.lab.distributed import ranks
 from formers.lab.distributed.fsdp import shard
 from formers.lab.distributed.full_state import full_weights
-from formers.lab.store.records import Row, Status
+from formers.lab.store.records import Point, Row, Status
 from formers.lab.store.write_error import WriteError
 from formers.lab.train.callback import TrainingCallback, curve_points
 from formers.lab.train.crash_counter import count_crashes
 from formers.lab.train.failures import cause_of, save_traceback, status_of
-from formers.lab.train.initial_weights import seeded_model
 from formers.lab.train.job import Job
 from formers.lab.train.other_lengths import load_finished, test_at_lengths
 from formers.lab.train.progress import Progress
 from formers.lab.train.resume import find_resume_point
+from formers.lab.train.stages import FinishedStage, finished_stage, keep_stage, stage_jobs, starting_model
 from formers.lab.train.stop import Stop
 from formers.lab.train.trained_model import save_model, test_best_weights, validation_of_best
 from formers.lab.train.trainer import SafeTrainer
@@ -89,10 +89,41 @@ def _train_and_test(callback: TrainingCallback, facts: dict[str, Any]) -> PreTra
 
     Fill in facts of its row as they become known: an error keeps those before it.
     """
-    job = callback.job
+    job, before = callback.job, None
     measures_peak = reset_peak()
-    model = seeded_model(job.task, job.config, job.seed)
+    *earlier, last = stage_jobs(job)
+    for stage in earlier:
+        facts |= {} if facts.get("parameters") else count_costs(_on_meta(job), job.length)
+        before = finished_stage(stage) or _train_stage(callback.of_stage(stage), before, facts)
+        if before is None:
+            return None
+    callback = callback.of_stage(last) if earlier else callback
+    model = starting_model(last, before)
     facts |= count_costs(model, job.length)
+    try:
+        is_finished = _run(callback, model, before, facts)
+    finally:
+        facts["peak_bytes"] = peak_bytes() if measures_peak else None
+    if is_finished:
+        _test_and_save(job, callback, model, facts)
+        return model
+    return None
+
+
+def _train_stage(
+    callback: TrainingCallback, before: FinishedStage | None, facts: dict[str, Any]
+) -> FinishedStage | None:
+    """Train a stage before the last, and keep it; None where it was stopped before its end."""
+    job, model = callback.job, starting_model(callback.job, before)
+    callback.progress.note(f"{job.label}: a stage of {job.budget.describe(job.length)}")
+    return keep_stage(job, model, facts["curve"]) if _run(callback, model, before, facts) else None
+
+
+def _run(
+    callback: TrainingCallback, model: PreTrainedModel, before: FinishedStage | None, facts: dict[str, Any]
+) -> bool:
+    """Train a model, and return whether it came to its end; False where it was asked to stop."""
+    job = callback.job
     if job.study.shard:
         shard(model)
     trainer = make_trainer(job, model, callback)
@@ -101,27 +132,25 @@ def _train_and_test(callback: TrainingCallback, facts: dict[str, Any]) -> PreTra
         with ranks.fail_together():
             trainer.train(resume_from_checkpoint=ranks.broadcast_from_rank0(str(start) if start else None))
     finally:
-        facts |= _progress_facts(job, trainer)
-        facts["peak_bytes"] = peak_bytes() if measures_peak else None
-    if facts["steps"] == job.budget.steps:
-        _test_and_save(callback, model, facts)
-        return model
-    if not callback.is_stopped:
+        facts |= _progress_facts(job, trainer, () if before is None else before.curve)
+    done = trainer.state.global_step
+    if done < job.budget.steps and not callback.is_stopped:
         raise RuntimeError(
-            f"its training ended after {facts['steps']} of {job.budget.steps} steps, and nobody asked it to stop; did "
-            "its data end?"
+            f"its training ended after {done} of {job.budget.steps} steps, and nobody asked it to stop; did its data "
+            "end?"
         )
-    return None
+    return done == job.budget.steps
 
 
-def _test_and_save(callback: TrainingCallback, model: PreTrainedModel, facts: dict[str, Any]) -> None:
-    job = callback.job
+def _test_and_save(job: Job, callback: TrainingCallback, model: PreTrainedModel, facts: dict[str, Any]) -> None:
+    """Test the model with its best weights and save it. The callback is that of the job's last stage."""
     if job.is_search:
-        facts |= validation_of_best(job, facts["curve"])
+        own = tuple(point for point in facts["curve"] if point.step > callback.job.steps_before)
+        facts |= validation_of_best(callback.job, own)
         return
     with ranks.fail_together():  # a model that is sharded over the ranks runs on all of them, or on none
         with count_steps(model) as taken:
-            facts |= test_best_weights(job, model, callback.best_weights, facts["curve"])
+            facts |= test_best_weights(callback.job, model, callback.best_weights, facts["curve"])
         facts |= _costs_taken(job, taken.mean)
         weights = full_weights(model)
     if ranks.is_rank0():
@@ -146,16 +175,27 @@ def _costs_taken(job: Job, steps: float | None) -> dict[str, Any]:
     """Return the costs of a trained model whose tokens take so many steps on average; none where they cannot differ."""
     if steps is None:
         return {}
+    return {"steps_per_token": steps, "flops_per_token_taken": _on_meta(job).flops_per_token(job.length, steps)}
+
+
+def _on_meta(job: Job) -> FormersModel:
+    """Return the job's model without data."""
     with torch.device("meta"):
-        counted = job.task.model(job.config).eval()
-    return {"steps_per_token": steps, "flops_per_token_taken": counted.flops_per_token(job.length, steps)}
+        return job.task.model(job.config).eval()
 
 
-def _progress_facts(job: Job, trainer: SafeTrainer) -> dict[str, Any]:
-    """Return how far the training came, and how fast."""
-    points = curve_points(trainer.state.log_history)
+def _progress_facts(job: Job, trainer: SafeTrainer, earlier: tuple[Point, ...]) -> dict[str, Any]:
+    """Return how far the training came, and how fast, with the curve of the stages before it."""
+    seconds_before = earlier[-1].seconds if earlier else 0.0
+    points = (
+        *earlier,
+        *(
+            replace(point, step=job.steps_before + point.step, seconds=seconds_before + point.seconds)
+            for point in curve_points(trainer.state.log_history)
+        ),
+    )
     seconds = points[-1].seconds if points else 0.0
-    steps = trainer.state.global_step
+    steps = job.steps_before + trainer.state.global_step
     tokens = steps * job.budget.batch_size * job.length
     speed = tokens / seconds if seconds > 0 else 0.0
     return {"curve": points, "steps": steps, "train_seconds": seconds, "tokens_per_second": speed}
