@@ -108,13 +108,15 @@ class Spalm(CausalLM):
             )
         return super().generate(*args, **options)
 
-    def prepare_inputs_for_generation(self, input_ids: Tensor, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def prepare_inputs_for_generation(  # type: ignore[override]  # mypy takes the wrapped one for a plain function
+        self, input_ids: Tensor, *args: Any, **kwargs: Any
+    ) -> dict[str, Any]:
         """Return the inputs of a step of `generate`, with the neighbours of the last token of each row.
 
         The earlier tokens of a prompt get none: their hidden states, which the memory takes, do not depend on them.
         """
         # transformers looks for the name `kwargs` and then lets through whatever `forward` takes
-        inputs: dict[str, Any] = super().prepare_inputs_for_generation(input_ids, *args, **kwargs)
+        inputs: dict[str, Any] = super().prepare_inputs_for_generation(input_ids, *args, **kwargs)  # type: ignore[arg-type]
         if self.long_term is not None:
             last_bk = self.long_term.neighbours(input_ids, kwargs.get("attention_mask"))
             new = inputs["input_ids"]

@@ -108,12 +108,14 @@ def _loaded(source: CorpusSource, stamps: tuple[object, ...]) -> Corpus:
     ids = {side: _joined(pieces, texts, several) for side, texts in splits.items()}
     starts = {side: _joined_starts(pieces, texts, several) for side, texts in splits.items()} if source.words else {}
     return Corpus(
-        pieces,
-        *(ids[side] for side in ("train", "validation", "test")),
-        {side: sum(len(text.encode()) for text in texts) for side, texts in splits.items()},
-        starts,
-        all(_comes_back(pieces, texts[0][:_TRIED]) for texts in splits.values()),
-        digest([f"{side}\t{text}" for side, texts in splits.items() for text in texts]),
+        pieces=pieces,
+        train=ids["train"],
+        validation=ids["validation"],
+        test=ids["test"],
+        bytes={side: sum(len(text.encode()) for text in texts) for side, texts in splits.items()},
+        word_starts=starts,
+        lossless=all(_comes_back(pieces, texts[0][:_TRIED]) for texts in splits.values()),
+        sha256=digest([f"{side}\t{text}" for side, texts in splits.items() for text in texts]),
     )
 
 

@@ -47,8 +47,8 @@ def read_documents(path: str, column: str, megabytes: float | None) -> list[Docu
         ImportError: for a data set of the hub without the library `datasets`.
     """
     if path.startswith(HUB):
-        most = round((_HUB_MEGABYTES if megabytes is None else megabytes) * 1e6)
-        found = [Document(text, side) for side, text in hub_documents(path.removeprefix(HUB), column, most)]
+        most_of_hub = round((_HUB_MEGABYTES if megabytes is None else megabytes) * 1e6)
+        found = [Document(text, side) for side, text in hub_documents(path.removeprefix(HUB), column, most_of_hub)]
     else:
         place = Path(path).expanduser()
         if not place.exists():
