@@ -13,7 +13,7 @@ from formers.mixers.heads import check_head_count, join_heads, split_heads
 from formers.mixers.linear_mixer import LinearMixerState
 from formers.mixers.mixer import Mixer, MixerModule
 from formers.mixers.qkv import QKV, HeadMixer
-from formers.ops import LinearState, accumulation_dtype, dense_attention, linear_attention
+from formers.ops import LinearState, accumulation_dtype, dense_attention, linear_attention, product_dtype
 from formers.part import Site, State, Unsupported, check_init
 
 
@@ -92,7 +92,8 @@ class DenseMixer(QueryMixer):
         counts_bl, positions_bl = context.counts_bl, context.positions_bl
         counts_b1l1 = (counts_bl if self.causal else counts_bl[:, -1:])[:, None, :, None]
         # 1/N in two steps, so that neither the queries nor the sums leave float16's range
-        q, x = qkv.q * _power(counts_b1l1, -2 / 3, qkv.v.dtype), qkv.v
+        dtype = product_dtype(qkv.v)
+        q, x = (qkv.q * _power(counts_b1l1, -2 / 3, qkv.v.dtype)).to(dtype), qkv.v.to(dtype)
         sums = context.state.sums if isinstance(context.state, LinearMixerState) else None
         options = _SumOptions(causal=self.causal, key_mask_bs=context.mask_bl, state=sums)
         if self.head_position is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, TypedDict
 
+import torch
 from torch import Tensor
 
 from formers.mixers.context import Context
@@ -54,7 +55,7 @@ class LinearMixer(QkvMixer):
             y = kernel_attention(self.kernel(q, k), v, **options)
             return y, LinearPrefixState(context.seen_b, k, v, mask_bl) if self.causal else None
         if self.elementwise is None:
-            q, k = self.feature(q, query=True), self.feature(k)
+            q, k = (factors_of(phi, v) for phi in (self.feature(q, query=True), self.feature(k)))
         v_wide = v.to(k.dtype)  # features may be float32 where the model is not
         sums, feature = self.sums_of(context.state), self.elementwise or "identity"
         y, sums = linear_attention(q, k, v_wide, state=sums, feature=feature, **options)
@@ -71,3 +72,11 @@ class LinearMixer(QkvMixer):
             v = state.v_bhlv.to(phi_k.dtype)
             return linear_state(phi_k, v, key_mask_bs=state.mask_bl, normalize=self.normalize)
         return state.sums if isinstance(state, LinearMixerState) else None
+
+
+def factors_of(phi_bhlm: Tensor, v_bhlv: Tensor) -> Tensor:
+    """Return features as factors of products with values: on a GPU in bfloat16 where these are.
+
+    bfloat16 has the range of float32, which denominators need; in float16 they could vanish, and features stay float32.
+    """
+    return phi_bhlm.to(v_bhlv.dtype) if v_bhlv.is_cuda and v_bhlv.dtype == torch.bfloat16 else phi_bhlm

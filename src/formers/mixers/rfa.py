@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from formers.mixers.context import Context
 from formers.mixers.feature_maps import FeatureMap
 from formers.mixers.linear import Linear
-from formers.mixers.linear_mixer import LinearMixer, LinearMixerState
+from formers.mixers.linear_mixer import LinearMixer, LinearMixerState, factors_of
 from formers.mixers.mixer import Mixer, MixerModule
 from formers.mixers.qkv import QKV
 from formers.mixers.random_features import ArcCosine, RandomFourier
@@ -86,10 +86,12 @@ class GatedLinearMixer(LinearMixer):
     def attend(self, qkv: QKV, context: Context) -> tuple[Tensor, State | None]:
         phi_q, phi_k = self.feature(qkv.q, query=True), self.feature(qkv.k)
         gate_bhl = self.gate_proj(context.x_bld).mT.to(phi_k.dtype)
+        # The query's factor is 1/(1 − g), so that denominators are as large as without gate; the key's is 1 − g.
+        phi_q = factors_of(phi_q * (1 + gate_bhl.clamp(max=_GATE).exp()).unsqueeze(-1), qkv.v)
+        phi_k = factors_of(phi_k * torch.sigmoid(-gate_bhl).unsqueeze(-1), qkv.v)
         y, sums = linear_attention(
-            phi_q
-            * (1 + gate_bhl.clamp(max=_GATE).exp()).unsqueeze(-1),  # 1/(1 − g): denominators as large as without gate
-            phi_k * torch.sigmoid(-gate_bhl).unsqueeze(-1),  # 1 − g
+            phi_q,
+            phi_k,
             qkv.v.to(phi_k.dtype),
             causal=True,
             key_mask_bs=context.mask_bl,

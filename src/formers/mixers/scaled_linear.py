@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from formers.mixers.context import Context
-from formers.mixers.linear_mixer import LinearMixer
+from formers.mixers.linear_mixer import LinearMixer, factors_of
 from formers.mixers.qkv import QKV
 from formers.ops import LinearState, linear_attention
 from formers.part import State
@@ -38,10 +38,10 @@ class ScaledLinearMixer(LinearMixer):
 
     def attend(self, qkv: QKV, context: Context) -> tuple[Tensor, State | None]:
         state = context.state if isinstance(context.state, ScaledSumsState) else None
-        phi_q = self.feature(qkv.q, query=True)
+        phi_q = factors_of(self.feature(qkv.q, query=True), qkv.v)
         largest_bhl = self.feature.largest_exponents(qkv.k)
         scale = running_scale(largest_bhl, context.mask_bl, None if state is None else state.scale_bh, self.causal)
-        phi_k = self.feature(qkv.k, shift_bhl=scale.shift_bhl)
+        phi_k = factors_of(self.feature(qkv.k, shift_bhl=scale.shift_bhl), qkv.v)
         y, sums = linear_attention(
             phi_q,
             phi_k,

@@ -20,7 +20,7 @@ from formers.ops.attention import Bias, DistanceTerms, Relation, attention, metr
 from formers.ops.bucketed_attention import bucketed_attention, clustered_attention
 from formers.ops.common.derivatives import gradients_by_autograd, is_transformed, needs_autograd
 from formers.ops.common.dispatch import forms_table
-from formers.ops.common.dtypes import accumulation_dtype, without_autocast
+from formers.ops.common.dtypes import accumulation_dtype, product_dtype, without_autocast
 from formers.ops.common.operations import OperationCount
 from formers.ops.common.padding import Packing, check_lengths, packing, pad_input, unpad_input
 from formers.ops.common.readable import can_read, is_free_to_read, read_once, require_data
@@ -75,6 +75,7 @@ __all__ = [
     "packing",
     "pad_input",
     "pool_mix",
+    "product_dtype",
     "read_once",
     "require_data",
     "safe_divisor",

@@ -16,6 +16,12 @@ from formers.ops.common.padding import zero_masked
 from formers.ops.common.tracing import is_left_open
 from formers.ops.linear_attention.chunked import chunked
 from formers.ops.linear_attention.elementwise import elementwise_features
+from formers.ops.linear_attention.half_products import (
+    half_chunks,
+    half_through_scores,
+    half_through_state,
+    multiplies_half,
+)
 from formers.ops.linear_attention.normalizer import safe_divisor
 from formers.ops.linear_attention.state import LinearState, initial_sums, sums
 
@@ -51,6 +57,9 @@ def linear_attention(
     length = q.shape[2]
     if causal and is_left_open(length):
         return chunked(q, k, v, initial_sums(q, v, state, normalize), floor, log_decay_bhl)
+    if log_decay_bhl is None and multiplies_half(q, k, v) and length > 1:
+        form = half_chunks if causal else half_through_state
+        return form(q, k, v, initial_sums(q, v, state, normalize), floor)
     if not causal or length <= 1:
         return through_state(q, k, v, initial_sums(q, v, state, normalize), floor, log_decay_bhl)
     if state is None and log_decay_bhl is None and length <= SCORES_TO:
@@ -65,6 +74,8 @@ def dense_attention(
     few_keys = not is_left_open(x.shape[2]) and x.shape[2] < STATE_FROM * q.shape[3]
     if not causal and (order == "scores" or (order == "auto" and few_keys)):
         x = zero_masked(x, key_mask_bs)
+        if multiplies_half(q, x):
+            return half_through_scores(q, x, initial_sums(q, x, state, normalize=False))
         return through_scores(q, x, x, causal, state, normalize=False, floor=0.0)
     return linear_attention(q, x, x, causal, key_mask_bs, state, normalize=False, floor=0.0, log_decay_bhl=None)
 

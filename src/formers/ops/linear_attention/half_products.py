@@ -1,0 +1,117 @@
+"""Linear attention whose half-precision factors are multiplied as they are: for GPUs, and heads too wide for Triton.
+
+Tensor cores multiply half types many times faster than float32 and add in float32, so that nothing is converted first.
+States and denominators are float32. float16 ends at 65,504: what may leave it enters a product divided by its largest
+number, and the product is multiplied by it again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from formers.ops.common.derivatives import is_transformed
+from formers.ops.linear_attention.normalizer import safe_divisor
+from formers.ops.linear_attention.state import LinearState
+
+_HALF = (torch.float16, torch.bfloat16)
+SMALLEST_CHUNK, LARGEST_CHUNK = 64, 512
+"""Tokens in a chunk of causal attention: as many as features, so that its state is about as large as its keys."""
+
+
+def multiplies_half(*tensors: Tensor) -> bool:
+    """Return True where half-precision factors are multiplied as they are: on a GPU, outside `torch.func`."""
+    return all(t.is_cuda and t.dtype in _HALF for t in tensors) and not is_transformed()
+
+
+def wide_product(a: Tensor, b: Tensor) -> Tensor:
+    """Return a b, (B, H, ·, ·), in float32, of factors in half precision."""
+    product: Tensor = _WideProduct.apply(a, b)
+    return product
+
+
+def half_through_state(
+    q: Tensor, k: Tensor, v: Tensor, before: LinearState, floor: float
+) -> tuple[Tensor, LinearState]:
+    """Return y = q S / q z over all pairs and the state after, as `through_state` does."""
+    s = before.s_bhmv + wide_product(k.mT, v)
+    y = _times(q, s)
+    if before.z_bhm is None:
+        return y.to(q.dtype), LinearState(s, None)
+    z = before.z_bhm + k.sum(2, dtype=torch.float32)
+    return (y / safe_divisor(_dot(q, z), floor)).to(q.dtype), LinearState(s, z)
+
+
+def half_through_scores(q: Tensor, x: Tensor, before: LinearState) -> tuple[Tensor, LinearState]:
+    """Return y = (q xᵀ) x + q S₀ over all pairs, and S₀ + xᵀ x: dense attention where keys are few."""
+    y = _times(q, x.mT, x)
+    return (y + _times(q, before.s_bhmv)).to(q.dtype), LinearState(before.s_bhmv + wide_product(x.mT, x), None)
+
+
+def half_chunks(q: Tensor, k: Tensor, v: Tensor, before: LinearState, floor: float) -> tuple[Tensor, LinearState]:
+    """Return y and the state after the last token, causal: chunk after chunk, in operations that autograd knows.
+
+    Cost: O(L M V + L C (M + V)) time; keeps the scores of each chunk in half precision, and its state.
+    """
+    chunk = min(max(SMALLEST_CHUNK, 1 << (q.shape[3] - 1).bit_length()), LARGEST_CHUNK)
+    ys, (s, z) = [], before
+    for start in range(0, q.shape[2], chunk):
+        here = slice(start, start + chunk)
+        q_c, k_c, v_c = q[:, :, here], k[:, :, here], v[:, :, here]
+        scores, scale = _narrowed(wide_product(q_c, k_c.mT).tril(), q.dtype)
+        y = wide_product(scores, v_c) * scale + _times(q_c, s)
+        if z is not None:
+            d = scores.sum(3, keepdim=True, dtype=torch.float32) * scale + _dot(q_c, z)
+            y, z = y / safe_divisor(d, floor), z + k_c.sum(2, dtype=torch.float32)
+        ys.append(y.to(q.dtype))
+        s = s + wide_product(k_c.mT, v_c)
+    return torch.cat(ys, 2), LinearState(s, z)
+
+
+class _WideProduct(torch.autograd.Function):
+    """(a, b) in half precision → a b in float32; gradients are products of the same kind."""
+
+    @staticmethod
+    def forward(a: Tensor, b: Tensor) -> Tensor:
+        if not a.is_cuda:  # where products of half types have no such result
+            return a.float() @ b.float()
+        product = torch.bmm(a.flatten(0, 1), b.flatten(0, 1), out_dtype=torch.float32)
+        return product.unflatten(0, a.shape[:2])
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        a, b = ctx.saved_tensors
+        g, scale = _narrowed(gradient, a.dtype)
+        return (wide_product(g, b.mT) * scale).to(a.dtype), (wide_product(a.mT, g) * scale).to(b.dtype)
+
+
+def _times(q: Tensor, *factors: Tensor) -> Tensor:
+    """Return q times one factor after the other in float32, each product narrowed for the next."""
+    scale: Tensor | float = 1.0
+    product = q
+    for factor in factors:
+        a, of_a = _narrowed(product, q.dtype)
+        b, of_b = _narrowed(factor, q.dtype)
+        product, scale = wide_product(a, b), scale * of_a * of_b
+    return product * scale
+
+
+def _dot(q: Tensor, z_bhm: Tensor) -> Tensor:
+    """Return q z, (B, H, L, 1), in float32."""
+    z, scale = _narrowed(z_bhm.unsqueeze(2), q.dtype)
+    return wide_product(z, q.mT).mT * scale
+
+
+def _narrowed(t: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor | float]:
+    """Return (t/s in a dtype, s), each (B, H, ·, ·), s such that nothing overflows; 1 where nothing can."""
+    if t.dtype == dtype or dtype != torch.float16:
+        return t.to(dtype), 1.0
+    largest = t.detach().abs().amax((2, 3), keepdim=True)
+    scale = largest.masked_fill(largest == 0, 1)
+    return (t / scale).to(dtype), scale
