@@ -126,8 +126,9 @@ def test_options_keep_the_core_laws(part: Part) -> None:
     ],
     ids=str,
 )
-def test_heads_of_their_own_width_with_norms_keep_the_core_laws(part: Part) -> None:
-    check(part, site=replace(SITE, key_width=6, qk_norm=RmsNorm()), only=CORE_LAWS)
+def test_heads_of_their_own_width_with_norms_keep_the_laws(part: Part) -> None:
+    laws = {*CORE_LAWS, counted_as_by_hand, runs_under_autocast}
+    check(part, site=replace(SITE, key_width=6, qk_norm=RmsNorm()), only=laws)
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ def softmax(part: Softmax, site: Site, length: int) -> Count:
     """Q, K, V and output projections; QKᵀ and its product with V."""
     d, k = site.width, site.head_width
     kv_heads = site.heads if part.kv_heads is None else part.kv_heads
-    projections = 2 * product(length, d, d) + 2 * product(length, kv_heads * k, d)
+    projections = 2 * product(length, site.heads * k, d) + 2 * product(length, kv_heads * k, d)
     return projections + 2 * site.heads * product(length, length, k)
 
 
@@ -42,4 +42,4 @@ def linformer(part: Linformer, site: Site, length: int) -> Count:
     else:
         window = -(-site.context_length // part.length)
         keys, shortening = -(-length // window), NOTHING
-    return 4 * product(length, d, d) + shortening + 2 * heads * product(length, keys, k)
+    return 4 * product(length, heads * k, d) + shortening + 2 * heads * product(length, keys, k)

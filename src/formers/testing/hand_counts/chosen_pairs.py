@@ -20,7 +20,7 @@ from formers.testing.references.patterns import pairs
 def sparse(part: Any, site: Site, length: int) -> Count:
     """Projections, and the pairs of the pattern that each head has."""
     kv_heads = getattr(part, "kv_heads", None) or site.heads
-    projections = 2 * product(length, site.width, site.width)
+    projections = 2 * product(length, site.heads * site.head_width, site.width)
     projections += 2 * product(length, kv_heads * site.head_width, site.width)
     return projections + _over(part.patterns(site), site, length)
 
@@ -32,12 +32,13 @@ def longformer(part: Longformer, site: Site, length: int) -> Count:
     if site.causal or not there:
         return sparse(part, site, length)
     d, k, heads = site.width, site.head_width, site.heads
-    placed = site.position is not None and site.position.acts_on in ("heads", "scores")
+    turned = site.position is not None and site.position.acts_on in ("heads", "scores")
+    placed = turned or site.qk_norm is not None
     if 2 * heads * there <= d and not placed:
         seen = 2 * heads * (product(there, d, k) + product(there, length, d))
     else:
-        seen = 2 * product(length, d, d) + 2 * heads * product(there, length, k)
-    return sparse(part, site, length) + product(there, d, d) + seen
+        seen = 2 * product(length, heads * k, d) + 2 * heads * product(there, length, k)
+    return sparse(part, site, length) + product(there, heads * k, d) + seen
 
 
 @counted_by_hand(Etc)

@@ -48,7 +48,7 @@ def linear(part: Linear, site: Site, length: int) -> Count:
     """
     d, k, heads = site.width, site.head_width, site.heads
     features = part.feature.count(k)
-    projections = 4 * product(length, d, d)
+    projections = 4 * product(length, heads * k, d)
     turned = part.turned == "features" and site.position is not None and site.position.acts_on == "heads"
     if isinstance(part.feature, Taylor2) and length < features and not turned:
         return projections + 2 * heads * product(length, length, k)
@@ -74,7 +74,7 @@ def rfa(part: Rfa, site: Site, length: int) -> Count:
         return linear(same, site, length)
     d, k, heads = site.width, site.head_width, site.heads
     mixed = causal_sums(length, same.feature.count(k), k, normalize=True, faded=True)
-    projections = 4 * product(length, d, d) + product(length, heads, d)
+    projections = 4 * product(length, heads * k, d) + product(length, heads, d)
     return projections + heads * (features_of(same.feature, length, k) + mixed)
 
 

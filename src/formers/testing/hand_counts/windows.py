@@ -44,7 +44,7 @@ def adaptive_span(part: AdaptiveSpan, site: Site, length: int) -> Count:
     d, k, heads, block = site.width, site.head_width, site.heads, 128
     groups = site.heads if part.kv_heads is None else part.kv_heads
     span = site.context_length if part.span is None else part.span
-    total = 2 * product(length, d, d) + 2 * product(length, groups * k, d)
+    total = 2 * product(length, heads * k, d) + 2 * product(length, groups * k, d)
     if part.dynamic:
         total += product(length, heads, d)
     for start in range(0, length, block):
