@@ -13,8 +13,8 @@ import torch
 from benchmarks.harness import SEED, Row, publish
 from torch import Tensor
 
+from formers.part.faiss_library import faiss_library
 from formers.retrieval import Datastore, Flat, IvfPq, Searcher
-from formers.retrieval.faiss_library import faiss_library
 from formers.retrieval.header import Header
 
 ENTRIES, WIDTH, K, QUERIES = 1_000_000, 64, 1024, 128

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from formers.memory import Memorizing, fifo, lookup
+from formers.memory.key_lists import StoredKeys
 from formers.memory.lookup import Search, look_up
 from formers.models import CausalLM, TransformerConfig, convert_weights
 from formers.part import Unsupported
@@ -62,6 +63,44 @@ def test_one_layer_looks_up() -> None:
     for wrong in [{"size": 0}, {"k": 0}, {"window": 0}, {"gate": 1.0}]:
         with pytest.raises(ValueError, match=next(iter(wrong))):
             Memorizing(**wrong)
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_faiss_that_looks_everywhere_finds_what_comparing_does(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In segments, with padding, with a row that begins anew, and where storage moves."""
+    monkeypatch.setattr(lookup, "FEWEST_IN_LISTS", 8)
+    text = ids(rows, length=90)
+    found = []
+    for search in ("exact", "faiss"):
+        mask = torch.ones_like(text)
+        mask[-1, 32:35] = 0
+        real = mask.bool()
+        memory, past, logits = model(MEMORY.swap(size=48, search=search, probes=1000)), None, []
+        for start, piece in zip(range(0, 90, 9), text.split(9, 1), strict=True):
+            with torch.no_grad():
+                out = memory(piece, attention_mask=mask[:, : start + 9], past_key_values=past, use_cache=True)
+            past = out.past_key_values
+            logits.append(out.logits)
+            if start == 54:
+                past.reset_rows(torch.arange(rows) == 0)
+                mask[0, :63] = 0
+        found.append(torch.cat(logits, 1))
+    torch.testing.assert_close(found[1][real], found[0][real], rtol=1e-4, atol=1e-4)
+
+
+def test_faiss_finds_most_in_some_lists() -> None:
+    torch.manual_seed(0)
+    centres = torch.randn(64, 16)
+    k_bgsk = F.normalize(centres[torch.randint(64, (1, 2, 4000))] + 0.3 * torch.randn(1, 2, 4000, 16), dim=-1)
+    memory = fifo.Fifo(k_bgsk[:, :, :1], k_bgsk[:, :, :1]).followed_by(fifo.Fifo(k_bgsk[:, :, 1:], k_bgsk[:, :, 1:]))
+    q_bhlk, counts_bs = k_bgsk[:, :, ::100].repeat_interleave(2, 1), torch.arange(4040)[None]
+    end = memory.ends[0]
+    assert end is not None
+    search = Search(memory, counts_bs[:, :4000], counts_bs[:, 4000:], (1, 4000), 20)
+    want = lookup._nearest(q_bhlk, search)[0]
+    got = lookup._nearest(q_bhlk, search._replace(stored=StoredKeys(end.storage, end.stop - 4000, probes=8)))[0]
+    shared = (want.unsqueeze(-1) == got.unsqueeze(-2)).any(-1).float().mean()
+    assert shared > 0.8
 
 
 def test_a_reset_row_begins_anew_and_the_others_go_on() -> None:

@@ -8,9 +8,12 @@ import torch
 from torch import Tensor
 
 from formers.memory.fifo import Fifo
+from formers.memory.key_lists import StoredKeys
 
 _SCORES = 1 << 24
 """Scores that are there at once."""
+FEWEST_IN_LISTS = 1 << 10
+"""Keys below which all are compared, also where lists are asked for: these would cost more than they save."""
 
 
 class Search(NamedTuple):
@@ -22,6 +25,7 @@ class Search(NamedTuple):
         band: a query may look up those that are at least the first number of tokens before it, and fewer than the
             second.
         k: how many it looks up.
+        stored: where keys in lists lie; None compares all.
     """
 
     memory: Fifo
@@ -29,6 +33,7 @@ class Search(NamedTuple):
     counts_bl: Tensor
     band: tuple[int, int]
     k: int
+    stored: StoredKeys | None = None
 
     def allowed(self, start: int, stop: int) -> Tensor:
         """Return which keys the queries `start` … `stop` − 1 may look up, (B or 1, l, S)."""
@@ -53,8 +58,8 @@ class Lookup(NamedTuple):
 def look_up(q_bhlk: Tensor, search: Search, scale_h: Tensor) -> Lookup:
     """Return softmax_j(scale·q·k_j) v_j over the `search.k` keys with the largest q·k_j that each query may look up.
 
-    No gradient reaches the memory. O(L·S·K) time; memory for some of the scores at a time, and k·(K + V) numbers for
-    each query and head.
+    No gradient reaches the memory. O(L·S·K) time, less with keys in lists, which find most of the k; memory for some of
+    the scores at a time, and k·(K + V) numbers for each query and head.
 
     Args:
         q_bhlk: queries of length 1.
@@ -73,8 +78,35 @@ def look_up(q_bhlk: Tensor, search: Search, scale_h: Tensor) -> Lookup:
 
 
 def _nearest(q_bhlk: Tensor, search: Search) -> tuple[Tensor, Tensor]:
-    """Return the nearest keys of every query, (B, H, L, k), and which of these there are, by comparing all."""
-    k_bgsk = search.memory.k_bgsk
+    """Return the nearest keys of every query, (B, H, L, k), and which of these there are.
+
+    Keys in lists are those that all of these queries may look up; the others, some at both ends, are compared.
+    """
+    length, stored = q_bhlk.shape[2], search.stored
+    if stored is None or search.memory.k_bgsk.shape[2] < FEWEST_IN_LISTS:
+        near_bhlm, index_bhlm = _compared(q_bhlk, search)
+        return index_bhlm, near_bhlm > -torch.inf
+    in_lists_bs = (search.allowed(0, 1) & search.allowed(length - 1, length))[:, 0]
+    found = [stored.search(q_bhlk, in_lists_bs, search.k)] if bool(in_lists_bs.any()) else []
+    ends_s = (~in_lists_bs).any(0).nonzero().squeeze(1)
+    if len(ends_s):
+        found.append(_compared(q_bhlk, search, ends_s, in_lists_bs))
+    near_bhlm, order_bhlm = torch.cat([near for near, _ in found], 3).topk(
+        min(search.k, search.memory.k_bgsk.shape[2]), dim=-1
+    )
+    return torch.cat([index for _, index in found], 3).gather(3, order_bhlm), near_bhlm > -torch.inf
+
+
+def _compared(
+    q_bhlk: Tensor, search: Search, some_s: Tensor | None = None, but_bs: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return the largest products of every query, (B, H, L, ≤ k), and which keys, by comparing all.
+
+    Args:
+        some_s: keys to compare; None for all.
+        but_bs: keys to leave out, (B or 1, S).
+    """
+    k_bgsk = search.memory.k_bgsk if some_s is None else search.memory.k_bgsk.index_select(2, some_s)
     batch, heads, length, _ = q_bhlk.shape
     keys = k_bgsk.shape[2]
     rows = length if torch.compiler.is_compiling() else max(1, _SCORES // max(1, batch * heads * keys))
@@ -83,10 +115,12 @@ def _nearest(q_bhlk: Tensor, search: Search) -> tuple[Tensor, Tensor]:
     for start in range(0, length, rows):
         stop = min(start + rows, length)
         s_bhls = (q_bgrlk[:, :, :, start:stop] @ k_bgsk.unsqueeze(2).mT).flatten(1, 2)
-        hidden = ~search.allowed(start, stop).unsqueeze(1)
-        found.append(s_bhls.masked_fill_(hidden, -torch.inf).topk(min(search.k, keys), dim=-1))
+        allowed_bls = search.allowed(start, stop)
+        allowed_bls = allowed_bls if but_bs is None else allowed_bls & ~but_bs.unsqueeze(1)
+        allowed_bls = allowed_bls if some_s is None else allowed_bls.index_select(2, some_s)
+        found.append(s_bhls.masked_fill_(~allowed_bls.unsqueeze(1), -torch.inf).topk(min(search.k, keys), dim=-1))
     near_bhlm, index_bhlm = (torch.cat(part, 2) for part in zip(*found, strict=True))
-    return index_bhlm, near_bhlm > -torch.inf
+    return near_bhlm, index_bhlm if some_s is None else some_s[index_bhlm]
 
 
 def _gathered(t_bgsk: Tensor, index_bhlm: Tensor, repeat: int) -> Tensor:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
 from formers.memory.band import banded, counts_of
 from formers.memory.fifo import Fifo
+from formers.memory.key_lists import StoredKeys
 from formers.memory.lookup import Lookup, Search, look_up
 from formers.memory.memory import Memory
 from formers.memory.remembered import Remembered, seen_together
@@ -42,8 +43,8 @@ class Memorizing(Memory):
     The memory begins anew with each document of a row, and where `State.reset` says so. Added to a trained model
     (`convert_weights(model, model.config.swap(memory=memorizing(…)))`) it leaves all other weights as they are and
     starts nearly closed; with a `window` of the trained length, the model is at first what it was. Costs O(L·size·D) in
-    the one layer, beside the window's; the state holds 2·(window + size)·G·K numbers there. Takes softmax(). The state
-    cannot take tokens back. Source: Wu et al. 2022 (Memorizing Transformers), arXiv:2203.08913.
+    the one layer, beside the window's, and less by FAISS; the state holds 2·(window + size)·G·K numbers there. Takes
+    softmax(). The state cannot take tokens back. Source: Wu et al. 2022 (Memorizing Transformers), arXiv:2203.08913.
     """
 
     can = frozenset({"causal", "streaming", "padding", "qk_position", "score_position", "weight_position", "relative"})
@@ -57,9 +58,16 @@ class Memorizing(Memory):
     "Tokens that every layer attends to, the present one too; half of the model's `context_length` unless given."
     gate: float = 0.05
     "The share g that what is looked up starts with, above 0 and below 1."
+    search: Literal["exact", "faiss"] = "exact"
+    """How keys are found: by comparing all; or on the CPU by FAISS (the extra `retrieval`), which looks into some of
+    about √size lists and finds most of them, sooner where `size` is in the ten thousands. Keys that a call brings
+    itself are compared."""
+    probes: int = 16
+    "Lists that FAISS looks into for a query."
+    added: ClassVar[Mapping[str, Any]] = {"search": "exact", "probes": 16}
 
     def check(self) -> None:
-        for name in ("size", "k", "window"):
+        for name in ("size", "k", "window", "probes"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ValueError(f"{self.name()}: {name} must be at least 1, but {value} was given")
         if self.layer is not None and self.layer < 0:
@@ -155,6 +163,7 @@ class LookupMemory(WindowMemory):
     def __init__(self, part: Memorizing, window: int, heads: int):
         super().__init__(window)
         self.size, self.k, self.start = part.size, part.k, part.gate
+        self.probes = part.probes if part.search == "faiss" else None
         self.gate_h = nn.Parameter(torch.empty(heads))
         self.log_scale_h = nn.Parameter(torch.empty(heads))
         self.init_weights(0.0)
@@ -183,8 +192,16 @@ class LookupMemory(WindowMemory):
             return None
         band = (self.window, self.window + self.size)
         counts_bs = counts_of(seen.mask_bs, seen.k_bgsk)
-        search = Search(seen.cut(slice(None, old)), counts_bs[:, :old], counts_bs[:, -q_bhlk.shape[2] :], band, self.k)
+        new, stored = slice(-q_bhlk.shape[2], None), self._stored(seen)
+        search = Search(seen.cut(slice(None, old)), counts_bs[:, :old], counts_bs[:, new], band, self.k, stored)
         return look_up(q_bhlk, search, self.log_scale_h.exp())
+
+    def _stored(self, seen: Fifo) -> StoredKeys | None:
+        """Return where the keys lie for lists; None where all are compared, as in a compiled model."""
+        end = seen.ends[0]
+        if self.probes is None or end is None:
+            return None
+        return StoredKeys(end.storage, end.stop - seen.k_bgsk.shape[2], self.probes)
 
     def _mixed(self, near_bhlv: Tensor, found: Lookup) -> Tensor:
         share_bhl1 = self.gate_h.sigmoid().view(1, -1, 1, 1).to(near_bhlv.dtype) * found.any_b1l1

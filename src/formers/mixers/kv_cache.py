@@ -13,7 +13,7 @@ from formers.mixers.context import seen_after
 from formers.part import State
 
 
-@dataclass
+@dataclass(eq=False)
 class CacheStorage:
     """Storage with space to spare behind the keys. Only the state that ends at `used` may write on without a copy."""
 

@@ -8,8 +8,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from formers.part.faiss_library import faiss_library
 from formers.retrieval.datastore import Datastore, Progress
-from formers.retrieval.faiss_library import faiss_library
 from formers.retrieval.index import Found, Index, check_search, measured, padded
 from formers.retrieval.index_file import add_keys, load_or_build
 

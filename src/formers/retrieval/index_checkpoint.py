@@ -13,7 +13,7 @@ from typing import Any
 
 from formers.machine.files import flush_to_disk, write_atomically
 from formers.machine.sealed_json import json_from_text, sealed, unsealed
-from formers.retrieval.faiss_library import faiss_library
+from formers.part.faiss_library import faiss_library
 
 _LEAST_SECONDS = 10.0
 _MOST_SHARE = 0.05

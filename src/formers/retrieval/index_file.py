@@ -10,8 +10,8 @@ from typing import Any
 
 from formers.machine.files import write_atomically
 from formers.machine.sealed_json import json_from_text, sealed, unsealed
+from formers.part.faiss_library import faiss_library
 from formers.retrieval.datastore import Datastore, Progress
-from formers.retrieval.faiss_library import faiss_library
 from formers.retrieval.index_checkpoint import IndexCheckpoint, digest_of, write_index
 
 _ADDED = 1 << 16

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 
 import torch
@@ -108,17 +109,16 @@ class Spalm(CausalLM):
             )
         return super().generate(*args, **options)
 
-    def prepare_inputs_for_generation(  # type: ignore[override]  # mypy takes the wrapped one for a plain function
-        self, input_ids: Tensor, *args: Any, **kwargs: Any
-    ) -> dict[str, Any]:
+    @wraps(CausalLM.prepare_inputs_for_generation)  # whose signature transformers looks at
+    def prepare_inputs_for_generation(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Return the inputs of a step of `generate`, with the neighbours of the last token of each row.
 
         The earlier tokens of a prompt get none: their hidden states, which the memory takes, do not depend on them.
         """
-        # transformers looks for the name `kwargs` and then lets through whatever `forward` takes
-        inputs: dict[str, Any] = super().prepare_inputs_for_generation(input_ids, *args, **kwargs)  # type: ignore[arg-type]
+        inputs: dict[str, Any] = super().prepare_inputs_for_generation(*args, **kwargs)
         if self.long_term is not None:
-            last_bk = self.long_term.neighbours(input_ids, kwargs.get("attention_mask"))
+            written_bl = args[0] if args else kwargs["input_ids"]
+            last_bk = self.long_term.neighbours(written_bl, kwargs.get("attention_mask"))
             new = inputs["input_ids"]
             ids_blk = new.new_full((*new.shape, self.long_term.k), -1)
             ids_blk[:, -1] = last_bk.to(new.device)
