@@ -9,7 +9,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from formers.ops import ElementwiseFeature, accumulation_dtype, elementwise_features, without_autocast
+from formers.ops import (
+    ElementwiseFeature,
+    accumulation_dtype,
+    elementwise_features,
+    multiplies_half,
+    wide_product,
+    without_autocast,
+)
 from formers.part import Part
 
 
@@ -103,8 +110,12 @@ class Taylor2(FeatureMap):
 def _taylor2_kernel(q_bhlk: Tensor, k_bhsk: Tensor) -> Tensor:
     """Return 1 + s + s²/2 = ((1 + s)² + 1)/2, s = q·k/√K, in float32 or wider."""
     with without_autocast(q_bhlk.device):
-        q, k = (t.to(accumulation_dtype(t.dtype)) for t in (q_bhlk, k_bhsk))
-        return ((q * q.shape[3] ** -0.5) @ k.mT + 1).square().add(1).mul(0.5)
+        if multiplies_half(q_bhlk, k_bhsk):
+            s = wide_product(q_bhlk, k_bhsk.mT) * q_bhlk.shape[3] ** -0.5
+        else:
+            q, k = (t.to(accumulation_dtype(t.dtype)) for t in (q_bhlk, k_bhsk))
+            s = (q * q.shape[3] ** -0.5) @ k.mT
+        return (s + 1).square().add(1).mul(0.5)
 
 
 class Elementwise(nn.Module):

@@ -11,7 +11,14 @@ from torch import Tensor
 from formers.mixers.context import Context
 from formers.mixers.feature_maps import FeatureMap
 from formers.mixers.qkv import QKV, QkvMixer
-from formers.ops import LinearState, is_left_open, kernel_attention, linear_attention, linear_state
+from formers.ops import (
+    LinearState,
+    is_left_open,
+    kernel_attention,
+    kernel_attention_in_blocks,
+    linear_attention,
+    linear_state,
+)
 from formers.part import Site, State
 
 
@@ -52,7 +59,10 @@ class LinearMixer(QkvMixer):
         (q, k, v), mask_bl = qkv, context.mask_bl
         options = _LinearOptions(causal=self.causal, key_mask_bs=mask_bl, normalize=self.normalize, floor=self.floor)
         if self.kernel is not None and context.state is None and self.is_short(q.shape[2]):
-            y = kernel_attention(self.kernel(q, k), v, **options)
+            if q.is_cuda:
+                y = kernel_attention_in_blocks(self.kernel, q, k, v, **options)
+            else:
+                y = kernel_attention(self.kernel(q, k), v, **options)
             return y, LinearPrefixState(context.seen_b, k, v, mask_bl) if self.causal else None
         if self.elementwise is None:
             q, k = (factors_of(phi, v) for phi in (self.feature(q, query=True), self.feature(k)))

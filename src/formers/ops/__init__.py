@@ -32,10 +32,13 @@ from formers.ops.linear_attention import (
     elementwise_features,
     exp_features,
     kernel_attention,
+    kernel_attention_in_blocks,
     largest_exponents,
     linear_attention,
     linear_state,
+    multiplies_half,
     safe_divisor,
+    wide_product,
 )
 from formers.ops.sparse_attention import OfPair, PairBias, sparse_attention, varlen_attention
 from formers.ops.token_mixing import PoolState, fourier_mix, pool_mix
@@ -67,10 +70,12 @@ __all__ = [
     "is_left_open",
     "is_transformed",
     "kernel_attention",
+    "kernel_attention_in_blocks",
     "largest_exponents",
     "linear_attention",
     "linear_state",
     "metric_attention",
+    "multiplies_half",
     "needs_autograd",
     "packing",
     "pad_input",
@@ -82,6 +87,7 @@ __all__ = [
     "sparse_attention",
     "unpad_input",
     "varlen_attention",
+    "wide_product",
     "without_autocast",
     "works_by_distance",
 ]

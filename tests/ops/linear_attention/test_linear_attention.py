@@ -8,7 +8,14 @@ import pytest
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from formers.ops import LinearState, dense_attention, kernel_attention, linear_attention, linear_state
+from formers.ops import (
+    LinearState,
+    dense_attention,
+    kernel_attention,
+    kernel_attention_in_blocks,
+    linear_attention,
+    linear_state,
+)
 from formers.ops.linear_attention import chunked, matmul, naive
 from formers.testing.tolerance import assert_close_derived
 
@@ -94,6 +101,28 @@ def test_from_similarities_equals_the_plain_form(rand, randn, padding, poison, k
     seen = seen.tril() if causal else seen
     given = kernel_attention((q @ k.mT).where(seen, bad), v, **options)
     torch.testing.assert_close(given, naive.linear_attention(q, k, v, **options)[0])
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("kind", [None, "interior", "row"])
+def test_similarities_some_queries_at_a_time(rand, randn, padding, kind, causal):
+    mask, saved = padding(kind, 2, 41), []
+    q, k, v, _, _ = inputs(rand, randn, 41 if causal else 70, 41)
+    options = {"causal": causal, "key_mask_bs": mask}
+
+    def kernel(q, k):
+        return (q @ k.mT + 1).square()
+
+    assert_close_derived(
+        lambda *t: kernel_attention_in_blocks(kernel, *t, **options, queries_at_once=16),
+        lambda q, k, v: kernel_attention(kernel(q, k), v, **options),
+        [q, k, v],
+        names=NAMES[:3],
+    )
+    given = [t.requires_grad_() for t in (q, k, v)]
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t.numel()), lambda t: t):
+        kernel_attention_in_blocks(kernel, *given, **options, queries_at_once=16)
+    assert max(saved, default=0) <= v.numel()  # inputs, no similarities
 
 
 def test_a_state_made_of_keys_and_values_is_the_one_after_them(rand, randn, padding, poison):

@@ -4,7 +4,8 @@ from formers.ops.linear_attention.chunks import CHUNK
 from formers.ops.linear_attention.dense_attention import dense_attention
 from formers.ops.linear_attention.elementwise import ElementwiseFeature, elementwise_features
 from formers.ops.linear_attention.exp_features import exp_features, largest_exponents
-from formers.ops.linear_attention.kernel_attention import kernel_attention
+from formers.ops.linear_attention.half_products import multiplies_half, wide_product
+from formers.ops.linear_attention.kernel_attention import kernel_attention, kernel_attention_in_blocks
 from formers.ops.linear_attention.linear_attention import linear_attention
 from formers.ops.linear_attention.matmul import SCORES_TO, STATE_FROM
 from formers.ops.linear_attention.normalizer import safe_divisor
@@ -20,8 +21,11 @@ __all__ = [
     "elementwise_features",
     "exp_features",
     "kernel_attention",
+    "kernel_attention_in_blocks",
     "largest_exponents",
     "linear_attention",
     "linear_state",
+    "multiplies_half",
     "safe_divisor",
+    "wide_product",
 ]

@@ -32,6 +32,11 @@ def wide_product(a: Tensor, b: Tensor) -> Tensor:
     return product
 
 
+def scores_product(a_bhls: Tensor, v_bhsv: Tensor) -> Tensor:
+    """Return a v in the dtype of a: with half values on a GPU, a is narrowed to multiply them."""
+    return _times(a_bhls, v_bhsv, dtype=v_bhsv.dtype) if multiplies_half(v_bhsv) else a_bhls @ v_bhsv.to(a_bhls.dtype)
+
+
 def half_through_state(
     q: Tensor, k: Tensor, v: Tensor, before: LinearState, floor: float
 ) -> tuple[Tensor, LinearState]:
@@ -91,13 +96,14 @@ class _WideProduct(torch.autograd.Function):
         return (wide_product(g, b.mT) * scale).to(a.dtype), (wide_product(a.mT, g) * scale).to(b.dtype)
 
 
-def _times(q: Tensor, *factors: Tensor) -> Tensor:
-    """Return q times one factor after the other in float32, each product narrowed for the next."""
+def _times(q: Tensor, *factors: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """Return q times one factor after the other in float32, each narrowed to a dtype, that of q, for the next."""
+    dtype = q.dtype if dtype is None else dtype
     scale: Tensor | float = 1.0
     product = q
     for factor in factors:
-        a, of_a = _narrowed(product, q.dtype)
-        b, of_b = _narrowed(factor, q.dtype)
+        a, of_a = _narrowed(product, dtype)
+        b, of_b = _narrowed(factor, dtype)
         product, scale = wide_product(a, b), scale * of_a * of_b
     return product * scale
 
