@@ -10,6 +10,8 @@ from torch import Tensor
 from transformers import MistralConfig, MistralForCausalLM, PreTrainedModel
 
 from formers.adapt import AttentionCache, register, use_attention
+from formers.adapt.attention_core import attention_core
+from formers.mixers import Mixer
 from formers.part import Unsupported
 from formers.testing.compare import ROUNDING, assert_same
 
@@ -142,3 +144,9 @@ def test_the_name_works_where_a_model_is_loaded(tmp_path: object) -> None:
     options = {"max_new_tokens": 5, "do_sample": False, "pad_token_id": 0, "eos_token_id": -1}
     want = made(DECODERS["llama"]).generate(ids(), **options)
     assert torch.equal(used.generate(ids(), **options), want)  # its own attention again, and its own cache
+
+
+@pytest.mark.parametrize("mixer", ["softmax(bias=True)", "softmax(kv_heads=1)", "linear(bias=True)"])
+def test_options_of_projections_are_refused_as_those_are_the_models_own(mixer: str) -> None:
+    with pytest.raises(ValueError, match="would be ignored"):
+        attention_core(Mixer.parse(mixer), heads=2, head_width=4, causal=True, layer=0, longest=16)

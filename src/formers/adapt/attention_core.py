@@ -9,7 +9,7 @@ import torch
 
 from formers.mixers import Mixer
 from formers.mixers.qkv import HeadMixer, QkvMixer
-from formers.part import Site, Unsupported
+from formers.part import Site, Unsupported, default_of
 
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj")
 
@@ -20,6 +20,7 @@ def attention_core(mixer: Mixer, *, heads: int, head_width: int, causal: bool, l
 
     Raise Unsupported for a mixer that needs more than these: weights of its own, or the hidden states.
     """
+    _check_options(mixer)
     site = Site(
         width=heads * head_width,
         heads=heads,
@@ -44,6 +45,23 @@ _WHY_NOT = (
     "the model hands over queries, keys and values and knows no other weights; take softmax(), a pattern such as "
     "window(128), linear(feature=…) or performer()"
 )
+
+
+_OF_PROJECTIONS = ("bias", "kv_heads")
+
+
+def _check_options(mixer: Mixer) -> None:
+    """Raise ValueError for options of projections: those are the model's own, and would be ignored."""
+    set_ones = [
+        field.name
+        for field in fields(mixer)
+        if field.name in _OF_PROJECTIONS and getattr(mixer, field.name) != default_of(field)
+    ]
+    if set_ones:
+        raise ValueError(
+            f"{mixer}: {' and '.join(set_ones)} would be ignored, since the model keeps its own projections; leave "
+            "it out, or make a model of this library with formers.adapt.convert"
+        )
 
 
 def shares_keys(mixer: Mixer) -> bool:
