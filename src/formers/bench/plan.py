@@ -21,6 +21,7 @@ QUICK_LENGTHS = (256, 512, 1024, 2048)
 QUICK_PHASES: tuple[Phase, ...] = ("forward", "training", "step")
 QUICK_ROUNDS, QUICK_SECONDS = 6, 30.0
 "`--quick` takes less than a minute on two cores; six rounds are the fewest with a 95 % interval."
+DTYPES = ("float32", "bfloat16", "float16")
 MIN_ROUNDS = 3
 "Rounds that are made however long they take."
 
@@ -35,6 +36,7 @@ class BenchPlan:
         phases: what to time of each.
         causal: tokens see only their past.
         device: `cpu`, `cuda`, `cuda:1`.
+        dtype: of weights and inputs: `float32`, `bfloat16`, `float16`.
         threads: of the processor; None leaves torch's choice.
         rounds: how often everything is timed.
         seconds: after about so many, no further round is begun; at least three are made. None: as long as it takes.
@@ -43,7 +45,7 @@ class BenchPlan:
         seed: of the order within rounds, the inputs and the weights.
 
     Raises:
-        ValueError: for an unknown phase or device, no phase, threads below 1, or fewer rounds than three.
+        ValueError: for an unknown phase, device or dtype, no phase, threads below 1, or fewer rounds than three.
     """
 
     subjects: tuple[Subject, ...]
@@ -51,6 +53,7 @@ class BenchPlan:
     phases: tuple[Phase, ...] = PHASES
     causal: bool = True
     device: str = "cpu"
+    dtype: str = "float32"
     threads: int | None = None
     rounds: int = 9
     seconds: float | None = None
@@ -61,6 +64,7 @@ class BenchPlan:
     def __post_init__(self) -> None:
         check_names("bench", self.phases, list(PHASES), word="phase")
         check_names("bench", [self.device.partition(":")[0]], ["cpu", "cuda"], word="device")
+        check_names("bench", [self.dtype], list(DTYPES), word="dtype")
         if self.rounds < MIN_ROUNDS:
             raise ValueError(f"rounds must be {MIN_ROUNDS} or more, but {self.rounds} was given: one time says nothing")
         if self.threads is not None and self.threads < 1:
@@ -80,7 +84,7 @@ class BenchPlan:
         words += [word for axis in AXES for word in (f"--{axis}", size_text(getattr(self.sweep, axis)))]
         words += ["--phases", ",".join(self.phases), "--against", self.reference]
         words += [] if self.causal else ["--bidirectional"]
-        for name in ("device", "threads", "rounds", "seconds", "patience", "seed"):
+        for name in ("device", "dtype", "threads", "rounds", "seconds", "patience", "seed"):
             value = getattr(self, name)
             if value != getattr(default, name):
                 words += [f"--{name}", f"{value:g}" if name in ("seconds", "patience") else str(value)]

@@ -63,6 +63,11 @@ def ablate(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show the arms, their costs, and how long the study would take.")
     ] = False,
+    device: options.Device = None,
+    precision: options.Precision = None,
+    compile: options.Compile = None,
+    accumulate: options.Accumulate = None,
+    checkpointing: options.Checkpointing = None,
 ) -> None:
     """Compare parts: train one model per choice, all with the same budget and data, and report what each one costs.
 
@@ -88,6 +93,8 @@ def ablate(
         a study from a file; every study leaves one in its folder
     formers ablate shakespeare --jobs 4
         four arms at a time on this machine; for clusters and several processes to a model see docs/scaling.md
+    formers ablate shakespeare --precision bf16 --compile
+        products in half precision, and compiled models; on a GPU where there is one
     torchrun --nproc-per-node 2 -m formers ablate shakespeare --shard
         two processes train each arm together, and each holds half of it
 
@@ -100,7 +107,9 @@ def ablate(
     changes |= {"eval_lengths": eval_length, "shard": shard, "folder": folder}
     if search_seeds is not None:
         changes["search_seeds"] = options.read_search_seeds(search_seeds)
-    study = _changed(task, length, changes, seeds, choices, budget)
+    compute: dict[str, Any] = {"device": device, "precision": precision, "compile": compile}
+    compute |= {"accumulate": accumulate, "checkpointing": checkpointing}
+    study = _changed(task, length, changes, seeds, choices, budget, compute)
     if dry_run:
         show_forecast(study, jobs)
         return
@@ -127,8 +136,9 @@ def _changed(
     seeds: str | None,
     choices: dict[str, Any],
     budget: dict[str, Any],
+    compute: dict[str, Any] | None = None,
 ) -> Study:
-    """Return the starting study with what was given changed: fields, seeds, choices for every arm, and the budget."""
+    """Return the starting study with what was given changed: fields, seeds, choices, the budget and computing."""
     start = _starting_study(task, length)
     changed = {"folder": _named(start, task)} | options.given(changes)
     if seeds is not None:
@@ -136,6 +146,7 @@ def _changed(
     changed["base"] = {**start.base, **choices}
     amounts, lists = options.read_amounts(budget)
     changed["budget"] = replace(start.budget, **amounts)
+    changed["compute"] = replace(start.compute, **options.given(compute or {}))
     changed["search"] = {name: it for name, it in start.search.items() if name not in amounts} | lists
     return replace(start, **changed)
 

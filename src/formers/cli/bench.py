@@ -29,6 +29,7 @@ def bench(
     bidirectional: options.Bidirectional = False,
     against: options.Against = "softmax",
     device: options.Device = "cpu",
+    dtype: options.Dtype = "float32",
     threads: options.Threads = None,
     rounds: options.Rounds = None,
     seconds: options.Seconds = None,
@@ -56,7 +57,14 @@ def bench(
     within a round. Ctrl-C keeps what is measured.
     """
     sizes = {"length": length, "width": width, "heads": heads, "batch": batch}
-    changes = {"device": device, "threads": threads, "patience": patience, "seed": seed, "reference": against}
+    changes = {
+        "device": device,
+        "dtype": dtype,
+        "threads": threads,
+        "patience": patience,
+        "seed": seed,
+        "reference": against,
+    }
     changes |= {"rounds": rounds, "seconds": seconds}
     plan = options.read_plan(subjects or [], sizes, phases, causal=not bidirectional, quick=quick, changes=changes)
     results = measure(plan)

@@ -67,6 +67,37 @@ Ray = Annotated[
     str | None,
     typer.Option(help="Train arms on a Ray cluster: its address, 'auto', or 'local' for one on this machine."),
 ]
+Device = Annotated[
+    str | None, typer.Option(help="auto (a GPU where there is one), cpu or cuda.", rich_help_panel="Computing")
+]
+Precision = Annotated[
+    str | None,
+    typer.Option(help="Of products: fp32, bf16 or fp16 (GPUs), under autocast.", rich_help_panel="Computing"),
+]
+Compile = Annotated[
+    bool | None,
+    typer.Option(
+        "--compile/--no-compile",
+        help="Compile models for training: minutes at the start, faster steps.",
+        show_default=False,
+        rich_help_panel="Computing",
+    ),
+]
+Accumulate = Annotated[
+    int | None,
+    typer.Option(
+        help="Cut each batch into so many parts, one after the other: less memory.", rich_help_panel="Computing"
+    ),
+]
+Checkpointing = Annotated[
+    bool | None,
+    typer.Option(
+        "--checkpointing/--no-checkpointing",
+        help="Compute layers again in the backward pass instead of keeping them: less memory, a third more time.",
+        show_default=False,
+        rich_help_panel="Computing",
+    ),
+]
 Shard = Annotated[
     bool | None,
     typer.Option(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -37,6 +37,11 @@ def train(
     folder: options.Folder = None,
     shard: options.Shard = None,
     track: options.Track = None,
+    device: options.Device = None,
+    precision: options.Precision = None,
+    compile: options.Compile = None,
+    accumulate: options.Accumulate = None,
+    checkpointing: options.Checkpointing = None,
 ) -> None:
     """Train one model on a task, and keep it.
 
@@ -48,6 +53,7 @@ def train(
     """
     from formers.lab.plan.jobs import plan_jobs
     from formers.lab.study.arm import Arm
+    from formers.lab.study.compute import Compute
     from formers.lab.study.study import Study, default_budget
     from formers.lab.train.job import Job
     from formers.part import Unsupported
@@ -56,6 +62,8 @@ def train(
     swaps = options.read_choices(choices or [])
     budget = {"steps": steps, "batch_size": batch, "learning_rate": learning_rate, "warmup": warmup}
     budget |= {"weight_decay": weight_decay, "clip": clip, "evaluations": evaluations, "stages": stages}
+    compute: dict[str, Any] = {"device": device, "precision": precision, "compile": compile}
+    compute |= {"accumulate": accumulate, "checkpointing": checkpointing}
     made = options.read_task(task, length)
     study = Study(
         task=made,
@@ -63,6 +71,7 @@ def train(
         base=sizes,
         budget=options.read_budget(default_budget(made), budget),
         seeds=(seed,),
+        compute=Compute(**options.given(compute)),
         eval_lengths=eval_length or (),
         shard=bool(shard),
     )

@@ -13,6 +13,7 @@ _EXPORTS = {
     "formers.lab.store.store": ("Store",),
     "formers.lab.study.arm": ("Arm", "vary"),
     "formers.lab.study.budget": ("Budget",),
+    "formers.lab.study.compute": ("Compute",),
     "formers.lab.study.study": ("Study",),
     "formers.lab.study.yaml": ("read_study", "write_study"),
     "formers.lab.train.stop": ("Stopped",),

@@ -22,6 +22,7 @@ from formers.lab.study.choosing import best_candidates, taken_text
 from formers.lab.study.folder import how_to_resume, open_folder
 from formers.lab.study.newest import number_opening
 from formers.lab.study.study import Study
+from formers.lab.train.device import device_for
 from formers.lab.train.job import Job
 from formers.lab.train.other_lengths import untested_lengths
 from formers.lab.train.progress import Progress, Silent
@@ -48,8 +49,8 @@ def run(study: Study, progress: Progress | None = None, executor: Executor | Non
     all processes train each arm together; rank 0 writes, and every rank returns the results.
 
     Raises:
-        ValueError: for an arm that is wrong (a misspelt option), or `shard` in a single process, before anything
-        trains.
+        ValueError: for an arm that is wrong (a misspelt option), `shard` in a single process, or a device or precision
+        that this machine has not, before anything trains.
         TaskError: where the task cannot be trained on, whichever the arm, before anything trains.
         Stopped: on Ctrl-C or SIGTERM, after keeping the checkpoint of the running arm.
         FolderInUse: where another process works in the study's folder.
@@ -57,6 +58,8 @@ def run(study: Study, progress: Progress | None = None, executor: Executor | Non
     """
     if study.shard and ranks.world_size() == 1:
         raise ValueError(_SINGLE_PROCESS)
+    if executor is None:
+        device_for(study.compute)  # raises before anything trains
     quiet_libraries()
     gc.freeze()  # a training collects garbage at its start; what was imported before it is none
     if ranks.world_size() == 1:
@@ -65,7 +68,7 @@ def run(study: Study, progress: Progress | None = None, executor: Executor | Non
         raise ValueError(
             "under torchrun all processes train one arm together; arms side by side are for a single process"
         )
-    ranks.local_batch_size(study.budget.batch_size)  # raises before anything trains
+    ranks.local_batch_size(study.budget.batch_size, study.compute.accumulate)  # raises before anything trains
     with ranks.process_group():
         if not ranks.is_rank0():
             return follow_rank0()

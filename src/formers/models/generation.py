@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import wraps
+from inspect import signature
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -59,7 +59,6 @@ class StateGenerationMixin(GenerationMixin):  # type: ignore[misc]
         else:
             model_kwargs.pop("past_key_values", None)  # beam search would try to reorder None
 
-    @wraps(GenerationMixin.prepare_inputs_for_generation)  # whose signature transformers looks at
     def prepare_inputs_for_generation(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Return the inputs of a step, without the mask of tokens that `generate()` has added: they are all real.
 
@@ -70,6 +69,11 @@ class StateGenerationMixin(GenerationMixin):  # type: ignore[misc]
         if kwargs.get("is_first_iteration") is False and past is not None and past.get_seq_length():
             inputs.pop(self.own_mask, None)
         return inputs
+
+    # transformers looks at the signature to see what a model takes
+    prepare_inputs_for_generation.__signature__ = signature(  # type: ignore[attr-defined]
+        GenerationMixin.prepare_inputs_for_generation
+    )
 
     def _check_past(self, past: Any, generation_config: Any, attention_mask: Tensor | None) -> None:
         """Raise where the given cache is of another kind, is not to be used, or has already seen the whole prompt.

@@ -43,8 +43,12 @@ class State:
         """Return the state with ordinary tensors: a copy, if it was made in inference mode and is used outside."""
         if torch.compiler.is_compiling() or torch.is_inference_mode_enabled():
             return self
-        made_inside = any(t.is_inference() for f in fields(self) for t in _tensors_in(getattr(self, f.name)))
-        return self.map(torch.clone) if made_inside else self
+        for value in vars(self).values():  # a loop, as every layer asks at every step
+            tensors = (value,) if isinstance(value, Tensor) else _tensors_in(value)
+            for tensor in tensors:
+                if tensor.is_inference():
+                    return self.map(torch.clone)
+        return self
 
     @property
     def is_unique(self) -> bool:

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from formers.ops import read_once
 from formers.part import Site
 from formers.positions.position import Position
 from formers.positions.sinusoidal import check_base, frequencies
@@ -71,21 +72,30 @@ class RotaryPosition(nn.Module):
     def __init__(self, part: Rotary, rotated: int, trained_length: int):
         super().__init__()
         self.part, self.rotated, self.trained_length = part, rotated, trained_length
+        self.name = f"rotations {part} {rotated} {trained_length} "
 
     def forward(self, x_bhlk: Tensor, positions_bl: Tensor) -> Tensor:
         """Rotate the first R features of every head: (B, H, L, K), (B|1, L) → (B, H, L, K)."""
         cos, sin = self.rotations(positions_bl, x_bhlk.dtype)
-        turned, rest = x_bhlk[..., : self.rotated], x_bhlk[..., self.rotated :]
+        whole = x_bhlk.shape[-1] == self.rotated
+        turned = x_bhlk if whole else x_bhlk[..., : self.rotated]
         if self.part.layout == "half":
             a, b = turned.chunk(2, -1)
             turned = torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
         else:
             a, b = turned.unflatten(-1, (-1, 2)).unbind(-1)
             turned = torch.stack([a * cos - b * sin, b * cos + a * sin], -1).flatten(-2)
-        return torch.cat([turned, rest], -1) if rest.shape[-1] else turned
+        return turned if whole else torch.cat([turned, x_bhlk[..., self.rotated :]], -1)
 
     def rotations(self, positions_bl: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Return cos and sin of every angle, (B|1, 1, L, R/2), computed in float32 or wider whatever the dtype."""
+        """Return cos and sin of every angle, (B|1, 1, L, R/2), once for all layers, queries and keys.
+
+        Computed in float32 or wider whatever the dtype.
+        """
+        name = self.name + str(dtype)
+        return read_once(positions_bl, name, lambda positions_bl: self._rotations(positions_bl, dtype))
+
+    def _rotations(self, positions_bl: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         theta, magnitude = self.angles_per_token(positions_bl.device)
         theta = theta.to(torch.promote_types(dtype, torch.float32))
         angles = ((positions_bl + self.part.offset).unsqueeze(-1) * theta).unsqueeze(1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+import torch
 
 from formers.bench.measuring.run_bench import run_bench
 from formers.bench.phases import PHASES
@@ -122,3 +123,17 @@ def test_an_interrupt_before_the_first_round_keeps_what_is_known(small: Small) -
 def test_time_is_limited_but_three_rounds_are_made(small: Small) -> None:
     bench = run_bench(small("identity", phases=("forward",), rounds=50, seconds=0.0))
     assert {len(row.seconds) for row in bench.measured} == {3}
+
+
+@pytest.mark.usefixtures("lawful")
+def test_weights_and_inputs_are_of_the_dtype_that_is_asked_for(small: Small) -> None:
+    half, wide = (run_bench(small("softmax", "sdpa", dtype=dtype)) for dtype in ("bfloat16", "float32"))
+    assert all(row.status == "measured" for row in rows_of(half, "softmax"))
+    assert half.environment["dtype"] == "bfloat16"
+    assert "--dtype bfloat16" in half.command
+    states = [
+        [row.state_bytes for row in rows_of(bench, "softmax") if row.phase == "prefill"] for bench in (half, wide)
+    ]
+    counts = 8  # bytes of the number of tokens
+    assert [2 * (size - counts) for size in states[0] if size] == [size - counts for size in states[1] if size]
+    assert torch.get_default_dtype() == torch.float32

@@ -119,7 +119,8 @@ class _BenchRun:
             group.row(name, kind, status=objection[0], cause=objection[1])
             return
         try:
-            ready = subject.phase_call(phase, sizes, causal, device)
+            with _default_dtype(getattr(torch, self.plan.dtype)):
+                ready = subject.phase_call(phase, sizes, causal, device)
             ready.call.once()
             took = seconds(ready.call.once, device)
             ready.call.set_up()
@@ -149,7 +150,7 @@ class _BenchRun:
     def results(self, stopped: bool) -> BenchResults:
         """Return everything that was measured so far."""
         rows = self.turned_away + [row for group in self.groups for row in group.results()]
-        device = {"device": _device_name(self.plan.device), "threads": str(self.threads)}
+        device = {"device": _device_name(self.plan.device), "threads": str(self.threads), "dtype": self.plan.dtype}
         return BenchResults(
             axis=self.plan.sweep.axis,
             reference=self.plan.reference,
@@ -162,6 +163,17 @@ class _BenchRun:
             command=self.plan.command(),
             date=datetime.now(UTC).isoformat(timespec="seconds"),
         )
+
+
+@contextmanager
+def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """Let weights and inputs that are made in the block be of a dtype."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def _device_name(device: str) -> str:

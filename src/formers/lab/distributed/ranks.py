@@ -45,13 +45,14 @@ def describe_ranks(sharded: bool) -> str:
     return f"{world_size()} (sharded)" if sharded else str(world_size())
 
 
-def local_batch_size(batch_size: int) -> int:
-    """Return each rank's share of a batch. Raise ValueError where the batch does not divide."""
-    if batch_size % world_size():
+def local_batch_size(batch_size: int, parts: int = 1) -> int:
+    """Return each rank's share of each part of a batch. Raise ValueError where the batch does not divide."""
+    if batch_size % (world_size() * parts):
+        cut = f", each in {parts} parts" if parts > 1 else ""
         raise ValueError(
-            f"batches of {batch_size} do not divide over {world_size()} processes; choose a multiple: --batch"
+            f"batches of {batch_size} do not divide over {world_size()} processes{cut}; choose a multiple: --batch"
         )
-    return batch_size // world_size()
+    return batch_size // (world_size() * parts)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from formers.lab.train.carried_memory import CarriedMemory
+from formers.lab.train.device import autocast, device_for
 from formers.lab.train.initial_weights import seeded_model
 from formers.machine.environment import environment
 from formers.machine.files import write_atomically
@@ -36,7 +37,10 @@ def relative_step_time(study: Study, config: TransformerConfig, base: Transforme
     """
     path = study.folder / _FILE
     known = _read_times(path) if path.is_file() else {}
-    key = digest([study.task, study.budget.batch_size, config.to_json_string(), base.to_json_string(), _machine()])
+    computed = [study.compute.given] if study.compute.given else []
+    key = digest(
+        [study.task, study.budget.batch_size, config.to_json_string(), base.to_json_string(), _machine(), *computed]
+    )
     if key not in known:
         known[key] = measure_relative_step_time(study, config, base)
         write_atomically(path, json.dumps(sealed({**known}), indent=1) + "\n")
@@ -69,13 +73,16 @@ class StepTimer:
     """Training steps of a fresh model on one batch, with a learning rate of 0: weights stay as they are."""
 
     def __init__(self, study: Study, config: TransformerConfig) -> None:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.model = seeded_model(study.checked_task, config, 0).to(device).train()
+        self.compute, self.device = study.compute, device_for(study.compute)
+        self.model = seeded_model(study.checked_task, config, 0).to(self.device).train()
+        if self.compute.checkpointing:
+            self.model.gradient_checkpointing_enable({"use_reentrant": False})
+        self.step = torch.compile(self.model) if self.compute.compile else self.model
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=0.0)
-        rows = study.budget.batch_size
+        rows = study.budget.batch_size // self.compute.accumulate
         data = study.checked_task.build(0, rows, rows)
         batch = Collator(study.task, self.model)([data[i] for i in range(rows)])
-        batch = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in batch.items()}
+        batch = {name: value.to(self.device) if isinstance(value, Tensor) else value for name, value in batch.items()}
         self.memory = CarriedMemory(self.model)
         self.memory.fill(batch)  # most steps of a training have a full one
         self.batch = batch | ({BEGINS: [False] * rows} if BEGINS in batch else {})
@@ -83,12 +90,15 @@ class StepTimer:
     def time_step(self) -> float:
         """Take one step, and return the seconds that it took."""
         start = time.perf_counter()
-        self.model(**self.memory.enter(self.batch)).loss.backward()
-        self.memory.leave()
+        for _ in range(self.compute.accumulate):
+            with autocast(self.device, self.compute.precision):
+                loss = self.step(**self.memory.enter(self.batch)).loss
+            loss.backward()
+            self.memory.leave()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        if torch.cuda.is_available():
+        if self.device == "cuda":
             torch.cuda.synchronize()
         return time.perf_counter() - start
 

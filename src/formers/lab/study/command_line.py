@@ -26,7 +26,7 @@ def study_command(study: Study) -> str:
         *match,
         *_budget_options(study.budget, study.search),
         *_lengths_option(study),
-        *_shard_option(study),
+        *_compute_options(study),
     ]
     seeds = ["--seeds", _seeds_text(study.seeds)]
     if study.searches and study.search_seeds != SEARCH_SEEDS:
@@ -37,7 +37,7 @@ def study_command(study: Study) -> str:
 def arm_command(study: Study, arm: Arm, budget: Budget, seed: int) -> str:
     """Return the command line that trains one arm with one budget and seed again, with `formers train`."""
     choices = [choices_text({name: value}) for name, value in {**study.base, **arm.swaps}.items()]
-    options = [*_budget_options(budget), "--seed", str(seed), *_lengths_option(study), *_shard_option(study)]
+    options = [*_budget_options(budget), "--seed", str(seed), *_lengths_option(study), *_compute_options(study)]
     return command_line([*launch_command(), "train", _task_text(study), *choices, *options])
 
 
@@ -64,8 +64,12 @@ def _lengths_option(study: Study) -> list[str]:
     return ["--eval-length", ",".join(map(str, study.eval_lengths))] if study.eval_lengths else []
 
 
-def _shard_option(study: Study) -> list[str]:
-    return ["--shard"] if study.shard else []
+def _compute_options(study: Study) -> list[str]:
+    """Return the options of how steps are computed, those that are given."""
+    words = ["--shard"] if study.shard else []
+    for name, value in study.compute.given.items():
+        words += [f"--{name}"] if value is True else [f"--{name}", str(value)]
+    return words
 
 
 def _budget_options(budget: Budget, search: Mapping[str, Sequence[float]] | None = None) -> list[str]:

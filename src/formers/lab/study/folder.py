@@ -69,7 +69,8 @@ def _covers(study: Study, text: str) -> bool:
         return False
     if not isinstance(before, dict):
         return False
-    before, now = ({"eval_lengths": [], **description} for description in (before, study.to_dict()))
+    plain = {"eval_lengths": [], "precision": "fp32"}
+    before, now = (plain | description for description in (before, study.to_dict()))
     if not all(isinstance(before.get(name), list) for name in _LISTS):
         return False
     same = all(before.get(name) == value for name, value in now.items() if name not in _LISTS)

@@ -13,6 +13,7 @@ from formers.lab.study.alternatives import check_search
 from formers.lab.study.arm import Arm
 from formers.lab.study.budget import Budget
 from formers.lab.study.choices import OF_TASK, choices_text, parse_choice
+from formers.lab.study.compute import Compute
 from formers.lab.study.data_path import located
 from formers.lab.study.eval_lengths import EvalLength, check_eval_lengths, parse_eval_lengths, token_counts
 from formers.part import Unsupported, check_names, quoted
@@ -44,6 +45,7 @@ _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "arms": ((Iterable,), "a list of arms"),
     "base": ((Mapping,), "a mapping of choices"),
     "budget": ((Budget, type(None)), "a Budget"),
+    "compute": ((Compute,), "a Compute"),
     "match": ((str,), f"one of {', '.join(_MATCHES)}"),
     "seeds": ((Iterable,), "a list of whole numbers"),
     "search": ((Mapping,), "a mapping of options of the budget to lists"),
@@ -64,6 +66,7 @@ class Study:
         arms: what is compared.
         base: choices that change the task's base configuration for every arm.
         budget: what each arm is given; by default that of the task's default study.
+        compute: the device, the precision and the like, the same for all arms.
         match: what every arm has in common with the first. `steps`: the budget, as it is. `parameters`, `flops`: the
             number of parameters, or of operations per token, too, by the width of the feed-forward or the depth.
             `time`: seconds of training instead of steps, by how long each arm's steps take on this machine.
@@ -90,6 +93,7 @@ class Study:
     arms: tuple[Arm, ...] = ()
     base: Mapping[str, Any] = field(default_factory=dict)
     budget: Budget = _FILLED_IN
+    compute: Compute = field(default_factory=Compute)
     match: Match = "steps"
     seeds: tuple[int, ...] = (0,)
     search: Mapping[str, Sequence[Any]] = field(default_factory=dict)
@@ -143,6 +147,12 @@ class Study:
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"arms need different names, but {', '.join(map(repr, twice))} comes more than once")
         self._check_task_options()
+        self.compute.check_batch(self.budget.batch_size)
+        if self.compute.accumulate > 1 and self.task.is_contiguous:
+            raise ValueError(
+                f"{self.task} hands the memory of a row on from batch to batch, which a batch that is cut into parts "
+                "has no rows for; leave accumulate out, or the task's segments"
+            )
         check_eval_lengths(self.task, self.eval_lengths)
         check_seeds("seeds", self.seeds)
         if self.searches:
@@ -232,17 +242,21 @@ class Study:
 
     @property
     def content_hash(self) -> str:
-        """sha256 of what is trained: everything but the folder, `shard` and `eval_lengths`."""
+        """sha256 of what is trained: everything but the folder, `shard`, `eval_lengths`, and `compute` in fp32."""
         content = {name: value for name, value in self.to_dict().items() if name != "eval_lengths"}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the study as text and numbers, in the schema of its YAML files, without its folder and `shard`."""
+        """Return the study as text and numbers, in the schema of its YAML files.
+
+        That is without what identifies no study: its folder, `shard`, and all of `compute` but a precision below fp32.
+        """
         return {
             "task": str(self.task),
             "base": choices_text(self.base),
             "arms": [arm.text for arm in self.arms],
             "budget": self.budget.to_dict() | {name: list(values) for name, values in self.search.items()},
+            **({"precision": self.compute.precision} if self.compute.precision != "fp32" else {}),
             "match": self.match,
             "seeds": list(self.seeds),
             **({"search_seeds": list(self.search_seeds)} if self.searches else {}),

@@ -14,6 +14,11 @@
     seeds: 3                            # how many (0, 1, 2), or a list of them
     search_seeds: [1000]                # seeds with which values in lists are tried; none of those above
     eval_lengths: [1x, 2x, 512]         # test trained models at multiples of the trained length, or at so many tokens
+    device: cuda                        # auto (the default: a GPU where there is one), cpu, cuda
+    precision: bf16                     # fp32 (the default), bf16, fp16: of products, under autocast
+    compile: true                       # compile models for training
+    accumulate: 4                       # cut a batch into so many parts, one after the other
+    checkpointing: true                 # compute layers again in the backward pass instead of keeping their numbers
     shard: true                         # shard each model over the processes that torchrun starts
     folder: studies/mine                # `.` is the folder that this file is in, wherever it is moved
     directory: /home/me/plays           # where a relative path of the task starts, if not here and not beside this file
@@ -33,6 +38,7 @@ import yaml
 from formers.lab.study.arm import Arm, vary
 from formers.lab.study.budget import Budget
 from formers.lab.study.choices import parse_choices
+from formers.lab.study.compute import Compute
 from formers.lab.study.data_path import relative_path, start_of
 from formers.lab.study.study import SEARCH_SEEDS, Study, default_budget, first_seeds
 from formers.lab.study.yaml_text import parse_yaml
@@ -41,6 +47,7 @@ from formers.part import check_names, quoted
 from formers.tasks import parse as parse_task
 
 _FOLDER_OF_FILE = Path(".")
+_COMPUTE = [field.name for field in fields(Compute)]
 _KEYS = [
     "task",
     "vary",
@@ -51,6 +58,7 @@ _KEYS = [
     "seeds",
     "search_seeds",
     "eval_lengths",
+    *_COMPUTE,
     "shard",
     "folder",
     "directory",
@@ -82,7 +90,7 @@ def write_study(study: Study, path: Path | str) -> None:
     in_own_folder = path.parent.resolve() == study.folder.resolve()
     folder = {"folder": str(_FOLDER_OF_FILE if in_own_folder else study.folder)}
     directory = {"directory": str(study.directory)} if relative_path(study.task) else {}
-    data = study.to_dict() | ({"shard": True} if study.shard else {}) | folder | directory
+    data = study.to_dict() | study.compute.given | ({"shard": True} if study.shard else {}) | folder | directory
     write_atomically(path, yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120))
 
 
@@ -118,6 +126,7 @@ def _parse_study(data: Any) -> Study:
         arms=_parse_arms(data),
         base=_parse_choices(data.get("base")),
         budget=replace(default_budget(task), **budget),
+        compute=Compute(**{name: data[name] for name in _COMPUTE if name in data}),
         match=_text_at(data, "match", "steps"),  # type: ignore[arg-type]
         seeds=_parse_seeds(data.get("seeds", 1)),
         search=search,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from formers.lab.distributed import ranks
@@ -22,7 +24,10 @@ _REQUIRED = ("trainer_state.json",)
 """Files without which no training goes on, whatever the manifest lists."""
 _LOADED = (".safetensors", ".json", ".bin", ".pt", ".pth")
 _RESTORE = f"restore {MANIFEST} from a copy of the folder to use it"
-_DECIDING = ("formers", "torch", "transformers", "commit", "device", "threads", "processes")
+_DECIDING = (
+    *("formers", "torch", "transformers", "commit", "device", "threads", "processes"),
+    *("precision", "compile", "accumulate", "checkpointing"),
+)
 """Facts of the environment that may change the last bits of a result."""
 
 
@@ -48,23 +53,30 @@ class ResumePoint:
         return _step_of(self.path) if self.path else 0
 
 
-def seal_checkpoint(path: Path, fingerprint: str, sharded: bool = False) -> None:
+def seal_checkpoint(
+    path: Path, fingerprint: str, sharded: bool = False, computed: Mapping[str, str] = MappingProxyType({})
+) -> None:
     """Write the manifest of a checkpoint whose files are all there, then remove what is older than the one before it.
 
-    `fingerprint` is that of the job which is trained; `sharded` tells whether its model is sharded over the ranks.
+    `fingerprint` is that of the job which is trained; `sharded` tells whether its model is sharded over the ranks, and
+    `computed` how else its steps are computed (`Compute.facts`).
     """
     files = {}
     for file in _contents(path):
         flush_to_disk(file)
         files[str(file.relative_to(path))] = {"bytes": file.stat().st_size, "sha256": _sha256(file)}
-    facts = {"format": _FORMAT, "job": fingerprint, "made_with": _made_with(sharded), "files": files}
+    facts = {"format": _FORMAT, "job": fingerprint, "made_with": _made_with(sharded, computed), "files": files}
     write_atomically(path / MANIFEST, json.dumps(sealed(facts), indent=1), flush=True)
     flush_to_disk(path)
     _remove_old(path.parent, _step_of(path))
 
 
 def newest_checkpoint(
-    folder: Path, fingerprint: str, sharded: bool = False, evaluated_from: float = math.inf
+    folder: Path,
+    fingerprint: str,
+    sharded: bool = False,
+    evaluated_from: float = math.inf,
+    computed: Mapping[str, str] = MappingProxyType({}),
 ) -> ResumePoint:
     """Return the newest checkpoint that is whole. Change nothing.
 
@@ -77,7 +89,7 @@ def newest_checkpoint(
     for path in reversed(_checkpoints(folder)):
         problem = _problem(path, fingerprint, has_best=_step_of(path) >= evaluated_from)
         if problem is None:
-            return ResumePoint(path, (*notes, *_environment_notes(path, sharded)))
+            return ResumePoint(path, (*notes, *_environment_notes(path, _made_with(sharded, computed))))
         notes.append(f"the checkpoint of step {_step_of(path)} cannot be used: {problem}")
     return ResumePoint(None, tuple(notes))
 
@@ -127,9 +139,9 @@ def _damage(file: Path, name: str, expected: Any) -> str | None:
     return None if _sha256(file) == expected["sha256"] else f"{name} is not what was written"
 
 
-def _environment_notes(path: Path, sharded: bool) -> tuple[str, ...]:
-    """Return a note where a checkpoint was made with other versions, or on another machine."""
-    before, now = _read_manifest(path).get("made_with"), _made_with(sharded)
+def _environment_notes(path: Path, now: Mapping[str, str]) -> tuple[str, ...]:
+    """Return a note where a checkpoint was made with other versions, on another machine, or computed otherwise."""
+    before = _read_manifest(path).get("made_with")
     before = before if isinstance(before, dict) else {}
     names = [name for name in _DECIDING if before.get(name) != now.get(name)]
     if not names:
@@ -138,9 +150,9 @@ def _environment_notes(path: Path, sharded: bool) -> tuple[str, ...]:
     return (f"since its checkpoint was made, this changed: {differences}; the result may differ from a run in one go",)
 
 
-def _made_with(sharded: bool) -> dict[str, str]:
+def _made_with(sharded: bool, computed: Mapping[str, str]) -> dict[str, str]:
     """Return the facts of this environment that may change the last bits of a result."""
-    facts = environment() | {"processes": ranks.describe_ranks(sharded)}
+    facts = environment() | {"processes": ranks.describe_ranks(sharded)} | dict(computed)
     return {name: facts[name] for name in _DECIDING if name in facts}
 
 

@@ -81,7 +81,10 @@ class Job:
 
     @property
     def fingerprint(self) -> str:
-        """sha256 of what decides the outcome: task, data, configuration, budget, seed. The arm's name does not."""
+        """sha256 of what decides the outcome: task, data, configuration, budget, seed, and a precision below fp32.
+
+        The arm's name does not.
+        """
         facts: dict[str, Any] = {"search": True} if self.is_search else {}
         facts |= {
             "task": str(self.arm.task_of(self.study.task)),
@@ -89,6 +92,7 @@ class Job:
             "config": {name: value for name, value in self.config_json.items() if name not in _INCIDENTAL},
             "budget": self.budget.to_dict(),
             "seed": self.seed,
+            **({"precision": self.study.compute.precision} if self.study.compute.precision != "fp32" else {}),
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 

@@ -18,7 +18,11 @@ def find_resume_point(callback: TrainingCallback) -> ResumePoint:
     """
     job, crashes = callback.job, callback.attempt.crashes
     point = newest_checkpoint(
-        job.checkpoint_folder, job.fingerprint, job.study.shard, evaluated_from=min(callback.evaluation_steps)
+        job.checkpoint_folder,
+        job.fingerprint,
+        job.study.shard,
+        evaluated_from=min(callback.evaluation_steps),
+        computed=job.study.compute.facts,
     )
     notes = list(point.notes)
     if crashes:

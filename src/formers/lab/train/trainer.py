@@ -49,8 +49,14 @@ class SafeTrainer(Trainer):
         already.
         """
         inputs = self.memory.enter(self._prepare_inputs(inputs))
+        parts = self.args.gradient_accumulation_steps
         with self.compute_loss_context_manager():
-            loss = self.compute_loss(model, inputs).mean()  # of several devices, where one process has them
+            if parts == 1:
+                loss = self.compute_loss(model, inputs).mean()  # of several devices, where one process has them
+            elif self.model_accepts_loss_kwargs:  # a part's share of the batch's labels
+                loss = self.compute_loss(model, inputs, num_items_in_batch=num_items_in_batch)
+            else:
+                loss = self.compute_loss(model, inputs).mean() / parts
         self.accelerator.backward(loss)
         self.memory.leave()
         return loss.detach()

@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch.utils.data import Subset
 from transformers import PrinterCallback, TrainingArguments
 from transformers.utils.logging import disable_progress_bar
@@ -14,6 +13,7 @@ from transformers.utils.logging import disable_progress_bar
 from formers.lab.distributed import ranks
 from formers.lab.train.callback import TrainingCallback
 from formers.lab.train.checkpoint import seal_checkpoint
+from formers.lab.train.device import device_for
 from formers.lab.train.job import Job
 from formers.lab.train.trainer import SafeTrainer
 from formers.tasks.checks.examples import Collator
@@ -46,15 +46,24 @@ def make_trainer(job: Job, model: PreTrainedModel, callback: TrainingCallback) -
 def _seal(callback: TrainingCallback, path: Path) -> None:
     """Add the best weights so far to a checkpoint whose other files are there, and seal it."""
     callback.best_weights.copy_to(path)
-    seal_checkpoint(path, callback.job.fingerprint, callback.job.study.shard)
+    study = callback.job.study
+    seal_checkpoint(path, callback.job.fingerprint, study.shard, study.compute.facts)
 
 
 def _training_arguments(job: Job) -> TrainingArguments:
-    budget = job.budget
+    budget, compute = job.budget, job.study.compute
+    device = device_for(compute)
     return TrainingArguments(
         output_dir=str(job.checkpoint_folder),
         max_steps=budget.steps,
-        per_device_train_batch_size=ranks.local_batch_size(budget.batch_size),
+        per_device_train_batch_size=ranks.local_batch_size(budget.batch_size, compute.accumulate),
+        gradient_accumulation_steps=compute.accumulate,
+        use_cpu=device == "cpu",
+        bf16=compute.precision == "bf16",
+        fp16=compute.precision == "fp16",
+        torch_compile=compute.compile,
+        gradient_checkpointing=compute.checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False} if compute.checkpointing else None,
         learning_rate=budget.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=round(budget.warmup * budget.steps),
@@ -68,15 +77,15 @@ def _training_arguments(job: Job) -> TrainingArguments:
         report_to=[],
         disable_tqdm=True,
         remove_unused_columns=False,
-        dataloader_pin_memory=torch.cuda.is_available(),
-        **_ranks_arguments(),
+        dataloader_pin_memory=device == "cuda",
+        **_ranks_arguments(device),
     )
 
 
-def _ranks_arguments() -> dict[str, Any]:
+def _ranks_arguments(device: str) -> dict[str, Any]:
     """Return the arguments for several ranks that train together. Rank r of R takes the r-th R-th of each batch."""
     if ranks.world_size() == 1:
         return {}
-    on_cpu = not torch.cuda.is_available()
-    backend = {"use_cpu": True, "ddp_backend": "gloo"} if on_cpu else {"ddp_backend": "nccl"}
-    return backend | {"ddp_find_unused_parameters": False}  # every part trains all of its parameters: a law
+    backend = "gloo" if device == "cpu" else "nccl"
+    # every part trains all of its parameters: a law
+    return {"ddp_backend": backend, "ddp_find_unused_parameters": False}

@@ -15,6 +15,7 @@ from formers.lab.store.records import Point, Row, Status
 from formers.lab.store.write_error import WriteError
 from formers.lab.train.callback import TrainingCallback, curve_points
 from formers.lab.train.crash_counter import count_crashes
+from formers.lab.train.device import device_for, device_name
 from formers.lab.train.failures import cause_of, save_traceback, status_of
 from formers.lab.train.job import Job
 from formers.lab.train.other_lengths import load_finished, test_at_lengths
@@ -61,9 +62,11 @@ def remove_checkpoints(job: Job) -> None:
 def _train(job: Job, progress: Progress, stop: Stop) -> tuple[Row, PreTrainedModel | None]:
     """Return the row of a training, and its model with the best weights where it is finished."""
     described = environment() | {"processes": ranks.describe_ranks(job.study.shard)} | dict(job.place)
-    facts: dict[str, Any] = {"environment": described | _describe_segments(job)}
+    described |= job.study.compute.facts | _describe_segments(job)
+    facts: dict[str, Any] = {"environment": described}
     model = None
     try:
+        described["device"] = device_name(device_for(job.study.compute))
         with count_crashes(job.checkpoint_folder) as attempt:
             model = _train_and_test(TrainingCallback(job, progress, stop, attempt), facts)
         status: Status = "finished" if model is not None else "stopped"
@@ -90,7 +93,8 @@ def _train_and_test(callback: TrainingCallback, facts: dict[str, Any]) -> PreTra
     Fill in facts of its row as they become known: an error keeps those before it.
     """
     job, before = callback.job, None
-    measures_peak = reset_peak()
+    device = device_for(job.study.compute)
+    measures_peak = reset_peak(device)
     *earlier, last = stage_jobs(job)
     for stage in earlier:
         facts |= {} if facts.get("parameters") else count_costs(_on_meta(job), job.length)
@@ -103,7 +107,7 @@ def _train_and_test(callback: TrainingCallback, facts: dict[str, Any]) -> PreTra
     try:
         is_finished = _run(callback, model, before, facts)
     finally:
-        facts["peak_bytes"] = peak_bytes() if measures_peak else None
+        facts["peak_bytes"] = peak_bytes(device) if measures_peak else None
     if is_finished:
         _test_and_save(job, callback, model, facts)
         return model

@@ -17,7 +17,10 @@ def sizes(**axes_of: tuple[Tensor, str]) -> dict[str, int]:
         if tensor.dim() != len(axes):
             raise ValueError(f"{name} has shape {tuple(tensor.shape)}; expected {len(axes)} axes ({', '.join(axes)})")
         for axis, size in zip(axes, tensor.shape, strict=True):
-            if axis.isupper() and found.setdefault(axis, size) != size:
+            if axis not in found:
+                if axis.isupper():
+                    found[axis] = size
+            elif found[axis] != size:
                 shapes = "; ".join(f"{n} ({', '.join(a)}) is {tuple(t.shape)}" for n, (t, a) in axes_of.items())
                 raise ValueError(f"{name} has size {size} on axis {axis}, but {found[axis]} was expected: {shapes}")
     return found
@@ -25,10 +28,13 @@ def sizes(**axes_of: tuple[Tensor, str]) -> dict[str, int]:
 
 def same_dtype(**tensors: Tensor) -> None:
     """Raise ValueError unless all tensors are floating point and of one dtype."""
-    first = next(iter(tensors.values()))
-    if any(t.dtype != first.dtype or not t.is_floating_point() for t in tensors.values()):
-        given = ", ".join(f"{name} {t.dtype}" for name, t in tensors.items())
-        raise ValueError(f"expected one floating-point dtype for all, but got {given}; convert them with .to(dtype)")
+    first = next(iter(tensors.values())).dtype
+    for tensor in tensors.values():  # a loop, as every layer asks at every step
+        if tensor.dtype != first or not first.is_floating_point:
+            given = ", ".join(f"{name} {t.dtype}" for name, t in tensors.items())
+            raise ValueError(
+                f"expected one floating-point dtype for all, but got {given}; convert them with .to(dtype)"
+            )
 
 
 def mask(name: str, given: Tensor | None, batch: int, length: int) -> None:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from formers.ops.common.derivatives import is_transformed
 
 Read = TypeVar("Read")
 _FREE = frozenset({"cpu"})
 """Devices whose tensors are read without waiting for what was asked of the device before."""
-_KNOWN: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
-"""What has been read from tensors that are alive: by tensor, and for each by name, with the tensor's version."""
+_KNOWN: dict[int, tuple[weakref.ref[Tensor], dict[str, tuple[int, Any]]]] = {}
+"""What has been read from tensors that are alive, by their `id`."""
 
 
 def can_read(tensor: Tensor) -> bool:
@@ -29,7 +29,7 @@ def is_free_to_read(tensor: Tensor) -> bool:
 
 
 def read_once(tensor: Tensor, name: str, read: Callable[[Tensor], Read]) -> Read:
-    """Return `read(tensor)`, which looks at the tensor's numbers: once for all layers of a model that ask by this name.
+    """Return `read(tensor)`, read or made from its numbers: once for all layers of a model that ask by this name.
 
     It is read again when the tensor has been changed in place. What is read must not hold the tensor itself.
     """
@@ -37,12 +37,28 @@ def read_once(tensor: Tensor, name: str, read: Callable[[Tensor], Read]) -> Read
         return read(tensor)
     if type(tensor) not in (Tensor, torch.nn.Parameter) or tensor.is_inference():
         return read(tensor)
-    known: dict[str, tuple[int, Any]] = _KNOWN.setdefault(tensor, {})
-    if name not in known or known[name][0] != tensor._version:
+    known, version = _known_of(tensor), tensor._version
+    entry = known.get(name)
+    if entry is None or entry[0] != version:
         with torch.inference_mode(False):
-            known[name] = (tensor._version, read(tensor))
-    found: Read = known[name][1]
+            entry = known[name] = (version, read(tensor))
+    found: Read = entry[1]
     return found
+
+
+def _known_of(tensor: Tensor) -> dict[str, tuple[int, Any]]:
+    """Return what has been read from a tensor, with the tensor's version then, by name."""
+    key = id(tensor)
+    entry = _KNOWN.get(key)
+    if entry is None or entry[0]() is not tensor:
+        entry = _KNOWN[key] = (weakref.ref(tensor, lambda gone: _forget(key, gone)), {})
+    return entry[1]
+
+
+def _forget(key: int, gone: weakref.ref[Tensor]) -> None:
+    entry = _KNOWN.get(key)
+    if entry is not None and entry[0] is gone:
+        del _KNOWN[key]
 
 
 def require_data(holds: Tensor, error: Exception) -> None:
