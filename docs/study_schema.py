@@ -6,11 +6,12 @@ import inspect
 import json
 import re
 from dataclasses import fields
-from typing import Any
+from typing import Any, get_args
 
 from formers.catalogue import AXES, members
 from formers.lab.study import study, yaml
 from formers.lab.study.budget import Budget
+from formers.lab.study.compute import Compute, Device, Precision
 from formers.lab.study.study import Study
 from formers.models import TransformerConfig
 from formers.tasks import TASKS
@@ -23,7 +24,7 @@ _VARY = "One arm for each combination of the alternatives: a choice, such as mix
 
 def schema() -> str:
     """Return the JSON Schema of a study file."""
-    docs = attribute_docs(Study)
+    docs = _docs()
     properties = {
         name: {"description": docs.get(name, _VARY if name == "vary" else ""), **_type_of(name)} for name in yaml._KEYS
     }
@@ -36,6 +37,11 @@ def schema() -> str:
         "properties": properties,
     }
     return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
+
+
+def _docs() -> dict[str, str]:
+    """Return key → its meaning; those of `Compute` are keys of their own."""
+    return attribute_docs(Study) | attribute_docs(Compute)
 
 
 def _type_of(name: str) -> dict[str, Any]:
@@ -52,6 +58,11 @@ def _type_of(name: str) -> dict[str, Any]:
         "seeds": _SEEDS,
         "search_seeds": _SEEDS,
         "eval_lengths": {"anyOf": [{"type": "string"}, {"type": "array"}]},
+        "device": {"enum": list(get_args(Device))},
+        "precision": {"enum": list(get_args(Precision))},
+        "compile": {"type": "boolean"},
+        "accumulate": {"type": "integer", "minimum": 1},
+        "checkpointing": {"type": "boolean"},
         "shard": {"type": "boolean"},
         "folder": {"type": "string"},
         "directory": {"type": "string"},
@@ -79,7 +90,7 @@ def page() -> str:
     """Return the reference of study files."""
     example = inspect.cleandoc((yaml.__doc__ or "").partition("\n\n")[2]).rpartition("\n\n")[0]
     last = (yaml.__doc__ or "").strip().rpartition("\n\n")[2]
-    docs = attribute_docs(Study)
+    docs = _docs()
     lines = [
         "# Study files",
         "",
