@@ -1,0 +1,65 @@
+"""Compile the Triton kernels of linear attention for GPUs that need not be there, and print what they take as JSON.
+
+`python compiled.py 90` compiles for compute capability 9.0. A driver that only names the target stands in for the
+real one; what Triton makes of the kernels is what it makes on such a GPU.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import torch
+from triton.backends.compiler import GPUTarget
+from triton.runtime import driver
+from triton.runtime.jit import JITFunction
+
+from formers.ops.linear_attention.triton_launch import TritonInputs, TritonOptions, backward, forward
+
+
+class NamedTarget:
+    """A driver without a device."""
+
+    def __init__(self, capability: int):
+        self.target = GPUTarget("cuda", capability, 32)
+
+    def get_current_target(self) -> GPUTarget:
+        return self.target
+
+    def get_current_device(self) -> int:
+        return 0
+
+    def get_current_stream(self, device: int) -> int:
+        return 0
+
+
+CALLS = {
+    "elu, normalised": (64, 64, torch.bfloat16, TritonOptions(True, True, 1e-18, "elu"), False),
+    "decay, float16": (64, 64, torch.float16, TritonOptions(True, True, 1e-18, "exp"), True),
+    "256 features": (256, 64, torch.bfloat16, TritonOptions(True, True, 1e-18, "identity"), False),
+    "all pairs, not normalised": (64, 64, torch.bfloat16, TritonOptions(False, False, 0.0, "identity"), False),
+}
+
+
+def main() -> None:
+    driver.set_active(NamedTarget(int(sys.argv[1])))
+    shared: dict[str, int] = {}
+    run = JITFunction.run
+
+    def compile_alone(self, *arguments, grid, warmup, **options):
+        kernel = run(self, *arguments, grid=grid, warmup=True, **options)
+        assert kernel.asm["cubin"]
+        shared[f"{self.fn.__name__} {kernel.hash[:8]}"] = kernel.metadata.shared
+
+    JITFunction.run = compile_alone
+    for features, width, dtype, options, decays in CALLS.values():
+        q, k = (torch.empty(1, 2048, 16, features, dtype=dtype).transpose(1, 2) for _ in range(2))
+        v = torch.empty(1, 2048, 16, width, dtype=dtype).transpose(1, 2)
+        given = TritonInputs(q, k, v, None, None, torch.empty(1, 16, 2048) if decays else None, None)
+        found = forward(given, options)
+        backward(given, found, (torch.empty_like(found.y), None, None), options)
+    print(json.dumps(shared))
+
+
+if __name__ == "__main__":
+    main()
