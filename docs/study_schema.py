@@ -11,6 +11,7 @@ from typing import Any, get_args
 from formers.catalogue import AXES, members
 from formers.lab.study import study, yaml
 from formers.lab.study.budget import Budget
+from formers.lab.study.budget_size import BUDGET_SIZES
 from formers.lab.study.compute import Compute, Device, Precision
 from formers.lab.study.study import Study
 from formers.models import TransformerConfig
@@ -53,7 +54,12 @@ def _type_of(name: str) -> dict[str, Any]:
         "vary": {"type": "object", "properties": lists},
         "arms": {"anyOf": [{"type": "object", "additionalProperties": choices}, {"type": "array"}]},
         "base": choices,
-        "budget": {"type": "object", "additionalProperties": False, "properties": _budget()},
+        "budget": {
+            "anyOf": [
+                {"enum": list(BUDGET_SIZES)},
+                {"type": "object", "additionalProperties": False, "properties": _budget()},
+            ]
+        },
         "match": {"enum": list(study._MATCHES)},
         "seeds": _SEEDS,
         "search_seeds": _SEEDS,
@@ -112,7 +118,33 @@ def page() -> str:
     lines += ["", "## Budget", "", "| key | default | meaning |", "|---|--:|---|"]
     budget = attribute_docs(Budget)
     lines += [f"| `{field.name}` | {field.default} | {_cell(budget.get(field.name, ''))} |" for field in fields(Budget)]
+    lines += ["", *_sizes()]
     return "\n".join(lines) + "\n"
+
+
+def _sizes() -> list[str]:
+    """Return the budgets by size: what each shows, and what it is for each task."""
+    lines = [
+        "## Budgets by size",
+        "",
+        "`budget: medium` in a file, `--budget medium` on the command line; other options change it.",
+        "",
+        "| size | it shows | seeds | learning rates | steps |",
+        "|---|---|--:|--:|--:|",
+    ]
+    lines += [
+        f"| {name} | {_cell(size.shows)} | {size.seeds} | {max(1, len(size.rates))} | {size.times} × the default |"
+        for name, size in BUDGET_SIZES.items()
+    ]
+    lines += [
+        "",
+        f"| task | {' | '.join(f'steps, {name}' for name in BUDGET_SIZES)} |",
+        "|---|" + "--:|" * len(BUDGET_SIZES),
+    ]
+    for task in TASKS:
+        steps = int({"steps": Budget.steps, **task.budget}["steps"])
+        lines.append(f"| `{task.name()}` | {' | '.join(f'{steps * size.times:,}' for size in BUDGET_SIZES.values())} |")
+    return lines
 
 
 def attribute_docs(kind: type) -> dict[str, str]:

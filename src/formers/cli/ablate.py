@@ -60,6 +60,15 @@ def ablate(
     cores: options.Cores = 1,
     shard: options.Shard = None,
     track: options.Track = None,
+    budget_size: Annotated[
+        str | None,
+        typer.Option(
+            "--budget",
+            help="small (the task's default), medium (4 times the steps, 3 seeds) or large (16 times, 5 seeds, and 3 "
+            "learning rates for each arm to choose from); other options change it.",
+            rich_help_panel="Budget",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show the arms, their costs, and how long the study would take.")
     ] = False,
@@ -87,6 +96,8 @@ def ablate(
         the same number of parameters for all: feed-forwards are widened or narrowed
     formers ablate shakespeare --vary position=sinusoidal,rotary,alibi --eval-length 1x,2x,4x
         each tested on text of up to four times the trained length, too; what is trained already is not trained again
+    formers ablate shakespeare --budget medium
+        four times the steps and three seeds: enough to tell arms apart that differ by more than seeds do
     formers ablate shakespeare --seeds 3 --dry-run
         what that would train: parameters, operations, memory and time of each arm, without training
     formers ablate study.yaml
@@ -109,7 +120,8 @@ def ablate(
         changes["search_seeds"] = options.read_search_seeds(search_seeds)
     compute: dict[str, Any] = {"device": device, "precision": precision, "compile": compile}
     compute |= {"accumulate": accumulate, "checkpointing": checkpointing}
-    study = _changed(task, length, changes, seeds, choices, budget, compute)
+    start = _sized(_starting_study(task, length), budget_size)
+    study = _changed(start, task, changes, seeds, choices, budget, compute)
     if dry_run:
         show_forecast(study, jobs)
         return
@@ -129,9 +141,18 @@ def _starting_study(task: str, length: int | None) -> Study:
     return study if length is None else replace(study, task=study.task.swap(length=length))
 
 
+def _sized(study: Study, size: str | None) -> Study:
+    """Return the study with the budget, the seeds and the rates of a size, where one is given."""
+    if size is None:
+        return study
+    from formers.lab.study.budget_size import budget_size
+
+    return budget_size(size).given_to(study)
+
+
 def _changed(
+    start: Study,
     task: str,
-    length: int | None,
     changes: dict[str, Any],
     seeds: str | None,
     choices: dict[str, Any],
@@ -139,7 +160,6 @@ def _changed(
     compute: dict[str, Any] | None = None,
 ) -> Study:
     """Return the starting study with what was given changed: fields, seeds, choices, the budget and computing."""
-    start = _starting_study(task, length)
     changed = {"folder": _named(start, task)} | options.given(changes)
     if seeds is not None:
         changed["seeds"] = options.read_seeds(seeds)

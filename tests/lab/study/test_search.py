@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from formers.cli.ablate import _changed
+from formers.cli.ablate import _changed, _starting_study
 from formers.lab import Arm, Budget, Study, read_study, write_study
 from formers.lab.study.alternatives import Alternatives
 from formers.lab.study.candidates import candidates
@@ -72,7 +72,8 @@ def test_the_command_line_changes_a_search(tmp_path: Path) -> None:
     write_study(study(folder=tmp_path), tmp_path / "study.yaml")
 
     def changed(**budget: str) -> Study:
-        return _changed(str(tmp_path / "study.yaml"), None, {}, None, {}, budget)
+        path = str(tmp_path / "study.yaml")
+        return _changed(_starting_study(path, None), path, {}, None, {}, budget)
 
     assert changed().search == {"learning_rate": RATES}
     assert changed(learning_rate="0.02").search == {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from formers.lab.report.enough import enough_sentences
 from formers.lab.report.estimate_text import estimate_text
 from formers.lab.report.matching import inequalities
 from formers.lab.report.search import search_sentences
@@ -31,7 +32,7 @@ def headline(summary: StudySummary) -> tuple[str, ...]:
         )
     else:
         sentences.append("Every arm ran with one seed, and a single seed cannot separate arms: the order is a hint.")
-    return (*sentences, *_references(summary), *_failures(summary))
+    return (*sentences, *enough_sentences(summary), *_references(summary), *_failures(summary))
 
 
 def over_items(summary: StudySummary) -> bool:

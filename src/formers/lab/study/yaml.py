@@ -10,6 +10,7 @@
     base: {depth: 2, width: 64}         # changes to the task's base configuration, or text as in `arms`
     budget: {steps: 200, batch_size: 16, learning_rate: [0.001, 0.003]}   # of a list, each arm takes the best
       # stages: 3 in the budget trains at a quarter, half and all of the length and of the mixers' windows
+      # or `budget: medium`: by size, small, medium or large, with seeds and rates of their own
     match: parameters                   # or steps (the default), flops, time
     seeds: 3                            # how many (0, 1, 2), or a list of them
     search_seeds: [1000]                # seeds with which values in lists are tried; none of those above
@@ -37,6 +38,7 @@ import yaml
 
 from formers.lab.study.arm import Arm, vary
 from formers.lab.study.budget import Budget
+from formers.lab.study.budget_size import budget_size
 from formers.lab.study.choices import parse_choices
 from formers.lab.study.compute import Compute
 from formers.lab.study.data_path import relative_path, start_of
@@ -115,6 +117,8 @@ def _parse_study(data: Any) -> Study:
         raise ValueError("a study is a mapping with at least `task: name`")
     check_names("a study", data, _KEYS)
     task = parse_task(data["task"])
+    size = budget_size(data["budget"]) if isinstance(data.get("budget"), str) else None
+    data = data | ({"budget": None} if size else {})
     amounts = {name: _parse_amount(value) for name, value in _mapping_at(data, "budget").items()}
     check_names("budget", amounts, [field.name for field in fields(Budget)])
     search = {name: value for name, value in amounts.items() if isinstance(value, list)}
@@ -125,11 +129,11 @@ def _parse_study(data: Any) -> Study:
         task=task,
         arms=_parse_arms(data),
         base=_parse_choices(data.get("base")),
-        budget=replace(default_budget(task), **budget),
+        budget=size.budget(task) if size else replace(default_budget(task), **budget),
         compute=Compute(**{name: data[name] for name in _COMPUTE if name in data}),
         match=_text_at(data, "match", "steps"),  # type: ignore[arg-type]
-        seeds=_parse_seeds(data.get("seeds", 1)),
-        search=search,
+        seeds=_parse_seeds(data.get("seeds", size.seeds if size else 1)),
+        search=size.search(task) if size else search,
         search_seeds=_parse_search_seeds(data.get("search_seeds")),
         eval_lengths=() if data.get("eval_lengths") is None else data["eval_lengths"],
         shard=_flag_at(data, "shard"),
