@@ -82,10 +82,19 @@ def _arm_row(summary: StudySummary, arm: ArmSummary, taken: Sequence[str], costs
         None,
         arm.metric.mean if arm.metric else None,
         0.0 if arm.name == summary.base else arm.to_base.mean if arm.to_base else None,
+        *(_number(arm.rows[0].options.get(name, "")) for name in taken),
         *(arm.costs[cost.name] for cost in costs),
         len(arm.values),
     )
     return RankingRow(arm=arm, cells=cells, keys=keys)
+
+
+def _number(text: str) -> float | None:
+    """Return the number that a text is; None for other texts."""
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def _reference_row(summary: StudySummary, name: str, value: float, blanks: int) -> RankingRow:
