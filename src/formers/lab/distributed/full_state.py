@@ -39,7 +39,7 @@ def load_full_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:
     if wrong := ranks.broadcast_from_rank0(_misfit(model, weights)):
         raise ValueError(f"these weights are not of this model: {wrong}")
     state: dict[str, Any] = {**weights}  # torch adds to it what is missing: the second names of tied weights
-    set_model_state_dict(model, state, options=_scatter(strict=False))
+    set_model_state_dict(model, state, options=_scatter())
 
 
 def full_optimizer_state(model: nn.Module, optimizer: Optimizer) -> dict[str, Any]:
@@ -48,8 +48,15 @@ def full_optimizer_state(model: nn.Module, optimizer: Optimizer) -> dict[str, An
 
 
 def load_full_optimizer_state(model: nn.Module, optimizer: Optimizer, state: dict[str, Any]) -> None:
-    """Load rank 0's state into the optimizer, on every rank."""
+    """Load rank 0's state into the optimizer, on every rank.
+
+    A weight that has not had a gradient yet has no state there, and gets its own with the first one, as it would have.
+    """
     set_optimizer_state_dict(model, optimizer, state, options=_scatter())
+    known = ranks.broadcast_from_rank0(set(state.get("state", ())))
+    for name, weight in model.named_parameters():
+        if name not in known:
+            optimizer.state.pop(weight, None)  # torch has taken a step with a gradient of zero to fill it
 
 
 def _weight_names(model: nn.Module) -> list[str]:
@@ -67,5 +74,5 @@ def _misfit(model: nn.Module, weights: dict[str, Tensor]) -> str:
     return ", ".join(f"{name} has shape {tuple(weights[name].shape)}, not {tuple(own[name].shape)}" for name in misfits)
 
 
-def _scatter(strict: bool = True) -> StateDictOptions:
-    return StateDictOptions(full_state_dict=True, broadcast_from_rank0=ranks.world_size() > 1, strict=strict)
+def _scatter() -> StateDictOptions:
+    return StateDictOptions(full_state_dict=True, broadcast_from_rank0=ranks.world_size() > 1, strict=False)
