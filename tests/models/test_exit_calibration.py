@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from formers import CausalLM, TransformerConfig
-from formers.computation import EarlyExit, ExitRule, Last, Saturation
+from formers.computation import EarlyExit, ExitRule, Last, Saturation, SequenceDepth
 from formers.computation.calibration import hoeffding_bentkus
 from formers.models.exit_calibration import calibrate_exits, every_layer, exit_losses, search_threshold, set_threshold
 from formers.models.exit_comparison import compare_generation, edit_distance
@@ -47,6 +47,17 @@ def test_losses_are_those_of_both_predictions() -> None:
         assert torch.equal(found.excess_error_n, more.clamp(min=0))
         assert torch.equal(found.layers_n, out.steps[:, :-1].double().mean(1))
     assert losses[1].layers_n.mean() < losses[0].layers_n.mean()
+
+
+def test_every_layer_generates_with_a_rule_that_keeps_a_state_too() -> None:
+    """The cache then holds no state of the rule; afterwards it does again."""
+    made, ids = model(SequenceDepth()).eval(), sequences(2)
+    written = {"attention_mask": torch.ones_like(ids), "max_new_tokens": 3, "do_sample": False, "pad_token_id": 0}
+    before = made.generate(ids, **written)
+    with every_layer(made):
+        whole = made.generate(ids, **written)
+        assert torch.equal(whole, made.generate(ids, use_cache=False, **written))
+    assert torch.equal(before, made.generate(ids, **written))
 
 
 @pytest.mark.parametrize("risk", ["disagreement", "excess_error"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
@@ -86,6 +88,16 @@ class EarlyExitModule(FixedModule):
         rule = part.rule.build(site, depth)
         super().__init__(depth + rule.states, wiring)
         self.part, self.rule, self.depth = part, rule, depth
+
+    @contextmanager
+    def other_rule(self, rule: Any) -> Iterator[None]:
+        """Follow another built rule for a while, with the states that it keeps."""
+        before = self.rule, self.states
+        self.rule, self.states = rule, self.depth + rule.states
+        try:
+            yield
+        finally:
+            self.rule, self.states = before
 
     def forward(self, layers: nn.ModuleList, given: StackInput) -> StackOutput:
         if not self.training and self.rule.halting:

@@ -191,11 +191,8 @@ def threshold_set(model: CausalLM, threshold: float) -> Iterator[None]:
 def every_layer(model: CausalLM) -> Iterator[None]:
     """Let no token of a model leave early for a while."""
     module: Any = model.model.computation
-    rule, module.rule = module.rule, LastModule()
-    try:
+    with module.other_rule(LastModule()):
         yield
-    finally:
-        module.rule = rule
 
 
 def _predicted(model: CausalLM, ids: Tensor) -> tuple[Tensor, Tensor]:
