@@ -65,7 +65,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[Study]:
     """The studies that commands would have run."""
     studies: list[Study] = []
     for module in ("formers.cli.ablate", "formers.cli.train"):
-        monkeypatch.setattr(f"{module}.run_and_show", lambda study, *executor: studies.append(study))
+        monkeypatch.setattr(f"{module}.run_and_show", lambda study, *executor, **track: studies.append(study))
     return studies
 
 

@@ -115,7 +115,7 @@ def test_rows_have_adapters_of_their_own_with_other_parts(part: Part, tmp_path: 
 
 def test_distances_have_no_adapter_of_a_row() -> None:
     lora = with_adapters(model_with(Xl()), NAMES[:2])
-    with pytest.raises(ValueError, match="same as the number of inputs, but got 3 and 41"):
+    with pytest.raises(ValueError, match="same as the number of inputs, but got 3 and 21"):
         output(lora, some_ids(), adapter_names=NAMES)
 
 

@@ -15,9 +15,15 @@ def load(libraries: Sequence[str]) -> None:
         text = f"loading {name.partition('.')[0]} …"
         shown = sys.stderr.isatty()
         if shown:
-            print(text, end="", file=sys.stderr, flush=True)
+            _write(text)
         try:
             import_module(name)
         finally:
             if shown:
-                print(f"\r{' ' * len(text)}\r", end="", file=sys.stderr, flush=True)
+                _write(f"\r{' ' * len(text)}\r")
+
+
+def _write(text: str) -> None:
+    """Write onto the line of the terminal that there is."""
+    sys.stderr.write(text)
+    sys.stderr.flush()

@@ -80,19 +80,23 @@ _ABLATE = (
     ("ablate", "recall", "--arm", "mixer=<mixer>", "--match", "parameters", "--lr", "<number>", "--warmup", "<number>"),
     ("ablate", "sort", "--width", "<number>", "--heads", "2", "--length", "<number>", "--seeds", "<number>"),
     ("ablate", "listops", "--folder", "here", "--batch", "<number>", "--clip", "<number>", "--evaluations", "<number>"),
+    ("ablate", "sort", "--vary", "mixer=softmax,<mixer>", "--lr", "1e-3,<number>", "--search-seeds", "<number>"),
+    ("ablate", "sort", "--budget", "medium", "--stages", "<number>", "--clip", "<number>,1.0", "--seeds", "2"),
+    ("ablate", "sort", "--device", "cpu", "--precision", "bf16", "--accumulate", "<number>", "--checkpointing"),
+    ("ablate", "text(tokens=bytes)", "--vary", "task.length=16,<number>", "--arm", "a: mixer={<mixer>, linear}"),
     ("train", "sort", "mixer=<mixer>", "depth=<number>", "--seed", "<number>", "--lr", "<number>"),
     ("train", "sort(length=4)", "position=<position>", "causal=false", "--batch", "<number>"),
 )
 
 
-def _planned(study: Study, executor: object = None) -> None:
+def _planned(study: Study, executor: object = None, track: str | None = None) -> None:
     """Plan a study instead of running it; its command line and its file mean the same study."""
     if len(study.arms) <= 8 and study.match != "time" and len(study.seeds) <= 8:
         plan_jobs(study)
     write_study(study, Path("study.yaml"))
     must_equal("study.yaml", read_study("study.yaml").to_dict(), study.to_dict())
     again: list[Study] = []
-    with patch("formers.cli.ablate.run_and_show", lambda study, executor=None: again.append(study)):
+    with patch("formers.cli.ablate.run_and_show", lambda study, executor=None, track=None: again.append(study)):
         done = CliRunner().invoke(command_line.app, shlex.split(study_command(study))[1:])
     must_equal("its command", again[0].to_dict() if again else done.output, study.to_dict())
     raise typer.Exit
