@@ -14,7 +14,7 @@ from formers.ops.common.derivatives import is_transformed
 Read = TypeVar("Read")
 _FREE = frozenset({"cpu"})
 """Devices whose tensors are read without waiting for what was asked of the device before."""
-_KNOWN: dict[int, tuple[weakref.ref[Tensor], dict[str, tuple[int, Any]]]] = {}
+_KNOWN: dict[int, tuple[weakref.ref[Tensor], dict[str, tuple[tuple[int, int], Any]]]] = {}
 """What has been read from tensors that are alive, by their `id`."""
 
 
@@ -31,22 +31,23 @@ def is_free_to_read(tensor: Tensor) -> bool:
 def read_once(tensor: Tensor, name: str, read: Callable[[Tensor], Read]) -> Read:
     """Return `read(tensor)`, read or made from its numbers: once for all layers of a model that ask by this name.
 
-    It is read again when the tensor has been changed in place. What is read must not hold the tensor itself.
+    It is read again when the tensor has been changed in place, as torch counts that: not through `.data`. What is read
+    must not hold the tensor itself, and has no gradient.
     """
     if torch.compiler.is_compiling() or is_transformed():
         return read(tensor)
     if type(tensor) not in (Tensor, torch.nn.Parameter) or tensor.is_inference():
         return read(tensor)
-    known, version = _known_of(tensor), tensor._version
+    known, version = _known_of(tensor), (tensor._version, tensor.data_ptr())
     entry = known.get(name)
     if entry is None or entry[0] != version:
-        with torch.inference_mode(False):
+        with torch.inference_mode(False), torch.no_grad():  # else checkpointing, which runs it again, misses a graph
             entry = known[name] = (version, read(tensor))
     found: Read = entry[1]
     return found
 
 
-def _known_of(tensor: Tensor) -> dict[str, tuple[int, Any]]:
+def _known_of(tensor: Tensor) -> dict[str, tuple[tuple[int, int], Any]]:
     """Return what has been read from a tensor, with the tensor's version then, by name."""
     key = id(tensor)
     entry = _KNOWN.get(key)
