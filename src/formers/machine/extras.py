@@ -9,14 +9,18 @@ from packaging.requirements import Requirement
 
 
 def extras() -> dict[str, tuple[Requirement, ...]]:
-    """Return extra → its requirements, as the installed package declares them; empty if `formers` is not installed."""
+    """Return extra → its requirements on this system, as the installed package declares them.
+
+    Empty if `formers` is not installed.
+    """
     try:
         declared = [Requirement(text) for text in requires("formers") or ()]
     except PackageNotFoundError:
         return {}
     found: dict[str, list[Requirement]] = {}
     for requirement in declared:
-        if name := _extra_of(requirement):
+        name = _extra_of(requirement)
+        if name and requirement.marker and requirement.marker.evaluate({"extra": name}):  # not for another system
             found.setdefault(name, []).append(requirement)
     return {name: tuple(needs) for name, needs in found.items()}
 
