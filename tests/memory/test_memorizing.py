@@ -75,7 +75,11 @@ def test_faiss_that_looks_everywhere_finds_what_comparing_does(rows: int, monkey
         mask = torch.ones_like(text)
         mask[-1, 32:35] = 0
         real = mask.bool()
-        memory, past, logits = model(MEMORY.swap(size=48, search=search, probes=1000)), None, []
+        memory, past, logits = (
+            model(MEMORY.swap(size=48, search=search, probes=1000 if search == "faiss" else None)),
+            None,
+            [],
+        )
         for start, piece in zip(range(0, 90, 9), text.split(9, 1), strict=True):
             with torch.no_grad():
                 out = memory(piece, attention_mask=mask[:, : start + 9], past_key_values=past, use_cache=True)
@@ -164,3 +168,8 @@ def test_adding_to_a_long_memory_copies_nothing() -> None:
     assert branch.k_bgsk.untyped_storage().data_ptr() != state.k_bgsk.untyped_storage().data_ptr()
     assert longer.k_bgsk[0, 0, -2:, 0].tolist() == [1, 1]
     assert branch.k_bgsk[0, 0, -2:, 0].tolist() == [1, 0]
+
+
+def test_probes_are_refused_where_all_keys_are_compared() -> None:
+    with pytest.raises(ValueError, match="probes are for search=faiss"):
+        Memorizing(probes=4)

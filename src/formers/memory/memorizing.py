@@ -24,6 +24,7 @@ from formers.part import Site, State, Unsupported
 
 _SCALE = 10.0
 """The start of the factor of cosines, which are between −1 and 1: a softmax over them alone could tell little apart."""
+_PROBES = 16
 _EPS = 1e-6
 """ε in the length of keys and queries: zeros stay zeros, with a gradient that half precision can hold."""
 
@@ -62,14 +63,16 @@ class Memorizing(Memory):
     """How keys are found: by comparing all; or on the CPU by FAISS (the extra `retrieval`), which looks into some of
     about √size lists and finds most of them, sooner where `size` is in the ten thousands. Keys that a call brings
     itself are compared."""
-    probes: int = 16
-    "Lists that FAISS looks into for a query."
-    added: ClassVar[Mapping[str, Any]] = {"search": "exact", "probes": 16}
+    probes: int | None = None
+    "With `faiss`, lists that a query looks into; 16 unless given."
+    added: ClassVar[Mapping[str, Any]] = {"search": "exact", "probes": None}
 
     def check(self) -> None:
         for name in ("size", "k", "window", "probes"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ValueError(f"{self.name()}: {name} must be at least 1, but {value} was given")
+        if self.probes is not None and self.search != "faiss":
+            raise ValueError(f"{self.name()}: probes are for search=faiss; an exact search compares all keys")
         if self.layer is not None and self.layer < 0:
             raise ValueError(f"{self.name()}: layer must be at least 0, the first, but {self.layer} was given")
         if not 0 < self.gate < 1:
@@ -163,7 +166,7 @@ class LookupMemory(WindowMemory):
     def __init__(self, part: Memorizing, window: int, heads: int):
         super().__init__(window)
         self.size, self.k, self.start = part.size, part.k, part.gate
-        self.probes = part.probes if part.search == "faiss" else None
+        self.probes = (part.probes or _PROBES) if part.search == "faiss" else None
         self.gate_h = nn.Parameter(torch.empty(heads))
         self.log_scale_h = nn.Parameter(torch.empty(heads))
         self.init_weights(0.0)

@@ -51,6 +51,8 @@ _SAY_THE_SAME = {"one head": frozenset({"kv_heads", "per_head", "share", "local_
 """Options whose values mean the same at a site: one key head for one head, frequencies of one head's width."""
 _LIMITS = frozenset({"height"})
 """Options that say up to which length a model is for, and have no other effect."""
+_METHODS = frozenset({"search"})
+"""Options that say how something is found, and may well find the same."""
 _OF_A_POSITION = {"turned": frozenset({"heads"}), "restart": frozenset({"layer", "heads"})}
 """Options that say how a position is applied → the places it must act on. They say nothing of others, as in an ablation
 of positions."""
@@ -82,7 +84,11 @@ def _assert_none_idle(part: Part, name: str, but: Path = ()) -> None:
             owner, option = _owner(part, path)
             if name not in _OF_A_POSITION.get(option, _SITES):
                 continue
-            if path == but or option in _LIMITS | _SAY_THE_SAME.get(name, frozenset()) or _is_changed(owner, option):
+            if (
+                path == but
+                or option in _LIMITS | _METHODS | _SAY_THE_SAME.get(name, frozenset())
+                or _is_changed(owner, option)
+            ):
                 continue
             found = {value: _with(part, path, value) for value in _values(owner, option)}
             built = {value: one for value, one in found.items() if one is not None and _builds(one, causal, site)}
