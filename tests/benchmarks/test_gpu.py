@@ -19,7 +19,7 @@ from benchmarks.gpu.watch import watch  # noqa: E402
 from benchmarks.harness import Row, table  # noqa: E402
 from benchmarks.report import section  # noqa: E402
 
-QUICK = ("linear", "metric", "window", "tiles")
+QUICK = ("linear", "metric", "window")
 
 
 @pytest.mark.parametrize("name", [c if c in QUICK else pytest.param(c, marks=pytest.mark.slow) for c in cases()])

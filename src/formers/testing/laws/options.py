@@ -76,8 +76,8 @@ def _comparable(part: Part, name: str, show: Callable[[Part], str]) -> list[Part
     """
     values = [getattr(part, name), *values_beside(part, name)]
     for others in _changes(part, name):
-        parts = [_swapped(part, others | {name: value}) for value in values]
-        buildable = [one for one in parts if one is not None and show(one)]
+        written = [one for value in values if (one := _swapped(part, others | {name: value})) is not None]
+        buildable = [one for one in written if show(one)] if len(written) > 1 else []
         if len(buildable) > 1:
             return buildable
     raise AssertionError(f"{part}: no two values of {name} can be compared, whatever the other options are: all raise")
