@@ -35,6 +35,7 @@ from formers.testing import CORE_LAWS, LAWS, POSITIONED, SITE, SLOW_LAWS, WIDE, 
 from formers.testing.laws import (
     compiled_equals_eager,
     counted_as_by_hand,
+    every_option_counts,
     exports_one_size,
     finite_in_half,
     generation_equals_recomputation,
@@ -78,6 +79,8 @@ VARIANTS = [
     Glu(bias=True, activation="sigmoid"),
 ]
 """Parts with options away from their defaults, where these change what runs."""
+LONG = {(Memorizing(), every_option_counts)}
+"""Parts and laws that take a minute, and are slow tests at every site."""
 BESIDE_CORE = {
     WIDE: {finite_in_half},
     WIDE_PAIR: {finite_in_half},
@@ -95,7 +98,7 @@ def cases() -> list[Any]:
         pytest.param(
             *(part, law, site),
             id=f"{part}-{law.__name__}-{label(site)}",
-            marks=[] if site == SITE or law in often_at(part, site) else pytest.mark.slow,
+            marks=[] if (site == SITE and (part, law) not in LONG) or law in often_at(part, site) else pytest.mark.slow,
         )
         for part in PARTS
         for law, site in trials_of(part)
