@@ -19,7 +19,7 @@ from benchmarks.gpu.watch import watch  # noqa: E402
 from benchmarks.harness import Row, table  # noqa: E402
 from benchmarks.report import section  # noqa: E402
 
-QUICK = ("linear", "metric", "window")
+QUICK = ("linear", "metric")
 
 
 @pytest.mark.parametrize("name", [c if c in QUICK else pytest.param(c, marks=pytest.mark.slow) for c in cases()])
@@ -46,6 +46,7 @@ bench.row("two", "L=1", two[0], one[0])
 """
 
 
+@pytest.mark.slow
 def test_an_arm_that_hangs_is_left_out() -> None:
     command = [sys.executable, "-c", CASE.format(root=str(ROOT))]
     found = watch(command, seconds_an_arm=3, until=time.monotonic() + 500)

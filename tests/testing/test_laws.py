@@ -39,6 +39,7 @@ from formers.testing.laws import (
     exports_one_size,
     finite_in_half,
     generation_equals_recomputation,
+    no_option_is_idle,
     packed_documents_are_separate,
     runs_under_autocast,
     second_derivatives_are_right_or_refused,
@@ -79,7 +80,7 @@ VARIANTS = [
     Glu(bias=True, activation="sigmoid"),
 ]
 """Parts with options away from their defaults, where these change what runs."""
-LONG = {(Memorizing(), every_option_counts)}
+LONG = {(Memorizing(), law) for law in (every_option_counts, no_option_is_idle)}
 """Parts and laws that take a minute, and are slow tests at every site."""
 BESIDE_CORE = {
     WIDE: {finite_in_half},
