@@ -82,6 +82,8 @@ VARIANTS = [
 """Parts with options away from their defaults, where these change what runs."""
 LONG = {(Memorizing(), law) for law in (every_option_counts, no_option_is_idle)}
 """Parts and laws that take a minute, and are slow tests at every site."""
+LONG_TO_TRACE = (Performer(), Lsh(), Routing())
+"""Parts whose tracing takes a quarter of a minute each."""
 BESIDE_CORE = {
     WIDE: {finite_in_half},
     WIDE_PAIR: {finite_in_half},
@@ -167,7 +169,11 @@ def test_every_axis_has_a_host() -> None:
     assert all(laws_of(next(part for part in PARTS if isinstance(part, axis))) for axis in AXES.values())
 
 
-@pytest.mark.parametrize("part", PARTS, ids=str)
+@pytest.mark.parametrize(
+    "part",
+    [pytest.param(part, marks=pytest.mark.slow if part in LONG_TO_TRACE else []) for part in PARTS],
+    ids=str,
+)
 def test_every_part_traces_whole(part: Part) -> None:
     traces_whole(part, SITE)
 
