@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from formers.plot.scales import Scale, scale, unit_for
@@ -36,3 +38,13 @@ def test_the_unit_suits_the_typical_value() -> None:
     units = ((1.0, "s"), (60.0, "min"))
     assert unit_for([20, 40, 70], units) == (1.0, "s")
     assert unit_for([90, 600], units) == (60.0, "min")
+
+
+@pytest.mark.parametrize("log", [False, True])
+@pytest.mark.parametrize("values", [(1.0, 1.7e308), (5e-324, 1.7e308), (1e308, 1.7e308), (1e-320, 2e-320)])
+def test_an_axis_ends_before_floats_do(values: tuple[float, float], log: bool) -> None:
+    made = scale(values, 0.0, 100.0, log=log)
+    assert math.isfinite(made.low)
+    assert math.isfinite(made.high)
+    assert all(math.isfinite(place) for place, _ in made.ticks(5))
+    assert all(0 <= made.inside(value) <= 100 for value in values)

@@ -10,6 +10,8 @@ from typing import TypeAlias
 
 Tick: TypeAlias = tuple[float, str]
 "Place along the axis, and text."
+_MOST = 1e300
+"""The largest number that an axis shows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +48,16 @@ class Scale:
 
 
 def scale(values: Sequence[float], start: float, end: float, margin: float = 0.06, log: bool = False) -> Scale:
-    """Return a scale that holds `values`, with `margin` of their span left free on both sides."""
-    low, high = min(values), max(values)
+    """Return a scale that holds `values`, with `margin` of their span left free on both sides.
+
+    It ends before floats do: what is beyond 1e300 lies outside of the frame.
+    """
+    low, high = (min(max(value, -_MOST), _MOST) for value in (min(values), max(values)))
     if log:
-        factor = (high / low) ** margin if high > low else 1.5
-        return Scale(low=low / factor, high=high * factor, start=start, end=end, log=True)
+        low, high = max(low, 1 / _MOST), max(high, 1 / _MOST)
+        factor = (high / low) ** margin if 1 < high / low < math.inf else 1.5
+        low, high = max(low / factor, 0.1 / _MOST), min(high * factor, 10 * _MOST)
+        return Scale(low=low, high=high, start=start, end=end, log=True)
     free = (high - low) * margin or abs(high) * margin or 1.0
     return Scale(low=low - free, high=high + free, start=start, end=end)
 
