@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,25 +18,41 @@ def read_model(name: str, gguf: str | None) -> tuple[PreTrainedModel, Any]:
     weights are made into numbers.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils.logging import disable_progress_bar
+    from transformers import AutoModelForCausalLM, AutoTokenizer
 
     import formers  # noqa: F401  so that its own models are known
+    from formers.machine.quiet_libraries import no_loading_bar
 
-    disable_progress_bar()
     if name.startswith((".", "/", "~")) and not Path(name).expanduser().is_dir():
         raise ValueError(f"there is no folder {name}; give one with a model and its tokenizer, or a hub name")
     more: dict[str, Any] = {} if gguf is None else {"gguf_file": gguf}
     if gguf is None:
-        config = AutoConfig.from_pretrained(name)
+        config = _config(name)
         if (quantised := getattr(config, "quantization_config", None)) is not None:
             method = quantised.get("quant_method") if isinstance(quantised, dict) else quantised.quant_method
             raise ValueError(
                 f"{name} has quantised weights ({method}), which can be neither compared nor trained here; give the "
                 "model in float16 or float32, or a GGUF file with --gguf, whose weights are made into numbers"
             )
-    tokenizer = AutoTokenizer.from_pretrained(name, **more)
-    return AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32, **more).eval(), tokenizer
+    with no_loading_bar() if Path(name).is_dir() else nullcontext():  # of a download, the bars are wanted
+        tokenizer = AutoTokenizer.from_pretrained(name, **more)
+        return AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32, **more).eval(), tokenizer
+
+
+def _config(name: str) -> Any:
+    """Return the configuration of a model. Raise FileNotFoundError where neither a folder nor the hub has it."""
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(name)
+    except OSError as error:
+        if Path(name).exists():
+            raise
+        said = str(error).splitlines()[0]
+        raise FileNotFoundError(
+            f"there is no folder {name}, and no model of that name can be had from the hub ({said}); give the path of "
+            "a folder with a model and its tokenizer, or a name that the hub knows"
+        ) from error
 
 
 def read_tokens(tokenizer: Any, text: Path | None) -> Tensor:

@@ -11,14 +11,11 @@ import typer
 from formers.cli.completion import part_names
 from formers.cli.listing import parts_by_axis
 from formers.cli.part_page import costs_of, part_facts, part_page
-from formers.cli.part_patterns import directions_of, drawn_tokens, patterns_of, pictures_of
+from formers.cli.part_patterns import pictures_of
 from formers.cli.say import say
 
 if TYPE_CHECKING:
     from formers.part import Part
-
-_EXAMPLE_TOKENS = 32
-"""Tokens of the example that weights are drawn on."""
 
 
 def show(
@@ -81,25 +78,13 @@ def _page_of(part: Part, code: bool, length: int | None) -> str:
 
 
 def _draw(shown: list[Part], length: int | None, png: Path) -> None:
-    """Write the first of the parts that has a pattern into a picture, or the first that gives weights."""
-    from formers.cli.mask_image import save_masks
-    from formers.cli.weights_image import save_weights
-    from formers.mixers import Mixer, Softmax
-    from formers.mixers.feature_maps import FeatureMap
-    from formers.positions import Position
+    """Write the first of the parts that can be drawn into a picture."""
+    from formers.cli.part_image import can_be_drawn, draw_part
 
-    for part in shown:
-        if patterns := patterns_of(part):
-            save_masks(str(part), patterns, directions_of(part), drawn_tokens(patterns, length), png)
-            break
-        mixer = Mixer.parse(f"linear(feature={part})") if isinstance(part, FeatureMap) else Softmax()
-        mixer, position = (part, None) if isinstance(part, Mixer) else (mixer, part)
-        if isinstance(part, (Mixer, FeatureMap, Position)):
-            at = position if isinstance(position, Position) else None
-            save_weights(mixer, at, directions_of(mixer), length or _EXAMPLE_TOKENS, png)
-            break
-    else:
+    drawn = next((part for part in shown if can_be_drawn(part)), None)
+    if drawn is None:
         raise ValueError(f"{', '.join(map(str, shown))}: only patterns, mixers, features and positions can be drawn")
+    draw_part(drawn, length, png)
     say(f"\nwrote {png}")
 
 

@@ -22,10 +22,9 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
 from formers.catalogue import AXES, members  # noqa: E402
+from formers.cli.part_image import can_be_drawn, draw_part  # noqa: E402
 from formers.mixers import Mixer, Softmax  # noqa: E402
-from formers.mixers.feature_maps import FeatureMap  # noqa: E402
 from formers.part import ABILITIES, Part, default_of, value_text  # noqa: E402
-from formers.positions import Position  # noqa: E402
 
 ROOMS = ("formers", "formers.ops", "formers.models", "formers.adapt", "formers.lab", "formers.tasks", "formers.testing")
 """Packages whose public names have a page."""
@@ -178,21 +177,11 @@ def abilities(kind: type[Part]) -> list[str]:
 
 def picture_of(kind: type[Part]) -> bytes | None:
     """Return a PNG of a part's pattern or weights; None where there is none, and in a quick build."""
-    if QUICK or not issubclass(kind, (Mixer, FeatureMap, Position)):
+    if QUICK or not can_be_drawn(kind()):
         return None
-    from formers.cli.mask_image import save_masks
-    from formers.cli.part_patterns import directions_of, drawn_tokens, patterns_of
-    from formers.cli.weights_image import save_weights
-
-    part = kind()
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "part.png"
-        if patterns := patterns_of(part):
-            save_masks(str(part), patterns, directions_of(part), drawn_tokens(patterns, None), place)
-        else:
-            mixer = Mixer.parse(f"linear(feature={part})") if isinstance(part, FeatureMap) else part
-            mixer, position = (mixer, None) if isinstance(mixer, Mixer) else (Softmax(), mixer)
-            save_weights(mixer, position, directions_of(mixer), 32, place)
+        draw_part(kind(), None, place)
         return place.read_bytes()
 
 
