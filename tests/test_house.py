@@ -4,7 +4,9 @@ keep."""
 from __future__ import annotations
 
 import ast
+import os
 import re
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -155,3 +157,38 @@ def test_docstrings_say_what_is_done() -> None:
 def test_every_room_has_a_docstring() -> None:
     bare = [module for module, path in MODULES.items() if not ast.get_docstring(tree(path))]
     assert bare == []
+
+
+def test_no_test_is_parametrised_by_a_set() -> None:
+    """The order of a set changes with every process: workers that share the tests would collect different ones."""
+    unordered = [
+        f"{path.relative_to(ROOT)}:{value.lineno}"
+        for path in sorted((ROOT / "tests").rglob("*.py"))
+        for call in ast.walk(tree(path))
+        if isinstance(call, ast.Call) and ast.unparse(call.func).endswith("parametrize")
+        for value in ast.walk(call)
+        if isinstance(value, (ast.Set, ast.SetComp)) or (isinstance(value, ast.Call) and is_bare_set(value))
+    ]
+    assert unordered == []
+
+
+def is_bare_set(call: ast.Call) -> bool:
+    return ast.unparse(call.func) in ("set", "frozenset")
+
+
+@pytest.mark.slow
+def test_tests_are_the_same_in_every_process() -> None:
+    collect = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", "-o", "addopts="]
+    named = [
+        subprocess.run(
+            [*collect, "--import-mode=importlib"],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.rpartition("\n\n")[0]
+        for seed in ("1", "3")
+    ]
+    assert named[0].count("::") > 1000
+    assert named[0] == named[1]

@@ -319,8 +319,8 @@ def test_assisted_generation_where_a_state_keeps_its_tokens_is_refused(main: boo
         net.generate(tokens(1, 7), assistant_model=small, max_new_tokens=3, do_sample=False, pad_token_id=0)
 
 
-@pytest.mark.parametrize("marks", [{"seq_idx"}, {"cu_seq_lens_q", "max_length_q"}, {"position_ids"}], ids=str)
-def test_packed_documents_are_refused(marks: set[str]) -> None:
+@pytest.mark.parametrize("marks", [("seq_idx",), ("cu_seq_lens_q", "max_length_q"), ("position_ids",)], ids=" ".join)
+def test_packed_documents_are_refused(marks: tuple[str, ...]) -> None:
     values = {
         "seq_idx": tokens(1, 6),
         "position_ids": tokens(1, 6),
