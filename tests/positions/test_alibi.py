@@ -29,7 +29,7 @@ def test_slopes_are_blooms_and_mpts(heads: int) -> None:
 def test_the_bias_is_minus_slope_times_distance() -> None:
     site = Site(width=24, heads=3, causal=False)
     queries, keys = torch.tensor([[4, 9]]), torch.tensor([[0, 4, 7], [1, 2, 3]])
-    bias = Alibi().build(site)(queries, keys)
+    bias = Alibi().build(site)(queries, keys).rows(0, 2)
     assert bias.shape == (2, 3, 2, 3)
     for b in range(2):
         for h, slope in enumerate(alibi_slopes(3)):

@@ -140,7 +140,7 @@ def test_runs_are_read_as_single_pairs_are(reach: int | None) -> None:
         assert_same(run.collect(w_bhls, start), pairs.collect(w_bhls, start), "sums", 1e-13)
 
 
-@pytest.mark.parametrize("position", [Xl(), Shaw(), Shaw(values=False), T5(), Da()], ids=str)
+@pytest.mark.parametrize("position", [Xl(), Shaw(), Shaw(values=False), T5(), Da(), Alibi()], ids=str)
 def test_blocks_of_rows_are_the_whole(position: Position, monkeypatch: pytest.MonkeyPatch) -> None:
     """Longer than one block of rows, as the laws' inputs are not: outputs and derivatives as in one."""
     module = Softmax(kv_heads=2).build(Site(width=32, heads=4, causal=True, position=position)).double()
@@ -159,7 +159,7 @@ def test_blocks_of_rows_are_the_whole(position: Position, monkeypatch: pytest.Mo
         assert_same(got, whole, "output or gradient", 1e-11 * max(1.0, float(whole.abs().max())))
 
 
-@pytest.mark.parametrize("position", [Xl(), Xl(clamp=5), Shaw(), Shaw(clip=4, values=False), T5()], ids=str)
+@pytest.mark.parametrize("position", [Xl(), Xl(clamp=5), Shaw(), Shaw(clip=4, values=False), T5(), Alibi()], ids=str)
 def test_tiles_by_distance_keep_the_laws(position: Position, monkeypatch: pytest.MonkeyPatch) -> None:
     """As tokens by the hundred take them, which the laws' inputs are not."""
     monkeypatch.setattr(importlib.import_module("formers.ops.attention.by_distance"), "FEWEST_PAIRS", 1)
@@ -188,7 +188,7 @@ def test_a_position_far_from_all_others_needs_no_long_table() -> None:
     assert far.high - far.low + 1 == 33
 
 
-@pytest.mark.parametrize("position", [Xl(), T5(), Shaw(values=False)], ids=str)
+@pytest.mark.parametrize("position", [Xl(), T5(), Shaw(values=False), Alibi()], ids=str)
 def test_positions_over_a_pattern_cost_no_more_than_its_pairs(position: Position) -> None:
     """Twice the length is twice the work: tiles read the distances that they have, not all that there are."""
 

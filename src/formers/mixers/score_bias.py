@@ -10,7 +10,7 @@ from torch.func import functional_call
 
 from formers.ops import Bias, OfPair, PairBias, Relation
 from formers.part import weights_of
-from formers.positions import PairwisePosition, RelationalPosition, RelativePosition, RelativeScores
+from formers.positions import RelationalPosition, RelativePosition, RelativeScores
 
 
 def row_bias(position: nn.Module | None, q_positions_bl: Tensor, k_positions_bs: Tensor | None) -> Bias:
@@ -45,8 +45,7 @@ def pair_bias(position: nn.Module | None, q_bhlk: Tensor, k_bgsk: Tensor, positi
 
     if not isinstance(position, RelativePosition):
         added = _with_present_weights(position)
-        by_pair = _pairwise(position, positions_bl) if isinstance(position, PairwisePosition) else None
-        return PairBias(lambda b, q_nl, k_ns: added(places(b, q_nl), places(b, k_ns)), weights_of(position), by_pair)
+        return PairBias(lambda b, q_nl, k_ns: added(places(b, q_nl), places(b, k_ns)), weights_of(position))
     relation: RelativeScores = position(positions_bl, positions_bl)
 
     def bias(b: int, q_nl: Tensor, k_ns: Tensor) -> Tensor:
@@ -54,13 +53,7 @@ def pair_bias(position: nn.Module | None, q_bhlk: Tensor, k_bgsk: Tensor, positi
         bias_nhls = relation.at(places(b, q_nl), places(b, k_ns)).bias(q_nhlk, k_ngsk, 0)
         return bias_nhls.expand(len(q_nl), -1, -1, -1)
 
-    return PairBias(bias, (q_bhlk, k_bgsk, *relation.depends_on()), _related(relation, q_bhlk, positions_bl))
-
-
-def _pairwise(position: PairwisePosition, positions_bl: Tensor) -> Callable[[], OfPair]:
-    """Return the bias of such a position pair by pair."""
-    rows, of_positions = int(len(positions_bl) > 1), position.of_pair()
-    return lambda: lambda b, h, q, k: of_positions(h, positions_bl[b * rows, q], positions_bl[b * rows, k])
+    return PairBias(bias, relation.depends_on(q_bhlk, k_bgsk), _related(relation, q_bhlk, positions_bl))
 
 
 def _related(relation: RelativeScores, q_bhlk: Tensor, positions_bl: Tensor) -> Callable[[], OfPair] | None:

@@ -4,7 +4,6 @@ This list of the axis' parts, in the order of the catalogue, is all that the cat
 """
 
 # isort: skip_file
-from formers.positions.position import PairwisePosition as PairwisePosition
 from formers.positions.position import Position as Position
 from formers.positions.relative import RelationalPosition as RelationalPosition
 from formers.positions.relative import RelativePosition as RelativePosition

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
+from formers.ops import DistanceTerms
 from formers.part import Site
-from formers.positions.position import PairwisePosition, Position
+from formers.positions.distances import Distances
+from formers.positions.position import Position
+from formers.positions.relative import RelativePosition, RelativeScores
 
 
 class Alibi(Position):
@@ -26,26 +30,60 @@ class Alibi(Position):
         return AlibiPosition(site.heads)
 
 
-class AlibiPosition(PairwisePosition):
+class AlibiPosition(RelativePosition):
     like: Tensor
-    "Without values; its dtype is the model's, which the bias must be as exact as."
+    "Without values; its dtype is the model's, which the penalties must be as exact as."
 
     def __init__(self, heads: int):
         super().__init__()
         self.heads = heads
         self.register_buffer("like", torch.empty(0), persistent=False)
 
-    def forward(self, q_positions_bl: Tensor, k_positions_bs: Tensor) -> Tensor:
-        """Return the bias, (B|1, H, L, S) in float32 or wider; ask for it in blocks of queries when L·S is large."""
+    def forward(self, q_positions_bl: Tensor, k_positions_bs: Tensor) -> RelativeScores:
         wide = torch.promote_types(self.like.dtype, torch.float32)
         number_h = torch.arange(self.heads, device=q_positions_bl.device, dtype=torch.float64)
-        slopes_h11 = _slope(number_h, self.heads).to(wide).view(-1, 1, 1)
-        distance_b1ls = (q_positions_bl.unsqueeze(-1) - k_positions_bs.unsqueeze(-2)).abs().unsqueeze(1)
-        return -slopes_h11 * distance_b1ls
+        return _Penalties(q_positions_bl, k_positions_bs, _slope(number_h, self.heads).to(wide))
 
-    def of_pair(self) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-        heads = self.heads
-        return lambda h, q_position, k_position: -_slope(h, heads) * (q_position - k_position).abs()
+
+@dataclass(frozen=True, eq=False)
+class _Penalties(RelativeScores):
+    """−m_h·|i − j| for queries at i and keys at j, in float32 or wider."""
+
+    q_bl: Tensor
+    k_bs: Tensor
+    slopes_h: Tensor
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        """Return the penalties of queries `start … stop − 1` with all keys, (B or 1, H, l, S)."""
+        distance_b1ls = (self.q_bl[:, start:stop, None] - self.k_bs[:, None]).abs().unsqueeze(1)
+        return -self.slopes_h.view(-1, 1, 1) * distance_b1ls
+
+    def bias(self, q_bhlk: Tensor, k_bgsk: Tensor, start: int) -> Tensor:
+        of_first_keys = replace(self, k_bs=self.k_bs[:, : k_bgsk.shape[2]])
+        return of_first_keys.rows(start, start + q_bhlk.shape[2])
+
+    def added_rows(self) -> Callable[[int, int], Tensor]:
+        return self.rows
+
+    def by_distance(self, q_bhlk: Tensor) -> DistanceTerms | None:
+        distances = Distances.whole(self.q_bl, self.k_bs)
+        if distances is None or distances.first is None:
+            return None
+        return DistanceTerms(distances.first, distances.low, added_hn=-self.slopes_h[:, None] * distances.all().abs())
+
+    def at(self, q_positions_bl: Tensor, k_positions_bs: Tensor) -> RelativeScores:
+        return replace(self, q_bl=q_positions_bl, k_bs=k_positions_bs)
+
+    def depends_on(self, q_bhlk: Tensor, k_bgsk: Tensor) -> tuple[Tensor, ...]:
+        return ()
+
+    @property
+    def is_pairwise(self) -> bool:
+        return True
+
+    def of_pair(self, q_bhlk: Tensor) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:
+        heads = len(self.slopes_h)
+        return lambda b, h, q, distance: -_slope(h, heads) * distance.abs()
 
 
 def _slope(h: Tensor, heads: int) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -37,14 +36,6 @@ class Position(Part):
     def embedding_width(self, site: Site) -> int:
         """Return the width of the token embedding beside the position: D unless the position is concatenated."""
         return site.width
-
-
-class PairwisePosition(nn.Module):
-    """A position on the scores whose bias is arithmetic on head and positions, for kernels that compile it."""
-
-    def of_pair(self) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-        """Return `of_pair(h, q_position, k_position)`, the bias of single pairs: of indices that broadcast."""
-        raise NotImplementedError
 
 
 def farthest_position(positions_bl: Tensor) -> int:

@@ -44,8 +44,8 @@ class RelativeScores(Relation):
         """Return the same for others among these queries and keys."""
         raise NotImplementedError
 
-    def depends_on(self) -> tuple[Tensor, ...]:
-        """Return every tensor beside queries and keys that is read, and may want a gradient."""
+    def depends_on(self, q_bhlk: Tensor, k_bgsk: Tensor) -> tuple[Tensor, ...]:
+        """Return every tensor that is read, these queries and keys among them, and may want a gradient."""
         raise NotImplementedError
 
     @property
@@ -109,8 +109,8 @@ class TableScores(RelativeScores):
         """Return the same as terms by distance, given that of the first key from the first query."""
         return DistanceTerms(first, self.distances.low, added_hn=self.table_hn)
 
-    def depends_on(self) -> tuple[Tensor, ...]:
-        return (self.table_hn,)
+    def depends_on(self, q_bhlk: Tensor, k_bgsk: Tensor) -> tuple[Tensor, ...]:
+        return (q_bhlk, k_bgsk, self.table_hn)
 
 
 def scaled_products(q_bhlk: Tensor, table_hnk: Tensor) -> Tensor:

@@ -112,8 +112,8 @@ class _ProjectedWaves(TableScores):
     def as_terms(self, q_bhlk: Tensor, first: int) -> DistanceTerms:
         return DistanceTerms(first, self.distances.low, scaled(self.biases.on_queries(q_bhlk)), self.table_hn)
 
-    def depends_on(self) -> tuple[Tensor, ...]:
-        return (self.table_hn, *self.biases)
+    def depends_on(self, q_bhlk: Tensor, k_bgsk: Tensor) -> tuple[Tensor, ...]:
+        return (q_bhlk, k_bgsk, self.table_hn, *self.biases)
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,8 +140,8 @@ class _FactoredScores(RelativeScores):
         terms_bhls = q_bhld @ torch.cat([k_sin, k_cos], 3).mT * q_bhlk.shape[3] ** -0.5
         return terms_bhls + self.biases.of_keys(k_bgsk)
 
-    def depends_on(self) -> tuple[Tensor, ...]:
-        return (self.r_hkd, *self.biases)
+    def depends_on(self, q_bhlk: Tensor, k_bgsk: Tensor) -> tuple[Tensor, ...]:
+        return (q_bhlk, k_bgsk, self.r_hkd, *self.biases)
 
 
 def _waves(x: Tensor, width: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

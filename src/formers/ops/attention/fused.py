@@ -10,6 +10,7 @@ from torch.nn.functional import pad
 from torch.nn.functional import scaled_dot_product_attention as sdpa
 
 from formers.ops.attention.bias import Bias, without_first_rows
+from formers.ops.attention.by_distance import works_by_distance
 from formers.ops.attention.query_blocks import by_query_blocks
 from formers.ops.attention.related import related_attention
 from formers.ops.attention.relation import Relation
@@ -26,14 +27,19 @@ def attention(
 ) -> Tensor:
     """Return `attention` through `scaled_dot_product_attention`.
 
-    In one call where it needs no score mask, else for blocks of query rows. A relation needs the weights themselves.
+    In one call where it needs no score mask, else for blocks of query rows. A relation needs the weights themselves,
+    unless it only adds to the scores.
     """
     rows, keys, width = q.shape[2], k.shape[2], v.shape[3]
     if not keys or not rows:
         return q.new_zeros(*q.shape[:3], width)
     scale = q.shape[3] ** -0.5 if scale is None else scale
     if isinstance(bias, Relation):
-        return related_attention(q, k, v, causal, key_mask_bs, bias, scale)
+        terms = bias.by_distance(q) if works_by_distance(q, k) else None
+        added = bias.added_rows() if terms is None else None
+        if added is None:
+            return related_attention(q, k, v, causal, key_mask_bs, bias, terms, scale)
+        bias = added
     blind = max(rows - keys, 0) if causal else 0
     if blind:  # the first queries come before every key
         q, bias = q[:, :, blind:], without_first_rows(bias, blind)

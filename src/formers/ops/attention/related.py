@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from formers.ops.attention.by_distance import attention_by_distance, works_by_distance
+from formers.ops.attention.by_distance import attention_by_distance
+from formers.ops.attention.distance_terms import DistanceTerms
 from formers.ops.attention.query_blocks import run_blocks
 from formers.ops.attention.relation import Relation
 
@@ -17,18 +18,18 @@ def related_attention(
     causal: bool,
     key_mask_bs: Tensor | None,
     relation: Relation,
+    terms: DistanceTerms | None,
     scale: float,
 ) -> Tensor:
     """Return softmax(scores(queries(q) kᵀ·scale)) v + outputs(weights), zeros where a row sees no key.
 
     O(LSK) time. Memory for the weights of one block of rows, which are made again in the backward pass instead of kept.
-    On a CPU relations that are terms by distance take kernels of their own.
+    Relations that are given as terms by distance, too, take kernels of their own.
     """
     rows, keys = q_bhlk.shape[2], k_bgsk.shape[2]
     if key_mask_bs is not None:
         real = key_mask_bs[:, None, :, None]
         k_bgsk, v_bgsv = k_bgsk.where(real, 0), v_bgsv.where(real, 0)
-    terms = relation.by_distance(q_bhlk) if works_by_distance(q_bhlk, k_bgsk) else None
     every_query_sees_keys = key_mask_bs is None and not (causal and rows > keys)
     if terms is not None and (terms.values_hnv is None or every_query_sees_keys):
         return attention_by_distance(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor
 
 from formers.ops.attention.distance_terms import DistanceTerms
@@ -31,6 +33,13 @@ class Relation:
 
     def outputs(self, w_bhls: Tensor, start: int) -> Tensor | None:
         """Return what is added to Σ_j w_ij v_j, (B, H, l, V), given the weights (B, H, l, s); None for nothing."""
+        return None
+
+    def added_rows(self) -> Callable[[int, int], Tensor] | None:
+        """Return `bias(start, stop)` if the relation only adds what no gradient is wanted of: fused kernels take it.
+
+        It makes the rows `start … stop − 1`, (B or 1, H or 1, stop − start, S). None for all other relations.
+        """
         return None
 
     def by_distance(self, q_bhlk: Tensor) -> DistanceTerms | None:

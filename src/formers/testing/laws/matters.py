@@ -92,7 +92,7 @@ class _Nothing(RelativeScores):
     def at(self, q_positions_bl: Tensor, k_positions_bs: Tensor) -> RelativeScores:
         return self
 
-    def depends_on(self) -> tuple[Tensor, ...]:
+    def depends_on(self, q_bhlk: Tensor, k_bgsk: Tensor) -> tuple[Tensor, ...]:
         return ()
 
 
