@@ -11,7 +11,7 @@ Exempt: parts without the ability `streaming`, which refuse any state.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -36,7 +36,7 @@ def foreign_states_raise(part: Part, site: Site = SITE) -> None:
     module, x = build(part, causal=True, site=site), tokens(width=site.width)
     with torch.no_grad():
         own = _types_of_states(module, x, f"{part}")
-        plain = replace(site, position=None)
+        plain = Site(width=site.width, heads=site.heads, causal=True, context_length=site.context_length)
         states = [build(other, causal=True, site=plain)(x)[1] for other in _OTHERS]
         for state in [_UnknownState(torch.full((len(x),), LENGTH)), *states]:
             if type(state) not in own:
