@@ -10,6 +10,8 @@ import torch
 
 from formers.models import CausalLM, TransformerConfig
 from formers.tasks.characters import Characters
+from formers.tasks.corpus.pieces import Pieces
+from formers.tasks.corpus.tokenizer_kinds import character_tokenizer
 
 ALPHABET = "abcdefgh\n"
 
@@ -42,6 +44,16 @@ def test_a_model_is_calibrated_and_written(command: Any, folder: Path) -> None:
     rule = CausalLM.from_pretrained(output).config.computation.rule
     assert f"threshold {rule.threshold:g}: on 80 other windows disagreement" in result.output
     assert Characters.load(output).alphabet == ALPHABET
+
+
+def test_a_model_with_a_tokenizer_is_calibrated(command: Any, folder: Path) -> None:
+    (folder / "characters.json").unlink()
+    Pieces(character_tokenizer(ALPHABET, ends=False)).save(folder)
+    output = folder.parent / "calibrated"
+    result = command(*words(folder, "--rule", "saturation", "--delta", "0.3", "--output", str(output)))
+    assert result.exit_code == 0, result.output
+    assert "80 windows; δ = 0.3, ε = 0.05" in result.output
+    assert Pieces.load(output).encode("hag\n").tolist() == [7, 0, 6, 8]
 
 
 @pytest.mark.parametrize(

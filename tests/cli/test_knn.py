@@ -13,6 +13,8 @@ from typer.testing import Result
 import formers.retrieval
 from formers.models import CausalLM, TransformerConfig
 from formers.tasks.characters import Characters
+from formers.tasks.corpus.pieces import Pieces
+from formers.tasks.corpus.tokenizer_kinds import tokenizer_for
 
 Run = Callable[..., Result]
 
@@ -42,6 +44,34 @@ def test_build_tune_eval(command: Run, model: str) -> None:
     shown = command(*line.split()[1:], "--text", "words.txt", "--index", "ivf_pq(lists=4, code_bytes=4)")
     assert shown.exit_code == 0, shown.output
     assert bits(shown.output, "with neighbours") < 0.3 < bits(shown.output, "model alone")
+
+
+@pytest.fixture
+def token_model(here: Path) -> str:
+    """A model of the pieces of words.txt, saved with their tokenizer as tasks save it."""
+    torch.manual_seed(0)
+    text = (here / "words.txt").read_text()
+    coder = Pieces(tokenizer_for("bpe", 270, [text], [text]))
+    config = TransformerConfig(vocab_size=len(coder), width=16, depth=1, heads=2, context_length=32)
+    CausalLM(config).save_pretrained(here / "tokens")
+    coder.save(here / "tokens")
+    return "tokens"
+
+
+def test_a_model_with_a_tokenizer(command: Run, token_model: str, here: Path) -> None:
+    (here / "corpus").mkdir()
+    for name in ("train", "valid", "test"):
+        (here / "corpus" / f"{name}.txt").write_text((here / "words.txt").read_text())
+    built = command("knn", "build", token_model, "store", "--text", "corpus")
+    assert built.exit_code == 0, built.output
+    words = ["knn", "tune", token_model, "store", "--text", "corpus", "--tokens", "200"]
+    tuned = command(*words)
+    assert tuned.exit_code == 0, tuned.output
+    assert "bits/token" in tuned.output
+    shown = command("knn", "eval", token_model, "store", "--text", "corpus", "--k", "4", "--weight", "0.9")
+    assert bits(shown.output, "with neighbours") < bits(shown.output, "model alone")
+    (here / "strange.txt").write_text("how many smiths? Ω" * 60)
+    assert command("knn", "build", token_model, "other", "--text", "strange.txt").exit_code == 0  # bytes know all
 
 
 def test_a_second_text_joins(command: Run, model: str, here: Path) -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from formers.cli.character_model import character_model, model_folder
 from formers.cli.say import say
+from formers.cli.text_model import model_folder, split_ids, text_coder, text_model
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from formers.models import CausalLM
     from formers.models.exit_calibration import ExitCalibration, Risk
     from formers.tasks.characters import Characters
+    from formers.tasks.corpus.pieces import Pieces
 
 
 def calibrate(
@@ -32,7 +33,7 @@ def calibrate(
     text: Annotated[
         Path | None, typer.Option(help="A UTF-8 text that the model was not trained on.", show_default="the plays' end")
     ] = None,
-    length: Annotated[int, typer.Option(min=2, help="Characters in a window.")] = 128,
+    length: Annotated[int, typer.Option(min=2, help="Characters in a window, or tokens of the tokenizer.")] = 128,
     windows: Annotated[int | None, typer.Option(min=1, help="How many windows to read.", show_default="all")] = None,
     output: Annotated[Path | None, typer.Option(help="Write the model with the threshold found into this folder.")] = (
         None
@@ -51,13 +52,12 @@ def calibrate(
     """
     from formers.models.exit_calibration import calibrate_exits, set_threshold
     from formers.part import check_names
-    from formers.tasks.characters import Characters
 
     check_names("--risk", [risk], ["disagreement", "excess_error"], word="risk")
     place = model_folder(folder)
-    characters = Characters.load(place)
-    model = _with_rule(character_model(place, characters), rule)
-    validation, test = _windows(characters, text, length, windows)
+    coder = text_coder(place)
+    model = _with_rule(text_model(place, coder), rule)
+    validation, test = _windows(coder, text, length, windows)
     kind: Risk = "excess_error" if risk == "excess_error" else "disagreement"
     found = calibrate_exits(model, validation, delta=delta, epsilon=epsilon, risk=kind)
     _say_table(found)
@@ -70,7 +70,7 @@ def calibrate(
     _say_check(model, found, test, length)
     if output is not None:
         model.save_pretrained(output)
-        characters.save(output)
+        coder.save(output)
         say(f"wrote {output}: {model.config.computation}")
 
 
@@ -93,16 +93,15 @@ def _with_rule(model: CausalLM, rule: str | None) -> CausalLM:
     return changed.eval()
 
 
-def _windows(characters: Characters, text: Path | None, length: int, count: int | None) -> tuple[Tensor, Tensor]:
+def _windows(coder: Characters | Pieces, text: Path | None, length: int, count: int | None) -> tuple[Tensor, Tensor]:
     """Return windows of the text to calibrate on, and of another part of it to check, (n, length) each."""
-    from formers.tasks.text import cut, read_text
-
-    ids = characters.encode(read_text(None if text is None else str(text))).long()
-    _, validation, test = cut(ids)
+    parts = split_ids(coder, text)
+    validation, test = parts["validation"], parts["test"]
     if text is not None:
+        ids = parts["all"]
         validation, test = ids[: len(ids) // 2], ids[len(ids) // 2 :]
     if min(len(validation), len(test)) < length:
-        raise ValueError(f"the text is too short for windows of {length} characters; give a longer one, or --length")
+        raise ValueError(f"the text is too short for windows of {length} {coder.unit}s; give a longer one, or --length")
     whole = [part[: len(part) // length * length].view(-1, length) for part in (validation, test)]
     return whole[0][:count], whole[1][:count]
 

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from formers.cli.character_model import character_model, model_folder, text_coder
 from formers.cli.say import say
+from formers.cli.text_model import model_folder, text_coder, text_model
 
 
 def generate(
@@ -31,9 +31,9 @@ def generate(
     from formers.tasks.continuation import generate as continued
 
     place = model_folder(folder)
-    characters = text_coder(place)
-    ids = characters.encode(characters.start if prompt is None else prompt)
+    coder = text_coder(place)
+    ids = coder.encode(coder.start if prompt is None else prompt)
     if not len(ids):
         raise ValueError("the prompt is empty; give at least one character")
-    model = character_model(place, characters)
-    say(characters.decode(continued(model, ids, tokens=tokens, temperature=temperature, seed=seed)))
+    model = text_model(place, coder)
+    say(coder.decode(continued(model, ids, tokens=tokens, temperature=temperature, seed=seed)))

@@ -9,7 +9,8 @@
 4. formers knn eval my-model store --k 256 --temperature 20 --weight 0.2
        bits per character on the test split, with and without them
 
-A second text needs no training either: build a datastore of it, and name both.
+A second text needs no training either: build a datastore of it, and name both. Of a model with a tokenizer, tokens take
+the place of characters.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from formers.cli.character_model import character_model, model_folder
 from formers.cli.progress import progress_bar
 from formers.cli.say import say
+from formers.cli.text_model import model_folder, split_ids, text_coder, text_model
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,17 +32,20 @@ if TYPE_CHECKING:
 
 ModelFolder = Annotated[Path, typer.Argument(metavar="MODEL", help="A model's folder, or a study's with one model.")]
 Stores = Annotated[list[Path], typer.Argument(help="Folders of datastores; several are searched as if they were one.")]
-TextFile = Annotated[Path | None, typer.Option("--text", help="A UTF-8 text; Tiny Shakespeare without it.")]
+TextFile = Annotated[
+    Path | None,
+    typer.Option("--text", help="A UTF-8 text, or with a tokenizer any corpus; Tiny Shakespeare without it."),
+]
 Split = Annotated[str, typer.Option(help="Which part of the text: train, validation, test or all.")]
 Length = Annotated[
-    int | None, typer.Option(help="Characters the model reads at a time.", show_default="the model's own length")
+    int | None,
+    typer.Option(help="Characters, or tokens, the model reads at once.", show_default="the model's own length"),
 ]
 Overlap = Annotated[int, typer.Option("--context", help="Of these, the first that are context only.")]
 IndexText = Annotated[
     str, typer.Option("--index", help="How neighbours are found: exact, flat or 'ivf_pq(probes=32)'.")
 ]
 Drop = Annotated[bool, typer.Option("--drop-unknown", help="Leave out characters that the model does not know.")]
-_SPLITS = ("train", "validation", "test")
 
 
 def build(
@@ -68,7 +72,7 @@ def build(
 
     check_names("--key", [key], ["ffn_input", "hidden"], word="representation")
     check_names("--dtype", [dtype], ["float16", "float32"], word="dtype")
-    loaded, ids = _read(model, text, split, drop_unknown)
+    loaded, ids, _ = _read(model, text, split, drop_unknown)
     reading = _reading(loaded, length, context)
     try:
         with progress_bar("reading") as progress:
@@ -86,8 +90,9 @@ def tune(
     length: Length = None,
     context: Overlap = 0,
     index: IndexText = "exact",
-    characters: Annotated[
-        int, typer.Option(min=2, help="How many characters of the split are read, from its start.")
+    tokens: Annotated[
+        int,
+        typer.Option("--tokens", "--characters", min=2, help="How many of the split are read, from its start."),
     ] = 20_000,
     drop_unknown: Drop = False,
 ) -> None:
@@ -101,11 +106,11 @@ def tune(
     """
     from formers.retrieval import tune as tuned
 
-    loaded, ids = _read(model, text, split, drop_unknown)
+    loaded, ids, unit = _read(model, text, split, drop_unknown)
     retriever = _retriever(folders, loaded, index)
     with progress_bar("asking") as progress:
-        found = tuned(loaded, retriever, ids[:characters], _reading(loaded, length, context), progress=progress)
-    say(f"model alone      {found.model.bits:.4f} bits/character")
+        found = tuned(loaded, retriever, ids[:tokens], _reading(loaded, length, context), progress=progress)
+    say(f"model alone      {found.model.bits:.4f} bits/{unit}")
     for k in sorted({k for k, _ in found.table}):
         (_, temperature), (weight, score) = min(
             (row for row in found.table.items() if row[0][0] == k), key=lambda row: row[1][1].nats
@@ -119,7 +124,7 @@ def tune(
 def evaluate(
     model: ModelFolder,
     folders: Stores,
-    k: Annotated[int, typer.Option(min=1, help="Neighbours of each character.")] = 1024,
+    k: Annotated[int, typer.Option(min=1, help="Neighbours of each character or token.")] = 1024,
     temperature: Annotated[float, typer.Option(help="T in exp(-d/T), of the size of the distances.")] = 1.0,
     weight: Annotated[float, typer.Option(min=0, max=1, help="The neighbours' share of the prediction.")] = 0.25,
     text: TextFile = None,
@@ -136,30 +141,25 @@ def evaluate(
     """
     from formers.retrieval import KnnLM, KnnOptions, score_text
 
-    loaded, ids = _read(model, text, split, drop_unknown)
+    loaded, ids, unit = _read(model, text, split, drop_unknown)
     reading = _reading(loaded, length, context)
     knn = KnnLM(loaded, _retriever(folders, loaded, index), KnnOptions(k=k, temperature=temperature, weight=weight))
     alone = score_text(loaded, ids, reading)
     with progress_bar("asking") as progress:
         mixed = score_text(knn, ids, reading, progress)
     for name, score in {"model alone": alone, "with neighbours": mixed}.items():
-        say(f"{name:<16} {score.bits:.4f} bits/character, perplexity {score.perplexity:.3f}")
+        say(f"{name:<16} {score.bits:.4f} bits/{unit}, perplexity {score.perplexity:.3f}")
 
 
-def _read(folder: Path, text: Path | None, split: str, drop_unknown: bool) -> tuple[CausalLM, Tensor]:
-    """Return the model in a folder, and the part of the text that is asked for as its numbers (N,)."""
+def _read(folder: Path, text: Path | None, split: str, drop_unknown: bool) -> tuple[CausalLM, Tensor, str]:
+    """Return the model in a folder, the part of the text that is asked for as its numbers (N,), and what one is of."""
     from formers.part import check_names
-    from formers.tasks.characters import Characters
-    from formers.tasks.text import cut, read_text
 
-    check_names("--split", [split], [*_SPLITS, "all"], word="part")
     place = model_folder(folder)
-    characters = Characters.load(place)
-    content = read_text(None if text is None else str(text))
-    if drop_unknown:
-        content = "".join(character for character in content if character in characters.number)
-    ids = characters.encode(content)
-    return character_model(place, characters), ids if split == "all" else cut(ids)[_SPLITS.index(split)]
+    coder = text_coder(place)
+    parts = split_ids(coder, text, drop_unknown=drop_unknown)
+    check_names("--split", [split], [*parts], word="part")
+    return text_model(place, coder), parts[split], coder.unit  # type: ignore[index]
 
 
 def _reading(model: CausalLM, length: int | None, context: int) -> Reading:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,40 +16,50 @@ def read_model(name: str, gguf: str | None) -> tuple[PreTrainedModel, Any]:
     """Return a causal language model in float32, and its tokenizer, from a folder or the hub.
 
     Raise ValueError for a folder that is not there, and for quantised weights; `gguf` is a file in the folder, whose
-    weights are made into numbers.
+    weights are made into numbers. Raise FileNotFoundError where neither a folder nor the hub has the model: within
+    seconds, also where the hub is out of reach.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     import formers  # noqa: F401  so that its own models are known
+    from formers.machine.hub import hub_trouble, only_cached
     from formers.machine.quiet_libraries import no_loading_bar
 
     if name.startswith((".", "/", "~")) and not Path(name).expanduser().is_dir():
         raise ValueError(f"there is no folder {name}; give one with a model and its tokenizer, or a hub name")
-    more: dict[str, Any] = {} if gguf is None else {"gguf_file": gguf}
-    if gguf is None:
-        config = _config(name)
-        if (quantised := getattr(config, "quantization_config", None)) is not None:
-            method = quantised.get("quant_method") if isinstance(quantised, dict) else quantised.quant_method
-            raise ValueError(
-                f"{name} has quantised weights ({method}), which can be neither compared nor trained here; give the "
-                "model in float16 or float32, or a GGUF file with --gguf, whose weights are made into numbers"
-            )
-    with no_loading_bar() if Path(name).is_dir() else nullcontext():  # of a download, the bars are wanted
-        tokenizer = AutoTokenizer.from_pretrained(name, **more)
-        return AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32, **more).eval(), tokenizer
+    trouble = None if Path(name).is_dir() else hub_trouble()
+    more: dict[str, Any] = only_cached(trouble) | ({} if gguf is None else {"gguf_file": gguf})
+    with _missing_is_said(name, trouble):
+        if gguf is None:
+            _check_plain(name, only_cached(trouble))
+        with no_loading_bar() if Path(name).is_dir() else nullcontext():  # of a download, the bars are wanted
+            tokenizer = AutoTokenizer.from_pretrained(name, **more)
+            return AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32, **more).eval(), tokenizer
 
 
-def _config(name: str) -> Any:
-    """Return the configuration of a model. Raise FileNotFoundError where neither a folder nor the hub has it."""
+def _check_plain(name: str, options: dict[str, Any]) -> None:
+    """Raise ValueError for a model with quantised weights."""
     from transformers import AutoConfig
 
+    quantised = getattr(AutoConfig.from_pretrained(name, **options), "quantization_config", None)
+    if quantised is not None:
+        method = quantised.get("quant_method") if isinstance(quantised, dict) else quantised.quant_method
+        raise ValueError(
+            f"{name} has quantised weights ({method}), which can be neither compared nor trained here; give the "
+            "model in float16 or float32, or a GGUF file with --gguf, whose weights are made into numbers"
+        )
+
+
+@contextmanager
+def _missing_is_said(name: str, trouble: str | None) -> Iterator[None]:
+    """Raise FileNotFoundError where a model that is no folder cannot be had."""
     try:
-        return AutoConfig.from_pretrained(name)
+        yield
     except OSError as error:
         if Path(name).exists():
             raise
-        said = str(error).splitlines()[0]
+        said = trouble or str(error).splitlines()[0]
         raise FileNotFoundError(
             f"there is no folder {name}, and no model of that name can be had from the hub ({said}); give the path of "
             "a folder with a model and its tokenizer, or a name that the hub knows"
@@ -62,7 +73,7 @@ def read_tokens(tokenizer: Any, text: Path | None) -> Tensor:
     from formers.tasks.text import read_text
 
     content = read_text(None if text is None else str(text))
-    return torch.tensor(tokenizer(content, verbose=False)["input_ids"], dtype=torch.long)
+    return torch.tensor(tokenizer(content, verbose=False, split_special_tokens=True)["input_ids"], dtype=torch.long)
 
 
 def rows_at_end(ids: Tensor, tokens: int, row: int) -> tuple[Tensor, Tensor]:

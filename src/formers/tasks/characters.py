@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -19,6 +19,8 @@ _REMEDY = "copy the model's folder again, or train the model again"
 class Characters:
     """The characters a model knows, in order: the number of a character is its place."""
 
+    unit: ClassVar[str] = "character"
+    "What a number stands for."
     alphabet: str
 
     @classmethod
@@ -38,6 +40,10 @@ class Characters:
         if unknown := sorted(set(text) - self.number.keys()):
             raise ValueError(f"the model does not know the characters {unknown}; it knows {self.alphabet!r}")
         return torch.tensor([self.number[character] for character in text], dtype=torch.long)
+
+    def without_unknown(self, text: str) -> str:
+        """Return a text without the characters outside the alphabet."""
+        return "".join(character for character in text if character in self.number)
 
     def decode(self, ids: Tensor) -> str:
         """Return the text of some numbers, (L,)."""
@@ -60,7 +66,7 @@ class Characters:
         """
         path = folder / _FILE
         if not path.is_file():
-            raise FileNotFoundError(f"{folder} has no {_FILE}: it does not hold a model of characters")
+            raise FileNotFoundError(f"{folder} has no {_FILE} and no tokenizer.json: it holds no model of text")
         try:
             saved = json.loads(path.read_text(encoding="utf-8"))
         except (ValueError, RecursionError) as error:

@@ -118,6 +118,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, **splits: list[dict[str, Any]]) -> list
     module.load_dataset = load_dataset  # type: ignore[attr-defined]
     module.__spec__ = sys.__spec__
     monkeypatch.setitem(sys.modules, "datasets", module)
+    monkeypatch.setattr("formers.tasks.corpus.hub_documents.hub_trouble", lambda: None)
     return asked
 
 
@@ -127,6 +128,14 @@ def test_data_sets_of_the_hub_are_streamed_up_to_a_size(monkeypatch: pytest.Monk
     found = read_documents("hub:some/texts/english", "body", 0.01)
     assert asked == [("some/texts", "english", True)]
     assert [document.side for document in found] == ["train"] * 100 + ["test"] * 10
+
+
+def test_a_hub_out_of_reach_is_not_asked_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = hub(monkeypatch)
+    monkeypatch.setattr("formers.tasks.corpus.hub_documents.hub_trouble", lambda: "no network")
+    with pytest.raises(OSError, match=r"some/texts cannot be had from the hub \(no network\); download its texts"):
+        read("hub:some/texts")
+    assert asked == []
 
 
 def test_data_sets_that_will_not_do(monkeypatch: pytest.MonkeyPatch) -> None:

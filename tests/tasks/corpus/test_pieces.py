@@ -100,6 +100,33 @@ def test_a_misspelt_kind_is_told_at_once() -> None:
         tokenizer_for("charcters", 0, [], [])
 
 
-def test_unknown_characters_are_refused() -> None:
-    with pytest.raises(Exception, match="UNK"):
-        pieces("characters").encode("Ω")
+def test_unknown_characters_are_refused_or_left_out() -> None:
+    with pytest.raises(ValueError, match=r"the tokenizer does not know the characters \['Ω'\]"):
+        pieces("characters").encode("aΩt")
+    assert pieces("characters").without_unknown("aΩt") == "at"
+    assert pieces("word_pieces").without_unknown("a☃t") == "at"
+    assert pieces("bytes").without_unknown("aΩt") == "aΩt"
+
+
+@pytest.mark.parametrize("tokens", ["bytes", "characters", "bpe", "word_pieces"])
+def test_names_of_special_tokens_in_a_text_are_text_unless_asked_for(tokens: str, tmp_path: Path) -> None:
+    name = "[SEP]" if tokens == "word_pieces" else "<|endoftext|>"
+    text = f"the end {name} once"
+    known = [*TRAIN, text]
+    plain = Pieces(tokenizer_for(tokens, 300, known, known))
+    asked = Pieces(plain.tokenizer, special=True)
+    assert plain.end not in plain.encode(text)
+    assert asked.encode(text).tolist().count(plain.end) == 1
+    assert plain.end not in plain.encode(text)  # one does not turn the other
+    assert len(plain.word_starts(text)) == len(plain.encode(text)) > len(asked.encode(text))
+    plain.save(tmp_path)
+    assert Pieces.load(tmp_path).encode(text).equal(plain.encode(text))
+    if tokens != "word_pieces":
+        assert plain.decode(plain.encode(text)) == text
+
+
+def test_a_hub_out_of_reach_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = "formers.tasks.corpus.tokenizer_kinds"
+    monkeypatch.setattr(f"{module}.hub_trouble", lambda: "no network")
+    with pytest.raises(FileNotFoundError, match=r"from 'some/tokenizer': no network\. Give"):
+        tokenizer_for("some/tokenizer", 0, [], [])

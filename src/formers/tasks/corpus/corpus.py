@@ -32,6 +32,7 @@ class CorpusSource:
         tokens, size: as `tokenizer_for` takes them.
         masked: whether the tokenizer needs a token for masks.
         words: whether `word_starts` are needed.
+        special: whether special tokens that stand in the texts are read as such, as `Pieces` takes it.
     """
 
     path: str | None
@@ -41,6 +42,7 @@ class CorpusSource:
     size: int
     masked: bool = False
     words: bool = False
+    special: bool = False
 
     def load(self) -> Corpus:
         """Return the corpus, read anew when its files, or those of its tokenizer, have changed."""
@@ -48,7 +50,7 @@ class CorpusSource:
 
     def texts(self) -> Splits:
         """Return the texts of each split, read anew when their files have changed."""
-        return _texts(self.path, self.column, self.megabytes, _stamps(self.path))
+        return split_texts(self.path, self.column, self.megabytes)
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,17 @@ def _stamps(path: str | None) -> tuple[object, ...]:
     return tuple(stamp(file) for file in files if file.exists())
 
 
+def split_texts(path: str | None, column: str = "text", megabytes: float | None = None) -> Splits:
+    """Return the texts of each split of a corpus, read anew when its files have changed.
+
+    Args:
+        path, column, megabytes: as `read_documents` takes them; without a path, Tiny Shakespeare.
+
+    Raise ValueError where one of the splits is empty.
+    """
+    return _texts(path, column, megabytes, _stamps(path))
+
+
 @lru_cache(maxsize=4)
 def _texts(path: str | None, column: str, megabytes: float | None, stamps: tuple[object, ...]) -> Splits:
     documents = [Document(read_text(None))] if path is None else read_documents(path, column, megabytes)
@@ -102,10 +115,10 @@ def _loaded(source: CorpusSource, stamps: tuple[object, ...]) -> Corpus:
     """Return a corpus; `stamps` tell changed files from those read before."""
     splits = source.texts()
     everything = [text for texts in splits.values() for text in texts]
-    pieces = Pieces(tokenizer_for(source.tokens, source.size, splits["train"], everything))
+    pieces = Pieces(tokenizer_for(source.tokens, source.size, splits["train"], everything), source.special)
     pieces = pieces.with_mask() if source.masked else pieces
     several = any(len(texts) > 1 for texts in splits.values())
-    ids = {side: _joined(pieces, texts, several) for side, texts in splits.items()}
+    ids = {side: joined(pieces, texts, several) for side, texts in splits.items()}
     starts = {side: _joined_starts(pieces, texts, several) for side, texts in splits.items()} if source.words else {}
     return Corpus(
         pieces=pieces,
@@ -119,8 +132,8 @@ def _loaded(source: CorpusSource, stamps: tuple[object, ...]) -> Corpus:
     )
 
 
-def _joined(pieces: Pieces, texts: Sequence[str], several: bool) -> Tensor:
-    """Return the numbers of some documents, (N,) int32, each ended where there are several."""
+def joined(pieces: Pieces, texts: Sequence[str], several: bool) -> Tensor:
+    """Return the numbers of some documents, (N,) int32, each ended where there are `several` and it has an end."""
     ending = torch.tensor([pieces.end] if several and pieces.end is not None else [], dtype=torch.int32)
     return torch.cat([part for text in texts for part in (pieces.encode(text).to(torch.int32), ending)])
 

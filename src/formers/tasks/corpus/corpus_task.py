@@ -30,6 +30,8 @@ class _CorpusTask(Task):
     "Pieces to learn with `bpe` and `word_pieces`; 4096 unless given."
     column: str = "text"
     "The column of tables and data sets of the hub that holds the text."
+    special_tokens: bool = False
+    "Whether `<|endoftext|>` and the like, where they stand in a text, are the tokenizer's special tokens, and no text."
     megabytes: float | None = None
     "Read so much text at most; None: all of a file or folder, the first 64 MB of a data set of the hub."
 
@@ -57,7 +59,8 @@ class _CorpusTask(Task):
     def source(self) -> CorpusSource:
         """Return where the texts come from and how they are read."""
         size = self.vocab or _PIECES
-        return CorpusSource(self.path, self.column, self.megabytes, self.tokens, size, masked=self.masked)
+        where = (self.path, self.column, self.megabytes)
+        return CorpusSource(*where, self.tokens, size, masked=self.masked, special=self.special_tokens)
 
     @property
     def text(self) -> Corpus:

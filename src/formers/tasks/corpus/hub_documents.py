@@ -7,6 +7,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+from formers.machine.hub import hub_trouble
 from formers.tasks.splits import Side
 
 _SIDES: dict[str, Side] = {"train": "train", "validation": "validation", "valid": "validation", "dev": "validation"}
@@ -23,6 +24,7 @@ def hub_documents(name: str, column: str, most_bytes: int) -> Iterator[tuple[Sid
 
     Raises:
         ImportError: without the library `datasets`.
+        OSError: where the hub is out of reach.
         ValueError: for a data set without a split of these names, or without the column; with those it has.
     """
     if find_spec("datasets") is None:
@@ -33,6 +35,8 @@ def hub_documents(name: str, column: str, most_bytes: int) -> Iterator[tuple[Sid
     owner, _, rest = name.partition("/")
     title, _, subset = rest.partition("/")
     repo = f"{owner}/{title}" if title else owner
+    if (trouble := hub_trouble()) is not None:
+        raise OSError(f"{name} cannot be had from the hub ({trouble}); download its texts and give path= of the folder")
     splits = import_module("datasets").load_dataset(repo, subset or None, streaming=True)
     known = {split: _SIDES[split] for split in splits if split in _SIDES}
     if not known:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -22,9 +22,17 @@ class Pieces:
     """Texts as the numbers of a tokenizer's pieces, without the special ones that it sets around a text.
 
     A model saved with it has the tokenizer's files beside it, so that `AutoTokenizer` and pipelines find them.
+
+    Attributes:
+        tokenizer: Hugging Face's.
+        special: whether the names of special pieces that stand in a text, such as `<|endoftext|>`, are read as these;
+            otherwise they are text like any other.
     """
 
+    unit: ClassVar[str] = "token"
+    "What a number stands for."
     tokenizer: Any
+    special: bool = False
 
     def __len__(self) -> int:
         return len(self.tokenizer)
@@ -78,8 +86,29 @@ class Pieces:
         return [i for i in range(len(self)) if i not in special]
 
     def encode(self, text: str) -> Tensor:
-        """Return the numbers of a text's pieces, (L,) int64."""
-        return torch.tensor(self._read(text)["input_ids"], dtype=torch.long)
+        """Return the numbers of a text's pieces, (L,) int64.
+
+        Raise ValueError for characters that the tokenizer neither knows nor has a number for as unknown ones.
+        """
+        try:
+            return torch.tensor(self._read(text)["input_ids"], dtype=torch.long)
+        except Exception as error:  # the tokenizers library raises plain ones
+            unknown = sorted(set(text) - set(self.without_unknown(text)))
+            if not unknown:
+                raise
+            raise ValueError(f"the tokenizer does not know the characters {unknown[:20]}") from error
+
+    def without_unknown(self, text: str) -> str:
+        """Return a text without the characters that the tokenizer does not know."""
+        known = {character for character in set(text) if self._knows(character)}
+        return "".join(character for character in text if character in known)
+
+    def _knows(self, character: str) -> bool:
+        try:
+            ids = self._read(character)["input_ids"]
+        except Exception:  # the tokenizers library raises plain ones
+            return False
+        return self.tokenizer.unk_token_id not in ids
 
     def word_starts(self, text: str) -> Tensor:
         """Return which of a text's pieces begin a word or are none of a word, (L,) bool.
@@ -110,4 +139,5 @@ class Pieces:
         self.tokenizer.save_pretrained(folder)
 
     def _read(self, text: str, **options: bool) -> Any:
-        return self.tokenizer(text, add_special_tokens=False, return_attention_mask=False, verbose=False, **options)
+        options |= {"add_special_tokens": False, "return_attention_mask": False, "verbose": False}
+        return self.tokenizer(text, split_special_tokens=not self.special, **options)

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from formers.machine.hub import hub_trouble, only_cached
 from formers.part import quoted
 
 if TYPE_CHECKING:
@@ -112,16 +113,19 @@ def trained_tokenizer(name: str) -> Any:
     """
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-    place = Path(name).expanduser()
+    place, trouble = Path(name).expanduser(), None
     if not place.exists() and (near := get_close_matches(name[:64], KINDS, n=1, cutoff=0.75)):
         raise FileNotFoundError(f"there is no kind of tokens and no folder {quoted(name)}; did you mean {near[0]!r}?")
     try:
         if place.is_file():
             return PreTrainedTokenizerFast(tokenizer_file=str(place))
-        if place.is_dir() or not _is_path(name):
-            return AutoTokenizer.from_pretrained(str(place) if place.is_dir() else name)
+        if place.is_dir():
+            return AutoTokenizer.from_pretrained(str(place))
+        if not _is_path(name):
+            trouble = hub_trouble()
+            return AutoTokenizer.from_pretrained(name, **only_cached(trouble))
     except Exception as error:  # the tokenizers library raises plain ones
-        why = str(error).strip().splitlines()[0][:200]
+        why = trouble or str(error).strip().splitlines()[0][:200]
         raise FileNotFoundError(f"no tokenizer can be read from {quoted(name)}: {why}. {_REMEDY}") from None
     raise FileNotFoundError(f"there is no tokenizer at {place}. {_REMEDY}")
 

@@ -29,8 +29,9 @@ class TokenizerVocabulary:
         return tuple(map(str, self.tokenizer.convert_ids_to_tokens(range(len(self)))))
 
     def encode(self, texts: tuple[str, ...]) -> list[int]:
-        """Return the numbers of a text, or of a pair."""
-        ids: list[int] = self.tokenizer(*texts, truncation=True, max_length=self.length)["input_ids"]
+        """Return the numbers of a text, or of a pair. Names of special tokens in a text are text like any other."""
+        options = {"truncation": True, "max_length": self.length, "split_special_tokens": True}
+        ids: list[int] = self.tokenizer(*texts, **options)["input_ids"]
         return ids
 
     def save(self, folder: Path) -> None:
