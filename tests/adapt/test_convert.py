@@ -78,8 +78,9 @@ def test_a_window_of_everything_changes_no_family(family: str) -> None:
 
 def test_what_is_new_and_how_far_outputs_move_is_said() -> None:
     theirs = made(DECODERS["qwen3"])
-    with pytest.warns(UserWarning, match="is new"):
+    with pytest.warns(UserWarning, match="is new") as told:
         done = convert(theirs, {1: "linear(feature=hedgehog)"}, input_ids=IDS)
+    assert [warning.filename for warning in told] == [__file__]
     assert done.model.config.mixer == (Softmax(kv_heads=2), Mixer.parse("linear(feature=hedgehog)"))
     assert "derived model.layers.1.mixer.k_proj.weight: 2 heads repeated to 4" in str(done)
     assert "fresh model.layers.1.mixer.feature" in str(done)

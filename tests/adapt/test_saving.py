@@ -71,7 +71,8 @@ def test_a_tokenizer_of_another_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"the tokenizer has 61 tokens, but the model's vocabulary 60"):
         model.save_pretrained(tmp_path / "new", tokenizer=tokenizer([*WORDS, "one_more"]))
     assert not (tmp_path / "new").exists()
-    with pytest.warns(UserWarning, match=r"has 30 tokens, and the model's vocabulary 60: is it another model's"):
+    with pytest.warns(UserWarning, match=r"has 30 tokens, and the model's vocabulary 60: is it another") as told:
         model.save_pretrained(tmp_path, tokenizer=tokenizer(WORDS[:30]))
+    assert [warning.filename for warning in told] == [__file__]
     with pytest.raises(ValueError, match=r"tokens from 3 to 60, but the model knows 0 to 59; take the tokenizer"):
         model(torch.tensor([[3, 60]]))

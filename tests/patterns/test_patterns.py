@@ -13,7 +13,7 @@ from formers.patterns import (
     Chunk,
     Edges,
     Either,
-    Etc,
+    EtcPattern,
     Fixed,
     Global,
     Listed,
@@ -147,7 +147,7 @@ def test_reaches_and_density():
     assert torch.equal(Window(2).reaches(20, 3), seen(Window(6), 20))
     assert Global(0).reaches(20, 2).all()
     assert Window(4).density(100, causal=True) == pytest.approx((4 * 100 - 6) / 100**2)
-    assert Etc(3, 5).density(50) == seen(Etc(3, 5), 50).float().mean()
+    assert EtcPattern(3, 5).density(50) == seen(EtcPattern(3, 5), 50).float().mean()
 
 
 @pytest.mark.parametrize("seed", [-(2**63), -1, 2_000_000, 2**63 - 1])

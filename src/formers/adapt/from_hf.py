@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from formers.adapt.families.others import what_differs
 from formers.adapt.same_outputs import check_same_outputs
 from formers.models import Transformer, TransformerConfig
 from formers.models.pretrained import FormersModel
-from formers.part import Unsupported
+from formers.part import Unsupported, warn_caller
 
 
 def from_hf(model: PreTrainedModel) -> FormersModel:
@@ -90,7 +89,7 @@ def _weights(family: Family, head: Head | None, model: PreTrainedModel) -> dict[
             if not name.startswith(f"{model.base_model_prefix}.")
         ]
     if left := [name for name, ours, _, _ in named if ours is None]:
-        warnings.warn(f"left out, as our models have no such part: {', '.join(left)}", stacklevel=3)
+        warn_caller(f"left out, as our models have no such part: {', '.join(left)}")
     return {under + ours: weight for _, ours, under, weight in named if ours is not None}
 
 

@@ -9,8 +9,7 @@ from formers.mixers.mixer import Mixer, MixerModule
 from formers.mixers.sparse import SparseMixer, check_patterns
 from formers.ops import OfPair, PairBias
 from formers.part import Site
-from formers.patterns import Etc as EtcPattern
-from formers.patterns import Pattern
+from formers.patterns import EtcPattern, Pattern
 
 
 class Etc(Mixer):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 
 import torch
 from torch import Tensor
@@ -13,7 +12,7 @@ from formers.models.config import TransformerConfig
 from formers.models.conversion import Conversion
 from formers.models.fitting import Extension, Layout, fitted, layout_of
 from formers.models.pretrained import FormersModel
-from formers.part import Unsupported
+from formers.part import Unsupported, warn_caller
 from formers.positions import Learned
 
 _SAME = (
@@ -68,7 +67,7 @@ def convert_weights(
         message = f"{type(model).__name__} is not converted whole:\n{caveats}"
         if strict:
             raise ValueError(f"{message}\nTo go on with the rest, leave out strict=True")
-        warnings.warn(message, stacklevel=2)
+        warn_caller(message)
     return conversion
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 from formers.models.config import TransformerConfig
+from formers.part import warn_caller
 
 _PADDED = 0.9
 """The least share of a vocabulary that its tokenizer knows: the rest fills the table up to a round number."""
@@ -24,7 +24,4 @@ def check_tokenizer(tokenizer: Any, config: TransformerConfig) -> None:
             f"({count})"
         )
     if count < _PADDED * known:
-        warnings.warn(
-            f"the tokenizer has {count:,} tokens, and the model's vocabulary {known:,}: is it another model's?",
-            stacklevel=3,
-        )
+        warn_caller(f"the tokenizer has {count:,} tokens, and the model's vocabulary {known:,}: is it another model's?")

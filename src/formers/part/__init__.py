@@ -16,6 +16,7 @@ from formers.part.state import State
 from formers.part.state_tree import state_from_tree, state_tree
 from formers.part.text import parse_value, value_text
 from formers.part.unsupported import Unsupported, check_names
+from formers.part.warning import warn_caller
 
 __all__ = [
     "ABILITIES",
@@ -46,6 +47,7 @@ __all__ = [
     "state_tree",
     "value_json",
     "value_text",
+    "warn_caller",
     "weighted_losses",
     "weights_of",
 ]

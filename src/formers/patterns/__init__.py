@@ -31,7 +31,7 @@ from formers.patterns.blocks import Edges as Edges
 from formers.patterns.blocks import Ends as Ends
 from formers.patterns.blocks import Random as Random
 from formers.patterns.blocks import Listed as Listed
-from formers.patterns.global_tokens import Etc as Etc
+from formers.patterns.global_tokens import EtcPattern as EtcPattern
 from formers.patterns.global_tokens import Sinks as Sinks
 from formers.patterns.combined import Both as Both
 from formers.patterns.combined import Either as Either

@@ -80,7 +80,7 @@ class Global(Pattern):
         return 1.0
 
 
-class Etc(Pattern):
+class EtcPattern(Pattern):
     """The first tokens are a global input, the others a long one: global sees all, long sees global and its neighbours.
 
     The pieces g2g, g2l and l2g are full, l2l is |i − j| ≤ radius. A sequence of fewer tokens is all global input. With
@@ -95,6 +95,11 @@ class Etc(Pattern):
     "How far a long token sees to each side among the long ones."
     segment: int | None = None
     "Long tokens that each global one sees, in order; all unless given."
+
+    @classmethod
+    def name(cls) -> str:
+        """Return `etc`: the class is named apart from the mixer that looks at this pattern."""
+        return "etc"
 
     def check(self) -> None:
         if self.tokens < 1 or self.radius < 0 or (self.segment is not None and self.segment < 1):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
+from formers.part import warn_caller
 from formers.tasks.bigram import bigram_bits
 from formers.tasks.corpus.corpus import Corpus
 from formers.tasks.corpus.corpus_task import _CorpusTask
@@ -64,10 +64,9 @@ class Text(_CorpusTask, _NextToken):
         """
         corpus = super().text
         if not corpus.lossless:
-            warnings.warn(
+            warn_caller(
                 f"{self}: the tokenizer does not give the text back as it was, so that its bits per byte count less "
-                "than the text says: compare them with those of the same tokenizer only",
-                stacklevel=2,
+                "than the text says: compare them with those of the same tokenizer only"
             )
         return corpus
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Collection, Sequence
 from typing import TypeAlias
 
-from formers.part import Part, Site
+from formers.part import Part, Site, warn_caller
 from formers.testing import laws
 from formers.testing.harness import SITE, abilities
 from formers.testing.references import Reference, has_reference, with_reference
@@ -177,10 +176,9 @@ def check(
     """
     with with_reference(part, reference):
         if not has_reference(part):
-            warnings.warn(
+            warn_caller(
                 f"{part} has no reference, so its projections, scale and position are compared with no formula; "
-                "give check(part, reference=…), or register one: see formers.testing.references",
-                stacklevel=2,
+                "give check(part, reference=…), or register one: see formers.testing.references"
             )
         broken = broken_laws(part, site=site, slow=slow, only=only)
         count = len([law for law in laws_of(part, slow=slow) if only is None or law in only])

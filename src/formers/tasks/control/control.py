@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from functools import lru_cache
 from pathlib import Path
 from statistics import fmean
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from torch.utils.data import Dataset
 
+from formers.part import warn_caller
 from formers.tasks.control.drawing import CannotDraw, draw_gif
 from formers.tasks.control.environments import spaces_of
 from formers.tasks.control.minari_data import PREFIX, load_minari
@@ -217,7 +217,7 @@ class Control(Task):
         try:
             data = draw_gif(self.env, rollout)
         except CannotDraw as error:
-            warnings.warn(f"no picture of a rollout: {error}", stacklevel=2)
+            warn_caller(f"no picture of a rollout: {error}")
             return ()
         told = f"asked for a return of {self.asked_for:g}, " if model.config.return_conditioned else ""
         caption = f"{self.env}, {told}reached {rollout.total:g} in {len(rollout.actions)} steps."

@@ -21,7 +21,7 @@ from formers.patterns import (
     Edges,
     Either,
     Ends,
-    Etc,
+    EtcPattern,
     Every,
     Fixed,
     Global,
@@ -196,8 +196,8 @@ def global_tokens(part: Global, i: int, j: int, length: int, causal: bool, layer
     return i in named or j in named
 
 
-@reference(Etc)
-def etc(part: Etc, i: int, j: int, length: int, causal: bool, layer: int) -> bool:
+@reference(EtcPattern)
+def etc(part: EtcPattern, i: int, j: int, length: int, causal: bool, layer: int) -> bool:
     """i or j in the global input, or both in the long one and |i − j| ≤ radius; a global i sees its own segment."""
     if i < part.tokens <= j and part.segment is not None:
         return (j - part.tokens) // part.segment == i

@@ -10,8 +10,20 @@ from torch import Tensor
 
 from formers.mixers import BigBird, BlockwiseAttention, Etc, ImageLocal, Longformer, Sparse, SparseTransformer
 from formers.part import Site
-from formers.patterns import Blockwise, Edges, Either, Ends, Fixed, Global, Neighbours, Pattern, Random, Strided, Window
-from formers.patterns import Etc as EtcPattern
+from formers.patterns import (
+    Blockwise,
+    Edges,
+    Either,
+    Ends,
+    EtcPattern,
+    Fixed,
+    Global,
+    Neighbours,
+    Pattern,
+    Random,
+    Strided,
+    Window,
+)
 from formers.testing.references.algebra import (
     Weights,
     attend,
