@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from formers.plot.geometry import XY, Box, box_around
 
 _LETTER, _HEIGHT = 7.6, 16.0
 "Roughly, in chart units, at the larger size which a phone gets."
+_MOST = 100
+"Labels in one chart."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,22 +32,27 @@ def place_labels(
     frame: Box,
     reserved: Sequence[Box],
     avoided: Sequence[Box] = (),
+    shorter: Mapping[str, str] | None = None,
 ) -> dict[str, Label]:
     """Return text → label, beside its mark if it fits, else a little above or below; none where no place is free.
 
     Args:
-        marks: (text, place of its mark), the most important first.
+        marks: (text, place of its mark), the most important first. The first hundred are labelled.
         frame: labels stay within it.
         reserved: never covered.
         avoided: covered only where there is no other place.
+        shorter: text → what to write where there is no place for it.
     """
-    taken = [*reserved, *(box_around(mark, 5) for _, mark in marks)]
+    taken = _Boxes([*reserved, *(box_around(mark, 5) for _, mark in marks)])
+    better_free = _Boxes(avoided)
     placed: dict[str, Label] = {}
-    for text, (x, y) in marks:
-        found = [pair for pair in _candidates(text, x, y, frame) if _within(pair[1], frame) and _free(pair[1], taken)]
-        if found:
-            placed[text], box = next((pair for pair in found if _free(pair[1], avoided)), found[0])
-            taken.append(box)
+    for text, (x, y) in marks[:_MOST]:
+        for written in dict.fromkeys((text, (shorter or {}).get(text, text))):
+            places = (pair for pair in _candidates(written, x, y, frame) if _within(pair[1], frame))
+            if found := [pair for pair in places if taken.leave_free(pair[1])]:
+                placed[text], box = next((pair for pair in found if better_free.leave_free(pair[1])), found[0])
+                taken.add(box)
+                break
     return placed
 
 
@@ -83,8 +92,18 @@ def _candidates(text: str, x: float, y: float, frame: Box) -> list[tuple[Label, 
     return found
 
 
-def _free(box: Box, taken: Sequence[Box]) -> bool:
-    return all(box[2] <= t[0] or t[2] <= box[0] or box[3] <= t[1] or t[3] <= box[1] for t in taken)
+class _Boxes:
+    """Boxes that are asked many times whether they leave another one free."""
+
+    def __init__(self, boxes: Sequence[Box]) -> None:
+        self._all = np.array(boxes, dtype=float).reshape(-1, 4)
+
+    def add(self, box: Box) -> None:
+        self._all = np.vstack([self._all, box])
+
+    def leave_free(self, box: Box) -> bool:
+        left, top, right, bottom = self._all.T
+        return not ((box[2] > left) & (right > box[0]) & (box[3] > top) & (bottom > box[1])).any()
 
 
 def _within(box: Box, frame: Box) -> bool:

@@ -1,6 +1,6 @@
 "use strict";
 // The page is complete without this file. It adds: names and values under the pointer, arms on and off, one chart of
-// several at a time, tables that sort, a search for arms, charts as files, copying.
+// several at a time, tables that sort, filters for many arms, charts as files, copying.
 
 const root = document.documentElement;
 root.classList.add("js");
@@ -28,7 +28,7 @@ function nearest(chart, event) {
   const matrix = chart.getScreenCTM().inverse();
   const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(matrix);
   let best = null;
-  for (const one of chart.querySelectorAll(".series:not(.off)")) {
+  for (const one of chart.querySelectorAll(".series:not(.off, .out)")) {
     one.points ??= JSON.parse(one.dataset.places);
     one.points.forEach(([x, y], index) => {
       const distance = Math.hypot(x - at.x, y - at.y);
@@ -129,15 +129,48 @@ for (const table of document.querySelectorAll("table.ranking")) {
     });
   }
   const named = [...table.tBodies[0].rows].filter((row) => row.dataset.arm !== undefined);
-  if (named.length <= 12) continue;
-  const find = Object.assign(document.createElement("input"), { className: "find", type: "search", placeholder: `find among ${named.length} arms` });
+  if (named.length > 12) addFilters(table, named);
+}
+
+// Many arms: a search, a list for each axis, and the best k. They decide which arms the whole page shows.
+function addFilters(table, named) {
+  const bar = document.createElement("div");
+  bar.className = "filters";
+  const find = bar.appendChild(Object.assign(document.createElement("input"), { className: "find", type: "search", placeholder: `find among ${named.length} arms` }));
   find.setAttribute("aria-label", "show only arms whose name has this text");
-  table.parentNode.before(find);
-  find.addEventListener("input", () => {
-    const wanted = (arm) => arm.toLowerCase().includes(find.value.trim().toLowerCase());
-    for (const row of named) row.hidden = !wanted(row.dataset.arm);
-    for (const one of series) one.classList.toggle("off", !wanted(one.dataset.arm));
+  const choose = (label, options) => {
+    const place = bar.appendChild(document.createElement("label"));
+    const select = document.createElement("select");
+    for (const [value, text] of options) select.add(new Option(text, value));
+    select.autocomplete = "off";
+    place.append(label, select);
+    return select;
+  };
+  const parts = (row) => JSON.parse(row.dataset.parts ?? "[]");
+  const axes = JSON.parse(table.dataset.filters ?? "[]").map((axis, index) => {
+    const names = [...new Set(named.map((row) => parts(row)[index]))].sort();
+    return choose(axis, [["", "all"], ...names.map((name) => [name, name || "–"])]);
   });
+  const steps = [10, 20, 50, 100, 200].filter((count) => count < named.length);
+  const best = choose("best", [["", "all"], ...steps.map((count) => [count, count])]);
+  if (named.length > 60) best.value = 50;
+  const told = bar.appendChild(document.createElement("span"));
+  told.setAttribute("role", "status");
+  const rank = new Map(named.map((row) => [row, Number(row.cells[0].dataset.key ?? Infinity)]));
+  const others = [...document.querySelectorAll("main [data-arm]")].filter((one) => !one.closest(".legend") && !named.includes(one));
+
+  const apply = () => {
+    const text = find.value.trim().toLowerCase();
+    const wanted = (row) => row.dataset.arm.toLowerCase().includes(text)
+      && axes.every((axis, index) => !axis.value || parts(row)[index] === axis.value)
+      && (!best.value || rank.get(row) <= best.value || row.dataset.base !== undefined);
+    const shown = new Set(named.filter(wanted).map((row) => row.dataset.arm));
+    for (const one of [...named, ...others]) one.classList.toggle("out", !shown.has(one.dataset.arm));
+    told.textContent = shown.size < named.length ? `${shown.size} of ${named.length} arms, here and in all charts and tables` : "";
+  };
+  for (const control of [find, ...axes, best]) control.addEventListener("input", apply);
+  table.parentNode.before(bar);
+  apply();
 }
 
 // Charts as files: the styles of the page are written into a copy.
@@ -181,7 +214,7 @@ const SAVERS = {
 };
 
 for (const caption of document.querySelectorAll("figure > figcaption")) {
-  if (!caption.parentNode.querySelector(".chart")) continue;
+  if (!caption.parentNode.querySelector(".chart") || caption.parentNode.matches(".small")) continue;
   const place = caption.appendChild(document.createElement("span"));
   place.className = "save";
   for (const [kind, save] of Object.entries(SAVERS)) {

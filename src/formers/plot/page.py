@@ -59,8 +59,8 @@ def csv_download(text: str) -> str:
 
 
 def _breakable(text: str) -> Markup:
-    """Return `text`, escaped, that may break after an opening bracket, a comma, or an equals sign."""
-    return Markup("<wbr>").join(re.split(r"(?<=[(,=])(?![) ])", text))
+    """Return `text`, escaped, that may break after an opening bracket, a comma, an equals sign, or an underscore."""
+    return Markup("<wbr>").join(re.split(r"(?<=[(,=_])(?![) ])", text))
 
 
 def _security_policy(css: str, script: str) -> str:

@@ -90,6 +90,7 @@ def run(arm: str, seed: int) -> Row:
         train_seconds=seconds,
         tokens_per_second=400 * 16 * 128 / seconds,
         peak_bytes=round((310 + 8 * seconds) * 2**20),
+        tensor_bytes=round((40 + 60 * (1 + extra) + (state or 0) / 64) * 2**20),
         environment={"python": "3.11.7", "torch": "2.13.0", "device": "cpu, 2 threads", "commit": "62924ce"},
         data_hash="sha256:86c4e6aa9db7c042",
         command=f"formers ablate shakespeare --arm '{arm}' --seeds {seed} --steps 400",

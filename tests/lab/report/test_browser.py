@@ -127,7 +127,7 @@ def test_a_click_in_any_legend_hides_the_arm_in_every_chart(opened: Chrome) -> N
     for legend in legends:
         item = next(i for i in legend.find_elements(By.TAG_NAME, "li") if i.get_attribute("data-arm") == "softmax")
         item.find_element(By.TAG_NAME, "input").click()
-        assert shown(opened, "softmax") == [False] * 7
+        assert shown(opened, "softmax") == [False] * 9
         boxes = all_of(opened, '.legend li[data-arm="softmax"] input')
         assert [box.is_selected() for box in boxes] == [False] * 3
         assert all(shown(opened, "metric"))
@@ -154,11 +154,11 @@ def test_curves_are_against_steps_or_time(opened: Chrome) -> None:
 
 def test_one_chart_of_costs_at_a_time_is_chosen_by_its_axis(opened: Chrome) -> None:
     charts = all_of(opened, "#costs .chart")
-    assert [chart.is_displayed() for chart in charts] == [True, False, False, False]
+    assert [chart.is_displayed() for chart in charts] == [True, False, False, False, False]
     labels = all_of(opened, "#costs .choices label")
-    assert [label.text.partition(" ")[0] for label in labels] == ["training", "parameters", "FLOPs/token", "state"]
+    assert [label.text.partition(" ")[0] for label in labels] == ["training", "parameters", "FLOPs/token", "state", "peak"]
     labels[1].click()
-    assert [chart.is_displayed() for chart in charts] == [False, True, False, False]
+    assert [chart.is_displayed() for chart in charts] == [False, True, False, False, False]
 
 
 def arms_in_order(browser: Chrome) -> list[str]:
@@ -281,7 +281,7 @@ def test_without_scripts_it_is_all_there_as_tables_and_pictures(opened: Chrome, 
         opened.get(page.as_uri())
         assert not all_of(opened, "html.js")
         assert one(opened, "#ranking tbody tr").is_displayed()
-        assert len(all_of(opened, "#costs .chart")) == 4
+        assert len(all_of(opened, "#costs .chart")) == 5
         assert all(chart.is_displayed() for chart in all_of(opened, "#costs .chart, #slices .chart, .curve.by-step"))
         assert not any(box.is_displayed() for box in all_of(opened, ".legend input"))
         one(opened, "#by-seconds").click()

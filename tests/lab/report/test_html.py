@@ -179,7 +179,7 @@ def test_the_charts_mark_the_references_and_hold_every_arm(study: Study) -> None
     assert all(
         len(json.loads(each["data-places"] or "")) == len(json.loads(each["data-tips"] or "")) for each in series
     )
-    assert text.count(">bigram 2.481") == 6
+    assert text.count(">bigram 2.481") == 7
 
 
 def test_a_reference_far_away_is_named_at_the_edge(study: Study) -> None:

@@ -4,7 +4,7 @@
 |---|---|
 | numbers, once | `summarize` → `summary`; `confidence_interval`, `costs`, `pareto`, `learning_curve`, `slices` |
 | numbers, words and cells | `lengths` |
-| words and cells | `headline`, `arm_sentences`, `matching`, `ranking`, `estimate_text`, `page_tables` |
+| words and cells | `headline`, `arm_sentences`, `matching`, `ranking`, `estimate_text`, `page_tables`, `filters` |
 | draw | `charts/`, `arm_looks` |
 | forms | `html`, `terminal`, `markdown`, `latex`, `csv_text`, `json_file` |
 | the folder of a study | `study_results`, `study_files`, `stored_results` |

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from formers.lab.report.costs import STATE_SIZE, TIME, Cost, cost_named
+from formers.lab.report.costs import MEMORY, STATE_SIZE, TIME, Cost, cost_named
 from formers.lab.report.estimate_text import difference_text
 from formers.lab.report.summary import ArmSummary, StudySummary
 from formers.plot.number_format import percent
 
-_TOLD = (cost_named("parameters"), cost_named("flops_per_token"), STATE_SIZE, TIME)
+_TOLD = (cost_named("parameters"), cost_named("flops_per_token"), STATE_SIZE, MEMORY, TIME)
 _SAME = 0.005
 "Relative differences below this are left out."
 

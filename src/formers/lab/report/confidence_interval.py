@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean, stdev
+from statistics import fmean
 
 import numpy as np
 
@@ -60,8 +60,10 @@ def estimate(values: Sequence[float]) -> Estimate:
     """Return the mean of `values` with a 95 % interval."""
     if len(values) < 2:
         return Estimate(mean=fmean(values), half_width=None, seeds=len(values))
-    error = stdev(values) / math.sqrt(len(values))
-    return Estimate(mean=fmean(values), half_width=None, seeds=len(values), error=error).at_level(_LEVEL)
+    mean = fmean(values)
+    spread = math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
+    error = math.sqrt(spread / len(values))
+    return Estimate(mean=mean, half_width=None, seeds=len(values), error=error).at_level(_LEVEL)
 
 
 def estimate_over_items(own: np.ndarray, other: np.ndarray) -> Estimate:

@@ -11,6 +11,7 @@ from formers.lab.report.arm_looks import arm_looks
 from formers.lab.report.arm_sentences import arm_sentences
 from formers.lab.report.charts.learning import learning_chart
 from formers.lab.report.charts.lengths import lengths_chart
+from formers.lab.report.charts.multiples import small_multiples
 from formers.lab.report.charts.names import short_name
 from formers.lab.report.charts.search import search_charts
 from formers.lab.report.charts.slices import slices_chart
@@ -18,6 +19,7 @@ from formers.lab.report.charts.strips import metric_strips
 from formers.lab.report.charts.trade_off import trade_off_chart
 from formers.lab.report.csv_text import csv_of
 from formers.lab.report.estimate_text import estimate_text
+from formers.lab.report.filters import ranking_filters
 from formers.lab.report.headline import headline, over_items
 from formers.lab.report.ranking import ranking
 from formers.lab.report.slices import all_slices
@@ -71,6 +73,8 @@ def _sentences(summary: StudySummary) -> dict[str, object]:
         "same_budget": summary.results.matched != NOTHING_MATCHED,
         "matched_sentence": matching.matched_sentence(summary),
         "unmatched_sentence": matching.unmatched_sentence(summary),
+        "details_note": page_tables.details_sentence(summary),
+        "memory_note": page_tables.memory_sentence(summary),
         "contention": page_tables.contention_sentence(summary),
         "over_seeds": any(arm.metric and arm.metric.half_width is not None for arm in summary.ranked),
         "over_items": over_items(summary),
@@ -89,6 +93,7 @@ def _tables(summary: StudySummary) -> dict[str, object]:
         "failures": page_tables.failures(summary),
         "environment": page_tables.environments(summary),
         "metric_names": list(dict.fromkeys(name for row in rows for name in row.metrics)),
+        "filters": ranking_filters(summary),
         "budget_costs": [*costs.MATCHABLE.values(), costs.MEMORY, costs.STATE_SIZE],
         "matched_cost": costs.MATCHABLE.get(summary.results.matched),
         "unequal": matching.unequal,
@@ -100,7 +105,7 @@ def _tables(summary: StudySummary) -> dict[str, object]:
 def _charts(summary: StudySummary) -> dict[str, object]:
     """Return the charts of the page, and samples and pictures, which are shown for the same arms."""
     looks = arm_looks(summary)
-    trade_offs = [trade_off_chart(summary, cost, looks) for cost in _traded_costs(summary)]
+    trade_offs = [trade_off_chart(summary, cost, looks) for cost in costs.TRADED_COSTS]
     slices = [(it, slices_chart(summary, it, f"slices-{i}", looks)) for i, it in enumerate(all_slices(summary))]
     curves = [learning_chart(summary, looks, by) for by in ("step", "seconds")]
     return {
@@ -110,18 +115,10 @@ def _charts(summary: StudySummary) -> dict[str, object]:
         "same_costs": [found for found in trade_offs if isinstance(found, str) and found],
         "slices": slices,
         "curves": [chart for chart in curves if chart],
+        "multiples": small_multiples(summary, looks),
         "samples": page_tables.samples(summary, looks),
         "pictures": page_tables.pictures(summary, looks),
     }
-
-
-def _traded_costs(summary: StudySummary) -> list[costs.Cost]:
-    """Return the costs that quality is drawn against.
-
-    Peak memory only where the allocator of a GPU counts it: that of a process on a CPU is what the libraries take.
-    """
-    on_cpu = any(row.environment.get("device", "cpu").startswith("cpu") for row in summary.results.rows)
-    return [cost for cost in costs.TRADED_COSTS if not (on_cpu and cost is costs.MEMORY)]
 
 
 def _search(summary: StudySummary) -> dict[str, object]:

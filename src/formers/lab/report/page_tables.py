@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
-from formers.lab.report.summary import StudySummary, problem
+from formers.lab.report.costs import MEMORY
+from formers.lab.report.summary import MOST_DETAILED, StudySummary, problem
 from formers.lab.store.records import Row
 from formers.tasks.picture import Picture
 
@@ -28,11 +29,11 @@ class CurveTable:
 
 def curve_table(summary: StudySummary) -> CurveTable:
     """Return every arm's curve at up to eight of the steps that were measured, evenly chosen, the last one included."""
-    steps = sorted({point.step for arm in summary.arms for point in arm.curve})
+    steps = sorted({point.step for arm in summary.detailed for point in arm.curve})
     if len(steps) > _MAX_STEPS:
         last = len(steps) - 1
         steps = [steps[round(i * last / (_MAX_STEPS - 1))] for i in range(_MAX_STEPS)]
-    curves = {arm.name: {point.step: point.value for point in arm.curve} for arm in summary.arms if arm.curve}
+    curves = {arm.name: {point.step: point.value for point in arm.curve} for arm in summary.detailed if arm.curve}
     values = {name: tuple(curve.get(step) for step in steps) for name, curve in curves.items()}
     return CurveTable(steps=tuple(steps), values=values)
 
@@ -85,6 +86,23 @@ def pictures(summary: StudySummary, shown: Container[str]) -> dict[str, tuple[Pi
 
 def _shortened(text: str) -> str:
     return text if len(text) <= _MAX_CHARACTERS else f"{text[:_MAX_CHARACTERS]}… ({len(text)} characters in all)"
+
+
+def details_sentence(summary: StudySummary) -> str:
+    """Return that tables of details are of the best arms; empty where they hold all."""
+    if len(summary.detailed) == len(summary.arms):
+        return ""
+    return f"Of the {MOST_DETAILED} best arms and the base; those of the others are in report.json."
+
+
+def memory_sentence(summary: StudySummary) -> str:
+    """Return what peak memory counts; where no row has any, why it is missing."""
+    if any(arm.costs[MEMORY.name] is not None for arm in summary.arms):
+        return (
+            "Peak memory is the most bytes of tensors alive at once in training (weights, gradients, optimizer, "
+            "activations), by torch’s own records; what the process took with all its libraries is in the CSV."
+        )
+    return "Peak memory of tensors is not in these rows." if summary.ranked else ""
 
 
 def contention_sentence(summary: StudySummary) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from itertools import groupby
 
 
 def pareto_front(losses: Mapping[str, float], costs: Mapping[str, float | None]) -> set[str]:
@@ -14,7 +16,12 @@ def pareto_front(losses: Mapping[str, float], costs: Mapping[str, float | None])
     """
     points = {name: (loss, cost) for name, loss in losses.items() if (cost := costs[name]) is not None}
 
-    def beaten(point: tuple[float, float]) -> bool:
-        return any(other != point and other[0] <= point[0] and other[1] <= point[1] for other in points.values())
-
-    return {name for name, point in points.items() if not beaten(point)}
+    front: set[str] = set()
+    least = math.inf  # the loss of the best point that is cheaper
+    for _, alike in groupby(sorted(points, key=lambda name: points[name][1]), key=lambda name: points[name][1]):
+        names = list(alike)
+        best = min(points[name][0] for name in names)
+        if best < least:
+            front |= {name for name in names if points[name][0] == best}
+            least = best
+    return front

@@ -28,7 +28,7 @@ def all_slices(summary: StudySummary) -> list[Slices]:
 def _slices(summary: StudySummary, title: str) -> Slices:
     parts = sorted((row.slices.get(title, {}) for arm in summary.ranked for row in arm.rows), key=len, reverse=True)
     labels = tuple(dict.fromkeys(label for part in parts for label in part))
-    values = {arm.name: tuple(_estimate(arm, title, label) for label in labels) for arm in summary.ranked}
+    values = {arm.name: tuple(_estimate(arm, title, label) for label in labels) for arm in summary.detailed}
     return Slices(title=title, labels=labels, values={name: found for name, found in values.items() if any(found)})
 
 

@@ -10,7 +10,6 @@ import numpy as np
 
 from formers.lab.report.confidence_interval import Estimate, estimate, estimate_over_items, holm
 from formers.lab.report.costs import COSTS, TRADED_COSTS, Cost
-from formers.lab.report.learning_curve import learning_curves, mean_curve
 from formers.lab.report.pareto import pareto_front
 from formers.lab.report.summary import ArmSummary, StudySummary, problem
 from formers.lab.store.records import Results, Row, TaskMetric
@@ -58,8 +57,6 @@ class _GroupedRows:
     def summary_of(self, name: str) -> ArmSummary:
         """Return the summary of one arm."""
         rows, values, costs = self.groups[name], self.values[name], self.costs[name]
-        counted = [row for row in rows if not problem(row, self.metric)] or rows
-        curves = learning_curves(counted, self.metric.name)
         return ArmSummary(
             name=name,
             rows=tuple(rows),
@@ -71,9 +68,8 @@ class _GroupedRows:
             costs=costs,
             to_base_costs={cost: _relative(value, self.costs[self.base][cost]) for cost, value in costs.items()},
             fronts=frozenset(cost for cost, front in self.fronts.items() if name in front),
-            curve=mean_curve(curves),
-            seed_curves=curves if len(curves) > 1 else (),
             status=self.status(name),
+            validated=self.metric.name,
         )
 
     def differences(self, other: str) -> dict[str, Estimate]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from formers.lab.report.confidence_interval import Estimate
-from formers.lab.report.learning_curve import CurvePoint
+from formers.lab.report.learning_curve import CurvePoint, learning_curves, mean_curve
 from formers.lab.store.records import Results, Row, TaskMetric
 from formers.plot.number_format import decimals
 
@@ -34,12 +34,29 @@ class ArmSummary:
     "`Cost.name` → relative difference to the base."
     fronts: frozenset[str]
     "The `Cost.name`s for which no arm is at least as good and as cheap (and better in one of them)."
-    curve: tuple[CurvePoint, ...]
-    "Mean over seeds, at the steps which every seed reached."
-    seed_curves: tuple[tuple[CurvePoint, ...], ...]
-    "The curves behind that mean; empty where there is just one."
     status: str
     "`3 of 3` seeds finished, or what went wrong when nothing can be ranked."
+    validated: str
+    "The name of the metric that curves are of."
+
+    @cached_property
+    def curve(self) -> tuple[CurvePoint, ...]:
+        """Return the mean of the runs that count, at the steps which all of them reached."""
+        return mean_curve(self._curves)
+
+    @property
+    def seed_curves(self) -> tuple[tuple[CurvePoint, ...], ...]:
+        """Return the curves behind that mean; nothing where there is just one."""
+        return self._curves if len(self._curves) > 1 else ()
+
+    @cached_property
+    def _curves(self) -> tuple[tuple[CurvePoint, ...], ...]:
+        counted = [row for row in self.rows if row.seed in self.values] or self.rows
+        return learning_curves(counted, self.validated)
+
+
+MOST_DETAILED = 100
+"Arms whose details a page tells, beside the base; of further ones it tells the result, the costs, and every run."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,12 +84,18 @@ class StudySummary:
         """Return the arms with a result, best first."""
         return tuple(arm for arm in self.arms if arm.rank is not None)
 
+    @cached_property
+    def detailed(self) -> tuple[ArmSummary, ...]:
+        """Return the first `MOST_DETAILED` arms, and the base."""
+        first = self.arms[:MOST_DETAILED]
+        return (*first, *(arm for arm in self.arms[MOST_DETAILED:] if arm.name == self.base))
+
     @property
     def unranked(self) -> tuple[ArmSummary, ...]:
         """Return the arms without a result."""
         return tuple(arm for arm in self.arms if arm.rank is None)
 
-    @property
+    @cached_property
     def failures(self) -> tuple[Row, ...]:
         """Return the runs that did not leave a finite result."""
         return tuple(row for row in self.results.rows if problem(row, self.metric))

@@ -88,6 +88,9 @@ class Row:
     train_seconds: float = 0.0
     tokens_per_second: float = 0.0
     peak_bytes: int | None = None
+    "The peak memory of the training: of a GPU's allocator, or of the whole process on a CPU, libraries included."
+    tensor_bytes: int | None = None
+    "The most bytes of tensors alive at once: of a GPU's allocator, or in one step on a CPU. None in older rows."
     environment: dict[str, str] = field(default_factory=dict)
     "Versions, device, threads, commit."
     budget: dict[str, float] = field(default_factory=dict)
@@ -107,6 +110,12 @@ class Row:
         """Floating-point operations of the whole training; a backward pass counts for two forward ones."""
         tokens = self.train_seconds * self.tokens_per_second
         return 3 * self.flops_per_token * tokens if self.flops_per_token and tokens else None
+
+    @property
+    def allocated_bytes(self) -> int | None:
+        """`tensor_bytes`, and for older rows what a GPU's allocator counted; a CPU's process tells nothing."""
+        on_gpu = not self.environment.get("device", "cpu").startswith("cpu")
+        return self.peak_bytes if self.tensor_bytes is None and on_gpu else self.tensor_bytes
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,6 +27,7 @@ _COSTS = (
     "tokens_per_second",
     "state_bytes",
     "peak_bytes",
+    "tensor_bytes",
 )
 
 

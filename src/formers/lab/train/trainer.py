@@ -22,6 +22,7 @@ from formers.lab.store.write_error import WriteError, reporting_write_errors
 from formers.lab.train.carried_memory import CarriedMemory
 from formers.lab.train.random_state import random_states, set_random_states
 from formers.lab.train.state_file import load_state, save_state
+from formers.lab.train.step_memory import StepMemory
 from formers.machine.files import remove
 
 _OPTIMIZER = "optimizer.safetensors"
@@ -41,6 +42,7 @@ class SafeTrainer(Trainer):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.memory = CarriedMemory(self.model)
+        self.step_memory = StepMemory(self.model, self.args.device.type)
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
         """Return the loss of a batch, and leave its gradients in the model.
@@ -48,6 +50,14 @@ class SafeTrainer(Trainer):
         The trainer's own step sets the model to training mode, which walks through all of its modules; it is in it
         already.
         """
+        optimizer = getattr(self.optimizer, "optimizer", None)  # the one that accelerate's holds
+        return self.step_memory.watch(
+            lambda: self._forward_and_backward(model, inputs, num_items_in_batch),
+            optimizer,
+            ends_step=self.accelerator.sync_gradients,
+        )
+
+    def _forward_and_backward(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any) -> Tensor:
         inputs = self.memory.enter(self._prepare_inputs(inputs))
         parts = self.args.gradient_accumulation_steps
         with self.compute_loss_context_manager():

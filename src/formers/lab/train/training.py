@@ -108,6 +108,8 @@ def _train_and_test(callback: TrainingCallback, facts: dict[str, Any]) -> PreTra
         is_finished = _run(callback, model, before, facts)
     finally:
         facts["peak_bytes"] = peak_bytes(device) if measures_peak else None
+        if device != "cpu":
+            facts["tensor_bytes"] = facts["peak_bytes"]
     if is_finished:
         _test_and_save(job, callback, model, facts)
         return model
@@ -202,4 +204,10 @@ def _progress_facts(job: Job, trainer: SafeTrainer, earlier: tuple[Point, ...]) 
     steps = job.steps_before + trainer.state.global_step
     tokens = steps * job.budget.batch_size * job.length
     speed = tokens / seconds if seconds > 0 else 0.0
-    return {"curve": points, "steps": steps, "train_seconds": seconds, "tokens_per_second": speed}
+    return {
+        "curve": points,
+        "steps": steps,
+        "train_seconds": seconds,
+        "tokens_per_second": speed,
+        "tensor_bytes": trainer.step_memory.bytes,
+    }

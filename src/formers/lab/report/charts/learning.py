@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from formers.lab.report.charts.curve_axes import metric_scale, thinned
 from formers.lab.report.charts.quality_axis import reference_lines
 from formers.lab.report.learning_curve import CurvePoint
 from formers.lab.report.summary import ArmSummary, StudySummary
@@ -13,7 +14,7 @@ from formers.plot.chart import Chart, Hover, Series
 from formers.plot.geometry import XY, Frame, svg_path
 from formers.plot.looks import Look
 from formers.plot.number_format import duration, fixed
-from formers.plot.scales import Scale, scale, unit_for
+from formers.plot.scales import Scale, unit_for
 
 XAxis: TypeAlias = Literal["step", "seconds"]
 
@@ -31,7 +32,7 @@ def learning_chart(summary: StudySummary, looks: Mapping[str, Look], by: XAxis) 
     values: list[float] = [getattr(point, by) for arm in arms for point in arm.curve]
     unit, unit_name = unit_for(values, _TIMES) if by == "seconds" else (1.0, "")
     x = Scale(low=0, high=max(values) / unit * 1.02 or 1.0, start=_FRAME.left, end=_FRAME.right)
-    axes = _Axes(by=by, unit=unit, x=x, y=_metric_scale(summary, arms))
+    axes = _Axes(by=by, unit=unit, x=x, y=metric_scale(summary, arms, _FRAME))
     return Chart(
         name=by,
         title=f"Validation {summary.metric.label} against {'training time' if by == 'seconds' else 'steps'}",
@@ -58,23 +59,14 @@ class _Axes:
         return tuple((self.x(getattr(point, self.by) / self.unit), self.y(point.value)) for point in curve)
 
 
-def _metric_scale(summary: StudySummary, arms: Sequence[ArmSummary]) -> Scale:
-    """Return the upright axis. It leaves out the first tenth of training, which would flatten the rest."""
-    last = max(point.step for arm in arms for point in arm.curve)
-    late = [point.value for arm in arms for point in arm.curve if point.step >= 0.1 * last]
-    low, high = min(late), max(late)
-    near = [value for value in summary.results.references.values() if low - (high - low) <= value <= high]
-    return scale(late + near, _FRAME.bottom, _FRAME.top, margin=0.04)
-
-
 def _series(arm: ArmSummary, look: Look, axes: _Axes, digits: int) -> Series:
     """Return the mean curve of an arm, and the curves of single seeds as thin lines."""
-    points = _thinned(arm.curve)
+    points = thinned(arm.curve, _MAX_POINTS)
     mean = axes.places(points)
     return Series(
         name=arm.name,
         look=look,
-        lines=(svg_path(mean), *(svg_path(axes.places(_thinned(curve))) for curve in arm.seed_curves)),
+        lines=(svg_path(mean), *(svg_path(axes.places(thinned(curve, _MAX_POINTS))) for curve in arm.seed_curves)),
         mark=mean[-1],
         cut=arm.rank is None,
         hover=Hover(
@@ -82,11 +74,3 @@ def _series(arm: ArmSummary, look: Look, axes: _Axes, digits: int) -> Series:
             texts=tuple(f"step {p.step} · {duration(p.seconds)} · {fixed(p.value, digits)}" for p in points),
         ),
     )
-
-
-def _thinned(curve: Sequence[CurvePoint]) -> Sequence[CurvePoint]:
-    """Return at most `_MAX_POINTS` points, evenly chosen, the first and the last one included."""
-    if len(curve) <= _MAX_POINTS:
-        return curve
-    last = len(curve) - 1
-    return [curve[round(index * last / (_MAX_POINTS - 1))] for index in range(_MAX_POINTS)]

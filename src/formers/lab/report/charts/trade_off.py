@@ -151,6 +151,7 @@ class _TradeOff:
             frame=_FRAME.box,
             reserved=self.reserved(),
             avoided=[*boxes_along([mark for _, mark in self.front]), *self.whisker_boxes()],
+            shorter={self.label_text(arm): f"#{arm.rank}" for arm in self.arms},
         )
 
     def reserved(self) -> list[Box]:
