@@ -72,6 +72,8 @@ def test_a_study_leaves_rows_models_and_a_report(small: Study) -> None:
     assert softmax.train_seconds > 0
     assert softmax.tokens_per_second == pytest.approx(8 * 2 * 16 / softmax.train_seconds)
     assert softmax.peak_bytes is None or softmax.peak_bytes > 1e7
+    weights_gradients_and_moments = 4 * 4 * softmax.parameters
+    assert weights_gradients_and_moments < softmax.tensor_bytes < 20 * weights_gradients_and_moments
     assert len(softmax.samples[0]) == 16
     assert {"torch", "python", "transformers", "formers", "device", "threads"} <= softmax.environment.keys()
     assert softmax.command.startswith("formers train ")

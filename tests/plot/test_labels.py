@@ -34,3 +34,10 @@ def test_a_label_at_the_right_edge_is_written_to_the_left() -> None:
 
 def test_without_a_free_place_there_is_no_label() -> None:
     assert place_labels([("softmax", (200.0, 150.0))], FRAME, reserved=[FRAME]) == {}
+
+
+def test_where_a_name_has_no_place_a_shorter_one_is_written() -> None:
+    wall = (0.0, 0.0, 170.0, 300.0), (230.0, 0.0, 400.0, 300.0)
+    mark = [("a name that is too long", (200.0, 150.0))]
+    assert place_labels(mark, FRAME, wall) == {}
+    assert place_labels(mark, FRAME, wall, shorter={mark[0][0]: "#7"})[mark[0][0]].text == "#7"

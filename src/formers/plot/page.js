@@ -168,7 +168,8 @@ function addFilters(table, named) {
     for (const one of [...named, ...others]) one.classList.toggle("out", !shown.has(one.dataset.arm));
     told.textContent = shown.size < named.length ? `${shown.size} of ${named.length} arms, here and in all charts and tables` : "";
   };
-  for (const control of [find, ...axes, best]) control.addEventListener("input", apply);
+  find.addEventListener("input", apply);
+  for (const list of [...axes, best]) list.addEventListener("change", apply);
   table.parentNode.before(bar);
   apply();
 }

@@ -19,6 +19,7 @@ import pytest
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import Select
 
 from formers.lab.report import write_html
 from formers.lab.store.records import Results
@@ -156,7 +157,8 @@ def test_one_chart_of_costs_at_a_time_is_chosen_by_its_axis(opened: Chrome) -> N
     charts = all_of(opened, "#costs .chart")
     assert [chart.is_displayed() for chart in charts] == [True, False, False, False, False]
     labels = all_of(opened, "#costs .choices label")
-    assert [label.text.partition(" ")[0] for label in labels] == ["training", "parameters", "FLOPs/token", "state", "peak"]
+    first_words = [label.text.partition(" ")[0] for label in labels]
+    assert first_words == ["training", "parameters", "FLOPs/token", "state", "peak"]
     labels[1].click()
     assert [chart.is_displayed() for chart in charts] == [False, True, False, False, False]
 
@@ -188,6 +190,29 @@ def test_a_search_leaves_only_arms_with_the_text(opened: Chrome) -> None:
     find.send_keys(Keys.BACKSPACE * 4)
     assert len(arms_in_order(opened)) > 12
     assert all(shown(opened, "softmax"))
+
+
+def choose(browser: Chrome, label: str, value: str) -> None:
+    """Set the list of the ranking that has this label."""
+    lists = all_of(browser, "#ranking .filters label")
+    Select(next(it for it in lists if it.text.startswith(label)).find_element(By.TAG_NAME, "select")).select_by_value(
+        value
+    )
+
+
+def test_arms_are_filtered_by_a_part_and_by_rank_on_the_whole_page(opened: Chrome) -> None:
+    choose(opened, "mixer", "pool")
+    assert arms_in_order(opened) == ["pool"]
+    assert all(shown(opened, "pool"))
+    assert not any(shown(opened, "softmax"))
+    assert {it.get_attribute("data-arm") for it in all_of(opened, "#learning .small") if it.is_displayed()} == {"pool"}
+    assert one(opened, "#ranking .filters [role=status]").text.startswith("1 of 14 arms")
+    choose(opened, "mixer", "")
+    choose(opened, "best", "10")
+    assert len(arms_in_order(opened)) == 10
+    assert "softmax" in arms_in_order(opened)
+    choose(opened, "best", "")
+    assert len(arms_in_order(opened)) == 14
 
 
 @pytest.mark.parametrize("kind", ["SVG", "PNG"])

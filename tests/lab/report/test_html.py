@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import cProfile
 import hashlib
 import json
 import math
@@ -241,6 +242,52 @@ def test_a_thousand_rows_fit(study: Study, tmp_path: Path) -> None:
     )
     path = write_html(replace(results, rows=rows), tmp_path / "report.html")
     assert path.stat().st_size < 10 * 2**20
+
+
+def many(study: Study, arms: int) -> Results:
+    """So many arms with three seeds each, no two alike."""
+    results = study(3)
+    templates = results.rows[:3]
+    rows = tuple(
+        replace(row, arm=f"mixer=performer(features={arm})", train_seconds=row.train_seconds * (1 + arm % 97 / 10))
+        for arm in range(arms)
+        for row in templates
+    )
+    return replace(results, rows=rows)
+
+
+def test_twice_as_many_arms_are_no_more_than_twice_the_work(study: Study) -> None:
+    def cost(arms: int) -> tuple[int, int]:
+        with cProfile.Profile() as profile:
+            page = render_html(many(study, arms))
+        return len(page), sum(entry.callcount for entry in profile.getstats())
+
+    (size, calls), (twice, more_calls) = cost(70), cost(140)
+    assert twice < 2.1 * size
+    assert more_calls < 2.1 * calls
+    assert twice < 140 * 3 * 3000
+
+
+def test_many_arms_have_a_frame_each_up_to_sixty(study: Study) -> None:
+    assert '<figure class="small"' not in render_html(study(3))
+    few, lots = (render_html(many(study, arms)) for arms in (13, 200))
+    assert few.count('<figure class="small"') == 13
+    assert lots.count('<figure class="small"') == 60
+    assert "The 60 best arms; the other 140 are in report.json" in lots
+    assert "Of the 100 best arms and the base" in lots
+
+
+def test_peak_memory_is_that_of_tensors_and_never_of_the_process(study: Study) -> None:
+    results = study(1)
+    text = render_html(results)
+    assert "the most bytes of tensors alive at once" in text
+    assert "Test loss against peak memory" in text
+    older = replace(results, rows=tuple(replace(row, tensor_bytes=None) for row in results.rows))
+    text = render_html(older)
+    assert "Peak memory of tensors is not in these rows" in text
+    assert "Test loss against peak memory" not in text
+    on_gpu = tuple(replace(row, environment={**row.environment, "device": "NVIDIA H100"}) for row in older.rows)
+    assert "Test loss against peak memory" in render_html(replace(older, rows=on_gpu))
 
 
 def test_a_page_that_cannot_be_made_leaves_no_file(tmp_path: Path, study: Study) -> None:
