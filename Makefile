@@ -14,7 +14,7 @@ help:             ## list the commands
 	touch $@
 
 .venv/installed: .venv/lab
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[lab,adapt,cluster,retrieval,control,mujoco,oracles,site,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[lab,adapt,cluster,slurm,retrieval,control,mujoco,oracles,site,dev]"
 	touch $@
 
 install: .venv/installed  ## make the environment with everything that the tests and examples need

@@ -13,6 +13,7 @@ from formers.lab.study import study, yaml
 from formers.lab.study.budget import Budget
 from formers.lab.study.budget_size import BUDGET_SIZES
 from formers.lab.study.compute import Compute, Device, Precision
+from formers.lab.study.slurm_resources import SlurmResources
 from formers.lab.study.study import Study
 from formers.models import TransformerConfig
 from formers.tasks import TASKS
@@ -70,10 +71,24 @@ def _type_of(name: str) -> dict[str, Any]:
         "accumulate": {"type": "integer", "minimum": 1},
         "checkpointing": {"type": "boolean"},
         "shard": {"type": "boolean"},
+        "slurm": _slurm(),
         "folder": {"type": "string"},
         "directory": {"type": "string"},
     }
     return types.get(name, {})
+
+
+def _slurm() -> dict[str, Any]:
+    """Return what `slurm` may hold: a text, or a mapping of the options of a job."""
+    docs = attribute_docs(SlurmResources)
+    types: dict[str, Any] = {"int": {"type": "integer"}, "str": {"type": "string"}}
+    lines = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+    options = {
+        field.name: {"description": docs[field.name], **types.get(str(field.type), lines)}
+        for field in fields(SlurmResources)
+    }
+    mapping = {"type": "object", "additionalProperties": False, "properties": options}
+    return {"anyOf": [{"type": "string"}, {"type": "boolean"}, mapping]}
 
 
 def _choices() -> dict[str, Any]:
@@ -118,8 +133,25 @@ def page() -> str:
     lines += ["", "## Budget", "", "| key | default | meaning |", "|---|--:|---|"]
     budget = attribute_docs(Budget)
     lines += [f"| `{field.name}` | {field.default} | {_cell(budget.get(field.name, ''))} |" for field in fields(Budget)]
-    lines += ["", *_sizes()]
+    lines += ["", *_slurm_table(), *_sizes()]
     return "\n".join(lines) + "\n"
+
+
+def _slurm_table() -> list[str]:
+    """Return the options of a job of a Slurm cluster."""
+    docs = attribute_docs(SlurmResources)
+    shown = {field.name: f"`{field.default}`" for field in fields(SlurmResources) if field.default not in ("", ())}
+    return [
+        "## Slurm",
+        "",
+        "`slurm: {partition: gpu, gpus: 1, time: 4h}` in a file, `--slurm 'partition=gpu, gpus=1, time=4h'` on the",
+        "command line, which changes the file's; `auto` for all defaults, `off` to train here: [how](scaling.md).",
+        "",
+        "| option | default | meaning |",
+        "|---|---|---|",
+        *(f"| `{f.name}` | {shown.get(f.name, '')} | {_cell(docs[f.name])} |" for f in fields(SlurmResources)),
+        "",
+    ]
 
 
 def _sizes() -> list[str]:

@@ -58,6 +58,7 @@ def ablate(
     jobs: options.Jobs = 1,
     ray: options.Ray = None,
     cores: options.Cores = 1,
+    slurm: options.Slurm = None,
     shard: options.Shard = None,
     track: options.Track = None,
     budget_size: Annotated[
@@ -104,6 +105,8 @@ def ablate(
         a study from a file; every study leaves one in its folder
     formers ablate shakespeare --jobs 4
         four arms at a time on this machine; for clusters and several processes to a model see docs/scaling.md
+    formers ablate shakespeare --seeds 3 --folder /shared/study --slurm 'partition=gpu, gpus=1, time=4h'
+        each arm with each seed as a job of a Slurm cluster; Ctrl-C leaves them in the queue
     formers ablate shakespeare --precision bf16 --compile
         products in half precision, and compiled models; on a GPU where there is one
     torchrun --nproc-per-node 2 -m formers ablate shakespeare --shard
@@ -122,10 +125,11 @@ def ablate(
     compute |= {"accumulate": accumulate, "checkpointing": checkpointing}
     start = _sized(_starting_study(task, length), budget_size)
     study = _changed(start, task, changes, seeds, choices, budget, compute)
+    study = replace(study, slurm=options.read_slurm(slurm, start.slurm))
     if dry_run:
         show_forecast(study, jobs)
         return
-    run_and_show(study, options.read_executor(jobs, ray, cores), track)
+    run_and_show(study, options.read_executor(jobs, ray, cores, study.slurm), track)
 
 
 def _starting_study(task: str, length: int | None) -> Study:

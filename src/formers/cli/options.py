@@ -11,6 +11,7 @@ import typer
 if TYPE_CHECKING:
     from formers.lab.executors.executor import Executor
     from formers.lab.study.budget import Budget
+    from formers.lab.study.slurm_resources import SlurmResources
     from formers.tasks.task import Task
 
 _AMOUNT = "NUMBER[,NUMBER…]"
@@ -66,6 +67,15 @@ Track = Annotated[
 Ray = Annotated[
     str | None,
     typer.Option(help="Train arms on a Ray cluster: its address, 'auto', or 'local' for one on this machine."),
+]
+Slurm = Annotated[
+    str | None,
+    typer.Option(
+        help="Train each arm as a job of this Slurm cluster: 'partition=gpu, gpus=1, time=4h, memory=16G', or 'auto' "
+        "for what the cluster gives by itself; 'off' trains here. Ctrl-C leaves the jobs in the queue, and the same "
+        "command collects them.",
+        metavar="OPTIONS",
+    ),
 ]
 Device = Annotated[
     str | None, typer.Option(help="auto (a GPU where there is one), cpu or cuda.", rich_help_panel="Computing")
@@ -170,8 +180,26 @@ def read_choices(texts: list[str]) -> dict[str, Any]:
     return parse_choices(", ".join(texts)) if texts else {}
 
 
-def read_executor(jobs: int, ray: str | None, cores: int) -> Executor | None:
+def read_slurm(text: str | None, before: SlurmResources | None) -> SlurmResources | None:
+    """Return the resources of jobs on a Slurm cluster: those of the study with the given options changed."""
+    from formers.lab.study.slurm_resources import OFF, SlurmResources, parse_options
+
+    if text is None:
+        return before
+    return None if text.strip() == OFF else replace(before or SlurmResources(), **parse_options(text))
+
+
+def read_executor(jobs: int, ray: str | None, cores: int, slurm: SlurmResources | None = None) -> Executor | None:
     """Return the executor that trains arms elsewhere; None for this process."""
+    if slurm is not None and (jobs != 1 or ray is not None):
+        raise ValueError(
+            f"--{'jobs' if ray is None else 'ray'} and --slurm are two ways to train arms side by side; choose one, or "
+            "leave the study's own Slurm jobs out: --slurm off"
+        )
+    if slurm is not None:
+        from formers.lab.executors.slurm import Slurm
+
+        return Slurm(slurm)
     from formers.lab.executors.processes import Processes
     from formers.lab.executors.ray import Cluster
 

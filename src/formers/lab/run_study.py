@@ -11,6 +11,7 @@ from dataclasses import replace
 from formers.lab.distributed import ranks
 from formers.lab.executors.executor import Executor
 from formers.lab.executors.serial import Serial
+from formers.lab.executors.slurm import Slurm
 from formers.lab.executors.torchrun import Torchrun, follow_rank0, lead_ranks
 from formers.lab.plan.jobs import plan_jobs, plan_search
 from formers.lab.plan.task_check import check_task
@@ -45,8 +46,9 @@ def run(study: Study, progress: Progress | None = None, executor: Executor | Non
 
     Every arm is checked before any trains. An arm that fails, diverges, runs out of memory or cannot exist is a row of
     its own. Rows that are finished are not trained again; one that was stopped goes on from its checkpoint, exactly.
-    The executor trains the arms: one after the other by default, or `Processes(4)` four side by side. Under `torchrun`
-    all processes train each arm together; rank 0 writes, and every rank returns the results.
+    The executor trains the arms: one after the other by default, or `Processes(4)` four side by side; a study with
+    `slurm` trains them as jobs of a cluster. Under `torchrun` all processes train each arm together; rank 0 writes, and
+    every rank returns the results.
 
     Raises:
         ValueError: for an arm that is wrong (a misspelt option), `shard` in a single process, or a device or precision
@@ -58,6 +60,8 @@ def run(study: Study, progress: Progress | None = None, executor: Executor | Non
     """
     if study.shard and ranks.world_size() == 1:
         raise ValueError(_SINGLE_PROCESS)
+    if executor is None and study.slurm:
+        executor = Slurm(study.slurm)
     if executor is None:
         device_for(study.compute)  # raises before anything trains
     quiet_libraries()
@@ -66,7 +70,8 @@ def run(study: Study, progress: Progress | None = None, executor: Executor | Non
         return _run_and_publish(study, progress or Silent(), executor or Serial())
     if executor is not None:
         raise ValueError(
-            "under torchrun all processes train one arm together; arms side by side are for a single process"
+            "under torchrun all processes train one arm together; arms side by side, and jobs of a cluster, are for a "
+            "single process"
         )
     ranks.local_batch_size(study.budget.batch_size, study.compute.accumulate)  # raises before anything trains
     with ranks.process_group():
@@ -103,7 +108,8 @@ def _telling_how_to_resume(study: Study) -> Iterator[None]:
     except Stopped:
         raise
     except KeyboardInterrupt:
-        raise Stopped(f"stopped at once; what is since the last checkpoint is lost. {how_to_resume(study)}") from None
+        kept = "jobs in the queue stay there" if study.slurm else "what is since the last checkpoint is lost"
+        raise Stopped(f"stopped at once; {kept}. {how_to_resume(study)}") from None
 
 
 def _run_all(

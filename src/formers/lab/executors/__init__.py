@@ -1,1 +1,1 @@
-"""The places where jobs are trained: in this process, in several, on a Ray cluster, or by all ranks of torchrun."""
+"""The places where jobs are trained: this process, several of them, a Ray or Slurm cluster, all ranks of torchrun."""

@@ -9,23 +9,29 @@ from typing import Any, Literal
 from formers.lab.store.records import Row
 from formers.lab.train.progress import Progress
 
-Message = tuple[Literal["begin", "step", "measured", "end", "note"], tuple[Any, ...]]
+Message = tuple[Literal["wait", "begin", "step", "measured", "end", "note"], tuple[Any, ...]]
 """The name of a method of `Progress`, and its arguments."""
 
 _SECONDS_BETWEEN_STEPS = 0.1  # nobody reads faster, and a small model takes thousands of steps a second
 
 
 class RemoteProgress:
-    """A `Progress` that hands everything it is told, but most of the steps, to `send`."""
+    """A `Progress` that hands everything it is told, but most of the steps, to `send`.
 
-    def __init__(self, send: Callable[[Message], None]) -> None:
-        self._send, self._last_step = send, 0.0
+    Of the steps, it hands on one in `pause` seconds.
+    """
+
+    def __init__(self, send: Callable[[Message], None], pause: float = _SECONDS_BETWEEN_STEPS) -> None:
+        self._send, self._pause, self._last_step = send, pause, 0.0
+
+    def wait(self, label: str, reason: str) -> None:
+        self._send(("wait", (label, reason)))
 
     def begin(self, label: str, steps: int) -> None:
         self._send(("begin", (label, steps)))
 
     def step(self, label: str, done: int) -> None:
-        if time.monotonic() - self._last_step >= _SECONDS_BETWEEN_STEPS:
+        if time.monotonic() - self._last_step >= self._pause:
             self._last_step = time.monotonic()
             self._send(("step", (label, done)))
 

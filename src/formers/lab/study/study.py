@@ -16,6 +16,7 @@ from formers.lab.study.choices import OF_TASK, choices_text, parse_choice
 from formers.lab.study.compute import Compute
 from formers.lab.study.data_path import located
 from formers.lab.study.eval_lengths import EvalLength, check_eval_lengths, parse_eval_lengths, token_counts
+from formers.lab.study.slurm_resources import SlurmResources
 from formers.part import Unsupported, check_names, quoted
 from formers.part.option_types import MISMATCH, accept
 from formers.tasks import parse as parse_task
@@ -52,6 +53,7 @@ _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "search_seeds": ((Iterable,), "a list of whole numbers"),
     "eval_lengths": ((str, Iterable), "a list of lengths such as 2x or 512"),
     "shard": ((bool,), "True or False"),
+    "slurm": ((SlurmResources, type(None)), "SlurmResources(…), or None"),
     "folder": ((str, Path, type(None)), "a path"),
 }
 """Attribute → its types, and the words for them in an error."""
@@ -80,6 +82,8 @@ class Study:
             nothing is trained again for another length.
         shard: shard each model over the processes that `torchrun` starts, instead of holding it whole in each. Results
             are the same up to rounding, so `shard` is no part of what identifies a study.
+        slurm: what each arm is given as a job of a Slurm cluster; None to train in this process. It is no part of what
+            identifies a study.
         folder: where rows, models and the report go; by default a folder in `studies/` named after the content.
         directory: where a relative path of the task's data starts: the working directory in which the study was made.
             It is no part of what identifies a study.
@@ -100,6 +104,7 @@ class Study:
     search_seeds: tuple[int, ...] = SEARCH_SEEDS
     eval_lengths: Sequence[EvalLength] = ()
     shard: bool = False
+    slurm: SlurmResources | None = None
     folder: Path = _FILLED_IN
     directory: Path = field(default_factory=Path.cwd, compare=False)
 
@@ -242,14 +247,15 @@ class Study:
 
     @property
     def content_hash(self) -> str:
-        """sha256 of what is trained: everything but the folder, `shard`, `eval_lengths`, and `compute` in fp32."""
+        """sha256 of what is trained: all but the folder, `shard`, `slurm`, `eval_lengths`, and `compute` in fp32."""
         content = {name: value for name, value in self.to_dict().items() if name != "eval_lengths"}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the study as text and numbers, in the schema of its YAML files.
 
-        That is without what identifies no study: its folder, `shard`, and all of `compute` but a precision below fp32.
+        That is without what identifies no study: its folder, `shard`, `slurm`, and all of `compute` but a precision
+        below fp32.
         """
         return {
             "task": str(self.task),

@@ -21,6 +21,7 @@
     accumulate: 4                       # cut a batch into so many parts, one after the other
     checkpointing: true                 # compute layers again in the backward pass instead of keeping their numbers
     shard: true                         # shard each model over the processes that torchrun starts
+    slurm: {partition: gpu, gpus: 1, memory: 16G, time: 4h}   # train each arm as a job of a Slurm cluster
     folder: studies/mine                # `.` is the folder that this file is in, wherever it is moved
     directory: /home/me/plays           # where a relative path of the task starts, if not here and not beside this file
 
@@ -42,6 +43,7 @@ from formers.lab.study.budget_size import budget_size
 from formers.lab.study.choices import parse_choices
 from formers.lab.study.compute import Compute
 from formers.lab.study.data_path import relative_path, start_of
+from formers.lab.study.slurm_resources import AUTO, read_resources
 from formers.lab.study.study import SEARCH_SEEDS, Study, default_budget, first_seeds
 from formers.lab.study.yaml_text import parse_yaml
 from formers.machine.files import write_atomically
@@ -62,6 +64,7 @@ _KEYS = [
     "eval_lengths",
     *_COMPUTE,
     "shard",
+    "slurm",
     "folder",
     "directory",
 ]
@@ -92,7 +95,9 @@ def write_study(study: Study, path: Path | str) -> None:
     in_own_folder = path.parent.resolve() == study.folder.resolve()
     folder = {"folder": str(_FOLDER_OF_FILE if in_own_folder else study.folder)}
     directory = {"directory": str(study.directory)} if relative_path(study.task) else {}
-    data = study.to_dict() | study.compute.given | ({"shard": True} if study.shard else {}) | folder | directory
+    place: dict[str, Any] = {"shard": True} if study.shard else {}
+    place |= {"slurm": study.slurm.given or AUTO} if study.slurm else {}
+    data = study.to_dict() | study.compute.given | place | folder | directory
     write_atomically(path, yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120))
 
 
@@ -137,6 +142,7 @@ def _parse_study(data: Any) -> Study:
         search_seeds=_parse_search_seeds(data.get("search_seeds")),
         eval_lengths=() if data.get("eval_lengths") is None else data["eval_lengths"],
         shard=_flag_at(data, "shard"),
+        slurm=read_resources(data.get("slurm")),
         **folders,  # type: ignore[arg-type]
     )
 

@@ -61,6 +61,8 @@ class TrainingCallback(TrainerCallback):
         self.progress.step(self.job.label, self.job.steps_before + state.global_step)
         if ranks.any_rank(self.stop.requested):
             control.should_save = control.should_training_stop = self.is_stopped = True
+        elif self.stop.save_requested:
+            self.stop.save_requested, control.should_save = False, True
         if control.should_save:  # the clock goes into the checkpoint
             state.log_history.append({"step": state.global_step, "seconds": self.train_seconds})
 

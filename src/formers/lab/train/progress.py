@@ -20,6 +20,9 @@ _BAR = 24
 class Progress(Protocol):
     """A listener that is told what happens in a study. Several arms may run at once; their labels tell them apart."""
 
+    def wait(self, label: str, reason: str) -> None:
+        """Report that an arm waits for its turn, and what for."""
+
     def begin(self, label: str, steps: int) -> None:
         """Report that an arm begins to train, for `steps` steps."""
 
@@ -39,6 +42,7 @@ class Progress(Protocol):
 class Silent:
     """A listener that shows nothing."""
 
+    def wait(self, label: str, reason: str) -> None: ...
     def begin(self, label: str, steps: int) -> None: ...
     def step(self, label: str, done: int) -> None: ...
     def measured(self, label: str, done: int, values: dict[str, float]) -> None: ...
@@ -83,6 +87,9 @@ class Lines:
     def __init__(self, console: Console) -> None:
         self.console, self.running = console, dict[str, _Running]()
 
+    def wait(self, label: str, reason: str) -> None:
+        self._print(f"{label}: {reason}")
+
     def begin(self, label: str, steps: int) -> None:
         self.running[label] = _Running(steps)
         self._print(f"{label}: {steps} steps")
@@ -112,6 +119,7 @@ class Bars:
     def __init__(self, console: Console) -> None:
         self.done: list[tuple[str, str, str]] = []
         self.running: dict[str, _Running] = {}
+        self.waiting: dict[str, str] = {}
         self.live = Live(console=console, refresh_per_second=4, transient=True, get_renderable=self.table)
 
     def __enter__(self) -> Bars:
@@ -121,7 +129,12 @@ class Bars:
     def __exit__(self, *reason: object) -> None:
         self.live.stop()
 
+    def wait(self, label: str, reason: str) -> None:
+        self.running.pop(label, None)
+        self.waiting[label] = reason
+
     def begin(self, label: str, steps: int) -> None:
+        self.waiting.pop(label, None)
         self.running[label] = _Running(steps)
 
     def step(self, label: str, done: int) -> None:
@@ -132,6 +145,7 @@ class Bars:
 
     def end(self, row: Row, label: str) -> None:
         self.running.pop(label, None)
+        self.waiting.pop(label, None)
         self.done.append((label, "█" * _BAR if row.status == "finished" else row.status, _outcome(row)))
 
     def note(self, text: str) -> None:
@@ -144,6 +158,7 @@ class Bars:
         for label, arm in [*self.running.items()]:  # drawn in a thread of its own
             filled = _BAR * arm.done // max(1, arm.steps)
             rows.append((label, "█" * filled + "░" * (_BAR - filled), _numbers(arm.values), arm.time_left()))
+        rows += [(label, "░" * _BAR, reason) for label, reason in [*self.waiting.items()]]
         for row in rows:
             table.add_row(*(Text(visible_line(cell)) for cell in row))
         return table

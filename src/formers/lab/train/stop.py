@@ -22,10 +22,13 @@ class Stop:
 
     Attributes:
         requested: whether it was made.
+        notice: what the user is told when Ctrl-C makes it.
+        save_requested: whether a checkpoint is asked for at the end of the current step, after which training goes on.
     """
 
     def __init__(self) -> None:
-        self.requested = False
+        self.requested = self.save_requested = False
+        self.notice = _NOTICE
 
     def request(self) -> None:
         """Ask to stop at the end of the current step. Raise KeyboardInterrupt where that was asked for before."""
@@ -52,7 +55,7 @@ def catch_signals() -> Iterator[Stop]:
 
     def request(number: int, frame: FrameType | None) -> None:
         stop.request()
-        os.write(2, _NOTICE)  # print may be in the middle of a line, and refuses to be entered again
+        os.write(2, stop.notice)  # print may be in the middle of a line, and refuses to be entered again
 
     before: dict[int, Any] = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
