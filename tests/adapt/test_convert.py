@@ -30,6 +30,7 @@ def test_a_mixer_per_layer() -> None:
     assert mixers(["window(4)", SOFTMAX]) == [WINDOW, SOFTMAX] * 3
     assert mixers({"4:": "linear", 0: Window(4), -1: "window(4)"}) == [WINDOW, *[SOFTMAX] * 3, LINEAR, WINDOW]
     assert mixers({"::2": "linear", ":": "window(4)", "1": "linear"}) == [WINDOW, LINEAR, *[WINDOW] * 4]
+    assert mixers({"1, 4:": "linear"}) == mixers({1: "linear", "4:": "linear"})
     assert mixers({2: "linear"}, mixer=["window(4)", "softmax"])[:4] == [WINDOW, SOFTMAX, LINEAR, SOFTMAX]
 
 

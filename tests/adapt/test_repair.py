@@ -239,6 +239,26 @@ def test_the_best_weights_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert all(torch.equal(weight, offered[0][name]) for name, weight in student.state_dict().items())
 
 
+def test_a_head_that_does_not_learn_gives_the_same_gradients() -> None:
+    gradients = []
+    for learns in (True, False):
+        teacher, student = half_linear()
+        student.get_output_embeddings().weight.requires_grad_(learns)
+        divergence(teacher, student, ids()).backward()
+        gradients.append([p.grad for layer in student.base_model.layers for p in layer.parameters()])
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_products_in_bfloat16_teach_nearly_the_same(tmp_path: Path) -> None:
+    (teacher, student), (_, rounded) = half_linear(), half_linear()
+    losses = distill(teacher, student, ids(), tmp_path / "float32", BUDGET)
+    near = distill(teacher, rounded, ids(), tmp_path / "bfloat16", BUDGET, bf16=True)
+    torch.testing.assert_close(torch.tensor(near), torch.tensor(losses), rtol=0.1, atol=0.02)
+    with pytest.raises(ValueError, match="another budget"):
+        distill(teacher, rounded, ids(), tmp_path / "bfloat16", BUDGET)
+
+
 def test_scores_in_pieces_are_those_of_the_whole() -> None:
     teacher, student = models("sparse(pattern=window(2))")
     rows = torch.randint(20, (9, 32), generator=torch.Generator().manual_seed(1))  # more than one piece

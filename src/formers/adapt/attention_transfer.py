@@ -56,6 +56,14 @@ def mixers_of(model: FormersModel, layers: list[int]) -> dict[int, nn.Module]:
     return {layer: backbone.layers[layer].get_submodule("mixer") for layer in layers}
 
 
+def own_weights(mixer: nn.Module) -> list[nn.Parameter]:
+    """Return the weights of a mixer that no linear layer holds, such as those of its feature map."""
+    linear = {
+        id(p) for layer in mixer.modules() if isinstance(layer, nn.Linear) for p in layer.parameters(recurse=False)
+    }
+    return [p for p in mixer.parameters() if id(p) not in linear]
+
+
 @contextmanager
 def _mixings(model: FormersModel, layers: list[int]) -> Iterator[dict[int, tuple[dict[str, Any], Tensor]]]:
     """Collect the arguments and the output of some layers' mixers while a model runs."""

@@ -14,7 +14,8 @@ from formers.patterns import Pattern
 MixerChoice = str | Mixer | Pattern
 """A mixer, as a part or as text; a pattern means `sparse` over it."""
 Layers = int | str
-"""One layer, counted from the end where it is negative, or a slice of layers as text: "8:", ":4", "::2"."""
+"""One layer, counted from the end where it is negative, or layers as text: a number, a slice ("8:", ":4", "::2"), or
+several of these with commas."""
 _SLICE = re.compile(r"\s*(-?\d+)?\s*:\s*(-?\d+)?\s*(?::\s*(-?\d+)?\s*)?")
 
 
@@ -59,9 +60,13 @@ def _part(config: TransformerConfig, mixer: MixerChoice) -> Mixer:
     return part
 
 
-def _numbers(layers: Layers, depth: int) -> range | list[int]:
+def _numbers(layers: Layers, depth: int) -> list[int]:
     """Return the numbers of layers that a key of a dictionary means."""
-    text = str(layers).strip()
+    return [number for text in str(layers).split(",") for number in _some_numbers(text.strip(), layers, depth)]
+
+
+def _some_numbers(text: str, layers: Layers, depth: int) -> range | list[int]:
+    """Return the numbers of layers that one word of a key means."""
     if re.fullmatch(r"-?\d+", text):
         number = int(text)
         if not -depth <= number < depth:
@@ -70,7 +75,7 @@ def _numbers(layers: Layers, depth: int) -> range | list[int]:
     found = _SLICE.fullmatch(text)
     if found is None or (found[3] is not None and int(found[3]) == 0):
         raise ValueError(
-            f'{quoted(layers)} does not name layers; write a number, or a slice such as "8:", ":4" or "::2"'
+            f'{quoted(layers)} does not name layers; write a number, a slice such as "8:", ":4" or "::2", or "0,3,5:8"'
         )
     start, stop, step = (None if part is None else int(part) for part in found.groups())
     numbers = range(depth)[start:stop:step]

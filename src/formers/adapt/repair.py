@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import kl_div, log_softmax
 from torch.utils.checkpoint import checkpoint
 
-from formers.adapt.attention_transfer import mixers_of, taught_layers, transfer_losses
+from formers.adapt.attention_transfer import mixers_of, own_weights, taught_layers, transfer_losses
 from formers.adapt.lora import LoraOptions, add_lora, merge_lora
 from formers.adapt.repair_trainer import Repair
 from formers.adapt.swap_costs import Progress
@@ -62,6 +63,7 @@ def distill(
     seed: int = 0,
     lora: LoraOptions | None = None,
     held_out_nl: Tensor | None = None,
+    bf16: bool = False,
     progress: Progress | None = None,
 ) -> list[float]:
     """Train the student to predict what the teacher predicts; return the losses on the way.
@@ -73,18 +75,21 @@ def distill(
         lora: adapters that are trained instead of the weights, and merged into them at the end; the features that new
             mixers learn are trained beside. None: all weights.
         held_out_nl: rows to choose the best weights by, as often as the budget evaluates; without, the last are kept.
+        bf16: whether products are made in bfloat16 (autocast), at half the time where the machine has it.
         progress: called after each step.
 
     Source: Hinton et al. 2015, arXiv:1503.02531.
     """
     wanted = {name: p.requires_grad for name, p in student.named_parameters()}
-    features = _own_weights(teacher, student) if lora is not None else []
+    features = _new_features(teacher, student) if lora is not None else []
     if lora is not None:
         add_lora(student, lora)
         for parameter in features:
             parameter.requires_grad_(True)
     try:
-        repair = Repair(teacher, student, divergence, folder, budget, held_out_nl=held_out_nl, progress=progress)
+        repair = Repair(
+            teacher, student, divergence, folder, budget, held_out_nl=held_out_nl, bf16=bf16, progress=progress
+        )
         return repair.run(ids_nl, seed)
     finally:
         if lora is not None:
@@ -104,8 +109,31 @@ def divergence(teacher: FormersModel, student: FormersModel, ids_bl: Tensor) -> 
         theirs = teacher.base_model(input_ids=ids_bl, use_cache=False).last_hidden_state.flatten(0, 1)
     ours = student.base_model(input_ids=ids_bl, use_cache=False).last_hidden_state.flatten(0, 1)
     pieces = zip(ours.split(_CHUNK), theirs.split(_CHUNK), strict=True)
-    losses = [checkpoint(_scored, *heads, x, y, use_reentrant=False) for x, y in pieces]
+    if not torch.is_grad_enabled() or any(p.requires_grad for p in heads[0].parameters()):
+        losses = [checkpoint(_scored, *heads, x, y, use_reentrant=False) for x, y in pieces]
+    else:
+        losses = [_WithGradient.apply(x, y, *heads) for x, y in pieces]
     return torch.stack(losses).sum() / ids_bl.numel()
+
+
+class _WithGradient(torch.autograd.Function):
+    """`_scored` of a head that does not learn: the gradient is made at once, so that scores are made only once."""
+
+    @staticmethod
+    def forward(ctx: Any, x_nd: Tensor, theirs_nd: Tensor, head: nn.Module, their_head: nn.Module) -> Tensor:
+        """Return the loss, and keep its gradient."""
+        with torch.enable_grad():
+            x = x_nd.detach().requires_grad_()
+            loss = _scored(head, their_head, x, theirs_nd)
+        (gradient,) = torch.autograd.grad(loss, x)
+        ctx.save_for_backward(gradient)
+        return loss.detach()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+        """Return the gradient that was kept."""
+        (gradient,) = ctx.saved_tensors
+        return gradient * grads[0], None, None, None
 
 
 def _scored(head: nn.Module, their_head: nn.Module, x_nd: Tensor, theirs_nd: Tensor) -> Tensor:
@@ -124,10 +152,7 @@ def _scores_token_by_token(model: FormersModel) -> bool:
     return isinstance(model, CausalLM) and type(model).score is CausalLM.score and model.exits is None
 
 
-def _own_weights(teacher: FormersModel, student: FormersModel) -> list[nn.Parameter]:
+def _new_features(teacher: FormersModel, student: FormersModel) -> list[nn.Parameter]:
     """Return the weights of the student's new mixers that no linear layer holds, such as those of feature maps."""
     mixers = mixers_of(student, taught_layers(teacher, student)).values()
-    linear = {
-        id(p) for m in mixers for layer in m.modules() if isinstance(layer, nn.Linear) for p in layer.parameters()
-    }
-    return [p for mixer in mixers for p in mixer.parameters() if id(p) not in linear]
+    return [p for mixer in mixers for p in own_weights(mixer)]

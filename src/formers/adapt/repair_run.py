@@ -39,6 +39,7 @@ class RepairPlan:
         lora: adapters that are tuned; None tunes all weights.
         lengths: of prompts that are timed before and after the swap.
         seed: of the order of the text.
+        bf16: whether the training multiplies in bfloat16.
     """
 
     transfer: Budget | None = None
@@ -46,6 +47,7 @@ class RepairPlan:
     lora: LoraOptions | None = None
     lengths: tuple[int, ...] = ()
     seed: int = 0
+    bf16: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +134,8 @@ class _Run:
         self.choosing_nl, self.reported_nl = held_out_nl[:choosing], held_out_nl[choosing:]
         header: dict[str, Any] = {"teacher": hash_of_model(teacher), "student": hash_of_model(student)}
         header |= {"text": hash_of_tokens(rows_nl), "held_out": hash_of_tokens(held_out_nl)}
-        header |= {"plan": _as_json(asdict(plan))}
+        stages = {name: value for name, value in asdict(plan).items() if name != "bf16" or value}
+        header |= {"plan": _as_json(stages)}
         self.kept = JsonLines(folder / "stages.jsonl", header, "another repair")
         self.stages = [stage_of(line) for line in self.kept.lines]
 
@@ -164,6 +167,7 @@ class _Run:
             self.folder / "transfer",
             self.plan.transfer,
             seed=self.plan.seed,
+            bf16=self.plan.bf16,
             progress=lambda done, total: self.report(2, done, total),
         )
         means = tuple(sum(step) / len(step) for step in zip(*losses.values(), strict=True))
@@ -182,6 +186,7 @@ class _Run:
             seed=self.plan.seed,
             lora=self.plan.lora,
             held_out_nl=self.choosing_nl,
+            bf16=self.plan.bf16,
             progress=lambda done, total: self.report(3, done, total),
         )
         self.measure(3, self.student, time.perf_counter() - begin, tuple(losses))

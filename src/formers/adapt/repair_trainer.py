@@ -41,6 +41,7 @@ class Repair:
     Args:
         ids_nl: rows of tokens, (N, L); they are read in an order that the seed gives, again when they are through.
         held_out_nl: rows to choose the best weights by, as often as the budget evaluates; without, the last are kept.
+        bf16: whether products are made in bfloat16.
         progress: called after each step.
     """
 
@@ -53,9 +54,11 @@ class Repair:
         budget: Budget,
         *,
         held_out_nl: Tensor | None = None,
+        bf16: bool = False,
         progress: Progress | None = None,
     ):
-        self.teacher, self.student, self.loss, self.folder, self.budget = teacher, student, loss, folder, budget
+        self.teacher, self.student, self.folder, self.budget = teacher, student, folder, budget
+        self.loss, self.bf16 = in_bfloat16(loss) if bf16 else loss, bf16
         self.held_out_nl, self.progress = held_out_nl, progress
 
     def run(self, ids_nl: Tensor, seed: int) -> list[float]:
@@ -64,10 +67,13 @@ class Repair:
         Ctrl-C ends the step, and leaves a checkpoint. Raise ValueError for a folder of another training, and Stopped.
         """
         facts = {"budget": asdict(self.budget), "seed": seed, "rows": list(ids_nl.shape)}
+        facts |= {"bf16": True} if self.bf16 else {}
         finished = saved_facts(self.folder / _FINISHED)
         if finished is not None:
             if finished["repair"] != facts:
-                raise ValueError(f"{self.folder} holds a repair with another budget, seed or text; give another folder")
+                raise ValueError(
+                    f"{self.folder} holds a repair with another budget, precision, seed or text; give another folder"
+                )
             load_weights(self.student, self.folder / _FINISHED)
             return list(finished["losses"])
         self.teacher.eval()
@@ -109,6 +115,16 @@ class Repair:
         known = saved_facts(self.folder / _BEST)
         if known is None or value < known["loss"]:
             save_weights(trained_weights(self.student), self.folder / _BEST, {"step": step, "loss": value})
+
+
+def in_bfloat16(loss: Loss) -> Loss:
+    """Return the same loss, of products in bfloat16 (autocast)."""
+
+    def rounded(teacher: FormersModel, student: FormersModel, ids_bl: Tensor) -> Tensor:
+        with torch.autocast(ids_bl.device.type, torch.bfloat16):
+            return loss(teacher, student, ids_bl)
+
+    return rounded
 
 
 class RepairTrainer(SafeTrainer):

@@ -6,11 +6,12 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from formers.adapt.attention_transfer import mixers_of, relative_error, taught_layers
+from formers.adapt.attention_transfer import mixers_of, own_weights, relative_error, taught_layers
 from formers.adapt.json_lines import JsonLines, hash_of_model, hash_of_tokens
 from formers.adapt.swap_costs import Progress
 from formers.adapt.trained_weights import load_weights, save_weights
@@ -25,6 +26,8 @@ _ROWS = 4
 """Rows that run through a layer at a time between the trainings."""
 _LOGGED = 10
 """Losses along the training of a layer."""
+_PROJECTIONS = 0.3
+"""The learning rate of projections as a part of that of features, which start from nothing."""
 
 
 def stream_transfer(
@@ -35,6 +38,7 @@ def stream_transfer(
     budget: Budget,
     *,
     seed: int = 0,
+    bf16: bool = False,
     progress: Progress | None = None,
 ) -> dict[int, list[float]]:
     """Teach the student's new mixers, one layer after the other; return layer → losses on the way.
@@ -48,7 +52,9 @@ def stream_transfer(
 
     Args:
         ids_nl: rows of tokens, (N, L).
-        budget: of each layer; its steps read rows in an order that the seed gives, again when they are through.
+        budget: of each layer; features learn at its rate, projections at three tenths of it. Its steps read rows in an
+            order that the seed gives, again when they are through.
+        bf16: whether products are made in bfloat16 (autocast), at half the time where the machine has it.
         progress: called after each step, of all layers.
 
     Cost: a pass of the teacher over the text, and steps·batch_size rows through the two mixers of each taught layer.
@@ -56,9 +62,10 @@ def stream_transfer(
     Raise Unsupported for a teacher whose layers do not run one after the other; ValueError for another call's folder.
     """
     layers = taught_layers(teacher, student)
-    stream = _HiddenStates(teacher, ids_nl, folder)
+    stream = _HiddenStates(teacher, ids_nl, folder, bf16)
     header = {"teacher": hash_of_model(teacher), "tokens": hash_of_tokens(ids_nl), "layers": layers, "seed": seed}
     header |= {"budget": asdict(budget), "mixers": [str(student.config.mixer_at(layer)) for layer in layers]}
+    header |= {"bf16": True} if bf16 else {}
     done = JsonLines(folder / "layers.jsonl", header, "another repair")
     losses: dict[int, list[float]] = {line["layer"]: line["losses"] for line in done.lines}
     mixers = mixers_of(student, layers)
@@ -84,7 +91,7 @@ def stream_transfer(
 class _HiddenStates:
     """The hidden states that enter a layer of a model, for all rows, in a file; they move from layer to layer."""
 
-    def __init__(self, model: FormersModel, ids_nl: Tensor, folder: Path):
+    def __init__(self, model: FormersModel, ids_nl: Tensor, folder: Path, bf16: bool):
         backbone = model if isinstance(model, Transformer) else model.base_model
         assert isinstance(backbone, Transformer)
         self.backbone, self.layers = backbone.eval(), backbone.separate_layers()
@@ -93,7 +100,7 @@ class _HiddenStates:
                 f"{model.config.residual} with {model.config.computation} runs no layers of their own one after the "
                 "other; use transfer_attention, which runs the whole teacher in every step"
             )
-        self.ids_nl, self.folder = ids_nl, folder
+        self.ids_nl, self.folder, self.bf16 = ids_nl, folder, bf16
         self.positions_bl = torch.arange(ids_nl.shape[1], device=model.device)[None]
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -106,6 +113,10 @@ class _HiddenStates:
             self._write(before + 1, self._through(before))
             self._path(before).unlink()
         return self._open(self._path(layer))
+
+    def precision(self) -> torch.autocast:
+        """Return the context that layers run in."""
+        return torch.autocast(self.backbone.device.type, torch.bfloat16, enabled=self.bf16)
 
     def remove(self) -> None:
         """Remove the files."""
@@ -124,7 +135,9 @@ class _HiddenStates:
     @torch.no_grad()
     def _through(self, layer: int) -> Iterator[Tensor]:
         for x in self._open(self._path(layer)).split(_ROWS):
-            yield self.layers[layer](x.to(self.backbone.device), None, positions_bl=self.positions_bl)[0]
+            with self.precision():
+                y, _ = self.layers[layer](x.to(self.backbone.device), None, positions_bl=self.positions_bl)
+            yield y
 
     def _write(self, layer: int, pieces: Iterator[Tensor]) -> None:
         part = self._path(layer).with_suffix(".part")
@@ -150,6 +163,7 @@ class _LayerTraining:
 
     def __init__(self, stream: _HiddenStates, layer: int, mixer: nn.Module, budget: Budget, seed: int):
         self.x_nld, self.positions_bl, self.device = stream.at(layer), stream.positions_bl, stream.backbone.device
+        self.precision = stream.precision
         self.block: Block = stream.layers[layer]
         self.mixer, self.budget, self.seed = mixer, budget, seed
 
@@ -160,16 +174,12 @@ class _LayerTraining:
             torch.manual_seed(self.seed)
             order = torch.randperm(len(self.x_nld))
             parameters = list(mixer.parameters())
-            decayed = [p for p in parameters if p.dim() > 1]
-            groups = [
-                {"params": decayed, "weight_decay": budget.weight_decay},
-                {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
-            ]
-            optimizer = torch.optim.AdamW(groups, lr=budget.learning_rate)
+            optimizer = torch.optim.AdamW(_groups(mixer, budget), lr=budget.learning_rate)
             schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
             for step in range(budget.steps):
                 rows = torch.arange(step * budget.batch_size, (step + 1) * budget.batch_size) % len(order)
-                loss = self._loss(self.x_nld[order[rows]].to(self.device))
+                with self.precision():
+                    loss = self._loss(self.x_nld[order[rows]].to(self.device))
                 optimizer.zero_grad()
                 loss.backward()
                 nn.utils.clip_grad_norm_(parameters, budget.clip)
@@ -190,6 +200,18 @@ class _LayerTraining:
         if step < warmup:
             return (step + 1) / warmup
         return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, self.budget.steps - warmup)))
+
+
+def _groups(mixer: nn.Module, budget: Budget) -> list[dict[str, Any]]:
+    """Return the weights by what they start as: features that are new, and projections that the teacher has trained."""
+    new = {id(p) for p in own_weights(mixer)}
+    groups = []
+    for is_new, rate in ((True, 1.0), (False, _PROJECTIONS)):
+        for decays in (True, False):
+            held = [p for p in mixer.parameters() if (id(p) in new) == is_new and (p.dim() > 1) == decays]
+            decay = budget.weight_decay if decays and not is_new else 0.0
+            groups.append({"params": held, "lr": rate * budget.learning_rate, "weight_decay": decay})
+    return [group for group in groups if group["params"]]
 
 
 def _thinned(losses: list[float]) -> list[float]:

@@ -28,7 +28,7 @@ def repair(
         list[str] | None, typer.Option(help="A mixer; several go round the layers.", show_default=_MIXER)
     ] = None,
     layers: Annotated[
-        str | None, typer.Option(help="Layers that take the mixer, '::2' or '8:'; the others keep theirs.")
+        str | None, typer.Option(help="Layers that take the mixer, '::2' or '0,3,8:'; the others keep theirs.")
     ] = None,
     plan: Annotated[
         Path | None, typer.Option(help="A plan instead: the swaps.json that `formers adapt --budget` wrote.")
@@ -45,6 +45,10 @@ def repair(
     rank: Annotated[int, typer.Option(min=0, help="Of the adapters that are tuned; 0 = all weights.")] = 16,
     transfer_rate: Annotated[float, typer.Option(min=0, help="Learning rate of the transfer.")] = 1e-2,
     tune_rate: Annotated[float, typer.Option(min=0, help="Learning rate of the tuning.")] = 3e-4,
+    bf16: Annotated[
+        bool,
+        typer.Option("--bf16", help="Train with products in bfloat16: half the time on new machines."),
+    ] = False,
     time: Annotated[
         str | None, typer.Option(metavar="LENGTHS", help="Time prompts of these lengths, like 1k,8k.")
     ] = None,
@@ -78,6 +82,7 @@ def repair(
         lora=_lora(rank) if tune and rank else None,
         lengths=lengths,
         seed=seed,
+        bf16=bf16,
     )
     found = _run(teacher, student, rows, held, folder, stages)
     name = "Tiny Shakespeare" if text is None else str(text)
@@ -221,4 +226,5 @@ def _settings(plan: RepairPlan, row: int) -> dict[str, str]:
         "transfer": "none" if plan.transfer is None else f"{plan.transfer.describe(row)}, in each layer",
         "tuning": "none" if plan.tuning is None else f"{plan.tuning.describe(row)}, {tuned}",
         "seed": str(plan.seed),
+        "products": "bfloat16 while training, float32 while measuring" if plan.bf16 else "float32",
     }

@@ -33,6 +33,7 @@ from formers.mixers.quadratic import Quadratic as Quadratic
 from formers.mixers.metric import Metric as Metric
 from formers.mixers.dense import Dense as Dense
 from formers.mixers.linear import Linear as Linear
+from formers.mixers.windowed_linear import WindowedLinear as WindowedLinear
 from formers.mixers.performer import Performer as Performer
 from formers.mixers.rfa import Rfa as Rfa
 from formers.mixers.sparse import Sparse as Sparse

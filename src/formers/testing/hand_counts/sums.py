@@ -20,6 +20,7 @@ from formers.mixers import (
     Rfa,
     T2r,
     Taylor2,
+    WindowedLinear,
 )
 from formers.ops.linear_attention import CHUNK, SCORES_TO, STATE_FROM
 from formers.part import Site
@@ -58,6 +59,31 @@ def linear(part: Linear, site: Site, length: int) -> Count:
     if turned and part.normalize:
         mixed = mixed + mix(length, features, 1, normalize=False, faded=faded, constant=True)
     return projections + heads * (features_of(part.feature, length, k) + mixed)
+
+
+@counted_by_hand(WindowedLinear)
+def windowed_linear(part: WindowedLinear, site: Site, length: int) -> Count:
+    """Projections; pieces of 64 tokens, each with the keys that are near to any of it, and with the sums before them.
+
+    The sums after the last piece are made, and nothing reads them here.
+    """
+    d, k, heads, m = site.width, site.head_width, site.heads, part.feature.count(site.head_width)
+    groups = site.heads if part.kv_heads is None else part.kv_heads
+    total = 2 * product(length, heads * k, d) + 2 * product(length, groups * k, d)
+    for start in range(0, length, 64):
+        n = min(64, length - start)
+        keys = n + (part.window - 1 + part.sinks if start else 0)
+        scores = product(n, keys, k) + product(n, keys, m) + product(n, k, keys)
+        before = product(n, k, m) + product(n, 1, m) if start else NOTHING
+        after = product(m, k, keys, gradients=2 if start + n < length else 0)
+        total += heads * (scores + before + after + _features_of_some(part.feature, n, keys, k))
+    return total
+
+
+def _features_of_some(feature: FeatureMap, queries: int, keys: int, width: int) -> Count:
+    """Return the count of features of other numbers of queries and keys."""
+    each = features_of(feature, 1, width)
+    return Count((queries + keys) * each.forward // 2, (queries + keys) * each.backward // 2)
 
 
 @counted_by_hand(Performer)

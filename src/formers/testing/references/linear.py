@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from formers.mixers import ArcCosine, Favor, FeatureMap, Linear, Performer, RandomFourier, Rfa
+from formers.mixers import ArcCosine, Favor, FeatureMap, Linear, Performer, RandomFourier, Rfa, WindowedLinear
 from formers.part import Site
-from formers.testing.references.algebra import Weights, everything, project, side_by_side, under
+from formers.testing.references.algebra import Weights, everything, project, shared_heads, side_by_side, under
 from formers.testing.references.features import features_of, least_denominator
 from formers.testing.references.positions import on_heads, on_layer
 from formers.testing.references.projections import project_heads
@@ -43,6 +44,26 @@ def _turned_similarities(
     at = replace(site, width=site.heads * phi_q.shape[3])
     turned_q, turned_k = (on_heads(at, weights, phi, positions_bl) for phi in (phi_q, phi_k))
     return torch.einsum("bhim,bhjm->bhij", turned_q, turned_k)
+
+
+@reference(WindowedLinear)
+def windowed_linear(part: WindowedLinear, site: Site, weights: Weights, x_bld: Tensor, positions_bl: Tensor) -> Tensor:
+    """e^(s_ij − m_i) for i − j < w and the first tokens, g φ(q_i)·φ(k_j) for all others before i, divided together."""
+    x_bld = on_layer(site, weights, x_bld, positions_bl)
+    groups = part.kv_heads or site.heads
+    q = on_heads(site, weights, project_heads(site, weights, "q_proj", x_bld, site.heads), positions_bl)
+    k = on_heads(site, weights, project_heads(site, weights, "k_proj", x_bld, groups), positions_bl)
+    k = shared_heads(k, site.heads)
+    v = shared_heads(project_heads(site, weights, "v_proj", x_bld, groups), site.heads)
+    i = torch.arange(x_bld.shape[1])
+    past = everything(len(i), causal=True)
+    near = past & ((i[:, None] - i[None, :] < part.window) | (i < part.sinks))
+    scores = torch.where(near, torch.einsum("bhik,bhjk->bhij", q, k) / math.sqrt(q.shape[3]), -torch.inf)
+    similar = reference_of(part.feature)(part.feature, site, under(weights, "feature"), q, k)
+    gain_h11 = weights["log_gain_h"].exp()[:, None, None]
+    shares = torch.exp(scores - scores.amax(-1, keepdim=True)) + torch.where(past & ~near, gain_h11 * similar, 0.0)
+    y = _divided(shares @ v, shares.sum(-1, keepdim=True), least_denominator(part.feature))
+    return project(weights, "o_proj", side_by_side(y))
 
 
 @reference(Performer)
