@@ -9,9 +9,15 @@ The arms of each task, all trained on batches of texts of equal length, so that 
     swapped    the same, then Fourier mixing in the place of all attention, without any training after it
     naive      Fourier mixing in the place of all attention of the pretrained model, then fine-tuned
     mlm        the same, but first trained on as a masked language model on the tasks' training texts
-    repaired   the original with Fourier mixing with a gain, taught the original's hidden states layer by layer, then
-               fine-tuned with the labels and the original's answers as its aim
-    hybrid     the same, with attention kept in the last two layers
+    repaired   Fourier mixing with a gain, repaired as below
+    hybrid     the same, with attention kept in two layers (--kept; the last two unless given)
+
+A repair has two stages, as TinyBERT's (Jiao et al. 2020, arXiv:1909.10351). The first is made once, for all tasks and
+seeds: on texts without labels, the pretrained model with its new mixers learns the hidden states that it had with
+attention, layer by layer. To what came of it is added what fine-tuning has changed in the original's weights; then the
+student learns the fine-tuned original's answers and hidden states: on the labelled texts that the original had, on
+those of the task whose labels nobody reads (--examples), and on copies of them in which words were swapped, dropped and
+exchanged, so that an answer depends on their order.
 
 Stop it at any time and start it again: what is done is kept in --folder, and a training goes on from its checkpoint.
 """
@@ -38,17 +44,21 @@ from transformers import AutoModel, AutoTokenizer, TrainingArguments
 from formers import MaskedLM, SequenceClassifier
 from formers.adapt import from_hf
 from formers.lab.train.trainer import SafeTrainer
+from formers.models import Transformer
 from formers.models.pretrained import FormersModel
 from formers.part import evaluating
 from formers.tasks import Glue
 
 NAIVE, GAINED = "fourier", "fourier(gain=0.1)"
+REPAIRS = ("repaired", "hybrid")
 ARMS = ("original", "swapped", "naive", "mlm", "repaired", "hybrid")
 BATCH = 32
-EPOCHS = {"original": 2, "naive": 2, "mlm": 2, "repaired": 2, "hybrid": 2}
 RATES = {"original": 1e-4, "naive": 2e-4, "mlm": 2e-4, "repaired": 2e-4, "hybrid": 2e-4}
-TRANSFER_RATE, TRANSFER_SHARE = 5e-4, 0.4
-"""Of a repair's steps: those that teach hidden states alone."""
+TRANSFER_RATE = 5e-4
+UNLABELLED = -100
+"""The label of a text that has none."""
+MOST_EDITS = 3
+"""Words of a copy that are swapped, dropped or exchanged, at most."""
 MASK_SHARE = 0.15
 Batch = dict[str, Tensor]
 Loss = Callable[[Any, Batch], Tensor]
@@ -61,6 +71,10 @@ class Texts:
     ids: tuple[tuple[int, ...], ...]
     labels: tuple[int, ...]
     separator: int | None = None
+
+    def __add__(self, other: Texts) -> Texts:
+        """Return both, one after the other."""
+        return Texts(self.ids + other.ids, self.labels + other.labels, self.separator)
 
     def batches(self, stream: random.Random | None = None) -> Iterator[Batch]:
         """Yield batches of texts of equal length, once through all of them; shuffled if a stream is given."""
@@ -80,6 +94,32 @@ class Texts:
                 ends = (ids == self.separator).long()
                 inputs["token_type_ids"] = (ends.cumsum(1) - ends).clamp(max=1)
             yield inputs
+
+
+def edited(texts: Texts, copies: int, seed: int) -> Texts:
+    """Return copies of texts without labels, in each of which some tokens are swapped, dropped or exchanged.
+
+    The first and the last token, and separators, stay. What takes a token's place comes as often as in the texts.
+    """
+    stream, made = random.Random(seed), list[tuple[int, ...]]()
+    inner = [token for ids in texts.ids for token in ids[1:-1] if token != texts.separator]
+    for ids in copies * texts.ids:
+        copy = list(ids)
+        for _ in range(stream.randint(1, MOST_EDITS)):
+            places = [at for at in range(1, len(copy) - 1) if copy[at] != texts.separator]
+            if len(places) < 2:
+                break
+            at, other, way = stream.choice(places[:-1]), stream.choice(places), stream.random()
+            if way < 0.4 and at + 1 in places:
+                copy[at], copy[at + 1] = copy[at + 1], copy[at]
+            elif way < 0.55:
+                copy[at], copy[other] = copy[other], copy[at]
+            elif way < 0.75:
+                del copy[at]
+            else:
+                copy[at] = stream.choice(inner)
+        made.append(tuple(copy))
+    return Texts(tuple(made), (UNLABELLED,) * len(made), texts.separator)
 
 
 class Steps(Dataset[Batch]):
@@ -105,6 +145,7 @@ class Data:
 
     task: Glue
     train: Texts
+    unlabelled: Texts
     validation: Texts
     test: Texts
 
@@ -116,23 +157,30 @@ def read(name: str, model: str, examples: int, longest: int) -> Data:
     separator = data.vocabulary.tokenizer.sep_token_id
     paired = len(data.train.records[0].texts) > 1
 
-    def texts(split: Any, most: int | None = None) -> Texts:
-        chosen = range(len(split.ids))
-        if most is not None and len(chosen) > most:
-            chosen = random.Random(0).sample(chosen, most)
-        labels = tuple(int(split.labels[at]) for at in chosen)
+    def texts(split: Any, chosen: Sequence[int], labelled: bool = True) -> Texts:
+        labels = tuple(split.labels[at].item() if labelled else UNLABELLED for at in chosen)
         return Texts(tuple(tuple(split.ids[at].tolist()) for at in chosen), labels, separator if paired else None)
 
-    return Data(task, texts(data.train, examples), texts(data.validation), texts(data.test))
+    order = random.Random(0).sample(range(len(data.train.ids)), len(data.train.ids))
+    train, rest = texts(data.train, order[:examples]), texts(data.train, order[examples:], labelled=False)
+    return Data(task, train, rest, *(texts(split, range(len(split.ids))) for split in (data.validation, data.test)))
 
 
-def with_mixer(base: FormersModel, mixer: Any, head: Callable[[Any], FormersModel]) -> FormersModel:
+def without_labels(all_data: Sequence[Data]) -> Texts:
+    """Return the training texts of several tasks, each with an edited copy."""
+    parts = [texts for data in all_data for texts in (data.train, data.unlabelled)]
+    parts += [edited(texts, 1, seed=0) for texts in parts]
+    ids = tuple(one for texts in parts for one in texts.ids)
+    return Texts(ids, (UNLABELLED,) * len(ids))
+
+
+def with_mixer(base: FormersModel, mixer: Any, head: Callable[[Any], FormersModel], **options: float) -> FormersModel:
     """Return a model with a head and another mixer that has all else of `base`: a backbone, or a classifier."""
-    made = head(
-        base.config.swap(mixer=mixer, num_labels=2, pooler=None)
-    )  # classes are read from the mean of all tokens
-    weights = base.state_dict()
-    named = {name if name.startswith(("model.", "score.")) else f"model.{name}": w for name, w in weights.items()}
+    classes = {"num_labels": 2, "pooler": None}  # read from the mean of all tokens
+    made = head(base.config.swap(mixer=mixer, **classes, **options))
+    named = base.state_dict()
+    if made.base_model is not made and base.base_model is base:
+        named = {f"model.{name}": weight for name, weight in named.items()}
     made.load_state_dict(named, strict=False)
     made.base_model.embed_tokens.weight.requires_grad_(False)  # most of the weights; they are left as they are
     return made
@@ -189,7 +237,7 @@ def labels_loss(model: Any, batch: Batch) -> Tensor:
 
 
 def taught_by(teacher: FormersModel) -> Loss:
-    """Return the loss of a student with a fine-tuned teacher: its logits, its last hidden states, and the labels."""
+    """Return the loss of a student with a fine-tuned teacher: its logits and hidden states, and labels if any."""
 
     def loss(model: Any, batch: Batch) -> Tensor:
         inputs = inputs_of(batch)
@@ -202,8 +250,10 @@ def taught_by(teacher: FormersModel) -> Loss:
             log_target=True,
             reduction="batchmean",
         )
-        hidden = distance(got.hidden_states[-1], want.hidden_states[-1])
-        return answers + hidden + 0.5 * cross_entropy(got.logits.float(), batch["labels"])
+        pairs = zip(got.hidden_states[1:], want.hidden_states[1:], strict=True)
+        hidden = torch.stack([distance(a, b) for a, b in pairs]).mean()
+        labels = cross_entropy(got.logits.float(), batch["labels"], ignore_index=UNLABELLED, reduction="sum")
+        return answers + hidden + 0.5 * labels / len(batch["labels"])
 
     return loss
 
@@ -226,20 +276,41 @@ def distance(got: Tensor, want: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
+class Effort:
+    """How much is trained.
+
+    Attributes:
+        epochs: of fine-tuning on the labelled texts.
+        transfer: steps of the first stage of a repair, once for all tasks and seeds.
+        repair: steps of its second stage.
+        masked: steps of masked language modelling.
+        copies: edited copies of each text of a task for each that it has.
+    """
+
+    epochs: float
+    transfer: int
+    repair: int
+    masked: int
+    copies: int
+
+
+@dataclass(frozen=True)
 class Experiment:
-    """A pretrained model, where results are kept, and how long is trained."""
+    """A pretrained model, where results are kept, how long is trained, and which layers of a hybrid keep attention."""
 
     base: FormersModel
     mask: int
     folder: Path
     unlabelled: Texts
-    masked_steps: int
-    scale: float
+    effort: Effort
+    kept: tuple[int, ...]
 
-    def hybrid(self) -> list[str]:
-        """Return the mixers of a model that keeps attention in its last two layers."""
-        depth = self.base.config.depth
-        return [GAINED if layer < depth - 2 else str(self.base.config.mixer) for layer in range(depth)]
+    def mixers(self, arm: str) -> str | list[str]:
+        """Return the mixers of a repaired model; a hybrid keeps attention in some layers."""
+        if arm == "repaired":
+            return GAINED
+        depth, own = self.base.config.depth, str(self.base.config.mixer)
+        return [own if layer in self.kept else GAINED for layer in range(depth)]
 
     def run(self, data: Data, arm: str, seed: int) -> None:
         """Train and judge an arm on a task, unless that is done, and keep the result."""
@@ -262,43 +333,64 @@ class Experiment:
         if (place / "config.json").is_file():
             return SequenceClassifier.from_pretrained(place).eval()
         torch.manual_seed(seed)
-        steps = max(10, round(EPOCHS[arm] * self.scale * len(data.train.ids) / BATCH))
-        if arm in ("repaired", "hybrid"):
-            model = self.repaired(data, arm, seed, steps, place)
+        if arm in REPAIRS:
+            model = self.repaired(data, arm, seed, place)
         else:
             base = self.masked(NAIVE) if arm == "mlm" else self.base
             mixer = base.config.mixer if arm == "original" else NAIVE
             model = with_mixer(base, mixer, SequenceClassifier)
+            steps = max(10, round(self.effort.epochs * len(data.train.ids) / BATCH))
             train(model, data.train, labels_loss, place / "training", steps, RATES[arm], seed)
         model.save_pretrained(place)
         return model
 
-    def repaired(self, data: Data, arm: str, seed: int, steps: int, place: Path) -> FormersModel:
-        """Return the fine-tuned original with Fourier mixing, taught what it was: its states, then its answers."""
+    def repaired(self, data: Data, arm: str, seed: int, place: Path) -> FormersModel:
+        """Return the fine-tuned original with other mixers, taught what it was: its states, then its answers."""
         teacher = self.fine_tuned(data, "original", seed)
-        transfer, taught = round(TRANSFER_SHARE * steps), place / "taught"
-        if (taught / "config.json").is_file():
-            student: FormersModel = SequenceClassifier.from_pretrained(taught)
-        else:
-            student = with_mixer(teacher, GAINED if arm == "repaired" else self.hybrid(), SequenceClassifier)
-            loss = hidden_states_of(teacher)
-            train(student.base_model, data.train, loss, place / "transfer", transfer, TRANSFER_RATE, seed)
-            student.save_pretrained(taught)
-        student.base_model.embed_tokens.weight.requires_grad_(False)
-        train(student, data.train, taught_by(teacher), place / "training", steps - transfer, RATES[arm], seed + 1)
+        student = with_mixer(self.transferred(arm), self.mixers(arm), SequenceClassifier, dropout=0.0)
+        add_difference(student, self.base, teacher)
+        texts = data.train + data.unlabelled
+        texts += edited(texts, self.effort.copies, seed)
+        train(student, texts, taught_by(teacher), place / "training", self.effort.repair, RATES[arm], seed + 1)
         return student
+
+    def transferred(self, arm: str) -> FormersModel:
+        """Return the pretrained backbone with other mixers, taught the hidden states that it had with attention."""
+        place = self.folder / f"transfer-{arm}"
+        if not (place / "config.json").is_file():
+            say(f"transfer, {arm}: {self.effort.transfer} steps")
+            torch.manual_seed(0)
+            student = with_mixer(self.base, self.mixers(arm), Transformer, dropout=0.0)
+            loss = hidden_states_of(self.base)
+            train(student, self.unlabelled, loss, place / "training", self.effort.transfer, TRANSFER_RATE, seed=0)
+            student.save_pretrained(place)
+        return Transformer.from_pretrained(place)
 
     def masked(self, mixer: str) -> FormersModel:
         """Return the pretrained backbone with another mixer, trained on as a masked language model."""
         place = self.folder / "masked"
         if not (place / "config.json").is_file():
-            say(f"masked language modelling: {self.masked_steps} steps")
+            say(f"masked language modelling: {self.effort.masked} steps")
             torch.manual_seed(0)
             model = with_mixer(self.base, mixer, MaskedLM)
             loss = masked_loss(self.mask)
-            train(model, self.unlabelled, loss, place / "training", self.masked_steps, RATES["mlm"], seed=0)
+            train(model, self.unlabelled, loss, place / "training", self.effort.masked, RATES["mlm"], seed=0)
             model.base_model.save_pretrained(place)
         return type(self.base).from_pretrained(place)
+
+
+@torch.no_grad()
+def add_difference(student: FormersModel, before: FormersModel, after: FormersModel) -> None:
+    """Add to the weights of a classifier what fine-tuning has changed in those that it shares with the original.
+
+    (Ilharco et al. 2023, arXiv:2212.04089, call the difference a task vector.) The head is taken as it is.
+    """
+    first, own = before.state_dict(), student.state_dict()
+    for name, weight in after.state_dict().items():
+        if name.startswith("score."):
+            own[name].copy_(weight)
+        elif name in own:
+            own[name].add_(weight - first[name.removeprefix("model.")])
 
 
 def masked_loss(mask: int) -> Loss:
@@ -365,11 +457,15 @@ def main() -> None:
     parser.add_argument("model", help="the folder of a BERT")
     parser.add_argument("--tasks", default="cola,sst2", help="of cola, qnli, rte, sst2")
     parser.add_argument("--arms", default=",".join(ARMS))
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--examples", type=int, default=16_384, help="training examples of a task, at most")
+    parser.add_argument("--seeds", default="1", help="how many, or which: 0,2,5")
+    parser.add_argument("--examples", type=int, default=8_192, help="labels of a task that are read")
     parser.add_argument("--longest", type=int, default=48, help="tokens of a text that are read")
+    parser.add_argument("--epochs", type=float, default=2.0, help="of fine-tuning on the labels")
+    parser.add_argument("--transfer-steps", type=int, default=2_000, help="of a repair's first stage, once for all")
+    parser.add_argument("--repair-steps", type=int, default=1_000, help="of its second stage")
     parser.add_argument("--masked-steps", type=int, default=2_000, help="of masked language modelling")
-    parser.add_argument("--scale", type=float, default=1.0, help="of the epochs of fine-tuning")
+    parser.add_argument("--copies", type=int, default=2, help="edited copies of each text")
+    parser.add_argument("--kept", default="-2,-1", help="layers of the hybrid that keep attention")
     parser.add_argument("--no-speed", action="store_true", help="leave out the time of a step")
     parser.add_argument("--folder", type=Path, default=Path("fnet-glue"))
     words = parser.parse_args()
@@ -378,17 +474,19 @@ def main() -> None:
     base = from_hf(AutoModel.from_pretrained(words.model)).eval()
     tasks = words.tasks.split(",")
     all_data = [read(name, words.model, words.examples, words.longest) for name in tasks]
-    ids = tuple(one for data in all_data for one in data.train.ids)
-    unlabelled = Texts(ids, (0,) * len(ids))
-    experiment = Experiment(base, tokenizer.mask_token_id, words.folder, unlabelled, words.masked_steps, words.scale)
-    for seed in range(words.seeds):
+    depth = base.config.depth
+    kept = tuple(int(layer) % depth for layer in words.kept.split(","))
+    effort = Effort(words.epochs, words.transfer_steps, words.repair_steps, words.masked_steps, words.copies)
+    experiment = Experiment(base, tokenizer.mask_token_id, words.folder, without_labels(all_data), effort, kept)
+    numbers = range(int(words.seeds)) if words.seeds.isdecimal() else map(int, words.seeds.split(","))
+    for seed in numbers:
         for data in all_data:
             for arm in words.arms.split(","):
                 experiment.run(data, arm, seed)
         show(words.folder, tasks)
     if words.no_speed:
         return
-    mixers = {"original": base.config.mixer, "naive": NAIVE, "repaired": GAINED, "hybrid": experiment.hybrid()}
+    mixers = {"original": base.config.mixer, "naive": NAIVE} | {arm: experiment.mixers(arm) for arm in REPAIRS}
     for length in (16, 64, 128):
         timed = seconds_a_step(base, mixers, length)
         print(

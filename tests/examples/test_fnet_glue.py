@@ -59,7 +59,8 @@ def test_every_arm_runs_and_is_kept(
     module: Any, model: Path, glue: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     folder = tmp_path / "out"
-    words = ["fnet_glue", str(model), "--tasks", "sst2,rte", "--scale", "0.01", "--masked-steps", "5"]
+    words = ["fnet_glue", str(model), "--tasks", "sst2,rte", "--epochs", "0.5", "--examples", "200"]
+    words += ["--masked-steps", "5", "--transfer-steps", "4", "--repair-steps", "6"]
     monkeypatch.setattr(sys, "argv", [*words, "--folder", str(folder), "--no-speed"])
     module.main()
     table = capsys.readouterr().out
@@ -82,3 +83,31 @@ def test_batches_are_of_equal_length_and_hold_every_text_once(module: Any) -> No
 def test_the_second_text_of_a_pair_is_of_type_one(module: Any) -> None:
     [batch] = module.Texts(((2, 7, 7, 3, 8, 3),), (0,), 3).batches()
     assert batch["token_type_ids"].tolist() == [[0, 0, 0, 0, 1, 1]]
+
+
+def test_edited_texts_keep_their_ends_and_have_no_labels(module: Any) -> None:
+    texts = module.Texts(((2, *range(10, 16), 3, *range(20, 26), 3), (2, 7, 3)), (1, 0), 3)
+    copies = module.edited(texts, 20, seed=0)
+    assert copies == module.edited(texts, 20, seed=0)
+    assert set(copies.labels) == {module.UNLABELLED}
+    pairs = [ids for ids in copies.ids if len(ids) > 3]
+    assert len(pairs) == 20
+    assert len(set(pairs)) > 15
+    for ids in pairs:
+        assert (ids[0], ids[-1], ids.count(3)) == (2, 3, 2)
+        assert set(ids) <= {2, 3, *range(7, 26)}
+        assert 12 <= len(ids) <= 15
+    assert {ids for ids in copies.ids if len(ids) <= 3} == {(2, 7, 3)}
+
+
+def test_what_fine_tuning_has_changed_is_added_to_the_student(module: Any, model: Path) -> None:
+    base = module.from_hf(module.AutoModel.from_pretrained(model)).eval()
+    after = module.with_mixer(base, base.config.mixer, module.SequenceClassifier)
+    student = module.with_mixer(base, module.GAINED, module.SequenceClassifier)
+    with torch.no_grad():
+        after.model.layers[1].ffn.up_proj.weight += 0.5
+        student.model.layers[1].ffn.up_proj.weight += 0.25
+    module.add_difference(student, base, after)
+    want = base.layers[1].ffn.up_proj.weight + 0.75
+    torch.testing.assert_close(student.model.layers[1].ffn.up_proj.weight, want)
+    assert torch.equal(student.score.weight, after.score.weight)
