@@ -1,0 +1,97 @@
+"""The example of long reviews runs small through every arm, reads what it says, and what is done is kept."""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from importlib import import_module
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import BertConfig, BertModel, BertTokenizer
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+WORDS = ["the", "a", "film", "was", "good", "bad", "long", "short", "cat", "un", "##even", "and", "so", "it"]
+
+
+@pytest.fixture
+def module(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    made = import_module("long_reviews")
+    for name, value in {"SHORT": 16, "LONG": 64, "FIRST": 4, "LENGTHS": (16, 32, 64)}.items():
+        monkeypatch.setattr(made, name, value)
+    yield made
+    sys.modules.pop("long_reviews", None)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A BERT of two narrow layers and 16 positions that knows a few words."""
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
+    BertTokenizer(vocab={piece: i for i, piece in enumerate(pieces)}).save_pretrained(tmp_path / "bert")
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    BertModel(BertConfig(vocab_size=len(pieces), max_position_embeddings=16, **sizes)).save_pretrained(
+        tmp_path / "bert"
+    )
+    return tmp_path / "bert"
+
+
+@pytest.fixture
+def reviews(tmp_path: Path) -> Path:
+    """Reviews of up to 60 words in a table."""
+    stream, lines = random.Random(0), ["text\tlabel"]
+    for _ in range(120):
+        words = stream.choices(["the", "a", "film", "was", "long", "uneven", "so"], k=stream.randint(5, 60))
+        label = stream.choice(("good", "bad"))
+        words[stream.randrange(len(words))] = label
+        lines.append(f"{' '.join(words)}\t{'pos' if label == 'good' else 'neg'}")
+    (tmp_path / "reviews.tsv").write_text("\n".join(lines) + "\n")
+    return tmp_path / "reviews.tsv"
+
+
+def test_every_arm_runs_and_is_kept(
+    module: Any, model: Path, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    folder = tmp_path / "out"
+    words = ["long_reviews", str(model), "--reviews", str(reviews), "--folder", str(folder), "--train", "24"]
+    words += ["--epochs", "1", "--frozen", "1", "--masked-rows", "3", "--window", "4"]
+    monkeypatch.setattr(sys, "argv", words)
+    module.main()
+    shown = capsys.readouterr().out
+    assert "ratio" in shown
+    for arm in module.ARMS:
+        found = json.loads((folder / f"{arm}-0" / "right.json").read_text())["right"]
+        assert [*found] == (["16"] if arm in ("head", "ends") else ["16", "32", "64"])
+    monkeypatch.setattr(module, "train", None)  # nothing is trained again
+    monkeypatch.setattr(sys, "argv", [*words, "--no-costs"])
+    module.main()
+    again = capsys.readouterr().out
+    assert again.strip() in shown
+
+
+def test_texts_are_cut_as_their_arm_says(module: Any) -> None:
+    texts = module.Texts((torch.arange(30), torch.arange(9)), (0, 1))
+    assert texts.cut("head", 16).ids[0].tolist() == [*range(15), 29]
+    assert texts.cut("ends", 16).ids[0].tolist() == [0, 1, 2, 3, *range(18, 30)]
+    assert texts.cut("whole", 32).ids[0].tolist() == [*range(30)]
+    assert len(texts.cut("ends", 16).ids[1]) == 9
+    seen = [label for batch in texts.batches(random.Random(0)) for label in batch["labels"].tolist()]
+    assert sorted(seen) == [0, 1]
+
+
+def test_whole_words_are_hidden_in_long_rows(module: Any) -> None:
+    starts = torch.tensor([at != 15 for at in range(20)])  # 15 goes on with a word
+    texts = [torch.tensor([2, *[14, 15] * 10, 3]), torch.tensor([2, *[6] * 7, 3])]
+    rows = module.HiddenWords(texts, module.Masking(0.2, 4, (5, 6)), starts, 64, steps=5, seed=1)
+    assert len(rows) == 5
+    for row in rows:
+        labels = row["labels"][0].tolist()
+        assert len(labels) == 64
+        for first, second in pairwise(labels):
+            assert (first == 14) == (second == 15)
+    assert torch.equal(rows[3]["input_ids"], rows[3]["input_ids"])
