@@ -29,7 +29,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "plot": ("machine",),
     "bench": (*ABOVE_PARTS, "testing", "machine", "plot"),
     "lab": (*ABOVE_PARTS, "tasks", "machine", "plot", "bench"),
-    "adapt": (*ABOVE_PARTS, "machine", "plot", "bench", "lab"),
+    "adapt": (*ABOVE_PARTS, "tasks", "machine", "plot", "bench", "lab"),
     "cli": (*ABOVE_PARTS, "adapt", "testing", "tasks", "machine", "retrieval", "plot", "bench", "lab"),
 }
 """Room → the rooms that it may import from, from the ground up. tests/test_house.py holds the code to it."""

@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 from tokenizers import Tokenizer, models
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    BertModel,
+    BertTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
 from typer.testing import Result
 
 Run = Callable[..., Result]
@@ -67,3 +75,57 @@ def test_quantised_weights_are_refused(command: Run, model: str, here: Path) -> 
     refused = command("adapt", model, "--text", "words.txt")
     assert refused.exit_code == 2, refused.output
     assert "has quantised weights (gptq)" in refused.output
+
+
+BERT = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
+TASK = ["--task", "classify(path='texts.tsv')", "--mixer", "window(1)"]
+
+
+@pytest.fixture
+def classifier(here: Path) -> str:
+    """A random BERT with two classes, and texts of these."""
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "good", "bad", "film"]
+    torch.manual_seed(0)
+    config = BertConfig(vocab_size=len(pieces), max_position_embeddings=32, initializer_range=0.5, **BERT)
+    for folder, kind in {"bert": BertForSequenceClassification, "headless": BertModel}.items():
+        kind(config).save_pretrained(folder)
+        BertTokenizer(vocab={piece: i for i, piece in enumerate(pieces)}).save_pretrained(folder)
+    texts = [(f"{'a good film ' * (1 + i % 5)} {i}", ("neg", "pos")[i % 2]) for i in range(80)]
+    (here / "texts.tsv").write_text("\n".join(["text\tlabel", *("\t".join(one) for one in texts)]) + "\n")
+    return "bert"
+
+
+def test_a_classifier_is_measured_by_its_score(command: Run, classifier: str, here: Path) -> None:
+    shown = command("adapt", classifier, *TASK, "--time", "8,16")
+    assert shown.exit_code == 0, shown.output
+    assert "accuracy" in shown.output
+    assert "perplexity" not in shown.output
+    assert "cache, 8k" not in shown.output
+    results = json.loads((here / "adapt" / "swaps.json").read_text())
+    assert results["quality"] == "accuracy"
+    assert [swap["layers"] for swap in results["swaps"]] == [[], [0, 1], [0], [1]]
+    assert all(-1 <= swap["nats"] <= 0 for swap in results["swaps"])
+    assert all(row["prefill_seconds"] > 0 and row["token_seconds"] is None for row in results["speeds"])
+    page = (here / "adapt" / "swaps.html").read_text()
+    assert "The loss of accuracy where one layer" in page
+    assert "perplexity" not in page.lower()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([*TASK, "--text", "words.txt"], "--text is for language models"),
+        ([*TASK, "--budget", "1MB at 8k"], "--budget is for language models"),
+        (["--task", "shakespeare"], "gives no classes to texts"),
+    ],
+)
+def test_what_classifiers_cannot_is_said(command: Run, classifier: str, words: list[str], message: str) -> None:
+    refused = command("adapt", classifier, *words)
+    assert refused.exit_code == 2, refused.output
+    assert message in " ".join(refused.output.split())
+
+
+def test_a_model_without_a_trained_head_is_refused(command: Run, classifier: str) -> None:
+    refused = command("adapt", "headless", *TASK)
+    assert refused.exit_code == 2, refused.output
+    assert "has no trained head for classes" in " ".join(refused.output.split())

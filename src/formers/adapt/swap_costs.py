@@ -68,13 +68,14 @@ def swap_costs(
     """Return what each mixer costs in each layer alone, and in all of them: the model as it is first, then all swaps.
 
     Args:
-        model: a causal language model of Hugging Face's; it has its own attention again afterwards.
+        model: of Hugging Face's: a causal language model, or what `score` takes; it has its own attention again
+            afterwards.
         ids_bl: tokens to predict, (B, L), each row on its own.
         mixers: the mixers to try.
         layers: numbers of the layers to try one by one; all unless given, none for an empty list.
         file: where each measurement is kept as it is made: the same call goes on behind the last one.
         progress: called after each measurement.
-        score: the loss that is measured, in nats; mean −log p of a token unless given.
+        score: the loss that is measured; mean −log p of a token unless given, in nats.
 
     A swap that runs out of memory, or whose loss is not a number, is a row that says so; the next call tries it again.
 

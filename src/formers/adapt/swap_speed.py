@@ -65,7 +65,7 @@ def swap_speeds(
     """Return time and memory of the model as it is and with each mixer in all layers, at each length.
 
     Args:
-        model: a causal language model of Hugging Face's; it has its own attention again afterwards.
+        model: of Hugging Face's; it has its own attention again afterwards. One that cannot generate reads alone.
         lengths: of the prompts, in tokens.
         file: where each measurement is kept as it is made: the same call goes on behind the last one.
         progress: called after each measurement.
@@ -103,7 +103,7 @@ def _measured(model: PreTrainedModel, own: str, mixer: str, length: int) -> Swap
         use_attention(model, part := Mixer.parse(mixer))
     else:
         model.set_attn_implementation(own)
-    streams = part is None or "streaming" in part.abilities
+    streams = model.can_generate() and (part is None or "streaming" in part.abilities)
     try:
         with memory_limit():
             return SwapSpeed(mixer, length, **generation_costs(model, length, streams=streams))
@@ -128,7 +128,7 @@ def generation_costs(model: PreTrainedModel, length: int, *, streams: bool = Tru
     can_reset = reset_peak()
     with evaluating(model):
         begin = _now(model)
-        cache = model(input_ids=ids, **_cache_options(model, streams), **last).past_key_values
+        cache = getattr(model(input_ids=ids, **_cache_options(model, streams), **last), "past_key_values", None)
         prefill = _now(model) - begin
         steps = _token_seconds(model, cache, last) if streams else None
     return {
@@ -150,7 +150,7 @@ def cache_bytes(cache: Cache) -> int:
 def _cache_options(model: PreTrainedModel, streams: bool) -> dict[str, Any]:
     """Return the arguments that start a pass on the cache that `generate` would take."""
     if not streams:
-        return {"use_cache": False}
+        return {"use_cache": False} if model.can_generate() else {}
     if model.config._attn_implementation.startswith("formers:"):
         return {"use_cache": True, "past_key_values": AttentionCache()}
     if model.config.model_type == "formers":

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from formers.cli.completion import task_names
 from formers.cli.say import say
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor
     from transformers import PreTrainedModel
 
     from formers.adapt.report.swap_results import SwapResults
-    from formers.adapt.swap_costs import Swap
+    from formers.adapt.swap_costs import Score, Swap
     from formers.adapt.swap_speed import SwapSpeed
 
 _MIXERS = ["window(64) | sinks(4)", "linear(feature=taylor2)"]
@@ -26,13 +28,26 @@ _LENGTHS = tuple(1024 << n for n in range(6))
 
 
 def adapt(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A causal language model: a folder, or a hub name.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="A causal language model, or with --task a classifier: a folder, or a hub name."
+        ),
+    ],
     mixer: Annotated[
         list[str] | None, typer.Option(help="A mixer to try; may be given again.", show_default=", ".join(_MIXERS))
     ] = None,
     text: Annotated[Path | None, typer.Option(help="A UTF-8 text to predict.", show_default="Tiny Shakespeare")] = None,
     tokens: Annotated[int, typer.Option(min=16, help="Tokens of the text, from its end.")] = 4096,
     row: Annotated[int, typer.Option(min=2, help="Tokens that the model reads at a time.")] = 1024,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help="Measure a classifier's score on a task instead, like glue/cola, reviews or 'classify(path=…)'.",
+            autocompletion=task_names,
+        ),
+    ] = None,
+    examples: Annotated[int, typer.Option(min=1, help="Test texts of the task, at most.")] = 512,
     each_layer: Annotated[bool, typer.Option(help="Also swap each layer alone.")] = True,
     time: Annotated[
         str | None, typer.Option(metavar="LENGTHS", help="Time prompts of these lengths, like 1k,4k,8k, and a token.")
@@ -49,33 +64,67 @@ def adapt(
     budget, layers are chosen from the table, and the plan is measured on the text before the one that it was made from;
     `formers repair` makes the model that it says, and trains it.
 
+    An encoder that was fine-tuned on a task keeps no cache; what counts is its score there, on the task's test texts.
+
     \b
     formers adapt path/to/model
     formers adapt path/to/model --mixer 'window(128) | sinks(4)' --mixer 'window(512)' --text book.txt
     formers adapt path/to/model --no-each-layer --time 1k,4k,8k
     formers adapt path/to/model --budget '1MB at 8k'
+    formers adapt path/to/classifier --task glue/cola --mixer 'window(8)' --time 128,512
     """
     from formers.adapt.swap_plan import SwapBudget
     from formers.cli.pretrained import parse_lengths, read_model, read_tokens, rows_at_end
 
-    mixers = mixer or _MIXERS
+    mixers, lengths = mixer or _MIXERS, [] if time is None else parse_lengths(time)
+    if task is not None:
+        _refuse_with_task({"--text": text, "--budget": budget, "--gguf": gguf})
+        _adapt_classifier(model, task, examples, mixers, lengths, each_layer, folder)
+        return
     wanted = None if budget is None else SwapBudget.parse(budget)
     if wanted is not None and not each_layer:
         raise ValueError("--budget is met layer by layer; leave out --no-each-layer")
-    lengths = [] if time is None else parse_lengths(time)
     loaded, tokenizer = read_model(model, gguf)
     ids, before = rows_at_end(read_tokens(tokenizer, text), tokens, row)
     swaps, speeds = _measure(loaded, ids, mixers, lengths, each_layer, folder)
     results = _results(model, "Tiny Shakespeare" if text is None else str(text), loaded, ids, mixers, swaps, speeds)
+    results = replace(results, states=_states(loaded, mixers))
     if wanted is not None and budget is not None:
         results = _with_plan(results, loaded, mixers, budget, before)
     _show(results, folder)
 
 
+def _refuse_with_task(given: Mapping[str, object]) -> None:
+    """Raise ValueError for options that say nothing about a classifier."""
+    if wrong := [name for name, value in given.items() if value is not None]:
+        raise ValueError(f"{wrong[0]} is for language models; leave it out, or leave out --task")
+
+
+def _adapt_classifier(
+    name: str, task: str, most: int, mixers: list[str], lengths: list[int], each_layer: bool, folder: Path
+) -> None:
+    """Measure what each swap costs a classifier on a task, and show it."""
+    from formers.adapt.task_score import TaskScore
+    from formers.cli.options import read_task
+    from formers.cli.pretrained import read_classifier
+
+    model, tokenizer = read_classifier(name)
+    score = TaskScore.of(made := read_task(task, None), model, tokenizer, name, most)
+    swaps, speeds = _measure(model, score.ids_bl, mixers, lengths, each_layer, folder, score)
+    results = _results(name, str(made), model, score.ids_bl, mixers, swaps, speeds)
+    _show(replace(results, quality=score.metric), folder)
+
+
 def _measure(
-    model: PreTrainedModel, ids: Tensor, mixers: list[str], lengths: list[int], each_layer: bool, folder: Path
+    model: PreTrainedModel,
+    ids: Tensor,
+    mixers: list[str],
+    lengths: list[int],
+    each_layer: bool,
+    folder: Path,
+    score: Score | None = None,
 ) -> tuple[list[Swap], list[SwapSpeed]]:
-    """Return perplexities and times; what is there already is not measured again."""
+    """Return perplexities, or another score, and times; what is there already is not measured again."""
     from formers.adapt.swap_costs import swap_costs
     from formers.adapt.swap_speed import swap_speeds
     from formers.cli.progress import progress_bar
@@ -84,7 +133,8 @@ def _measure(
     alone: list[int] | None = None if each_layer else []
     try:
         with progress_bar("measuring") as progress:
-            swaps = swap_costs(model, ids, mixers, layers=alone, file=folder / "swaps.jsonl", progress=progress)
+            file = folder / "swaps.jsonl"
+            swaps = swap_costs(model, ids, mixers, layers=alone, file=file, progress=progress, score=score)
         if not lengths:
             return swaps, []
         with progress_bar("timing") as progress:
@@ -102,38 +152,43 @@ def _results(
     swaps: Sequence[Swap],
     speeds: Sequence[SwapSpeed],
 ) -> SwapResults:
-    """Return everything that was measured, with the caches that are counted, and how to measure it again."""
+    """Return everything that was measured, and how to measure it again."""
     from datetime import UTC, datetime
 
     from formers.adapt.report.swap_results import OWN, SwapResults
-    from formers.adapt.swap_plan import state_bytes_per_layer
     from formers.machine.environment import environment
     from formers.machine.shell import command_line
     from formers.mixers import Mixer
 
+    return SwapResults(
+        model=Path(name).name,
+        text=text,
+        rows=len(ids),
+        row=ids.shape[1],
+        layers=model.config.num_hidden_layers,
+        names={"": OWN} | {str(Mixer.parse(one)): one for one in mixers},
+        swaps=tuple(swaps),
+        speeds=tuple(speeds),
+        environment=environment(),
+        command=command_line(["formers", *sys.argv[1:]]),
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _states(model: PreTrainedModel, mixers: Sequence[str]) -> dict[str, dict[int, int | None]]:
+    """Return the bytes of a row's cache by mixer and length; None where the mixer keeps no state."""
+    from formers.adapt.swap_plan import state_bytes_per_layer
+    from formers.mixers import Mixer
+
     depth = model.config.num_hidden_layers
     parts = {"": Mixer.parse("softmax()")} | {str(part := Mixer.parse(one)): part for one in mixers}
-    states = {
+    return {
         key: {
             length: depth * state_bytes_per_layer(model, part, length) if "streaming" in part.abilities else None
             for length in _LENGTHS
         }
         for key, part in parts.items()
     }
-    return SwapResults(
-        model=Path(name).name,
-        text=text,
-        rows=len(ids),
-        row=ids.shape[1],
-        layers=depth,
-        names={"": OWN} | {str(Mixer.parse(one)): one for one in mixers},
-        swaps=tuple(swaps),
-        speeds=tuple(speeds),
-        states=states,
-        environment=environment(),
-        command=command_line(["formers", *sys.argv[1:]]),
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
 
 
 def _with_plan(
@@ -141,7 +196,6 @@ def _with_plan(
 ) -> SwapResults:
     """Return the results with the plan for a budget, and what it is on tokens that it was not made from."""
     import math
-    from dataclasses import replace
 
     from formers.adapt.report.swap_results import PlanResult
     from formers.adapt.swap_costs import mean_nats
@@ -178,12 +232,13 @@ def _show(results: SwapResults, folder: Path) -> None:
     from formers.cli.swap_image import save_swaps
     from formers.cli.swap_tables import say_plan, say_speeds, say_swaps
 
-    say(f"{results.rows * results.row:,} tokens in rows of {results.row:,}\n")
+    tokens = f"{results.rows * results.row:,} tokens in rows of {results.row:,}"
+    say(f"{results.rows:,} test texts of {results.text}\n" if results.is_score else f"{tokens}\n")
     say_swaps(results)
     if results.speeds:
         say_speeds(results)
     if results.alone:
-        save_swaps(results.swaps, folder / "swaps.png")
+        save_swaps(results.swaps, folder / "swaps.png", results.quality if results.is_score else None)
     if results.plan is not None:
         say_plan(results)
     write_swap_results(results, folder / "swaps.json")

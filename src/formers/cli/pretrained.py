@@ -19,8 +19,32 @@ def read_model(name: str, gguf: str | None) -> tuple[PreTrainedModel, Any]:
     weights are made into numbers. Raise FileNotFoundError where neither a folder nor the hub has the model: within
     seconds, also where the hub is out of reach.
     """
+    from transformers import AutoModelForCausalLM
+
+    model, tokenizer, _ = _read(AutoModelForCausalLM, name, gguf)
+    return model, tokenizer
+
+
+def read_classifier(name: str) -> tuple[PreTrainedModel, Any]:
+    """Return a classifier of texts in float32, and its tokenizer, from a folder or the hub.
+
+    Raise what `read_model` does, and ValueError for a model whose head is not trained.
+    """
+    from transformers import AutoModelForSequenceClassification
+
+    model, tokenizer, missing = _read(AutoModelForSequenceClassification, name, None)
+    if missing:
+        raise ValueError(
+            f"{name} has no trained head for classes (without {', '.join(sorted(missing))}); give a model that was "
+            "fine-tuned on the task"
+        )
+    return model, tokenizer
+
+
+def _read(kind: Any, name: str, gguf: str | None) -> tuple[PreTrainedModel, Any, set[str]]:
+    """Return a model of a kind, its tokenizer, and the names of the weights that it came without."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoTokenizer
 
     import formers  # noqa: F401  so that its own models are known
     from formers.machine.hub import hub_trouble, only_cached
@@ -35,7 +59,8 @@ def read_model(name: str, gguf: str | None) -> tuple[PreTrainedModel, Any]:
             _check_plain(name, only_cached(trouble))
         with no_loading_bar() if Path(name).is_dir() else nullcontext():  # of a download, the bars are wanted
             tokenizer = AutoTokenizer.from_pretrained(name, **more)
-            return AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32, **more).eval(), tokenizer
+            model, found = kind.from_pretrained(name, dtype=torch.float32, output_loading_info=True, **more)
+            return model.eval(), tokenizer, set(found["missing_keys"])
 
 
 def _check_plain(name: str, options: dict[str, Any]) -> None:

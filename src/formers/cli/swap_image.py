@@ -10,8 +10,11 @@ if TYPE_CHECKING:
     from formers.adapt.swap_costs import Swap
 
 
-def save_swaps(swaps: Sequence[Swap], path: Path) -> None:
-    """Write a PNG of the rise of −log p where one layer alone takes a mixer: dark where the layer needs its own."""
+def save_swaps(swaps: Sequence[Swap], path: Path, score: str | None = None) -> None:
+    """Write a PNG of the rise of −log p where one layer alone takes a mixer: dark where the layer needs its own.
+
+    Of swaps that were measured by a task's score, `score` is its name.
+    """
     import numpy as np  # here, because drawing takes a second to load
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.colors import LogNorm
@@ -29,7 +32,8 @@ def save_swaps(swaps: Sequence[Swap], path: Path) -> None:
     image = panel.imshow(shown, cmap="Blues", norm=LogNorm(1e-3, max(float(shown.max()), 2e-3)), aspect="auto")
     panel.set_yticks(range(len(mixers)), mixers)
     panel.set_xticks(range(len(layers)), list(map(str, layers)))
-    panel.set_title("rise of −log p where one layer alone is swapped", fontsize="medium")
+    what = "rise of −log p" if score is None else f"loss of {score}"
+    panel.set_title(f"{what} where one layer alone is swapped", fontsize="medium")
     panel.set_xlabel("layer")
-    figure.colorbar(image, label="nats a token")
+    figure.colorbar(image, label="nats a token" if score is None else score)
     figure.savefig(path, format="png", dpi=150)

@@ -14,18 +14,20 @@ _LENGTHS = (1024, 8192, 32768)
 
 
 def say_swaps(results: SwapResults) -> None:
-    """Print perplexity and cache of the model as it is, and with each mixer in all layers."""
+    """Print quality and cache of the model as it is, and with each mixer in all layers."""
     from rich.console import Console
 
     from formers.plot.fitting_table import FittingColumn, FittingTable
     from formers.plot.number_format import NOTHING, size
 
-    caches = [FittingColumn(title=f"cache, {length // 1024}k", spare=1) for length in _LENGTHS]
-    numbers = [FittingColumn(title=title) for title in ("perplexity", "ratio")]
+    lengths = () if results.is_score else _LENGTHS
+    caches = [FittingColumn(title=f"cache, {length // 1024}k", spare=1) for length in lengths]
+    numbers = [FittingColumn(title=title) for title in (results.quality, "ratio")]
     table = FittingTable(columns=[FittingColumn(title="in every layer", text=True), *numbers, *caches])
     for swap in results.everywhere:
-        shown = (f"{swap.perplexity:,.4g}", f"{swap.perplexity / results.own.perplexity:.3g}")
-        states = [size(results.states[swap.mixer].get(length)) for length in _LENGTHS]
+        value = results.value(swap)
+        shown = (f"{value:.3f}" if results.is_score else f"{value:,.4g}", f"{results.ratio(swap):.3g}")
+        states = [size(results.states[swap.mixer].get(length)) for length in lengths]
         table.add_row(
             [results.names[swap.mixer], *((swap.failure, NOTHING) if swap.failure else shown), *states],
             "dim" if swap.failure else "",

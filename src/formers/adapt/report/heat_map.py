@@ -41,8 +41,8 @@ class HeatMap:
     darkest: str
 
 
-def heat_map(alone: Sequence[Swap], own: Swap, names: dict[str, str]) -> HeatMap | None:
-    """Return the map of the rise of −log p where one layer alone is swapped, by its logarithm; None without any."""
+def heat_map(alone: Sequence[Swap], own: Swap, names: dict[str, str], unit: str) -> HeatMap | None:
+    """Return the map of the rise of the loss where one layer alone is swapped, by its logarithm; None without any."""
     if not alone:
         return None
     mixers = list(dict.fromkeys(swap.mixer for swap in alone))
@@ -55,7 +55,7 @@ def heat_map(alone: Sequence[Swap], own: Swap, names: dict[str, str]) -> HeatMap
             left + _STEP * layers.index(swap.layers[0]),
             _TOP + _STEP * mixers.index(swap.mixer),
             _darkness(swap.nats - own.nats, most),
-            f"layer {swap.layers[0]}, {names.get(swap.mixer, swap.mixer)}: {_rise(swap, own)}",
+            f"layer {swap.layers[0]}, {names.get(swap.mixer, swap.mixer)}: {_rise(swap, own, unit)}",
         )
         for swap in alone
     ]
@@ -67,7 +67,7 @@ def heat_map(alone: Sequence[Swap], own: Swap, names: dict[str, str]) -> HeatMap
         columns=tuple((left + _STEP * i + _CELL // 2, str(layer)) for i, layer in enumerate(layers)),
         rows=tuple((_TOP + _STEP * i + _CELL // 2, names.get(mixer, mixer)) for i, mixer in enumerate(mixers)),
         cells=tuple(cells),
-        darkest=f"{significant(most)} nats",
+        darkest=f"{significant(most)} {unit.partition(' ')[0]}".rstrip(),
     )
 
 
@@ -76,5 +76,5 @@ def _darkness(rise: float, most: float) -> float:
     return round(math.log(min(max(rise, _LEAST), most) / _LEAST) / math.log(most / _LEAST), 3)
 
 
-def _rise(swap: Swap, own: Swap) -> str:
-    return swap.failure or f"{swap.nats - own.nats:+.4f} nats a token".replace("-", "−")
+def _rise(swap: Swap, own: Swap, unit: str) -> str:
+    return swap.failure or f"{swap.nats - own.nats:+.4f} {unit}".rstrip().replace("-", "−")

@@ -44,7 +44,7 @@ def render_swap_page(results: SwapResults) -> str:
         "qualities": [_quality(results, swap, lengths) for swap in results.everywhere],
         "speeds": [_speed(row, results, names) for row in results.speeds],
         "charts": [chart for chart in charts if chart],
-        "map": heat_map(results.alone, results.own, names),
+        "map": heat_map(results.alone, results.own, names, "" if results.is_score else "nats a token"),
         "plan": results.plan and _plan_groups(results.plan, names),
         "csv_link": csv_download(_csv(results)),
     }
@@ -57,8 +57,8 @@ def _headline(results: SwapResults) -> Iterable[str]:
     if swapped:
         best = min(swapped, key=lambda swap: swap.nats)
         yield (
-            f"{results.names[best.mixer]} in every layer keeps most: perplexity {significant(best.perplexity, 4)} "
-            f"instead of {significant(results.own.perplexity, 4)}, without any training."
+            f"{results.names[best.mixer]} in every layer keeps most: {results.quality} {_value(results, best)} "
+            f"instead of {_value(results, results.own)}, without any training."
         )
     plan = results.plan
     if plan and plan.own and plan.planned:
@@ -75,8 +75,13 @@ def _quality(results: SwapResults, swap: Swap, lengths: Iterable[int]) -> tuple[
     caches = (size(states.get(length)) for length in lengths)
     if swap.failure:
         return (name, swap.failure, NOTHING, *caches)
-    ratio = "1" if not swap.mixer else significant(swap.perplexity / results.own.perplexity, 4)
-    return (name, significant(swap.perplexity, 4), ratio, *caches)
+    ratio = "1" if not swap.mixer else significant(results.ratio(swap), 4)
+    return (name, _value(results, swap), ratio, *caches)
+
+
+def _value(results: SwapResults, swap: Swap) -> str:
+    """Return a perplexity, or a score, as text."""
+    return fixed(results.value(swap), 3) if results.is_score else significant(swap.perplexity, 4)
 
 
 def _speed(row: SwapSpeed, results: SwapResults, names: dict[str, str]) -> tuple[str, ...]:
@@ -119,9 +124,10 @@ def _csv(results: SwapResults) -> str:
     """Return every stored number: a line for each swap, each counted cache, and each measured time."""
     header = ("what", "mixer", "layers", "length", "value", "failure")
     rows: list[tuple[object, ...]] = []
+    loss = "loss" if results.is_score else "nats"
     for swap in results.swaps:
         nats = None if swap.failure else swap.nats
-        rows.append(("nats", swap.mixer, " ".join(map(str, swap.layers)), results.row, nats, swap.failure))
+        rows.append((loss, swap.mixer, " ".join(map(str, swap.layers)), results.row, nats, swap.failure))
     for mixer, states in results.states.items():
         rows += [("state_bytes", mixer, "all", length, found, "") for length, found in states.items()]
     for row in results.speeds:

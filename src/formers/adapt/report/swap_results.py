@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from formers.adapt.swap_costs import Swap
 from formers.adapt.swap_speed import SwapSpeed
 from formers.machine.files import write_atomically
 
+PERPLEXITY = "perplexity"
+"""The quality that is measured unless it is the score of a task."""
 OWN = "its own"
 """The name of the attention that a model has before anything is swapped."""
 
@@ -45,8 +48,9 @@ class SwapResults:
 
     Attributes:
         model: its name or folder.
-        text: the text's name or file.
-        rows, row: how many rows of how many tokens were predicted.
+        text: the text's name or file, or the task.
+        rows, row: how many rows of how many tokens were predicted; of a task, how many texts of how many tokens.
+        quality: the name of what was measured: perplexity, or a task's score, whose loss is minus the score.
         layers: of the model.
         names: mixer as text → as it was given; "" is the model's own attention.
         swaps: perplexities, as `swap_costs` returns them.
@@ -66,9 +70,24 @@ class SwapResults:
     speeds: tuple[SwapSpeed, ...] = ()
     states: dict[str, dict[int, int | None]] = field(default_factory=dict)
     plan: PlanResult | None = None
+    quality: str = PERPLEXITY
     environment: dict[str, str] = field(default_factory=dict)
     command: str = ""
     date: str = ""
+
+    @property
+    def is_score(self) -> bool:
+        """True where the quality is a task's score: the higher, the better."""
+        return self.quality != PERPLEXITY
+
+    def value(self, swap: Swap) -> float:
+        """Return the perplexity of a swap, or its score."""
+        return -swap.nats if self.is_score else swap.perplexity
+
+    def ratio(self, swap: Swap) -> float:
+        """Return the perplexity of a swap, or its score, relative to that of the model as it is."""
+        own = self.value(self.own)
+        return self.value(swap) / own if own else math.nan
 
     @property
     def own(self) -> Swap:
