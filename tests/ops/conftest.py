@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.nn.attention.flex_attention import AuxOutput
+
+from formers.ops.common.flex_kernel import TILE
 
 
 @pytest.fixture
@@ -55,3 +58,43 @@ def poison():
         return torch.where(mask.view(shape), t, bad)
 
     return fill
+
+
+@pytest.fixture
+def on_flex(monkeypatch):
+    """Makes the flex form of an op, a module, run on FlexAttention as it is defined, gradients too."""
+
+    def use(form):
+        monkeypatch.setattr(form, "flex_kernel", by_definition)
+        monkeypatch.setattr(form, "unsupported_reasons", lambda inputs: [])
+
+    return use
+
+
+def by_definition(q, k, v, use, *, block_mask, score_mod, scale, enable_gqa=False, return_aux=None):
+    """Return what FlexAttention is defined to: tiles that are skipped, whole or asked about, all in plain operations.
+
+    Unlike torch's own on a CPU, it has gradients.
+    """
+    (batch, heads, rows, _), keys = q.shape, k.shape[2]
+    k, v = (t.repeat_interleave(heads // t.shape[1], 1) for t in (k, v))
+    at = torch.meshgrid(*(torch.arange(n) for n in (batch, heads, rows, keys)), indexing="ij")
+    kinds = [
+        (block_mask.kv_num_blocks, block_mask.kv_indices),
+        (block_mask.full_kv_num_blocks, block_mask.full_kv_indices),
+    ]
+    partly, wholly = (as_pairs(count, index, rows, keys) for count, index in kinds)
+    assert not (partly & wholly).any()
+    seen = (partly & block_mask.mask_mod(*at)) | wholly
+    s = q @ k.mT * scale
+    s = (s if score_mod is None else score_mod(s, *at)).masked_fill(~seen, -torch.inf)
+    dead = (s == -torch.inf).all(3, keepdim=True)
+    y = s.masked_fill(dead, 0).softmax(3).masked_fill(dead, 0) @ v
+    lse = s.masked_fill(dead, 0).logsumexp(3).masked_fill(dead.squeeze(3), -torch.inf)
+    return y if return_aux is None else (y, AuxOutput(lse=lse))
+
+
+def as_pairs(count, index, rows, keys):
+    tiles = torch.zeros(index.shape, dtype=torch.bool)
+    tiles.scatter_(3, index.long(), torch.arange(index.shape[3]) < count[..., None])
+    return tiles.repeat_interleave(TILE, 2).repeat_interleave(TILE, 3)[..., :rows, :keys]

@@ -21,6 +21,7 @@ from formers.ops.bucketed_attention import bucketed_attention, clustered_attenti
 from formers.ops.common.derivatives import gradients_by_autograd, is_transformed, needs_autograd
 from formers.ops.common.dispatch import forms_table
 from formers.ops.common.dtypes import accumulation_dtype, product_dtype, without_autocast
+from formers.ops.common.half_types import multiplies_half
 from formers.ops.common.operations import OperationCount
 from formers.ops.common.padding import Packing, check_lengths, packing, pad_input, unpad_input
 from formers.ops.common.readable import can_read, is_free_to_read, read_once, require_data
@@ -36,7 +37,6 @@ from formers.ops.linear_attention import (
     largest_exponents,
     linear_attention,
     linear_state,
-    multiplies_half,
     safe_divisor,
     wide_product,
 )

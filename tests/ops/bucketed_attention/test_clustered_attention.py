@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from formers.ops import attention, clustered_attention
+from formers.ops.bucketed_attention import gathered_clusters
 from formers.testing.tolerance import assert_close_derived
 
 LENGTH = 33
@@ -50,3 +51,18 @@ def test_a_token_sees_itself_only_where_it_meets_no_other():
     pairs = torch.arange(LENGTH - 1).view(1, 1, -1, 2).expand(2, 3, -1, -1)
     got = clustered_attention(q, k, v, pairs, pairs, self_last=True)[:, :, :-1]
     torch.testing.assert_close(got, v[:, :, :-1].unflatten(2, (-1, 2)).flip(3).flatten(2, 3))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("causal", [True, False])
+def test_half_types_as_a_gpu_multiplies_them(dtype, causal, monkeypatch):
+    """A token that only meets itself keeps its value, in numbers that end at 65,504, too."""
+    monkeypatch.setattr(gathered_clusters, "multiplies_half", lambda *tensors: True)
+    queries, keys = picks(4, 7, 0), picks(4, 7, 1)
+    q, k, v = (t.to(dtype) for t in given())
+    got = clustered_attention(q, k, v, queries, keys, causal=causal, self_last=True)
+    want = clustered_attention(q, k, v, queries, keys, causal=causal, self_last=True, impl="naive")
+    assert got.dtype == dtype
+    torch.testing.assert_close(got, want, atol=2e-2, rtol=2e-2)
+    alone = torch.arange(LENGTH).view(1, 1, LENGTH, 1).expand(2, 3, -1, -1)
+    torch.testing.assert_close(clustered_attention(q, k, v, alone, alone, self_last=True), v)

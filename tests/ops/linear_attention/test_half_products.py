@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from formers.ops import LinearState
+from formers.ops import LinearState, multiplies_half
 from formers.ops.linear_attention import half_products, naive
 from formers.testing.tolerance import assert_close_derived
 
@@ -78,4 +78,4 @@ def test_second_derivatives_are_those_of_products(randn):
 
 
 def test_only_half_types_on_a_gpu_are_multiplied_so(randn):
-    assert not half_products.multiplies_half(randn(1, 1, 2, 2).bfloat16())
+    assert not multiplies_half(randn(1, 1, 2, 2).bfloat16())

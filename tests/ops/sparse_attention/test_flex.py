@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from formers.ops import PairBias, sparse_attention
-from formers.ops.sparse_attention import flex, flex_kernel
-from formers.ops.sparse_attention.flex_tiles import TILE, tile_map
+from formers.ops.common import flex_kernel
+from formers.ops.common.flex_kernel import TILE
+from formers.ops.sparse_attention import flex
+from formers.ops.sparse_attention.flex_tiles import tile_map
 from formers.patterns import Blockwise, Columns, Every, Global, Local2D, Random, Strided, Window
 from formers.testing.tolerance import assert_close_derived
 
@@ -31,37 +33,9 @@ def some(length, share, seed=0):
     return torch.rand(2, length, generator=torch.Generator().manual_seed(seed)) < share
 
 
-def by_definition(q, k, v, use, *, block_mask, score_mod, scale, enable_gqa):
-    """Return what FlexAttention is defined to: tiles that are skipped, whole or asked about, all in plain operations.
-
-    Unlike torch's own on a CPU, it has gradients.
-    """
-    (batch, heads, rows, _), keys = q.shape, k.shape[2]
-    k, v = (t.repeat_interleave(heads // t.shape[1], 1) for t in (k, v))
-    at = torch.meshgrid(*(torch.arange(n) for n in (batch, heads, rows, keys)), indexing="ij")
-    kinds = [
-        (block_mask.kv_num_blocks, block_mask.kv_indices),
-        (block_mask.full_kv_num_blocks, block_mask.full_kv_indices),
-    ]
-    partly, wholly = (as_pairs(count, index, rows, keys) for count, index in kinds)
-    assert not (partly & wholly).any()
-    seen = (partly & block_mask.mask_mod(*at)) | wholly
-    s = q @ k.mT * scale
-    s = (s if score_mod is None else score_mod(s, *at)).masked_fill(~seen, -torch.inf)
-    dead = (s == -torch.inf).all(3, keepdim=True)
-    return s.masked_fill(dead, 0).softmax(3).masked_fill(dead, 0) @ v
-
-
-def as_pairs(count, index, rows, keys):
-    tiles = torch.zeros(index.shape, dtype=torch.bool)
-    tiles.scatter_(3, index.long(), torch.arange(index.shape[3]) < count[..., None])
-    return tiles.repeat_interleave(TILE, 2).repeat_interleave(TILE, 3)[..., :rows, :keys]
-
-
-def compare(monkeypatch, pattern, inputs, **options):
+def compare(on_flex, pattern, inputs, **options):
     """Compare values and gradients of the form, on FlexAttention as it is defined, with those of the formula."""
-    monkeypatch.setattr(flex, "flex_kernel", by_definition)
-    monkeypatch.setattr(flex, "unsupported_reasons", lambda inputs: [])
+    on_flex(flex)
     names = ["q", "k", "v", "bias"]
 
     def form(impl):
@@ -79,22 +53,22 @@ def compare(monkeypatch, pattern, inputs, **options):
 
 
 @pytest.mark.parametrize("pattern", known.PATTERNS, ids=str)
-def test_equals_the_formula_with_gradients(pattern, monkeypatch):
+def test_equals_the_formula_with_gradients(pattern, on_flex):
     for causal, length, keys in ((False, 150, 150), (True, 256, 256), (True, 40, 150), (False, 150, 40)):
-        compare(monkeypatch, pattern, drawn(length, keys), causal=causal)
+        compare(on_flex, pattern, drawn(length, keys), causal=causal)
 
 
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize(
     "pattern", [Window(16) | Global(0), Columns(20), [Random(2), Window(5), Blockwise((1, 0))]], ids=str
 )
-def test_masks_global_tokens_and_biases(pattern, causal, monkeypatch):
+def test_masks_global_tokens_and_biases(pattern, causal, on_flex):
     bias = torch.randn(4, 150, 150, dtype=torch.float64)
     mask, tokens = some(150, 0.7), some(150, 0.05, seed=1)
-    compare(monkeypatch, pattern, drawn(150), causal=causal, key_mask_bs=mask)
-    compare(monkeypatch, pattern, [*drawn(150), bias], causal=causal, global_bs=tokens)
-    compare(monkeypatch, pattern, [*drawn(150), bias[:1, :, :1]], causal=causal, key_mask_bs=mask, global_bs=tokens)
-    compare(monkeypatch, pattern, drawn(60, 150), causal=causal, key_mask_bs=mask, global_bs=tokens)
+    compare(on_flex, pattern, drawn(150), causal=causal, key_mask_bs=mask)
+    compare(on_flex, pattern, [*drawn(150), bias], causal=causal, global_bs=tokens)
+    compare(on_flex, pattern, [*drawn(150), bias[:1, :, :1]], causal=causal, key_mask_bs=mask, global_bs=tokens)
+    compare(on_flex, pattern, drawn(60, 150), causal=causal, key_mask_bs=mask, global_bs=tokens)
 
 
 def test_torch_runs_it():

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from torch import Tensor
 
-from formers.ops.bucketed_attention import naive, tiled
+from formers.ops.bucketed_attention import flex, naive, tiled
+from formers.ops.bucketed_attention.in_wide import in_wide
+from formers.ops.bucketed_attention.inputs import BucketedInputs
 from formers.ops.common import checks
 from formers.ops.common.dispatch import Form, Forms
-from formers.ops.common.dtypes import accumulation_dtype, without_autocast
+from formers.ops.common.dtypes import without_autocast
 from formers.ops.common.padding import zero_masked
 
 
@@ -45,13 +45,14 @@ def bucketed_attention(
             too, does not matter.
         self_last: a token attends to itself only where it meets no other (the score of that pair is −100,000).
         scale: 1/√K by default.
-        impl: "auto", "torch" (sorted, tile by tile) or "naive" (from the definition, O(R L²)).
+        impl: "auto", "torch" (sorted, tile by tile), "flex" (sorted, through torch's FlexAttention, for GPUs) or
+            "naive" (from the definition, O(R L²)).
 
     Returns:
         (B, H, L, V), the softmax over the union of all rounds' pairs, as if a pair were seen in one round only.
 
     Cost: O(R L log L + R L·chunk (K + V + R)) time, O(R² L) memory beside the inputs: scores are made again in the
-    backward pass. Scores and sums are float32 for half types.
+    backward pass. Scores and sums are float32 for half types, and so are all products of "torch".
     Source: Kitaev et al. 2020 (Reformer), arXiv:2001.04451.
     Raises ValueError for shapes, dtypes or masks that do not fit, and for a chunk below 1.
     """
@@ -63,32 +64,18 @@ def bucketed_attention(
         raise ValueError(f"chunk must be at least 1, but {chunk} was given")
     if not size["L"]:
         return v_bhlv
-    work = accumulation_dtype(q_bhlk.dtype)
-    q, v = (zero_masked(t, key_mask_bl).to(work) for t in (q_bhlk, v_bhlv))
-    k = None if k_bhlk is None else zero_masked(k_bhlk, key_mask_bl).to(work)
+    q, v = (zero_masked(t, key_mask_bl) for t in (q_bhlk, v_bhlv))
+    k = None if k_bhlk is None else zero_masked(k_bhlk, key_mask_bl)
     scale = size["K"] ** -0.5 if scale is None else scale
     inputs = BucketedInputs(q, k, v, bucket_bhrl, key_mask_bl, chunk, causal, self_last, scale)
     with without_autocast(q.device):
         return _FORMS.run(impl, inputs, q.device).to(q_bhlk.dtype)
 
 
-class BucketedInputs(NamedTuple):
-    """The checked inputs of `bucketed_attention`, as every form takes them: float32 or wider, masked tokens zero."""
-
-    q_bhlk: Tensor
-    k_bhlk: Tensor | None
-    v_bhlv: Tensor
-    bucket_bhrl: Tensor
-    key_mask_bl: Tensor | None
-    chunk: int
-    causal: bool
-    self_last: bool
-    scale: float
-
-
 _FORMS: Forms[BucketedInputs, Tensor] = Forms(
     "bucketed_attention",
-    Form("torch", tiled.bucketed_attention),
-    Form("naive", naive.bucketed_attention),
-    preference={"cpu": ["torch"], "cuda": ["torch"]},
+    Form("torch", in_wide(tiled.bucketed_attention)),
+    Form("flex", flex.bucketed_attention, flex.unsupported_reasons),
+    Form("naive", in_wide(naive.bucketed_attention)),
+    preference={"cpu": ["torch"], "cuda": ["flex", "torch"]},
 )

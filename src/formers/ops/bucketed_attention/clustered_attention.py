@@ -7,9 +7,10 @@ from typing import NamedTuple
 from torch import Tensor
 
 from formers.ops.bucketed_attention import gathered_clusters, naive
+from formers.ops.bucketed_attention.in_wide import in_wide
 from formers.ops.common import checks
 from formers.ops.common.dispatch import Form, Forms
-from formers.ops.common.dtypes import accumulation_dtype, without_autocast
+from formers.ops.common.dtypes import without_autocast
 from formers.ops.common.padding import zero_masked
 
 
@@ -41,7 +42,7 @@ def clustered_attention(
     Returns:
         (B, H, L, V); zeros for tokens that no cluster picked as a query.
 
-    Cost: O(C W² (K + V)).
+    Cost: O(C W² (K + V)). Half types are multiplied as they are on a GPU, and summed in float32.
     Source: Roy et al. 2021 (Routing Transformer), arXiv:2003.05997.
     Raises ValueError for shapes, dtypes or masks that do not fit.
     """
@@ -54,8 +55,7 @@ def clustered_attention(
     )
     checks.same_dtype(q=q_bhlk, k=k_bhlk, v=v_bhlv)
     checks.mask("key_mask_bl", key_mask_bl, size["B"], size["L"])
-    work = accumulation_dtype(q_bhlk.dtype)
-    q, k, v = (zero_masked(t, key_mask_bl).to(work) for t in (q_bhlk, k_bhlk, v_bhlv))
+    q, k, v = (zero_masked(t, key_mask_bl) for t in (q_bhlk, k_bhlk, v_bhlv))
     scale = size["K"] ** -0.5 if scale is None else scale
     inputs = ClusteredInputs(q, k, v, queries_bhcw, keys_bhcw, causal, key_mask_bl, self_last, scale)
     with without_autocast(q.device):
@@ -63,7 +63,7 @@ def clustered_attention(
 
 
 class ClusteredInputs(NamedTuple):
-    """The checked inputs of `clustered_attention`, as every form takes them: float32 or wider, masked tokens zero."""
+    """The checked inputs of `clustered_attention`, as every form takes them: masked tokens are zero."""
 
     q_bhlk: Tensor
     k_bhlk: Tensor
@@ -79,6 +79,6 @@ class ClusteredInputs(NamedTuple):
 _FORMS: Forms[ClusteredInputs, Tensor] = Forms(
     "clustered_attention",
     Form("torch", gathered_clusters.clustered_attention),
-    Form("naive", naive.clustered_attention),
+    Form("naive", in_wide(naive.clustered_attention)),
     preference={"cpu": ["torch"], "cuda": ["torch"]},
 )

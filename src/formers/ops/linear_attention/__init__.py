@@ -4,7 +4,7 @@ from formers.ops.linear_attention.chunks import CHUNK
 from formers.ops.linear_attention.dense_attention import dense_attention
 from formers.ops.linear_attention.elementwise import ElementwiseFeature, elementwise_features
 from formers.ops.linear_attention.exp_features import exp_features, largest_exponents
-from formers.ops.linear_attention.half_products import multiplies_half, wide_product
+from formers.ops.linear_attention.half_products import wide_product
 from formers.ops.linear_attention.kernel_attention import kernel_attention, kernel_attention_in_blocks
 from formers.ops.linear_attention.linear_attention import linear_attention
 from formers.ops.linear_attention.matmul import SCORES_TO, STATE_FROM
@@ -25,7 +25,6 @@ __all__ = [
     "largest_exponents",
     "linear_attention",
     "linear_state",
-    "multiplies_half",
     "safe_divisor",
     "wide_product",
 ]

@@ -12,18 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from formers.ops.common.derivatives import is_transformed
+from formers.ops.common.half_types import multiplies_half
 from formers.ops.linear_attention.normalizer import safe_divisor
 from formers.ops.linear_attention.state import LinearState
 
-_HALF = (torch.float16, torch.bfloat16)
 SMALLEST_CHUNK, LARGEST_CHUNK = 64, 512
 """Tokens in a chunk of causal attention: as many as features, so that its state is about as large as its keys."""
-
-
-def multiplies_half(*tensors: Tensor) -> bool:
-    """Return True where half-precision factors are multiplied as they are: on a GPU, outside `torch.func`."""
-    return all(t.is_cuda and t.dtype in _HALF for t in tensors) and not is_transformed()
 
 
 def wide_product(a: Tensor, b: Tensor) -> Tensor:

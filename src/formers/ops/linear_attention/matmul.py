@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from formers.ops.common.half_types import multiplies_half
 from formers.ops.common.padding import zero_masked
 from formers.ops.common.tracing import is_left_open
 from formers.ops.linear_attention.chunked import chunked
@@ -20,7 +21,6 @@ from formers.ops.linear_attention.half_products import (
     half_chunks,
     half_through_scores,
     half_through_state,
-    multiplies_half,
 )
 from formers.ops.linear_attention.normalizer import safe_divisor
 from formers.ops.linear_attention.state import LinearState, initial_sums, sums

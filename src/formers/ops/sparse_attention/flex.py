@@ -15,39 +15,23 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from formers.ops.common.derivatives import is_transformed
+from formers.ops.common.flex_kernel import TILE, MaskMod, block_mask, flex_kernel, flex_reasons
 from formers.ops.common.tracing import fixed_size
-from formers.ops.sparse_attention.flex_kernel import flex_kernel
-from formers.ops.sparse_attention.flex_mods import MaskMod, pattern_mod, score_mod, with_global_mod
-from formers.ops.sparse_attention.flex_tiles import TILE, tile_map
+from formers.ops.sparse_attention.flex_mods import pattern_mod, score_mod, with_global_mod
+from formers.ops.sparse_attention.flex_tiles import tile_map
 from formers.ops.sparse_attention.inputs import SparseInputs
 from formers.ops.sparse_attention.pair_bias import PairBias
 from formers.ops.sparse_attention.pairs import Pairs
 
-_SMALLEST_WIDTH = 16
-"""The narrowest heads that Triton's matrix products take."""
 _KEPT = 64
 """Patterns and sizes whose tiles are kept."""
 
 
 def unsupported_reasons(inputs: SparseInputs) -> list[str]:
     """Return why FlexAttention cannot run on these inputs, a sentence each."""
-    q, k, v, device = inputs.q_bhlk, inputs.k_bhsk, inputs.v_bhsv, inputs.q_bhlk.device.type
-    reasons = []
+    reasons = flex_reasons(inputs.q_bhlk, inputs.k_bhsk, inputs.v_bhsv, instead="gathered")
     if inputs.bias is not None and inputs.bias.by_pair is None:
         reasons.append("this bias is not made pair by pair (`PairBias.by_pair`); use impl='gathered'")
-    if device == "cpu" and torch.is_grad_enabled() and any(t.requires_grad for t in (q, k, v)):
-        reasons.append("FlexAttention has no gradients on a CPU; use impl='gathered' or torch.no_grad()")
-    if device == "cuda" and min(q.shape[3], v.shape[3]) < _SMALLEST_WIDTH:
-        reasons.append(f"on a GPU heads are at least {_SMALLEST_WIDTH} wide, these are {q.shape[3]} and {v.shape[3]}")
-    if device == "cuda" and q.dtype == torch.float64:
-        reasons.append("on a GPU its sums are float32, and these are float64; use impl='gathered'")
-    if device not in ("cpu", "cuda"):
-        reasons.append(f"there is no FlexAttention for {device} tensors; use impl='gathered'")
-    if is_transformed() or torch.compiler.is_exporting():
-        reasons.append("it has no part in transforms of torch.func and torch.export; use impl='gathered'")
-    if not q.numel() or not k.numel():
-        reasons.append("there are no queries or no keys; use impl='gathered'")
     return reasons
 
 
@@ -80,7 +64,7 @@ def sparse_attention(
         key_mask_bs = None if key_mask_bs is None else key_mask_bs[:, at_c]
     of_pair = None if bias is None or bias.by_pair is None else bias.by_pair()
     blocks = layout.block_mask if global_bs is None else layout.with_global(global_bs, causal)
-    y = flex_kernel(
+    y: Tensor = flex_kernel(
         q,
         k,
         v,
@@ -127,7 +111,7 @@ class FlexLayout:
             last_n = (torch.arange(tiles_q, device=global_bs.device) + 1) * TILE - 1 + self.offset
             either = either & (torch.arange(tiles_k, device=global_bs.device) * TILE <= last_n[:, None])
         seen = with_global_mod(self.seen, global_bs, self.offset, causal)
-        return _block_mask(self.some_hnm | either, self.every_hnm.expand_as(self.some_hnm | either), seen, (rows, keys))
+        return block_mask(self.some_hnm | either, self.every_hnm.expand_as(self.some_hnm | either), seen, (rows, keys))
 
 
 @torch.inference_mode(False)  # a layout first made for inference must serve training later
@@ -148,8 +132,8 @@ def _make_layout(
     sizes = (rows, keys) if order_c is None else (len(order_c), len(order_c))
     offset = keys - rows
     seen = pattern_mod([one.test for one in maps], which_h, offset)
-    block_mask = _block_mask(some_hnm[None], every_hnm[None], seen, sizes)
-    return FlexLayout(block_mask, seen, some_hnm, every_hnm, offset, order_c, _places(order_c, rows))
+    blocks = block_mask(some_hnm[None], every_hnm[None], seen, sizes)
+    return FlexLayout(blocks, seen, some_hnm, every_hnm, offset, order_c, _places(order_c, rows))
 
 
 class _Layouts:
@@ -188,17 +172,3 @@ def _places(order_c: Tensor | None, length: int) -> Tensor | None:
         return None
     there = (order_c >= 0).nonzero().squeeze(1)
     return order_c.new_zeros(length).index_copy(0, order_c[there], there)
-
-
-def _block_mask(some_bhnm: Tensor, every_bhnm: Tensor, seen: MaskMod, sizes: tuple[int, int]) -> Any:
-    """Return FlexAttention's block mask of tiles."""
-    from torch.nn.attention.flex_attention import BlockMask  # here, because it imports the compiler
-
-    partly, wholly = (_ordered(t) for t in (some_bhnm & ~every_bhnm, every_bhnm))
-    return BlockMask.from_kv_blocks(*partly, *wholly, BLOCK_SIZE=TILE, mask_mod=seen, seq_lengths=sizes)
-
-
-def _ordered(tiles_bhnm: Tensor) -> tuple[Tensor, Tensor]:
-    """Return how many key tiles each query tile has, and which, these first."""
-    count = tiles_bhnm.sum(3, dtype=torch.int32)
-    return count, tiles_bhnm.to(torch.int8).argsort(dim=3, descending=True, stable=True).to(torch.int32)

@@ -6,19 +6,14 @@ same to the compiler: nothing is compiled anew from call to call.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from formers.ops.common.flex_kernel import MaskMod, ScoreMod
 from formers.ops.sparse_attention.flex_tiles import PairTest
 from formers.ops.sparse_attention.pair_bias import OfPair
-
-MaskMod: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
-"""(b, h, q, k) → True where the pair is one."""
-ScoreMod: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
-"""(score, b, h, q, k) → the score that counts."""
 
 
 def pattern_mod(tests: Sequence[PairTest], which_h: Sequence[int], offset: int) -> MaskMod:

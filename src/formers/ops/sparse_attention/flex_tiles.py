@@ -13,10 +13,9 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from formers.ops.common.flex_kernel import TILE
 from formers.ops.sparse_attention.pairs import PairMask, Pairs, Reordered
 
-TILE = 128
-"""Queries, and keys, of a tile: FlexAttention's own size."""
 _PAIRS_AT_ONCE = 1 << 22
 """Tiles whose bounds are asked for, and pairs whose mask is evaluated, at once."""
 _FOLD_BELOW = 0.7
