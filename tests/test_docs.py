@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import jsonschema
@@ -12,9 +10,9 @@ import yaml
 ROOT = Path(__file__).parent.parent
 
 
-def test_generated_docs_are_up_to_date():
-    done = subprocess.run([sys.executable, "docs/generate.py", "--check"], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_generated_docs_are_up_to_date(python):
+    done = python.run(ROOT / "docs" / "generate.py", "--check", cwd=ROOT)
+    assert done.returncode == 0, done.out + done.err
 
 
 def test_readme_example_runs(tmp_path, monkeypatch, capsys):

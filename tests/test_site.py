@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 
 
-def test_the_site_builds_and_every_link_leads_somewhere(tmp_path: Path) -> None:
+def test_the_site_builds_and_every_link_leads_somewhere(tmp_path: Path, python: Any) -> None:
     pytest.importorskip("mkdocs", reason="mkdocs is not installed: pip install formers[site]")
-    words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
     environment = {**os.environ, "FORMERS_SITE_QUICK": "1", "NO_MKDOCS_2_WARNING": "1"}
-    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    words = ["-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", tmp_path / "site"]
+    done = python.run(*words, cwd=ROOT, env=environment)
+    assert done.returncode == 0, done.err[-3000:]
     page = (tmp_path / "site" / "parts" / "mixer" / "performer.html").read_text()
     assert "The formula as code" in page
     assert "arxiv.org/abs/2009.14794" in page

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,8 +64,7 @@ def test_what_was_not_measured_says_so(tmp_path: Path) -> None:
     assert "| not measured |" in table([Row("a", "b", None, None, "c", 1.0)])
 
 
-def test_without_a_gpu_it_says_why_it_does_nothing() -> None:
-    command = [sys.executable, "-m", "benchmarks.gpu"]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert run.returncode == 0
-    assert "Skipped: torch finds no CUDA device" in run.stdout
+def test_without_a_gpu_it_says_why_it_does_nothing(python: Any) -> None:
+    run = python.run("-m", "benchmarks.gpu", cwd=ROOT)
+    assert run.returncode == 0, run.err
+    assert "Skipped: torch finds no CUDA device" in run.out

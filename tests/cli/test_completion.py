@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
+from typing import Any
 
 import pytest
 
@@ -30,10 +29,8 @@ def test_names_of_parts_tasks_and_axes() -> None:
     assert completion.axis_names("pos") == ["position"]
 
 
-def test_a_shell_is_answered() -> None:
+def test_a_shell_is_answered(python: Any) -> None:
     asked = {"_FORMERS_COMPLETE": "complete_bash", "COMP_WORDS": "formers show alib", "COMP_CWORD": "2"}
     program = "from formers.cli.app import app; app(prog_name='formers')"
-    done = subprocess.run(
-        [sys.executable, "-c", program], env={**os.environ, **asked}, capture_output=True, text=True, check=False
-    )
-    assert done.stdout.split() == ["alibi"], done.stderr
+    done = python.run("-c", program, env={**os.environ, **asked})
+    assert done.out.split() == ["alibi"], done.err

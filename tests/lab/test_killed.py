@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,15 +35,16 @@ MANY = {
 
 
 @pytest.fixture(scope="module")
-def died(small_text: Path, empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Ends]:
+def died(
+    python: Any, small_text: Path, empty_database: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Ends]:
     """Kills studies at some moments: the folder that they are in, and how their processes ended."""
 
     def run(*moments: str) -> Ends:
         folder = tmp_path_factory.mktemp("died")
-        words = [sys.executable, str(DYING), str(small_text), str(empty_database), str(folder), *moments]
-        done = subprocess.run(words, capture_output=True, text=True, env=ENVIRONMENT, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return folder, json.loads(done.stdout)
+        done = python.run(DYING, small_text, empty_database, folder, *moments, env=ENVIRONMENT)
+        assert done.returncode == 0, done.out + done.err
+        return folder, json.loads(done.out)
 
     return run
 

@@ -7,10 +7,8 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ import pytest
 
 from formers.lab import Study, run, write_study
 
+Ablate = Callable[[Study], AbstractContextManager[Any]]
 WAITING = '''
 """Shakespeare whose second evaluation waits while there is a file `wait` beside this one, so that a signal finds it."""
 
@@ -50,22 +49,24 @@ def waiting(small: Study, small_text: Path, tmp_path: Path) -> Study:
     return study
 
 
-@contextmanager
-def ablate(study: Study) -> Iterator[subprocess.Popen[str]]:
+@pytest.fixture
+def ablate(python: Any) -> Ablate:
     """`formers ablate …/study.yaml`; killed where a test fails before it has ended."""
-    words = [sys.executable, "-m", "formers", "ablate", str(study.folder / "study.yaml")]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+
+    @contextmanager
+    def started(study: Study) -> Iterator[Any]:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        with python.start("-m", "formers", "ablate", study.folder / "study.yaml", env=environment) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    return started
 
 
-def hear(process: subprocess.Popen[str], words: str) -> None:
+def hear(process: Any, words: str) -> None:
     """Waits for a line that holds these words."""
-    assert process.stdout is not None
-    assert process.stderr is not None
     if not any(words in line for line in process.stdout):
         raise AssertionError(f"{words!r} was never said, but: {process.stderr.read()}")
 
@@ -91,7 +92,9 @@ def outcomes(study: Study) -> list[Any]:
         pytest.param(signal.SIGKILL, -signal.SIGKILL, marks=pytest.mark.slow),
     ],
 )
-def test_ended_from_outside_and_started_again(waiting: Study, empty_database: Path, number: int, code: int) -> None:
+def test_ended_from_outside_and_started_again(
+    waiting: Study, empty_database: Path, ablate: Ablate, number: int, code: int
+) -> None:
     wait = waiting.folder.with_name("wait")
     wait.touch()
     with ablate(waiting) as first:

@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import pickle
 import re
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -70,12 +69,12 @@ def test_an_edited_file_is_another_task(file: Path) -> None:
     assert fingerprint() != before
 
 
-def test_another_process_gets_it(file: Path, tmp_path: Path) -> None:
+def test_another_process_gets_it(file: Path, tmp_path: Path, python: Any) -> None:
     task = parse(f"{file}:parity(length=8)")
     (tmp_path / "task.bin").write_bytes(pickle.dumps(task))
     code = f"import pickle; print(pickle.load(open({str(tmp_path / 'task.bin')!r}, 'rb')))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == str(task)
+    done = python.run("-c", code)
+    assert done.out.strip() == str(task), done.err
 
 
 def test_evaluation_leaves_the_random_state_alone(file: Path) -> None:

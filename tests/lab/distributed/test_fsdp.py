@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -51,12 +50,11 @@ class Ran:
 
 
 @pytest.fixture(scope="module")
-def ran(small_text: Path, empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Ran:
+def ran(python: Any, small_text: Path, empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     folder = tmp_path_factory.mktemp("sharding")
-    words = [sys.executable, str(SHARDING), "studies", str(small_text), str(empty_database), str(folder)]
-    done = subprocess.run(words, capture_output=True, text=True, env=ENVIRONMENT, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return Ran(folder, json.loads(done.stdout))
+    done = python.run(SHARDING, "studies", small_text, empty_database, folder, env=ENVIRONMENT)
+    assert done.returncode == 0, done.out + done.err
+    return Ran(folder, json.loads(done.out))
 
 
 def test_the_same_training_as_in_one_process(ran: Ran) -> None:
@@ -146,10 +144,10 @@ def test_going_on_without_spreading(ran: Ran) -> None:
 
 
 @pytest.mark.slow
-def test_every_part_may_be_spread() -> None:
-    done = subprocess.run([sys.executable, str(SHARDING), "parts"], capture_output=True, text=True, env=ENVIRONMENT)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == [0, 0], done.stderr
+def test_every_part_may_be_spread(python: Any) -> None:
+    done = python.run(SHARDING, "parts", env=ENVIRONMENT)
+    assert done.returncode == 0, done.err
+    assert json.loads(done.out) == [0, 0], done.err
 
 
 @pytest.mark.parametrize("executor", [None, Processes(2)])

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext, SpawnContext
 
 import torch
 
@@ -35,11 +38,12 @@ class Worker:
     """
 
     def __init__(self, number: int, threads: int) -> None:
-        spawn = multiprocessing.get_context("spawn")  # a fork of a process that has used OpenMP or CUDA hangs
-        self.connection, other_end = spawn.Pipe()
+        context = _context()
+        self.connection, other_end = context.Pipe()
         self.number, self._stop_requested = number, False
-        self.process = spawn.Process(target=_train_jobs, args=(other_end, threads), daemon=True)
         with ignore_ctrl_c(), changed_environment({"OMP_NUM_THREADS": str(threads), **gpu_of_worker(number)}):
+            given = (other_end, threads, dict(os.environ))
+            self.process = context.Process(target=_train_jobs, args=given, daemon=True)
             self.process.start()
         other_end.close()  # so that the connection ends when the process does
 
@@ -83,8 +87,23 @@ def describe_exit(code: int | None) -> str:
     return f"{name}: killed, as the system does when memory runs out" if name == "SIGKILL" else name
 
 
-def _train_jobs(connection: Connection, threads: int) -> None:
+def _context() -> SpawnContext | ForkServerContext:
+    """Return how workers start: forked from a process that has imported what they need, which takes seconds, once.
+
+    That process has used neither OpenMP nor a GPU, since a fork of one that has hangs. Where there is a GPU, which an
+    import may ask for its name, and on other systems, each worker starts anew.
+    """
+    if sys.platform != "linux" or torch.accelerator.is_available():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
+
+
+def _train_jobs(connection: Connection, threads: int, environment: Mapping[str, str]) -> None:
     """Train every job that arrives, in the worker's process, until None arrives or the other process has ended."""
+    os.environ.clear()
+    os.environ.update(environment)  # as it is now, and not when the process was started that this one is a fork of
     quiet_libraries()
     torch.set_num_threads(threads)
     with catch_signals() as stop, ignore_ctrl_c(), suppress(*_CONNECTION_LOST):
