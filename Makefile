@@ -17,6 +17,14 @@ help:             ## list the commands
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[lab,adapt,cluster,slurm,retrieval,control,mujoco,oracles,site,dev]"
 	touch $@
 
+# lm-evaluation-harness brings pandas and scikit-learn, which every import of transformers would load and take half as
+# long again: it has an environment of its own, on top of the other.
+.venv/harness/installed: .venv/installed
+	$(PYTHON) -m venv .venv/harness
+	.venv/harness/bin/python -c 'import pathlib, sys, sysconfig; here = pathlib.Path(sysconfig.get_path("purelib")); below = pathlib.Path(sys.prefix).parent / here.relative_to(sys.prefix); (here / "below.pth").write_text(f"import site; site.addsitedir({str(below)!r})")'
+	.venv/harness/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e ".[eval]"
+	touch $@
+
 install: .venv/installed  ## make the environment with everything that the tests and examples need
 
 study: .venv/lab          ## the default study: Tiny Shakespeare, six ways to mix tokens, one report (under 5 minutes)
@@ -27,8 +35,9 @@ lint: .venv/installed     ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: lint                ## style, types and all tests but the slow and the GPU ones
+test: lint .venv/harness/installed  ## style, types and all tests but the slow and the GPU ones
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 .venv/harness/bin/python -m pytest -m harness tests/evaluation
 
 test-slow: .venv/installed  ## the tests that take minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m slow

@@ -30,7 +30,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bench": (*ABOVE_PARTS, "testing", "machine", "plot"),
     "lab": (*ABOVE_PARTS, "tasks", "machine", "plot", "bench"),
     "adapt": (*ABOVE_PARTS, "tasks", "machine", "plot", "bench", "lab"),
-    "cli": (*ABOVE_PARTS, "adapt", "testing", "tasks", "machine", "retrieval", "plot", "bench", "lab"),
+    "evaluation": (*ABOVE_PARTS, "tasks", "machine", "plot"),
+    "cli": (*ABOVE_PARTS, "adapt", "testing", "tasks", "machine", "retrieval", "plot", "bench", "lab", "evaluation"),
 }
 """Room → the rooms that it may import from, from the ground up. tests/test_house.py holds the code to it."""
 WORDS = {PARTS: "all parts", ABOVE_PARTS: "models and all parts"}

@@ -31,6 +31,7 @@ ROOMS = ("formers", "formers.ops", "formers.models", "formers.adapt", "formers.l
 GUIDES = {
     "Pretrained models": "adapt.md",
     "Tasks": "tasks.md",
+    "Standard yardsticks": "evaluation.md",
     "Study files": "study-files.md",
     "From a laptop to a cluster": "scaling.md",
     "Decision Transformers": "control.md",

@@ -123,6 +123,7 @@ def _load_commands() -> None:
         bench,
         calibrate,
         doctor,
+        evaluate,
         generate,
         knn,
         listing,
@@ -141,6 +142,7 @@ def _load_commands() -> None:
     app.command("report", cls=_Command)(report.report)
     app.command("generate", cls=_ModelCommand)(generate.generate)
     app.command("calibrate", cls=_ModelCommand)(calibrate.calibrate)
+    app.command("eval", cls=_ModelCommand)(evaluate.evaluate)
     app.command("list", cls=_TorchCommand)(listing.list_parts)
     app.command("show", cls=_TorchCommand)(show.show)
     app.command("doctor", cls=_Command)(doctor.doctor)

@@ -1,0 +1,115 @@
+"""Models of text as `formers eval` is given them: trained here or pretrained, with characters or with a tokenizer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from formers.evaluation.coder import EvaluationCoder
+    from formers.evaluation.text_model import TextModel
+
+_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.txt", "vocab.json")
+"""Files by which Hugging Face finds a tokenizer."""
+
+
+def open_text_model(
+    name: str, mixer: str | None = None, *, length: int | None, batch: int, device: str, precision: str
+) -> tuple[TextModel, Path]:
+    """Return a model as evaluations ask it, and the folder that belongs to it: its own, or one for a model of the hub.
+
+    Args:
+        mixer: another attention for a pretrained model.
+
+    Raises:
+        FileNotFoundError: where there is no model.
+        ValueError: for a model without a tokenizer, for one that predicts no next token, for an unknown device or
+            precision, and for a length beyond the positions that were learned.
+    """
+    from formers.evaluation.text_model import TextModel
+
+    place = Path(name).expanduser()
+    if place.is_dir():
+        from formers.cli.character_model import model_folder
+
+        place = model_folder(place)
+        model, coder = _from_folder(place)
+    else:
+        model, coder = _pretrained(name)
+        place = Path("evaluation") / name.strip("/").replace("/", "--")
+    if mixer is not None:
+        model = _with_attention(model, mixer, name)
+    _check_length(model, length)
+    return TextModel.of(_placed(model, device, precision), coder, length=length, batch=batch), place
+
+
+def _from_folder(place: Path) -> tuple[PreTrainedModel, EvaluationCoder]:
+    """Return the model in a folder, and its alphabet or tokenizer."""
+    from formers.cli.character_model import character_model
+    from formers.evaluation.coder import AlphabetCoder
+    from formers.tasks.characters import Characters
+
+    if (place / "characters.json").is_file():
+        characters = Characters.load(place)
+        return character_model(place, characters), AlphabetCoder(characters)
+    if not any((place / file).is_file() for file in _TOKENIZER):
+        raise ValueError(
+            f"{place} holds a model and no tokenizer, so that no text can be given to it; models of text that `formers "
+            "train` keeps have one, and of a pretrained model, copy the files of the tokenizer beside it"
+        )
+    return _pretrained(str(place))
+
+
+def _pretrained(name: str) -> tuple[PreTrainedModel, EvaluationCoder]:
+    """Return a model that Hugging Face's library loads, with its tokenizer."""
+    from formers.cli.pretrained import read_model
+    from formers.evaluation.coder import TokenizerCoder
+
+    model, tokenizer = read_model(name, None)
+    return model, TokenizerCoder(tokenizer)
+
+
+def _with_attention(model: PreTrainedModel, mixer: str, name: str) -> PreTrainedModel:
+    """Return a pretrained model with another attention. Raise ValueError for a model of this library."""
+    from formers.adapt import use_attention
+    from formers.models import TransformerConfig
+
+    if isinstance(model.config, TransformerConfig):
+        raise ValueError(
+            f"--mixer is for pretrained models of Hugging Face; {name} is made of parts, with mixer "
+            f"{model.config.mixer}: train another one with the mixer that you want"
+        )
+    return use_attention(model, mixer)
+
+
+def _check_length(model: PreTrainedModel, length: int | None) -> None:
+    """Raise ValueError where more tokens are to be read than the model learned positions for."""
+    from formers.models import TransformerConfig
+    from formers.positions import Learned
+
+    config: Any = model.config
+    if length is None or not isinstance(config, TransformerConfig) or not isinstance(config.position, Learned):
+        return
+    if length > config.context_length:
+        raise ValueError(
+            f"--length {length:,} is beyond the {config.context_length:,} positions that the model has learned; give "
+            "that many or fewer"
+        )
+
+
+def _placed(model: PreTrainedModel, device: str, precision: str) -> PreTrainedModel:
+    """Return the model on a device, in a precision. Raise ValueError for what this machine has not."""
+    import torch
+
+    from formers.part import check_names
+
+    types = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    check_names("--precision", [precision], list(types), word="precision")
+    check_names("--device", [device], ["auto", "cpu", "cuda"], word="device")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda was asked for, but torch sees no GPU here; leave it out, or give cpu")
+    chosen = "cuda" if torch.cuda.is_available() and device != "cpu" else "cpu"
+    moved: PreTrainedModel = model.to(device=chosen, dtype=types[precision])
+    return moved
