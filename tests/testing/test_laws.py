@@ -32,10 +32,12 @@ from formers.part import ABILITIES, Part, Site, Unsupported
 from formers.positions import Cosine, Learned, Rotary, Sinusoidal
 from formers.residuals import Danet, Gated
 from formers.testing import CORE_LAWS, LAWS, POSITIONED, SITE, SLOW_LAWS, WIDE, check, laws_of, trials_of
+from formers.testing.harness import mixes_nothing
 from formers.testing.laws import (
     compiled_equals_eager,
     counted_as_by_hand,
     every_option_counts,
+    every_submodule_matters,
     exports_one_size,
     finite_in_half,
     generation_equals_recomputation,
@@ -80,8 +82,8 @@ VARIANTS = [
     Glu(bias=True, activation="sigmoid"),
 ]
 """Parts with options away from their defaults, where these change what runs."""
-LONG = {(Memorizing(), law) for law in (every_option_counts, no_option_is_idle)}
-"""Parts and laws that take a minute, and are slow tests at every site."""
+LONG = {(Memorizing(), law) for law in (every_option_counts, no_option_is_idle, every_submodule_matters)}
+"""Parts and laws that take up to a minute, and are slow tests at every site."""
 LONG_TO_TRACE = (Performer(), Lsh(), Routing())
 """Parts whose tracing takes a quarter of a minute each."""
 BESIDE_CORE = {
@@ -109,13 +111,20 @@ def cases() -> list[Any]:
 
 
 def often_at(part: Part, site: Site) -> set[Any]:
-    """The laws that are tried every time at another site than the first."""
+    """The laws that are tried every time at another site than the first; none of what mixes no tokens, as others are
+    alike for it but for the width."""
+    if mixes_nothing(part):
+        return set()
     return {*CORE_LAWS, *(BESIDE_CORE[site] if isinstance(part, Mixer) else ())}
 
 
 @pytest.mark.parametrize(("part", "law", "site"), cases())
 def test_every_part_keeps_its_laws(part: Part, law: Any, site: Site) -> None:
     law(part, site)
+
+
+def test_every_submodule_of_a_small_memory_matters() -> None:
+    every_submodule_matters(Memorizing(window=8, size=20, k=4), SITE)
 
 
 @pytest.mark.parametrize("part", VARIANTS, ids=str)

@@ -10,8 +10,7 @@ _SECONDS = 5.0
 
 def hub_trouble() -> str | None:
     """Return why the hub cannot be reached, after one short question; None where it can."""
-    from huggingface_hub import constants
-    from huggingface_hub.utils import get_session
+    from huggingface_hub import constants, get_session
 
     if constants.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set"

@@ -13,8 +13,10 @@ from formers.computation import Computation
 from formers.ffn import Ffn
 from formers.memory import Memory
 from formers.mixers import FeatureMap, Mixer
+from formers.norms import Norm
 from formers.part import ABILITIES, Part, Site
 from formers.positions import Position
+from formers.residuals import Residual
 from formers.testing.hand_counts import has_hand_count
 from formers.testing.hosts import HOSTS, axis_of, mixer_of
 from formers.testing.references import has_reference
@@ -89,11 +91,18 @@ def directions(part: Part) -> list[bool]:
 
 def directions_and_padding(part: Part) -> list[tuple[bool, bool]]:
     """Return each direction with and without padding, for mixers; for others, which their host's mixer shares, each
-    direction once and padding with one of them."""
+    direction once and padding with one of them; for what looks at each token alone, the first of these."""
     masked = (True, False) if "padding" in abilities(part) else (False,)
     if axis_of(part) is Mixer:
         return [(causal, padded) for causal in directions(part) for padded in masked]
+    if mixes_nothing(part) or (isinstance(part, FeatureMap) and not part.exponential):
+        return [(directions(part)[0], masked[0])]
     return [(causal, masked[i % len(masked)]) for i, causal in enumerate(directions(part))]
+
+
+def mixes_nothing(part: Part) -> bool:
+    """Return whether the part looks at each token alone, and leaves positions and padding to its host's mixer."""
+    return isinstance(part, (Norm, Residual)) or (isinstance(part, Ffn) and not part.mixes_tokens)
 
 
 def tokens(

@@ -1,7 +1,7 @@
 """Run the cases of linear attention by Triton's interpreter, on a CPU, and print what was wrong with each as JSON.
 
-In a process of its own, because the interpreter is chosen when kernels are first imported: `python interpreted.py`, or
-with the names of some checks.
+In a process of its own, because the interpreter is chosen when kernels are first imported: `python interpreted.py all`,
+`… often`, without those that repeat what others show with another length, dtype or option, or with names of checks.
 """
 
 from __future__ import annotations
@@ -173,6 +173,23 @@ OTHERS: list[Callable[[], None]] = [
     the_future_does_not_reach_the_past,
     large_numbers_stay_finite_in_float16,
 ]
+SELDOM = {
+    "segments of two chunks that decay",
+    "strong decay, float16",
+    "segments of two chunks, float16",
+    "segments of two chunks, not normalised",
+    "three chunks, float16",
+    "three chunks, not normalised",
+    "all or nothing, not normalised",
+    "a chunk",
+    "a token, float16",
+    "all pairs, squared relu, float16",
+    "values wider than a block",
+    "dense_is_linear",
+    "compiles_without_a_break",
+    "large_numbers_stay_finite_in_float16",
+}
+"""What takes half of the time, and runs with the slow tests and on a GPU."""
 HALF = ("a token", "three chunks", "segments of two chunks", "strong decay", "all pairs, squared relu")
 
 
@@ -189,7 +206,7 @@ def main() -> None:
     count_with_new_numpy()
     wrong, seconds = {}, {}
     for name, check in checks().items():
-        if len(sys.argv) > 1 and name not in sys.argv:
+        if not ({"all", name} & {*sys.argv} or ("often" in sys.argv and name not in SELDOM)):
             continue
         start = time.process_time()
         try:

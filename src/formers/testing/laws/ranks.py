@@ -9,14 +9,16 @@ Exempt: parts without parameters. Processes are slow to start: tried only when s
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import socket
+import sys
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.distributed import destroy_process_group, init_process_group
-from torch.multiprocessing.spawn import spawn
+from torch.multiprocessing.spawn import start_processes
 from torch.nn.parallel import DistributedDataParallel
 
 from formers.part import Part, Site
@@ -43,7 +45,18 @@ def two_ranks_equal_one(part: Part, site: Site = SITE) -> None:
 
 def two_ranks_equal_one_for(parts: Sequence[Part], site: Site = SITE) -> None:
     """The same for several parts, in one pair of processes."""
-    spawn(_rank, args=(free_port(), list(parts), site), nprocs=2)
+    start_processes(_rank, args=(free_port(), list(parts), site), nprocs=2, start_method=_how_to_start())
+
+
+def _how_to_start() -> str:
+    """Return how processes start: forked from one that has imported what they need, once for both, where that is safe.
+
+    A fork of one that has asked for a GPU is not.
+    """
+    if sys.platform != "linux" or torch.accelerator.is_available():
+        return "spawn"
+    multiprocessing.set_forkserver_preload([__name__])
+    return "forkserver"
 
 
 def free_port() -> int:
