@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).with_name("forked")))
 from forked_python import ForkedPython
+
+NOTHING_SKIPPED = os.environ.get("FORMERS_NOTHING_SKIPPED") == "true"
+"""Where everything is that a test may need, but a GPU, one that skips itself fails: set by continuous integration."""
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +26,19 @@ def python() -> Iterator[ForkedPython]:
     started = ForkedPython()
     yield started
     started.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
+    return failed_if_skipped((yield)) if item.get_closest_marker("gpu") is None else (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, Any, Any]:
+    return failed_if_skipped((yield))
+
+
+def failed_if_skipped(report: Any) -> Any:
+    if report.skipped and NOTHING_SKIPPED and not hasattr(report, "wasxfail"):
+        report.outcome, report.longrepr = "failed", f"skipped where nothing should be: {report.longrepr}"
+    return report

@@ -34,6 +34,23 @@ def test_pieces_change_nothing(monkeypatch):
     torch.testing.assert_close(exp_features(x, w), whole)
 
 
+def test_queries_and_keys_compile_together_for_any_size():
+    """Two of these in a graph whose sizes are all open: one function of autograd each, dynamo could not trace."""
+    torch.compiler.reset()
+
+    def similarities(q, k, w, c):
+        return exp_features(q, w) @ exp_features(k, w, c).mT
+
+    compiled = torch.compile(similarities, fullgraph=True, backend="eager", dynamic=True)
+    for length in (70, 130):
+        q, k = torch.randn(2, 2, 3, length, 5, dtype=torch.float64).unbind()
+        rest = (given()[1], torch.randn(2, 3, length, dtype=torch.float64))
+        inputs = [q.requires_grad_(), k.requires_grad_()]
+        found, wanted = compiled(*inputs, *rest), similarities(*inputs, *rest)
+        torch.testing.assert_close(found, wanted)
+        torch.testing.assert_close(*(torch.autograd.grad(y.sum(), inputs) for y in (found, wanted)))
+
+
 def test_large_exponents_stay_finite():
     x, w = given()
     assert exp_features(x * 1e4, w).isfinite().all()

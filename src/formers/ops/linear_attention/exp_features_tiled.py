@@ -19,7 +19,9 @@ NUMBERS_AT_ONCE = 1 << 18
 def exp_features(x_bhlk: Tensor, w_mk: Tensor, shift_bhl: Tensor | None) -> Tensor:
     """Return φ, (B, H, L, M), of the op of the same name."""
     shift_n1 = None if shift_bhl is None else shift_bhl.reshape(-1, 1)
-    form = _by_autograd if is_transformed() else _ExpFeatures.apply
+    # Compilers fuse plain operations; two such functions in a graph of open sizes are more than dynamo knows to trace.
+    plain = is_transformed() or torch.compiler.is_compiling()
+    form = _by_autograd if plain else _ExpFeatures.apply
     phi_nm = form(x_bhlk.reshape(-1, x_bhlk.shape[3]), w_mk, shift_n1)
     return phi_nm.view(*x_bhlk.shape[:3], w_mk.shape[0])
 
