@@ -16,7 +16,7 @@ Run = Callable[..., Result]
 TINY = ["--length", "8,16", "--width", "8", "--heads", "2", "--rounds", "3", "--phases", "forward,step"]
 
 
-def test_bench_measures_and_writes(command: Run, here: Path) -> None:
+def test_bench_measures_and_writes(command: Run, here: Path, lawful: None) -> None:
     result = command("bench", "identity", "pool", *TINY, "--against", "identity", "--out", "found")
     assert result.exit_code == 0, result.output
     for words in (

@@ -118,7 +118,12 @@ def test_from_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("task", "train", "validation", "test"),
-    [("cola", 7644, 907, 1043), ("rte", 2252, 238, 277), ("qnli", 9025, 974, 5463), ("sst2", 60544, 1024, 872)],
+    [
+        ("cola", 7644, 907, 1043),
+        ("rte", 2252, 238, 277),
+        ("qnli", 9025, 974, 5463),
+        pytest.param("sst2", 60544, 1024, 872, marks=pytest.mark.slow),
+    ],
 )
 def test_the_real_sets(real: Path, task: str, train: int, validation: int, test: int) -> None:
     data = Glue(task=task, vocabulary=str(real / "bert-vocab" / "vocab.txt")).data  # type: ignore[arg-type]

@@ -1,5 +1,6 @@
-"""Models that are spread over two processes, in float64: `python sharding.py studies TEXT DATABASE FOLDER`, or `…
-parts`. Prints how the processes ended.
+"""Models that are spread over two processes, in float64: `python sharding.py studies TEXT DATABASE FOLDER`.
+
+With `seldom` for `studies` the deaths that few tests ask for, with `parts` every part. Prints how the processes ended.
 
 Everything heavy is imported once; the processes are forked from this one, with what torchrun would tell them.
 """
@@ -44,11 +45,8 @@ ARMS = {
     "xl": {"position": "xl"},
 }
 
-DEATHS = {
-    "cut in a step": ("in a step", 1, True),
-    "cut while saving": ("while the model is saved", 0, True),
-    "whole after": ("in a step", 1, False),
-}
+OFTEN = {"cut in a step": ("in a step", 1, True)}
+SELDOM = {"cut while saving": ("while the model is saved", 0, True), "whole after": ("in a step", 1, False)}
 """Study → when it dies, which process is killed, and whether its model is spread again when it is started again."""
 
 
@@ -189,8 +187,9 @@ def agree(swaps: dict[str, Any], head: type[CausalLM | MaskedLM]) -> None:
         torch.testing.assert_close(got, wanted, rtol=0, atol=1e-10, msg=f"{head.__name__}, {swaps}")
 
 
-def studies(text: str, database: Path, folder: Path) -> dict[str, Any]:
+def studies(kind: str, text: str, database: Path, folder: Path) -> dict[str, Any]:
     """How the processes of each study ended."""
+    report: dict[str, Any] = {}
 
     def made(name: str, arms: list[str], dropout: float, sharded: bool = True) -> Study:
         given = study(text, folder / name, arms, dropout, sharded)
@@ -198,11 +197,12 @@ def studies(text: str, database: Path, folder: Path) -> dict[str, Any]:
         shutil.copy(database, given.folder / "mlflow.db")
         return given
 
-    in_a_process(partial(ran, made("alone", [*ARMS], 0.0, sharded=False)))
-    report: dict[str, Any] = {"spread": in_two_processes(partial(ran, made("spread", [*ARMS], 0.0)))}
-    report["buffers"] = in_two_processes(same_buffers)
+    if kind == "studies":
+        in_a_process(partial(ran, made("alone", [*ARMS], 0.0, sharded=False)))
+        report["spread"] = in_two_processes(partial(ran, made("spread", [*ARMS], 0.0)))
+        report["buffers"] = in_two_processes(same_buffers)
     report["uncut"] = in_two_processes(partial(ran, made("uncut", ["softmax"], 0.1)))
-    for name, (moment, rank, then) in DEATHS.items():
+    for name, (moment, rank, then) in (OFTEN if kind == "studies" else SELDOM).items():
         given = made(name, ["softmax"], 0.1)
         first = in_two_processes(partial(dies, given, moment, rank))
         report[name] = [first, in_two_processes(partial(ran, replace(given, shard=then)))]
@@ -213,7 +213,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.set_default_dtype(torch.float64)  # another order of adding up is no excuse for a difference
     kind, *given = sys.argv[1:]
-    print(json.dumps(in_two_processes(parts) if kind == "parts" else studies(given[0], *map(Path, given[1:]))))
+    print(json.dumps(in_two_processes(parts) if kind == "parts" else studies(kind, given[0], *map(Path, given[1:]))))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -50,11 +51,28 @@ class Ran:
 
 
 @pytest.fixture(scope="module")
-def ran(python: Any, small_text: Path, empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Ran:
-    folder = tmp_path_factory.mktemp("sharding")
-    done = python.run(SHARDING, "studies", small_text, empty_database, folder, env=ENVIRONMENT)
-    assert done.returncode == 0, done.out + done.err
-    return Ran(folder, json.loads(done.out))
+def run_kind(
+    python: Any, small_text: Path, empty_database: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Ran]:
+    """Runs the studies of one kind."""
+
+    def run_kind(kind: str) -> Ran:
+        folder = tmp_path_factory.mktemp("sharding")
+        done = python.run(SHARDING, kind, small_text, empty_database, folder, env=ENVIRONMENT)
+        assert done.returncode == 0, done.out + done.err
+        return Ran(folder, json.loads(done.out))
+
+    return run_kind
+
+
+@pytest.fixture(scope="module")
+def ran(run_kind: Callable[[str], Ran]) -> Ran:
+    return run_kind("studies")
+
+
+@pytest.fixture(scope="module")
+def seldom(run_kind: Callable[[str], Ran]) -> Ran:
+    return run_kind("seldom")
 
 
 def test_the_same_training_as_in_one_process(ran: Ran) -> None:
@@ -118,11 +136,16 @@ def test_a_row_says_how_it_was_made(ran: Ran) -> None:
     assert fingerprints[0] == fingerprints[1]
 
 
-@pytest.mark.parametrize(
-    ("study", "killed", "says"),
-    [("cut in a step", 1, "going on from step 2"), ("cut while saving", 0, "going on from step 8")],
-)
-def test_killed_and_started_again(ran: Ran, study: str, killed: int, says: str) -> None:
+def test_killed_and_started_again(ran: Ran) -> None:
+    check_killed(ran, "cut in a step", killed=1, says="going on from step 2")
+
+
+@pytest.mark.slow
+def test_killed_while_saving_and_started_again(seldom: Ran) -> None:
+    check_killed(seldom, "cut while saving", killed=0, says="going on from step 8")
+
+
+def check_killed(ran: Ran, study: str, killed: int, says: str) -> None:
     first, then = ran.ends[study]
     assert first[killed] == KILLED
     assert then == ran.ends["uncut"] == [0, 0]
@@ -132,7 +155,9 @@ def test_killed_and_started_again(ran: Ran, study: str, killed: int, says: str) 
     assert (again / "model.safetensors").read_bytes() == (uncut / "model.safetensors").read_bytes()
 
 
-def test_going_on_without_spreading(ran: Ran) -> None:
+@pytest.mark.slow
+def test_going_on_without_spreading(seldom: Ran) -> None:
+    ran = seldom
     assert ran.ends["whole after"][1] == [0, 0]
     notes = " ".join(ran.facts("whole after")["notes"])
     assert "going on from step 2" in notes
