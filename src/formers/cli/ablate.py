@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from formers.cli import options
+from formers.cli import options, search_options
 from formers.cli.completion import choices, task_names
 from formers.cli.dry_run import show_forecast
 from formers.cli.running import run_and_show
@@ -41,6 +41,11 @@ def ablate(
     search_seeds: Annotated[
         str | None, typer.Option(help="Seeds with which several values of an option are tried: 1000,1001.")
     ] = None,
+    search: search_options.Search = None,
+    under: search_options.Under = None,
+    trials: search_options.Trials = None,
+    front: search_options.Front = None,
+    together: search_options.Together = None,
     steps: options.Steps = None,
     batch: options.Batch = None,
     learning_rate: options.Rate = None,
@@ -97,6 +102,10 @@ def ablate(
         the same number of parameters for all: feed-forwards are widened or narrowed
     formers ablate shakespeare --vary position=sinusoidal,rotary,alibi --eval-length 1x,2x,4x
         each tested on text of up to four times the trained length, too; what is trained already is not trained again
+    formers ablate recall --search 'mixer=softmax,linear,performer(features=log(8..256))' --search 'lr=log(1e-3..1e-2)'
+        --search depth=1..3 --under parameters=200k --trials 30 --seeds 3
+        a search by Optuna: 30 trials within 200,000 parameters; the front of quality against parameters is trained
+        again with seeds of its own, and ranked beside the base
     formers ablate shakespeare --budget medium
         four times the steps and three seeds: enough to tell arms apart that differ by more than seeds do
     formers ablate shakespeare --seeds 3 --dry-run
@@ -124,6 +133,8 @@ def ablate(
     compute: dict[str, Any] = {"device": device, "precision": precision, "compile": compile}
     compute |= {"accumulate": accumulate, "checkpointing": checkpointing}
     start = _sized(_starting_study(task, length), budget_size)
+    numbers = {"trials": trials, "front": front, "together": together}
+    changes["space"] = search_options.read_space(start.space, search or [], under, numbers)
     study = _changed(start, task, changes, seeds, choices, budget, compute)
     study = replace(study, slurm=options.read_slurm(slurm, start.slurm))
     if dry_run:
@@ -167,11 +178,14 @@ def _changed(
     changed = {"folder": _named(start, task)} | options.given(changes)
     if seeds is not None:
         changed["seeds"] = options.read_seeds(seeds)
+    if changed.get("space") and "arms" not in changed and _named(start, task) is None:
+        changed["arms"] = ()  # beside a search, the base instead of the task's default arms
     changed["base"] = {**start.base, **choices}
     amounts, lists = options.read_amounts(budget)
     changed["budget"] = replace(start.budget, **amounts)
     changed["compute"] = replace(start.compute, **options.given(compute or {}))
-    changed["search"] = {name: it for name, it in start.search.items() if name not in amounts} | lists
+    of_size = {} if changed.get("space") else start.search  # rates of a size are left to the larger search
+    changed["search"] = {name: it for name, it in of_size.items() if name not in amounts} | lists
     return replace(start, **changed)
 
 

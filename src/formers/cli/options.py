@@ -214,7 +214,7 @@ def read_executor(jobs: int, ray: str | None, cores: int, slurm: SlurmResources 
 
 def read_seeds(text: str) -> tuple[int, ...]:
     """Return the seeds that a text means: `3` → 0, 1, 2; `4,7` or `4,` → these."""
-    from formers.lab.study.study import first_seeds
+    from formers.lab.study.seeds import first_seeds
     from formers.part import quoted
 
     try:

@@ -14,12 +14,14 @@ from formers.lab.executors.serial import Serial
 from formers.lab.executors.slurm import Slurm
 from formers.lab.executors.torchrun import Torchrun, follow_rank0, lead_ranks
 from formers.lab.plan.jobs import plan_jobs, plan_search
+from formers.lab.plan.sampled_search import SampledSearch
 from formers.lab.plan.task_check import check_task
+from formers.lab.plan.trial_costs import with_latency
 from formers.lab.report.study_files import write_report
 from formers.lab.store.records import FINAL, Results, Row
 from formers.lab.store.store import Store
 from formers.lab.store.write_error import NoAnswer, WriteError, reporting_write_errors
-from formers.lab.study.choosing import best_candidates, taken_text
+from formers.lab.study.choosing import best_candidates, front_candidates, front_text, taken_text
 from formers.lab.study.folder import how_to_resume, open_folder
 from formers.lab.study.newest import number_opening
 from formers.lab.study.study import Study
@@ -84,6 +86,7 @@ def _run_and_publish(study: Study, progress: Progress, executor: Executor) -> Re
     """Run a study as the one process that writes into its folder."""
     plan = plan_jobs(study)
     trials = plan_search(study) if study.searches else []
+    search = SampledSearch(study) if study.space else None  # raises without Optuna, before anything trains
     references = check_task(study, plan)
     with _telling_how_to_resume(study), open_folder(study, progress.note), catch_signals() as stop:
         store = Store(study.folder, f"formers/{study.folder.name}")
@@ -93,9 +96,25 @@ def _run_and_publish(study: Study, progress: Progress, executor: Executor) -> Re
             taken = best_candidates(study, tried)
             progress.note(taken_text(taken))
             plan = plan_jobs(study, taken)
+        if search:
+            tried = _run_search(search, store, progress, stop, executor)
+            plan = with_latency(plan_jobs(study, further=front_candidates(study, tried)), search.space.under)
+            progress.note(front_text(study, tried))
         rows = _run_all(study, plan, store, progress, stop, executor)
         with reporting_write_errors("the report", study.folder):
             return write_report(study, rows, references, tried)
+
+
+def _run_search(
+    search: SampledSearch, store: Store, progress: Progress, stop: Stop, executor: Executor
+) -> tuple[Row, ...]:
+    """Return the rows of all trials of a larger search, those that were beyond a limit included."""
+    rows: list[Row] = []
+    while entries := search.draw():
+        found = _run_all(search.study, entries, store, progress, stop, executor)
+        search.tell(found)
+        rows += found
+    return tuple(rows)
 
 
 @contextmanager
@@ -123,7 +142,7 @@ def _run_all(
     for i, row in rows.items():
         entry = plan[i]
         progress.end(row, entry.label if isinstance(entry, Job) else entry.arm)
-        if row.fingerprint not in before:
+        if (known := before.get(row.fingerprint)) is None or _is_named_anew(row, known):
             _save_patiently(store, row, progress, stop)
         if isinstance(entry, Job):
             remove_checkpoints(entry)  # they are still there where the process died after keeping the row
@@ -169,10 +188,23 @@ def _save_patiently(store: Store, row: Row, progress: Progress, stop: Stop) -> N
 
 def _kept_row(entry: Job | Row, before: Row | None) -> Row | None:
     """Return a row that needs no training: one from before, under the arm's present name, or of an unsupported arm."""
-    if before and before.status in FINAL and not _lacks_tests(entry, before):
+    if before and _is_final(before, entry) and not _lacks_tests(entry, before):
         name = entry.arm if isinstance(entry, Row) else entry.arm.name
-        return replace(before, arm=name, options=dict(entry.options))
+        return replace(before, arm=name, options=dict(entry.options), search_id=entry.search_id)
     return entry if isinstance(entry, Row) else None
+
+
+def _is_final(row: Row, entry: Job | Row) -> bool:
+    """Return whether nothing trains after a row. In a larger search nothing does after a failure, too.
+
+    The trials after it were drawn knowing of it; another result would draw others.
+    """
+    return row.status in FINAL or (bool(entry.search_id) and row.status != "stopped")
+
+
+def _is_named_anew(row: Row, known: Row) -> bool:
+    """Return whether a row of a larger search is kept under another name, from another search in the same folder."""
+    return bool(row.search_id) and (row.search_id, row.arm) != (known.search_id, known.arm)
 
 
 def _lacks_tests(entry: Job | Row, row: Row) -> bool:
@@ -189,6 +221,9 @@ def _stopped_message(study: Study, plan: list[Job | Row], rows: list[Row], untes
     """Return what is kept of a stopped study, and the command that goes on with it."""
     runs = f"{len(plan)} runs{' of the search' if plan[0].is_search else ''}"
     done = sum(row.status in FINAL for row in rows) - len(untested)
+    if study.space and plan[0].search_id:
+        first = next(entry.arm.name for entry in plan if isinstance(entry, Job))
+        runs = f"{len(plan)} runs from {first} of a search for {study.space.trials} trials"
     held = [f"{row.arm!r} is kept at step {row.steps}" for row in rows if row.status == "stopped"]
     held += [f"{arm!r} is trained, and not yet tested at all lengths" for arm in untested]
     return f"stopped: {done} of {runs} are done{'; ' if held else ''}{', '.join(held)}. {how_to_resume(study)}"

@@ -23,15 +23,19 @@ if TYPE_CHECKING:
     from formers.models import TransformerConfig
 
 
-def plan_jobs(study: Study, taken: Mapping[str, Candidate] | None = None) -> list[Job | Row]:
+def plan_jobs(
+    study: Study, taken: Mapping[str, Candidate] | None = None, further: Sequence[Candidate] = ()
+) -> list[Job | Row]:
     """Return a job for each arm and seed, or its row where the arm cannot exist. The first seed of every arm is first.
 
     `taken` is arm name → what a search has found for it; without it, arms have the first of their alternatives.
+    `further` come after the arms: the front of a larger search.
 
     Raises:
         ValueError: for an arm that is wrong (a misspelt option).
     """
     chosen = [taken[arm.name] if taken else candidates(study, arm)[0] for arm in study.arms]
+    chosen += further
     return [_with_seed(entry, seed) for seed in study.seeds for entry in _matched(study, chosen)]
 
 
@@ -64,12 +68,12 @@ def _matched(study: Study, chosen: Sequence[Candidate]) -> list[Job | _Impossibl
         if isinstance(config, Unsupported):
             entries.append(_Impossible(study=study, candidate=candidate, reason=config))
         else:
-            entries.append(_first_job(study, candidate, config))
+            entries.append(first_job(study, candidate, config))
     base = next((entry for entry in entries if isinstance(entry, Job)), None)
     return [_matched_job(entry, base) if base and isinstance(entry, Job) else entry for entry in entries]
 
 
-def _first_job(study: Study, candidate: Candidate, config: TransformerConfig) -> Job:
+def first_job(study: Study, candidate: Candidate, config: TransformerConfig) -> Job:
     """Return the job of a candidate with the first seed. Raise ValueError for stages that it cannot have."""
     try:
         stages_of(study, candidate.arm, config, candidate.budget)
@@ -108,9 +112,15 @@ def _with_seed(entry: Job | _Impossible, seed: int, is_search: bool = False) -> 
 
 def _unsupported_row(entry: _Impossible, seed: int, is_search: bool) -> Row:
     """Return the row of an arm that cannot exist."""
-    study, arm, budget, reason = entry.study, entry.candidate.arm, entry.candidate.budget, entry.reason
+    facts = ["search"] if is_search else []
+    row = untrained_row(entry.study, entry.candidate, seed, entry.reason, facts)
+    return replace(row, status="unsupported", is_search=is_search)
+
+
+def untrained_row(study: Study, candidate: Candidate, seed: int, reason: object, facts: Sequence[object] = ()) -> Row:
+    """Return the row of a candidate that is not trained, with the reason; `facts` make its fingerprint its own."""
+    arm, budget = candidate.arm, candidate.budget
     choices = {**study.base, **arm.swaps}
-    facts = [study.task, budget, choices_text(choices), seed, reason, *(["search"] if is_search else [])]
     return Row(
         arm=arm.name,
         seed=seed,
@@ -119,9 +129,8 @@ def _unsupported_row(entry: _Impossible, seed: int, is_search: bool) -> Row:
         choices=study.checked_task.base().choices() | {name: value_text(value) for name, value in choices.items()},
         environment=environment(),
         budget=budget.to_dict(),
-        options=dict(entry.candidate.options),
-        is_search=is_search,
+        options=dict(candidate.options),
         data_hash=study.checked_task.data_hash,
         command=arm_command(study, arm, budget, seed),
-        fingerprint=digest(facts),
+        fingerprint=digest([study.task, budget, choices_text(choices), seed, reason, *facts]),
     )

@@ -38,9 +38,8 @@ def relative_step_time(study: Study, config: TransformerConfig, base: Transforme
     path = study.folder / _FILE
     known = _read_times(path) if path.is_file() else {}
     computed = [study.compute.given] if study.compute.given else []
-    key = digest(
-        [study.task, study.budget.batch_size, config.to_json_string(), base.to_json_string(), _machine(), *computed]
-    )
+    both = [config.to_json_string(), base.to_json_string()]
+    key = digest([study.task, study.budget.batch_size, *both, machine_facts(), *computed])
     if key not in known:
         known[key] = measure_relative_step_time(study, config, base)
         write_atomically(path, json.dumps(sealed({**known}), indent=1) + "\n")
@@ -103,6 +102,7 @@ class StepTimer:
         return time.perf_counter() - start
 
 
-def _machine() -> dict[str, Any]:
+def machine_facts() -> dict[str, Any]:
+    """Return what a measured time depends on besides the model: the device, the threads, the version of torch."""
     facts = environment()
     return {name: facts[name] for name in ("device", "threads", "torch")}

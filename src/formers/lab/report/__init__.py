@@ -2,7 +2,7 @@
 
 | step | where |
 |---|---|
-| numbers, once | `summarize` → `summary`; `confidence_interval`, `costs`, `pareto`, `learning_curve`, `slices` |
+| numbers, once | `summarize` → `summary`; `confidence_interval`, `costs`, `learning_curve`, `slices` |
 | numbers, words and cells | `lengths` |
 | words and cells | `headline`, `arm_sentences`, `matching`, `ranking`, `estimate_text`, `page_tables`, `filters` |
 | draw | `charts/`, `arm_looks` |

@@ -42,15 +42,21 @@ STATE = Cost(name="state_bytes_per_token", label="state/token", text=size, units
 STATE_SIZE = Cost(name="state_bytes", label="state size", text=size, units=_BYTES, zero_is_missing=False, log=True)
 MEMORY = Cost(name="allocated_bytes", label="peak memory", text=size, units=_BYTES)
 _PROCESS = Cost(name="peak_bytes", label="memory of the process", text=size, units=_BYTES)
+_LATENCY = Cost(
+    name="latency_seconds",
+    label="latency",
+    text=duration,
+    units=((1e-6, "µs"), (1e-3, "ms"), (1.0, "s")),
+)
 _STEPS = Cost(name="steps", label="steps", text=count, units=_DECIMAL)
 
 COSTS = (
     *(_PARAMETERS, _FLOPS, TIME, _SPEED, STATE, STATE_SIZE, MEMORY, _STEPS, _TRAINING_FLOPS),
-    *(_STEPS_TAKEN, _FLOPS_TAKEN, _PROCESS),
+    *(_LATENCY, _STEPS_TAKEN, _FLOPS_TAKEN, _PROCESS),
 )
-RANKING_COSTS = (_PARAMETERS, _FLOPS, TIME, _SPEED, MEMORY, STATE, _STEPS_TAKEN, _FLOPS_TAKEN)
+RANKING_COSTS = (_PARAMETERS, _FLOPS, TIME, _SPEED, MEMORY, STATE, _LATENCY, _STEPS_TAKEN, _FLOPS_TAKEN)
 "The columns of the ranking."
-TRADED_COSTS = (TIME, _PARAMETERS, _FLOPS, STATE_SIZE, MEMORY)
+TRADED_COSTS = (TIME, _PARAMETERS, _FLOPS, STATE_SIZE, MEMORY, _LATENCY)
 "The costs that quality is drawn against."
 MATCHABLE = {"steps": _STEPS, "parameters": _PARAMETERS, "flops": _TRAINING_FLOPS, "time": TIME}
 "`Results.matched` → the quantity that was made equal between arms."

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from formers.lab.report.enough import enough_sentences
 from formers.lab.report.estimate_text import estimate_text
 from formers.lab.report.matching import inequalities
+from formers.lab.report.sampled_search import sampled_sentences
 from formers.lab.report.search import search_sentences
 from formers.lab.report.summary import ArmSummary, StudySummary
 from formers.plot.number_format import fixed
@@ -20,7 +21,7 @@ def headline(summary: StudySummary) -> tuple[str, ...]:
     ranked = summary.ranked
     if not ranked:
         return (f"No arm finished with a test {summary.metric.label}.", *_failures(summary))
-    sentences = [_best(summary), *inequalities(summary), *search_sentences(summary)]
+    sentences = [_best(summary), *inequalities(summary), *search_sentences(summary), *sampled_sentences(summary)]
     if len(ranked) == 1:
         sentences += ["No other arm has a result to compare it with."] if len(summary.arms) > 1 else []
     elif max(len(arm.values) for arm in ranked) > 1:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from formers.lab.report import costs, lengths, matching, page_tables, search
+from formers.lab.report import costs, lengths, matching, page_tables, sampled_search, search
 from formers.lab.report.arm_looks import arm_looks
 from formers.lab.report.arm_sentences import arm_sentences
+from formers.lab.report.charts.front import front_chart
 from formers.lab.report.charts.learning import learning_chart
 from formers.lab.report.charts.lengths import lengths_chart
 from formers.lab.report.charts.multiples import small_multiples
@@ -128,6 +129,11 @@ def _search(summary: StudySummary) -> dict[str, object]:
         "search_charts": search_charts(summary, arm_looks(summary)),
         "search_trials": search.trials(summary),
         "option_label": search.option_label,
+        "front_sentences": sampled_search.sampled_sentences(summary),
+        "front_chart": front_chart(summary, arm_looks(summary)),
+        "front_trials": sampled_search.sampled_trials(summary),
+        "front_cost": sampled_search.front_cost(summary),
+        "options_text": sampled_search.options_text,
     }
 
 

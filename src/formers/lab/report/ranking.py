@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from formers.lab.report.costs import RANKING_COSTS, Cost
 from formers.lab.report.estimate_text import difference_text, estimate_text
-from formers.lab.report.search import option_label, taken_options
+from formers.lab.report.search import option_label, option_text, taken_options
 from formers.lab.report.summary import ArmSummary, StudySummary
 from formers.plot.number_format import NOTHING, fixed
 
@@ -73,7 +73,7 @@ def _arm_row(summary: StudySummary, arm: ArmSummary, taken: Sequence[str], costs
         arm.name,
         estimate_text(arm.metric, summary.digits),
         difference,
-        *(arm.rows[0].options.get(name, "") for name in taken),
+        *(option_text(arm.rows[0], name) for name in taken),
         *(cost.text(arm.costs[cost.name]) for cost in costs),
         arm.status,
     )
@@ -82,7 +82,7 @@ def _arm_row(summary: StudySummary, arm: ArmSummary, taken: Sequence[str], costs
         None,
         arm.metric.mean if arm.metric else None,
         0.0 if arm.name == summary.base else arm.to_base.mean if arm.to_base else None,
-        *(_number(arm.rows[0].options.get(name, "")) for name in taken),
+        *(_number(option_text(arm.rows[0], name)) for name in taken),
         *(arm.costs[cost.name] for cost in costs),
         len(arm.values),
     )

@@ -32,7 +32,7 @@ class Trial:
 
 def trials(summary: StudySummary) -> dict[str, tuple[Trial, ...]]:
     """Return arm → what it tried, in the order of the study; empty where nothing was searched."""
-    rows = summary.results.search
+    rows = _rows(summary)
     values = mean_validation(rows, summary.metric)
     groups: dict[object, list[Row]] = {}
     for row in rows:
@@ -52,6 +52,11 @@ def trials(summary: StudySummary) -> dict[str, tuple[Trial, ...]]:
     return {arm: tuple(tried) for arm, tried in found.items()}
 
 
+def _rows(summary: StudySummary) -> list[Row]:
+    """Return the runs in which arms tried the values in lists; those of larger searches are elsewhere."""
+    return [row for row in summary.results.search if not row.search_id]
+
+
 def option_label(name: str) -> str:
     """Return the name of an option as people write it: `learning rate`."""
     return _SHARED.get(name, name)
@@ -62,12 +67,20 @@ def taken_options(summary: StudySummary) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for row in summary.results.rows for name in row.options))
 
 
+def option_text(row: Row, name: str) -> str:
+    """Return the value of a searched option in a row, as text: what it took, or was given without a choice."""
+    if name in row.options:
+        return row.options[name]
+    value = row.choices.get(name, row.budget.get(name, row.config.get(name, "")))
+    return f"{value:g}" if isinstance(value, (int, float)) else str(value)
+
+
 def search_sentences(summary: StudySummary) -> tuple[str, ...]:
     """Return what was searched, with which seeds and at what cost, and which arms took the largest or smallest value.
 
     Empty where nothing was searched.
     """
-    rows = summary.results.search
+    rows = _rows(summary)
     if not rows:
         return ()
     names = dict.fromkeys(option_label(name) for row in rows for name in row.options)
@@ -83,7 +96,7 @@ def search_sentences(summary: StudySummary) -> tuple[str, ...]:
 def numeric_options(summary: StudySummary) -> tuple[str, ...]:
     """Return the searched options whose values are numbers, at least two of them."""
     values: dict[str, set[str]] = {}
-    for row in summary.results.search:
+    for row in _rows(summary):
         for name, value in row.options.items():
             values.setdefault(name, set()).add(value)
     return tuple(name for name, texts in values.items() if len(texts) > 1 and all(map(_is_number, texts)))

@@ -13,9 +13,9 @@ from formers.lab.report.study_results import study_results
 from formers.lab.store.records import Results, Row
 from formers.lab.store.store import Store
 from formers.lab.store.tracking_uri import TRACKING_URI_VARIABLE
-from formers.lab.store.trials import trial_key
+from formers.lab.store.trials import trial_key, trial_number
 from formers.lab.study.candidates import candidates
-from formers.lab.study.choosing import best_candidates
+from formers.lab.study.choosing import best_candidates, front_candidates, search_id
 from formers.lab.study.study import Study
 from formers.lab.study.yaml import read_study
 
@@ -47,7 +47,7 @@ def stored_results(folder: Path) -> Results:
 
 
 def _key(row: Row) -> tuple[Any, ...]:
-    return row.is_search, trial_key(row.arm, row.options), row.seed
+    return row.is_search, row.search_id, trial_key(row.arm, row.options), row.seed
 
 
 def _rows(study: Study, before: dict[tuple[Any, ...], Row]) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
@@ -57,9 +57,22 @@ def _rows(study: Study, before: dict[tuple[Any, ...], Row]) -> tuple[tuple[Row, 
     """
     store = Store(study.folder, f"formers/{study.folder.resolve().name}")
     known = before | {_key(row): row for row in store.rows().values()}
+    if study.space:
+        return _rows_of_space(study, known)
     tried = [(seed, it) for seed in study.search_seeds for arm in study.arms for it in candidates(study, arm)]
-    wanted = [(True, trial_key(it.arm.name, it.options), seed) for seed, it in tried]
+    wanted = [(True, "", trial_key(it.arm.name, it.options), seed) for seed, it in tried]
     search = tuple(known[name] for name in wanted if name in known)
     taken = best_candidates(study, search)
-    ranked = [(False, trial_key(name, it.options), seed) for seed in study.seeds for name, it in taken.items()]
+    ranked = [(False, "", trial_key(name, it.options), seed) for seed in study.seeds for name, it in taken.items()]
+    return tuple(known[name] for name in ranked if name in known), search
+
+
+def _rows_of_space(study: Study, known: dict[tuple[Any, ...], Row]) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+    """Return the rows of a study with a larger search: of its arms and the front, and of the trials that it has."""
+    own = search_id(study)
+    newest = {(row.arm, row.seed): row for row in known.values() if row.search_id == own}
+    search = tuple(newest[name] for name in sorted(newest, key=lambda it: (trial_number(it[0]), it[1])))
+    chosen = [trial_key(arm.name, {}) for arm in study.arms]
+    chosen += [trial_key(it.arm.name, it.options) for it in front_candidates(study, search)]
+    ranked = [(False, "", key, seed) for seed in study.seeds for key in chosen]
     return tuple(known[name] for name in ranked if name in known), search

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from formers.lab.store.records import Results, Row
 from formers.lab.study.command_line import study_command
+from formers.lab.study.cost_limits import COST_OF
 from formers.lab.study.study import Study
 
 
@@ -22,5 +23,6 @@ def study_results(
         matched=study.match,
         command=study_command(study),
         search=search,
+        under={COST_OF[name]: limit for name, limit in study.space.under.items()} if study.space else {},
         at_other_lengths=task.at_other_lengths if any(row.lengths for row in rows) else "",
     )

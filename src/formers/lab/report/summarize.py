@@ -10,8 +10,8 @@ import numpy as np
 
 from formers.lab.report.confidence_interval import Estimate, estimate, estimate_over_items, holm
 from formers.lab.report.costs import COSTS, TRADED_COSTS, Cost
-from formers.lab.report.pareto import pareto_front
 from formers.lab.report.summary import ArmSummary, StudySummary, problem
+from formers.lab.store.pareto import pareto_front
 from formers.lab.store.records import Results, Row, TaskMetric
 
 

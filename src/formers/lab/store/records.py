@@ -10,10 +10,10 @@ from formers.tasks.picture import Picture
 
 __all__ = ["LengthResult", "Point", "Results", "Row", "Status", "TaskMetric"]
 
-Status = Literal["finished", "failed", "diverged", "out_of_memory", "unsupported", "stopped"]
+Status = Literal["finished", "failed", "diverged", "out_of_memory", "unsupported", "pruned", "stopped"]
 NOTHING_MATCHED = "nothing"
 """`Results.matched` of studies with different budgets, which are shown as one."""
-FINAL: tuple[Status, ...] = ("finished", "diverged", "unsupported")
+FINAL: tuple[Status, ...] = ("finished", "diverged", "unsupported", "pruned")
 """Statuses of rows that are kept when a study is started again; arms with other ones are tried again."""
 
 
@@ -85,6 +85,8 @@ class Row:
     "Bytes that the streaming state grows by with each token; None where the model does not stream."
     state_bytes: float | None = None
     "Bytes of one sequence's streaming state at the task's length; None where the model does not stream."
+    latency_seconds: float | None = None
+    "Seconds of a forward pass over one example before training, where a search bounds it."
     train_seconds: float = 0.0
     tokens_per_second: float = 0.0
     peak_bytes: int | None = None
@@ -99,6 +101,8 @@ class Row:
     "Searched option → the value of this run; empty where the study searches none."
     is_search: bool = False
     "Trained to choose between values of the options: measured on the validation split alone, and never ranked."
+    search_id: str = ""
+    "Names the larger search that this is a trial of; empty elsewhere."
     data_hash: str = ""
     command: str = ""
     "The command line that repeats this row."
@@ -138,5 +142,7 @@ class Results:
     "The command line that runs the whole study again."
     search: tuple[Row, ...] = ()
     "The runs by which each arm took its options, if the study searches some."
+    under: dict[str, float] = field(default_factory=dict)
+    "Attribute of a row → the most that trials of a larger search may have; its front is against the first."
     at_other_lengths: str = ""
     "How the task's test split is read at other lengths, as a sentence; empty where no row has results there."

@@ -20,7 +20,7 @@ from formers.machine.typed_json import WrongJson, record_from_json
 from formers.plot.visible_text import visible_line
 
 _FINGERPRINT, _STATUS, _DIGEST, _ROW = "formers.fingerprint", "formers.status", "formers.row_sha256", "row.json"
-_RUN_STATUS = {"finished": "FINISHED", "stopped": "KILLED"}
+_RUN_STATUS = {"finished": "FINISHED", "stopped": "KILLED", "pruned": "KILLED"}
 _ALWAYS = ("curve", "samples", "fingerprint")  # in the rows of every version
 _SHOWN = 80  # characters of a name in a message
 _CHUNK = 500  # MLflow takes at most a thousand metrics, and a hundred parameters, in one call

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from formers.lab.study.budget import Budget
-from formers.lab.study.study import Study, default_budget, first_seeds
+from formers.lab.study.seeds import first_seeds
+from formers.lab.study.study import Study, default_budget
 from formers.part import check_names
 from formers.tasks.task import Task
 

@@ -10,6 +10,7 @@ from math import prod
 from formers.lab.study.arm import Arm
 from formers.lab.study.budget import Budget
 from formers.lab.study.choices import choice_text
+from formers.lab.study.search_space import chosen
 from formers.lab.study.study import Study
 from formers.part import quoted
 
@@ -52,3 +53,9 @@ def candidates(study: Study, arm: Arm) -> tuple[Candidate, ...]:
             )
         )
     return tuple(found)
+
+
+def chosen_candidate(study: Study, name: str, options: Mapping[str, str]) -> Candidate:
+    """Return the candidate that a trial's options mean. Raise ValueError for values that go not together."""
+    arm, budget = chosen(options, name, study.budget)
+    return Candidate(arm=arm, budget=budget, options=dict(options))

@@ -11,7 +11,9 @@ from formers.lab.distributed.ranks import world_size
 from formers.lab.study.arm import Arm
 from formers.lab.study.budget import Budget
 from formers.lab.study.choices import choices_text
-from formers.lab.study.study import SEARCH_SEEDS, Study
+from formers.lab.study.search_space import SearchSpace
+from formers.lab.study.seeds import SEARCH_SEEDS
+from formers.lab.study.study import Study
 from formers.machine.shell import command_line
 
 
@@ -27,9 +29,10 @@ def study_command(study: Study) -> str:
         *_budget_options(study.budget, study.search),
         *_lengths_option(study),
         *_compute_options(study),
+        *(_space_options(study.space) if study.space else []),
     ]
     seeds = ["--seeds", _seeds_text(study.seeds)]
-    if study.searches and study.search_seeds != SEARCH_SEEDS:
+    if (study.searches or study.space) and study.search_seeds != SEARCH_SEEDS:
         seeds += ["--search-seeds", ",".join(map(str, study.search_seeds))]
     return command_line([*launch_command(), "ablate", _task_text(study), *options, *seeds])
 
@@ -62,6 +65,15 @@ def _task_text(study: Study) -> str:
 
 def _lengths_option(study: Study) -> list[str]:
     return ["--eval-length", ",".join(map(str, study.eval_lengths))] if study.eval_lengths else []
+
+
+def _space_options(space: SearchSpace) -> list[str]:
+    """Return the options of a larger search."""
+    given = space.to_dict()
+    words = [word for name, values in space.options.items() for word in ("--search", f"{name}={values}")]
+    words += ["--under", ",".join(given["under"])] if "under" in given else []
+    numbers = [name for name in ("trials", "front", "together") if name in given]
+    return words + [word for name in numbers for word in (f"--{name}", str(given[name]))]
 
 
 def _compute_options(study: Study) -> list[str]:

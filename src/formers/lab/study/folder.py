@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from formers.lab.store.lock import lock_folder
 from formers.lab.store.write_error import reporting_write_errors
@@ -17,7 +18,8 @@ from formers.tasks.task import digest
 
 _FILE = "study.yaml"
 _LISTS = ("arms", "seeds", "eval_lengths")
-"""What a study may have more of than before."""
+_NUMBERS = ("trials", "front")
+"""What a study may have more of than before: items of lists, and numbers."""
 
 
 @contextmanager
@@ -73,5 +75,12 @@ def _covers(study: Study, text: str) -> bool:
     before, now = (plain | description for description in (before, study.to_dict()))
     if not all(isinstance(before.get(name), list) for name in _LISTS):
         return False
-    same = all(before.get(name) == value for name, value in now.items() if name not in _LISTS)
-    return same and all(item in now[name] for name in _LISTS for item in before[name])
+    same = all(before.get(name) == value for name, value in now.items() if name not in (*_LISTS, *_NUMBERS))
+    counts = all(_count(before, name) <= _count(now, name) for name in _NUMBERS)
+    return same and counts and all(item in now[name] for name in _LISTS for item in before[name])
+
+
+def _count(description: dict[str, Any], name: str) -> float:
+    """Return a number in a description; 0 where it has none."""
+    value = description.get(name, 0)
+    return value if isinstance(value, (int, float)) else 0

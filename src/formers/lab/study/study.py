@@ -17,8 +17,9 @@ from formers.lab.study.compute import Compute
 from formers.lab.study.data_path import located
 from formers.lab.study.eval_lengths import EvalLength, check_eval_lengths, parse_eval_lengths, token_counts
 from formers.lab.study.slurm_resources import SlurmResources
+from formers.lab.study.search_space import SearchSpace
+from formers.lab.study.seeds import SEARCH_SEEDS, check_apart, check_seeds
 from formers.part import Unsupported, check_names, quoted
-from formers.part.option_types import MISMATCH, accept
 from formers.tasks import parse as parse_task
 from formers.tasks.checks.checked_task import CheckedTask
 from formers.tasks.checks.declaration import check_declaration
@@ -35,9 +36,6 @@ Match = Literal["steps", "parameters", "flops", "time"]
 _MATCHES: tuple[Match, ...] = ("steps", "parameters", "flops", "time")
 _DEEPEST = 1024
 """Layers of an arm: as many as anybody has trained, and few enough to be built in seconds."""
-_MOST_SEEDS = 10_000
-SEARCH_SEEDS = (1000,)
-"""Seeds of searches that are not given any."""
 _FILLED_IN: Any = None
 """The default of attributes that get their value from others when a study is made."""
 
@@ -51,6 +49,7 @@ _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "seeds": ((Iterable,), "a list of whole numbers"),
     "search": ((Mapping,), "a mapping of options of the budget to lists"),
     "search_seeds": ((Iterable,), "a list of whole numbers"),
+    "space": ((SearchSpace, type(None)), "a SearchSpace"),
     "eval_lengths": ((str, Iterable), "a list of lengths such as 2x or 512"),
     "shard": ((bool,), "True or False"),
     "slurm": ((SlurmResources, type(None)), "SlurmResources(…), or None"),
@@ -76,7 +75,10 @@ class Study:
         search: option of the budget → values of which each arm takes the one that is best on validation, as in
             `{"learning_rate": [1e-3, 3e-3]}`; so it does with the alternatives of its own choices. The budget has the
             first of them.
-        search_seeds: the seeds with which alternatives, of the budget or of an arm, are tried; none of `seeds`.
+        search_seeds: the seeds with which alternatives, of the budget or of an arm, are tried, and trials of a space,
+            which is drawn from with the first of them; none of `seeds`.
+        space: a larger search, whose front of quality against a cost is ranked beside the arms; these are the base
+            alone, where none are given.
         eval_lengths: lengths at which each trained model is tested besides the trained one: multiples of that, as `2x`,
             and numbers of tokens; a text such as `1x, 2x, 4x`, or a list. It is no part of what identifies a study:
             nothing is trained again for another length.
@@ -102,6 +104,7 @@ class Study:
     seeds: tuple[int, ...] = (0,)
     search: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     search_seeds: tuple[int, ...] = SEARCH_SEEDS
+    space: SearchSpace | None = None
     eval_lengths: Sequence[EvalLength] = ()
     shard: bool = False
     slurm: SlurmResources | None = None
@@ -116,7 +119,7 @@ class Study:
         single = {name: values[0] for name, values in self.search.items()}
         filled: dict[str, Any] = {
             "task": task,
-            "arms": self.arms or tuple(Arm.parse(text) for text in task.arms),
+            "arms": self.arms or ((Arm("base"),) if self.space else tuple(Arm.parse(text) for text in task.arms)),
             "base": {name: parse_choice(name, value) for name, value in self.base.items()},
             "budget": replace(self.budget or default_budget(task), **single),
             "search": search,
@@ -162,15 +165,12 @@ class Study:
         check_seeds("seeds", self.seeds)
         if self.searches:
             self._check_search()
+        if self.space:
+            self._check_space()
 
     def _check_search(self) -> None:
         """Raise ValueError for values that the budget cannot have, seeds that rank, and an arm that others match."""
-        check_seeds("search_seeds", self.search_seeds)
-        if both := sorted({*self.seeds} & {*self.search_seeds}):
-            raise ValueError(
-                f"search_seeds: {both[0]} is among the seeds that rank, where what was chosen with it would be at an "
-                "advantage; give other ones"
-            )
+        check_apart(self.seeds, self.search_seeds)
         for name, values in self.search.items():
             for value in values:
                 replace(self.budget, **{name: value})
@@ -178,6 +178,21 @@ class Study:
             raise ValueError(
                 f"match={self.match!r} gives every arm what the first one has, so that takes no alternatives: "
                 f"{self.arms[0].text}"
+            )
+
+    def _check_space(self) -> None:
+        """Raise ValueError for seeds that rank, sizes that are matched, and arms that take one of several values."""
+        check_apart(self.seeds, self.search_seeds)
+        if self.match != "steps":
+            raise ValueError(
+                f"match={self.match!r} changes sizes, which a search looks for itself; bound its trials with under "
+                "instead, as in under=parameters=200k"
+            )
+        if self.searches:
+            named = next(iter(self.search), None) or next(arm.text for arm in self.arms if arm.alternatives)
+            raise ValueError(
+                f"a search and a list of values ({named}) are two ways to choose; write the list into the search, "
+                "as in search: {learning_rate: [0.001, 0.003]}"
             )
 
     def _check_task_options(self) -> None:
@@ -202,7 +217,7 @@ class Study:
 
     @property
     def searches(self) -> bool:
-        """Return whether some arm takes one of several values, so that they are tried before it is ranked."""
+        """Return whether some arm takes one of several values, so that all are tried before it is ranked."""
         return bool(self.search) or any(arm.alternatives for arm in self.arms)
 
     def configs(self) -> dict[str, TransformerConfig | Unsupported]:
@@ -265,25 +280,10 @@ class Study:
             **({"precision": self.compute.precision} if self.compute.precision != "fp32" else {}),
             "match": self.match,
             "seeds": list(self.seeds),
-            **({"search_seeds": list(self.search_seeds)} if self.searches else {}),
+            **({"search_seeds": list(self.search_seeds)} if self.searches or self.space else {}),
+            **(self.space.to_dict() if self.space else {}),
             **({"eval_lengths": list(self.eval_lengths)} if self.eval_lengths else {}),
         }
-
-
-def check_seeds(name: str, seeds: tuple[int, ...]) -> None:
-    """Raise ValueError for no seeds, one that comes twice, and one that random generators do not take."""
-    numbers = all(accept(seed, int) is not MISMATCH for seed in seeds)
-    if not seeds or not numbers or len(set(seeds)) < len(seeds):
-        raise ValueError(f"{name} must be different whole numbers, at least one, not {quoted(list(seeds))}")
-    if unfit := [seed for seed in seeds if not 0 <= seed < 2**32]:
-        raise ValueError(f"{name} must lie in 0 … 2³² − 1, which all random generators take, not {quoted(unfit)}")
-
-
-def first_seeds(count: int) -> tuple[int, ...]:
-    """Return the seeds 0 … count − 1. Raise ValueError for none or too many."""
-    if isinstance(count, bool) or not 1 <= count <= _MOST_SEEDS:
-        raise ValueError(f"the number of seeds is from 1 to {_MOST_SEEDS:,}, not {count}")
-    return tuple(range(count))
 
 
 def default_budget(task: Task) -> Budget:

@@ -13,7 +13,15 @@
       # or `budget: medium`: by size, small, medium or large, with seeds and rates of their own
     match: parameters                   # or steps (the default), flops, time
     seeds: 3                            # how many (0, 1, 2), or a list of them
-    search_seeds: [1000]                # seeds with which values in lists are tried; none of those above
+    search_seeds: [1000]                # seeds with which values in lists and trials are tried; none of those above
+    search:                             # a larger search, drawn by Optuna, in place of lists of values
+      mixer: [softmax, performer(features=log(8..256)), linear(feature={elu, relu})]
+      depth: 1..4
+      learning_rate: log(1e-4..1e-2)
+    under: parameters=200k, latency=5ms # what a trial may cost; the front is against the first
+    trials: 30                          # trained trials
+    front: 8                            # of the front, at most so many are trained again and ranked
+    together: 4                         # trials drawn before any of them has a result
     eval_lengths: [1x, 2x, 512]         # test trained models at multiples of the trained length, or at so many tokens
     device: cuda                        # auto (the default: a GPU where there is one), cpu, cuda
     precision: bf16                     # fp32 (the default), bf16, fp16: of products, under autocast
@@ -43,8 +51,10 @@ from formers.lab.study.budget_size import budget_size
 from formers.lab.study.choices import parse_choices
 from formers.lab.study.compute import Compute
 from formers.lab.study.data_path import relative_path, start_of
+from formers.lab.study.search_space import SearchSpace, refuse_alone
+from formers.lab.study.seeds import SEARCH_SEEDS, first_seeds
 from formers.lab.study.slurm_resources import AUTO, read_resources
-from formers.lab.study.study import SEARCH_SEEDS, Study, default_budget, first_seeds
+from formers.lab.study.study import Study, default_budget
 from formers.lab.study.yaml_text import parse_yaml
 from formers.machine.files import write_atomically
 from formers.part import check_names, quoted
@@ -61,6 +71,11 @@ _KEYS = [
     "match",
     "seeds",
     "search_seeds",
+    "search",
+    "under",
+    "trials",
+    "front",
+    "together",
     "eval_lengths",
     *_COMPUTE,
     "shard",
@@ -138,8 +153,9 @@ def _parse_study(data: Any) -> Study:
         compute=Compute(**{name: data[name] for name in _COMPUTE if name in data}),
         match=_text_at(data, "match", "steps"),  # type: ignore[arg-type]
         seeds=_parse_seeds(data.get("seeds", size.seeds if size else 1)),
-        search=size.search(task) if size else search,
+        search=size.search(task) if size and not data.get("search") else search,
         search_seeds=_parse_search_seeds(data.get("search_seeds")),
+        space=_parse_space(data),
         eval_lengths=() if data.get("eval_lengths") is None else data["eval_lengths"],
         shard=_flag_at(data, "shard"),
         slurm=read_resources(data.get("slurm")),
@@ -161,6 +177,16 @@ def _parse_arms(data: dict[str, Any]) -> tuple[Arm, ...]:
     else:
         raise ValueError(f"arms must be a mapping of names to choices, not {quoted(arms)}")
     return (vary(**varied) if varied else ()) + listed
+
+
+def _parse_space(data: dict[str, Any]) -> SearchSpace | None:
+    """Return the space of a larger search; None without one."""
+    given = {name: data[name] for name in ("under", "trials", "front", "together") if data.get(name) is not None}
+    options = _mapping_at(data, "search")
+    if options:
+        return SearchSpace(options=options, **given)
+    refuse_alone(given)
+    return None
 
 
 def _parse_arm(item: Any) -> Arm:

@@ -37,6 +37,8 @@ class Job:
         seed: of the initial weights, of dropout, and of the data's order.
         options: searched option → the value that this job has, in text.
         is_search: the job is to choose between such values: it is measured on the validation split, and not kept.
+        search_id: the larger search that the job is a trial of; empty for none.
+        latency_seconds: of a forward pass before training, where a search bounds it.
         trained: its row from before, where it is trained and lacks tests at some of the study's lengths only.
         steps_before, examples_before: of earlier stages of the same training; see `stages`.
         checkpoints: where a stage keeps its checkpoints; None for the job's own folder.
@@ -50,6 +52,8 @@ class Job:
     seed: int
     options: Mapping[str, str] = field(default_factory=dict)
     is_search: bool = False
+    search_id: str = ""
+    latency_seconds: float | None = None
     trained: Row | None = None
     steps_before: int = 0
     examples_before: int = 0
@@ -130,6 +134,8 @@ class Job:
             budget=self.budget.to_dict(),
             options=dict(self.options),
             is_search=self.is_search,
+            search_id=self.search_id,
+            latency_seconds=self.latency_seconds,
             data_hash=self.task.data_hash,
             command=arm_command(self.study, self.arm, self.budget, self.seed),
             fingerprint=self.fingerprint,
