@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from statistics import median
+from statistics import fmean, median
 
 import torch
 from torch import Tensor
 
 from formers.lab.plan.jobs import plan_jobs, plan_search
+from formers.lab.plan.sampled_search import SampledSearch
 from formers.lab.plan.step_time import StepTimer
 from formers.lab.store.records import Row
+from formers.lab.study.search_space import SearchSpace
 from formers.lab.study.study import Study
 from formers.lab.train.job import Job
 from formers.lab.train.training import count_costs
@@ -53,6 +55,8 @@ class ArmForecast:
 def forecast(study: Study) -> Iterator[ArmForecast]:
     """Yield the forecast of every arm of a study, one at a time; those of its search before those that are ranked.
 
+    Of a larger search, the first trials are drawn, and the others taken to be like them.
+
     A few steps of each model are taken to time them; nothing is written, and no row is made.
 
     Raises:
@@ -63,6 +67,25 @@ def forecast(study: Study) -> Iterator[ArmForecast]:
     for entries, seeds in ((tried, study.search_seeds), (ranked, study.seeds)):
         for entry in entries[: len(entries) // len(seeds)]:
             yield _of_entry(entry, len(seeds), known)
+    if study.space:
+        yield from _of_search(study, study.space, known)
+
+
+def _of_search(study: Study, space: SearchSpace, known: dict[str, ArmForecast]) -> Iterator[ArmForecast]:
+    """Yield the forecasts of the first trials of a larger search, then of the others and the front, as if like them."""
+    seeds = len(study.search_seeds)
+    drawn = SampledSearch(study, keep=False).draw()
+    firsts = [entry for entry in drawn if entry.seed == study.search_seeds[0]]
+    found = []
+    for entry in firsts:
+        it = _of_entry(entry, seeds, known)
+        yield it
+        found += [it] if it.runs else []
+    mean = fmean(it.seconds / seeds for it in found) if found else 0.0
+    if more := space.trials - len(found):
+        yield ArmForecast(arm=f"{more} more trials", runs=more * seeds, seconds=mean * more * seeds)
+    ranked = min(space.front, space.trials) * len(study.seeds)
+    yield ArmForecast(arm=f"the front, up to {space.front}", runs=ranked, seconds=mean * ranked)
 
 
 def _of_entry(entry: Job | Row, runs: int, known: dict[str, ArmForecast]) -> ArmForecast:

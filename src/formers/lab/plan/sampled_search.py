@@ -76,6 +76,7 @@ class SampledSearch:
         self._keep = keep
         self._optuna = optuna.create_study(directions=[quality, direction.MINIMIZE])
         self._drawn: dict[str, _Drawn] = {}
+        self._refused: dict[str, Mapping[str, float]] = {}
         self._waiting: list[_Drawn] = []
         self._again: list[tuple[optuna.Trial, _Drawn]] = []
         self._in_vain = 0
@@ -122,16 +123,21 @@ class SampledSearch:
             else:
                 self._again.append((trial, known))
             return []
+        if (beyond := self._refused.get(key)) is not None:
+            self._prune(trial, beyond)
+            return []
         job = self._job(name, options)
         if isinstance(job, ValueError):
-            self._prune(trial, dict.fromkeys(self.space.under, _IMPOSSIBLE))
+            self._refused[key] = dict.fromkeys(self.space.under, _IMPOSSIBLE)
+            self._prune(trial, self._refused[key])
             candidate = Candidate(arm=Arm(name), budget=self.study.budget, options=options)
             return [self._row(candidate, "unsupported", job, {})]
         candidate = Candidate(arm=job.arm, budget=job.budget, options=options)
         costs = costs_before_training(job, self.space.under, self._keep)
-        if beyond := excess_text(costs, self.space.under):
-            self._prune(trial, excesses(costs, self.space.under))
-            return [self._row(candidate, "pruned", f"not trained: {beyond}", costs)]
+        if told := excess_text(costs, self.space.under):
+            self._refused[key] = excesses(costs, self.space.under)
+            self._prune(trial, self._refused[key])
+            return [self._row(candidate, "pruned", f"not trained: {told}", costs)]
         self._drawn[key] = _Drawn(trial=trial, candidate=candidate, costs=costs)
         self._waiting.append(self._drawn[key])
         found = replace(job, is_search=True, search_id=self.search_id, latency_seconds=costs.get("latency_seconds"))

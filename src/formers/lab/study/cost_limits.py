@@ -37,7 +37,7 @@ def parse_limits(given: Any) -> dict[str, float]:
         check_names("under", [name], list(COST_OF), word="cost")
         if name in limits:
             raise ValueError(f"under: {name} comes twice; give it one limit")
-        limits[name] = math.inf if amount is None else _amount(name, amount)
+        limits[name] = math.inf if amount in (None, math.inf) else _amount(name, amount)
     return limits
 
 
