@@ -14,7 +14,7 @@ help:             ## list the commands
 	touch $@
 
 .venv/installed: .venv/lab
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[lab,adapt,cluster,slurm,retrieval,control,mujoco,oracles,site,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[lab,adapt,cluster,slurm,search,retrieval,control,mujoco,oracles,site,dev]"
 	touch $@
 
 # lm-evaluation-harness brings pandas and scikit-learn, which every import of transformers would load and take half as

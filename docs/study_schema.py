@@ -13,6 +13,8 @@ from formers.lab.study import study, yaml
 from formers.lab.study.budget import Budget
 from formers.lab.study.budget_size import BUDGET_SIZES
 from formers.lab.study.compute import Compute, Device, Precision
+from formers.lab.study.cost_limits import COST_OF
+from formers.lab.study.search_space import SearchSpace
 from formers.lab.study.slurm_resources import SlurmResources
 from formers.lab.study.study import Study
 from formers.models import TransformerConfig
@@ -21,6 +23,7 @@ from formers.tasks import TASKS
 NAME = "study.schema.json"
 _NUMBER_OR_LIST = {"anyOf": [{"type": "number"}, {"type": "array", "items": {"type": "number"}}]}
 _SEEDS = {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "array", "items": {"type": "integer"}}]}
+_SEARCHED = {"anyOf": [{"type": "string"}, {"type": "array"}]}
 _VARY = "One arm for each combination of the alternatives: a choice, such as mixer, and a list of its values."
 
 
@@ -42,8 +45,9 @@ def schema() -> str:
 
 
 def _docs() -> dict[str, str]:
-    """Return key → its meaning; those of `Compute` are keys of their own."""
-    return attribute_docs(Study) | attribute_docs(Compute)
+    """Return key → its meaning; those of `Compute` and of a larger search are keys of their own."""
+    of_space = attribute_docs(SearchSpace)
+    return attribute_docs(Study) | attribute_docs(Compute) | of_space | {"search": of_space["options"]}
 
 
 def _type_of(name: str) -> dict[str, Any]:
@@ -64,6 +68,17 @@ def _type_of(name: str) -> dict[str, Any]:
         "match": {"enum": list(study._MATCHES)},
         "seeds": _SEEDS,
         "search_seeds": _SEEDS,
+        "search": {"type": "object", "additionalProperties": _SEARCHED},
+        "under": {
+            "anyOf": [
+                {"type": "string", "examples": ["parameters=200k", "state=64KiB", "latency=5ms"]},
+                {"type": "array", "items": {"type": "string"}},
+                {"type": "object", "propertyNames": {"enum": list(COST_OF)}},
+            ]
+        },
+        "trials": {"type": "integer", "minimum": 1, "default": SearchSpace.trials},
+        "front": {"type": "integer", "minimum": 1, "default": SearchSpace.front},
+        "together": {"type": "integer", "minimum": 1, "default": SearchSpace.together},
         "eval_lengths": {"anyOf": [{"type": "string"}, {"type": "array"}]},
         "device": {"enum": list(get_args(Device))},
         "precision": {"enum": list(get_args(Precision))},

@@ -222,8 +222,9 @@ def _stopped_message(study: Study, plan: list[Job | Row], rows: list[Row], untes
     runs = f"{len(plan)} runs{' of the search' if plan[0].is_search else ''}"
     done = sum(row.status in FINAL for row in rows) - len(untested)
     if study.space and plan[0].search_id:
-        first = next(entry.arm.name for entry in plan if isinstance(entry, Job))
-        runs = f"{len(plan)} runs from {first} of a search for {study.space.trials} trials"
+        jobs = [entry for entry in plan if isinstance(entry, Job)]
+        done -= len(plan) - len(jobs)
+        runs = f"{len(jobs)} runs from {jobs[0].arm.name} on, in a search for {study.space.trials} trials,"
     held = [f"{row.arm!r} is kept at step {row.steps}" for row in rows if row.status == "stopped"]
     held += [f"{arm!r} is trained, and not yet tested at all lengths" for arm in untested]
     return f"stopped: {done} of {runs} are done{'; ' if held else ''}{', '.join(held)}. {how_to_resume(study)}"

@@ -22,7 +22,7 @@ OPTIONS = {"mixer": "softmax, linear", "depth": "1..3", "lr": "log(1e-4..1e-1)"}
 
 @pytest.fixture
 def searching(small: Study) -> Study:
-    space = SearchSpace(options=OPTIONS, under="parameters=6k", trials=6, front=3)
+    space = SearchSpace(options=OPTIONS, under="parameters=8k", trials=6, front=3)
     return replace(small, arms=(Arm("base"),), space=space, seeds=(0, 1), search_seeds=(7,))
 
 
@@ -62,7 +62,7 @@ def test_trials_within_the_limit_are_trained_and_the_front_is_ranked(searching: 
     assert all(row.is_search and row.seed == 7 and row.search_id for row in rows)
     beyond = [row for row in rows if row.status == "pruned"]
     assert beyond
-    assert all(row.parameters > 6000 and "and at most 6 k is allowed" in row.cause for row in beyond)
+    assert all(row.parameters > 8000 and "and at most 8 k is allowed" in row.cause for row in beyond)
     assert len({row.fingerprint for row in rows}) == len(rows)
     front = front_candidates(searching, rows)
     best = min((row for row in trained if row.validation), key=lambda row: min(row.validation.values()))

@@ -10,18 +10,17 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from formers.lab.plan.jobs import first_job, untrained_row
-from formers.lab.plan.trial_costs import costs_before_training, excess_text, excesses
+from formers.lab.plan.jobs import untrained_row
+from formers.lab.plan.trial_costs import excess_text, excesses
+from formers.lab.plan.trial_models import TrialModels
 from formers.lab.store.records import Row
 from formers.lab.store.trials import mean_validation, trial_key, trial_name
 from formers.lab.study.arm import Arm
-from formers.lab.study.candidates import Candidate, chosen_candidate
+from formers.lab.study.candidates import Candidate
 from formers.lab.study.choosing import search_id
 from formers.lab.study.cost_limits import COST_OF
 from formers.lab.study.study import Study
 from formers.lab.train.job import Job
-from formers.part import Unsupported
-from formers.tasks.checks.task_error import TaskError
 
 if TYPE_CHECKING:
     import optuna
@@ -73,7 +72,7 @@ class SampledSearch:
         direction = optuna.study.StudyDirection
         quality = direction.MINIMIZE if study.task.metric.lower_is_better else direction.MAXIMIZE
         self.study, self.space, self.search_id = study, study.space, search_id(study)
-        self._keep = keep
+        self._models = TrialModels(study, keep)
         self._optuna = optuna.create_study(directions=[quality, direction.MINIMIZE])
         self._drawn: dict[str, _Drawn] = {}
         self._refused: dict[str, Mapping[str, float]] = {}
@@ -126,14 +125,14 @@ class SampledSearch:
         if (beyond := self._refused.get(key)) is not None:
             self._prune(trial, beyond)
             return []
-        job = self._job(name, options)
+        job = self._models.job(name, options)
         if isinstance(job, ValueError):
             self._refused[key] = dict.fromkeys(self.space.under, _IMPOSSIBLE)
             self._prune(trial, self._refused[key])
             candidate = Candidate(arm=Arm(name), budget=self.study.budget, options=options)
             return [self._row(candidate, "unsupported", job, {})]
         candidate = Candidate(arm=job.arm, budget=job.budget, options=options)
-        costs = costs_before_training(job, self.space.under, self._keep)
+        costs = self._models.costs(job, self.space.under)
         if told := excess_text(costs, self.space.under):
             self._refused[key] = excesses(costs, self.space.under)
             self._prune(trial, self._refused[key])
@@ -142,17 +141,6 @@ class SampledSearch:
         self._waiting.append(self._drawn[key])
         found = replace(job, is_search=True, search_id=self.search_id, latency_seconds=costs.get("latency_seconds"))
         return [replace(found, seed=seed) for seed in self.study.search_seeds]
-
-    def _job(self, name: str, options: Mapping[str, str]) -> Job | ValueError:
-        """Return the job of a trial, or why its values do not go together, such as a width that heads do not divide."""
-        try:
-            candidate = chosen_candidate(self.study, name, options)
-            config = self.study.built_config(candidate.arm)
-            return config if isinstance(config, Unsupported) else first_job(self.study, candidate, config)
-        except TaskError:
-            raise
-        except ValueError as error:
-            return error
 
     def _ask(self) -> optuna.Trial:
         """Return Optuna's next trial, from a sampler whose seed is the trial's own."""
