@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -100,3 +101,65 @@ def test_studies_that_cannot_be_compared_are_refused(change: dict[str, object], 
 def test_different_data_are_refused() -> None:
     with pytest.raises(ValueError, match="same data"):
         merge_studies({"x": study(replace(row("a"), data_hash="1")), "y": study(replace(row("a"), data_hash="2"))})
+
+
+def chosen(arm: str, rate: float, seed: int = 0, search: bool = False, **changes: object) -> Row:
+    """A run of an arm that took its rate from a list, or tried one."""
+    given = Row(
+        arm=arm,
+        seed=seed,
+        status="finished",
+        config={"width": 8},
+        metrics={} if search else {"loss": rate},
+        validation={"loss": rate},
+        budget={"learning_rate": rate, "steps": 10.0},
+        options={"learning_rate": f"{rate:g}"},
+        is_search=search,
+        train_seconds=2.0,
+        fingerprint=f"{arm} {rate} {seed} {search}",
+    )
+    return replace(given, **changes)  # type: ignore[arg-type]
+
+
+def searched(seed: int = 1000, rates: tuple[float, ...] = (0.1, 0.3), arms: str = "ab") -> tuple[Row, ...]:
+    return tuple(chosen(arm, rate, seed, search=True) for arm in arms for rate in rates)
+
+
+def test_studies_with_lists_of_rates_match_what_each_of_them_does() -> None:
+    x = study(chosen("a", 0.1), chosen("b", 0.3), search=searched())
+    y = study(chosen("a", 0.1, 1), chosen("b", 0.3, 1), search=searched())
+    both = merge_studies({"x": x, "y": y})
+    assert names(both) == [("a", 0, "x"), ("b", 0, "x"), ("a", 1, "y"), ("b", 1, "y")]
+    assert both.matched == "steps", "arms may have taken different rates"
+    assert both.search == searched(), "a run of the search that both have is one"
+
+
+def test_an_arm_that_took_another_rate_is_another_arm() -> None:
+    x = study(chosen("a", 0.1), search=searched(arms="a"))
+    y = study(chosen("a", 0.3), search=searched(seed=1001, arms="a"))
+    both = merge_studies({"x": x, "y": y})
+    assert names(both) == [("a (x)", 0, "x"), ("a (y)", 0, "y")]
+    assert {row.arm for row in both.search} == {"a (x)", "a (y)"}
+    assert both.matched == "steps"
+
+
+def test_an_arm_is_the_same_whatever_it_chose_from() -> None:
+    x = study(chosen("a", 0.1), search=searched(arms="a"), budget="10 steps, 0.1 or 0.3")
+    y = study(chosen("a", 0.1, 1, options={}), budget="10 steps, 0.1")
+    assert {arm for arm, _, _ in names(merge_studies({"x": x, "y": y}))} == {"a"}
+
+
+def trial(number: int, study_id: str, **changes: object) -> Row:
+    return chosen(f"trial {number}", 0.1 * number, 1000, search=True, search_id=study_id, **changes)
+
+
+def test_trials_of_two_searches_are_named_after_their_study() -> None:
+    x = study(chosen("trial 2", 0.2), search=(trial(1, "p"), trial(2, "p")), under={"parameters": 10.0})
+    y = study(chosen("trial 1", 0.1), search=(trial(1, "q"),), under={"parameters": 20.0})
+    both = merge_studies({"x": x, "y": y})
+    assert [row.arm for row in both.rows] == ["trial 2 (x)", "trial 1 (y)"]
+    assert [row.arm for row in both.search] == ["trial 1 (x)", "trial 2 (x)", "trial 1 (y)"]
+    assert both.under == {"parameters": math.inf}
+    alone = merge_studies({"x": x, "z": study(chosen("a", 0.1))})
+    assert [row.arm for row in alone.rows] == ["trial 2", "a"]
+    assert alone.under == {"parameters": 10.0}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from formers.lab.report.costs import Cost, cost_named
-from formers.lab.report.search import option_label
+from formers.lab.report.search import option_label, seeds_text
 from formers.lab.report.summary import StudySummary
 from formers.lab.store.records import Row
 from formers.lab.store.trials import front_of, mean_validation, trial_key
@@ -89,14 +89,12 @@ def sampled_sentences(summary: StudySummary) -> tuple[str, ...]:
     rows, found = sampled_rows(summary), sampled_trials(summary)
     if not found:
         return ()
-    seeds = sorted({row.seed for row in rows})
     spent, ranked = (sum(row.train_seconds for row in it) for it in (rows, summary.results.rows))
     share = f", {spent / (spent + ranked):.0%} of all training".replace("%", " %") if spent + ranked > 0 else ""
-    listed = ", ".join(map(str, seeds))
-    told = f"seeds {listed}, which rank nothing" if len(seeds) > 1 else f"seed {listed}, which ranks nothing"
+    told = seeds_text(rows, summary)
     trained = [it for it in found if it.status not in ("pruned", "unsupported")]
     pieces = [f"{len(trained)} trials trained with {told} ({duration(spent)}{share})"]
-    pieces += _counted(found, "pruned", f"beyond {_limits(summary)} and never trained")
+    pieces += _counted(found, "pruned", f"beyond {_limits(summary) or 'a limit'} and never trained")
     pieces += _counted(found, "unsupported", "of values that do not go together")
     pieces += _counted([it for it in trained if it.value is None], None, "without a result")
     return f"The search: {', '.join(pieces)}.", _front_sentence(summary, found)

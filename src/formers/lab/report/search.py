@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from formers.lab.report.summary import StudySummary
@@ -84,13 +84,24 @@ def search_sentences(summary: StudySummary) -> tuple[str, ...]:
     if not rows:
         return ()
     names = dict.fromkeys(option_label(name) for row in rows for name in row.options)
-    seeds = sorted({row.seed for row in rows})
     spent, ranked = (sum(row.train_seconds for row in it) for it in (rows, summary.results.rows))
     share = f", {spent / (spent + ranked):.0%} of all training" if spent + ranked > 0 else ""
-    listed = ", ".join(map(str, seeds))
-    told = f"with seeds {listed}, which rank nothing" if len(seeds) > 1 else f"with seed {listed}, which ranks nothing"
+    told = f"with {seeds_text(rows, summary)}"
     cost = f"Each arm took its {' and '.join(names)} by validation, {told}: {len(rows)} runs, {duration(spent)}{share}."
     return cost.replace("%", " %"), *_edges(summary)
+
+
+def seeds_text(search: Sequence[Row], summary: StudySummary) -> str:
+    """Return the seeds of a search, and that they rank nothing; where studies are merged, another may rank with them."""
+    seeds = sorted({row.seed for row in search})
+    both = sorted({*seeds} & {row.seed for row in summary.results.rows})
+    several = len(seeds) > 1
+    listed = f"seed{'s' if several else ''} {', '.join(map(str, seeds))}"
+    if both:
+        others = ", ".join(map(str, both))
+        warning = f"of which {others} ranks arms of another of the studies: what was chosen is at an advantage there"
+        return f"{listed}, {warning}"
+    return f"{listed}, which rank{'' if several else 's'} nothing"
 
 
 def numeric_options(summary: StudySummary) -> tuple[str, ...]:

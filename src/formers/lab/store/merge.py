@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from formers.lab.store.records import NOTHING_MATCHED, Results, Row
 
@@ -26,6 +27,7 @@ def merge_studies(studies: Mapping[str, Results]) -> Results:
     if len(studies) == 1:
         return next(iter(studies.values()))
     _check_comparable(studies)
+    studies = _trials_apart(studies)
     first = next(iter(studies.values()))
     budgets = {name: results.budget for name, results in studies.items()}
     matched = {results.matched for results in studies.values()}
@@ -36,6 +38,7 @@ def merge_studies(studies: Mapping[str, Results]) -> Results:
         description=f"{first.description} From {len(studies)} studies: {', '.join(studies)}.",
         rows=_merge_rows(studies),
         search=_merge_search(studies),
+        under=_common_limits(studies),
         references={name: value for results in studies.values() for name, value in results.references.items()},
         budget=first.budget if same_text else "; ".join(f"{name}: {budget}" for name, budget in budgets.items()),
         matched=first.matched if same_budget and len(matched) == 1 else NOTHING_MATCHED,
@@ -63,6 +66,36 @@ def _check_comparable(studies: Mapping[str, Results]) -> None:
         )
 
 
+def _trials_apart(studies: Mapping[str, Results]) -> Mapping[str, Results]:
+    """Return the studies with the trials of larger searches named after their study, where several have such a search.
+
+    Every search numbers its own trials, so that a number alone says nothing.
+    """
+    names = {study: {row.arm for row in results.search if row.search_id} for study, results in studies.items()}
+    if sum(map(bool, names.values())) < 2:
+        return studies
+
+    def named(study: str, row: Row) -> Row:
+        return replace(row, arm=f"{row.arm} ({study})") if row.arm in names[study] else row
+
+    return {
+        study: replace(
+            results,
+            rows=tuple(named(study, row) for row in results.rows),
+            search=tuple(named(study, row) for row in results.search),
+        )
+        for study, results in studies.items()
+    }
+
+
+def _common_limits(studies: Mapping[str, Results]) -> dict[str, float]:
+    """Return the limits of larger searches; where they differ, the cost of the first search's front, without one."""
+    limits = [results.under for results in studies.values() if results.under]
+    if all(under == limits[0] for under in limits):
+        return dict(limits[0]) if limits else {}
+    return {next(iter(limits[0])): math.inf}
+
+
 def _merge_rows(studies: Mapping[str, Results]) -> tuple[Row, ...]:
     """Return the rows of all studies, arms that only share a name named apart; a run that two studies have is one."""
     variants = _variants(studies)
@@ -76,13 +109,14 @@ def _merge_rows(studies: Mapping[str, Results]) -> tuple[Row, ...]:
 
 
 def _merge_search(studies: Mapping[str, Results]) -> tuple[Row, ...]:
-    """Return the runs of all searches, arms named as in the merged rows."""
+    """Return the runs of all searches, arms named as in the merged rows; a run that two studies have is one."""
     variants = _variants(studies)
-    return tuple(
-        replace(row, arm=row.arm if len(variants.get(row.arm, ())) < 2 else f"{row.arm} ({study})")
-        for study, results in studies.items()
-        for row in results.search
-    )
+    merged: dict[tuple[str, str], Row] = {}
+    for study, results in studies.items():
+        for number, row in enumerate(results.search):
+            arm = row.arm if len(variants.get(row.arm, ())) < 2 else f"{row.arm} ({study})"
+            merged.setdefault((arm, row.fingerprint or f"{study} {number}"), replace(row, arm=arm))
+    return tuple(merged.values())
 
 
 def _amounts(row: Row, results: Results) -> _Amounts:
@@ -95,8 +129,31 @@ def _amounts(row: Row, results: Results) -> _Amounts:
 
 
 def _given_budgets(studies: Mapping[str, Results]) -> set[_Amounts]:
-    """Return the different budgets that rows tell of."""
-    return {_amounts(row, results) for results in studies.values() for row in results.rows if row.budget}
+    """Return the different budgets that rows tell of, without what each arm took from several values."""
+    return {
+        tuple((name, value) for name, value in _amounts(row, results) if name not in row.options)
+        for results in studies.values()
+        for row in results.rows
+        if row.budget
+    }
+
+
+@dataclass(frozen=True)
+class _Given:
+    """A configuration and its budget: as text, which is the study's, and as the amounts that its row tells, if any."""
+
+    config: object
+    text: str
+    amounts: _Amounts
+    by_time: bool
+
+    def is_as(self, other: _Given) -> bool:
+        """Return whether both are the same; the texts may differ in what arms had to choose from."""
+        if self.config != other.config:
+            return False
+        if self.amounts and self.amounts == other.amounts and not self.by_time:
+            return True
+        return self.text == other.text and self.amounts in (other.amounts, ())
 
 
 def _variants(studies: Mapping[str, Results]) -> dict[str, list[object]]:
@@ -106,14 +163,14 @@ def _variants(studies: Mapping[str, Results]) -> dict[str, list[object]]:
     seed that are not the same experiment are different, too: the task's own code may have changed.
     """
     variants: dict[str, list[object]] = {}
-    given: dict[str, list[tuple[object, _Amounts]]] = {}
+    given: dict[str, list[_Given]] = {}
     experiments: dict[tuple[str, int], str] = {}
     rows = [(row, results) for results in studies.values() for row in results.rows]
     for row, results in sorted(rows, key=lambda item: not item[0].budget):  # those that tell come first
         known = given.setdefault(row.arm, [])
-        described, amounts = (row.config, results.budget), _amounts(row, results)
-        if not any(described == other and amounts in (of_other, ()) for other, of_other in known):
-            known.append((described, amounts))
+        told = _Given(row.config, results.budget, _amounts(row, results), results.matched == "time")
+        if not any(told.is_as(other) for other in known):
+            known.append(told)
     for row, _ in rows:
         variants.setdefault(row.arm, [*given[row.arm]])
         if row.fingerprint != experiments.setdefault((row.arm, row.seed), row.fingerprint):
