@@ -34,6 +34,7 @@ GUIDES = {
     "Standard yardsticks": "evaluation.md",
     "Study files": "study-files.md",
     "From a laptop to a cluster": "scaling.md",
+    "Larger searches": "search.md",
     "Decision Transformers": "control.md",
 }
 FINDINGS = {

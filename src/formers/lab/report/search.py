@@ -92,7 +92,7 @@ def search_sentences(summary: StudySummary) -> tuple[str, ...]:
 
 
 def seeds_text(search: Sequence[Row], summary: StudySummary) -> str:
-    """Return the seeds of a search, and that they rank nothing; where studies are merged, another may rank with them."""
+    """Return the seeds of a search, and that they rank nothing; of merged studies, another may rank with them."""
     seeds = sorted({row.seed for row in search})
     both = sorted({*seeds} & {row.seed for row in summary.results.rows})
     several = len(seeds) > 1

@@ -16,9 +16,9 @@ from formers.lab.study.choices import OF_TASK, choices_text, parse_choice
 from formers.lab.study.compute import Compute
 from formers.lab.study.data_path import located
 from formers.lab.study.eval_lengths import EvalLength, check_eval_lengths, parse_eval_lengths, token_counts
-from formers.lab.study.slurm_resources import SlurmResources
 from formers.lab.study.search_space import SearchSpace
 from formers.lab.study.seeds import SEARCH_SEEDS, check_apart, check_seeds
+from formers.lab.study.slurm_resources import SlurmResources
 from formers.part import Unsupported, check_names, quoted
 from formers.tasks import parse as parse_task
 from formers.tasks.checks.checked_task import CheckedTask
