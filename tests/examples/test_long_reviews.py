@@ -95,3 +95,30 @@ def test_whole_words_are_hidden_in_long_rows(module: Any) -> None:
         for first, second in pairwise(labels):
             assert (first == 14) == (second == 15)
     assert torch.equal(rows[3]["input_ids"], rows[3]["input_ids"])
+
+
+def test_frozen_encoders_are_probed_and_read_nothing_twice(
+    module: Any, model: Path, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    folder = tmp_path / "out"
+    words = ["long_reviews", str(model), "--reviews", str(reviews), "--folder", str(folder), "--frozen", "2"]
+    words += ["--train", "60", "--window", "4", "--no-costs", "--arms", "ends,longformer"]
+    monkeypatch.setattr(sys, "argv", words)
+    module.main()
+    shown = capsys.readouterr().out
+    assert "hidden states of at most 64 tokens of 60 + " in shown
+    for arm in ("ends", "longformer"):
+        (folder / f"{arm}-0" / "right.json").unlink()
+    read = {file: file.stat().st_mtime_ns for file in folder.rglob("*/*/*.json")}
+    assert read
+    module.main()
+    assert capsys.readouterr().out.splitlines()[-6:] == shown.splitlines()[-6:]
+    assert {file: file.stat().st_mtime_ns for file in read} == read
+
+
+def test_the_regression_finds_what_is_there(module: Any) -> None:
+    x_nd, generator = torch.randn(80, 5, generator=torch.Generator().manual_seed(0)), torch.Generator().manual_seed(1)
+    labels = (x_nd[:, 2] > 0).long()
+    new_nd = torch.randn(200, 5, generator=generator)
+    right = module.fit(3 + 2 * x_nd, labels)(3 + 2 * new_nd).argmax(-1) == (new_nd[:, 2] > 0).long()
+    assert right.float().mean() > 0.95
