@@ -86,7 +86,7 @@ class Texts:
         order = list(range(len(self.ids)))
         if stream:
             stream.shuffle(order)
-        group = 8 * BATCH if stream else len(order)
+        group = 8 * BATCH if stream else max(1, len(order))
         found = list[list[int]]()
         for start in range(0, len(order), group):
             near = sorted(order[start : start + group], key=lambda at: len(self.ids[at]))
@@ -340,7 +340,7 @@ def judged(model: FormersModel, texts: Texts) -> list[bool]:
 def means(encoder: FormersModel, texts: Texts, folder: Path) -> Tensor:
     """Return the mean hidden state of each text, (N, D); each batch is kept in the folder, and not read again."""
     order = sorted(range(len(texts.ids)), key=lambda at: len(texts.ids[at]))
-    found = list[Tensor]()
+    found = [torch.zeros(0, encoder.config.width)]  # no text may be so long
     folder.mkdir(parents=True, exist_ok=True)
     with evaluating(encoder), torch.autocast("cpu", torch.bfloat16):
         for number, batch in enumerate(texts.batches()):

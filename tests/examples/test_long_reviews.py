@@ -80,6 +80,7 @@ def test_texts_are_cut_as_their_arm_says(module: Any) -> None:
     assert texts.cut("ends", 16).ids[0].tolist() == [0, 1, 2, 3, *range(18, 30)]
     assert texts.cut("whole", 32).ids[0].tolist() == [*range(30)]
     assert len(texts.cut("ends", 16).ids[1]) == 9
+    assert [*texts.only(texts.longer_than(30)).batches()] == []
     seen = [label for batch in texts.batches(random.Random(0)) for label in batch["labels"].tolist()]
     assert sorted(seen) == [0, 1]
 
@@ -114,6 +115,8 @@ def test_frozen_encoders_are_probed_and_read_nothing_twice(
     module.main()
     assert capsys.readouterr().out.splitlines()[-6:] == shown.splitlines()[-6:]
     assert {file: file.stat().st_mtime_ns for file in read} == read
+    base = module.from_hf(module.AutoModel.from_pretrained(model))
+    assert module.means(base, module.Texts((), ()), folder / "none").shape == (0, 16)  # no review is so long
 
 
 def test_the_regression_finds_what_is_there(module: Any) -> None:
