@@ -140,6 +140,13 @@ def test_layers_learn_one_after_the_other(tmp_path: Path) -> None:
         stream_transfer(teacher, other, ids(), tmp_path, replace(BUDGET, steps=2))
 
 
+def test_a_mixer_that_went_astray_is_put_back(tmp_path: Path) -> None:
+    teacher, student = models("sparse(pattern=window(30))")  # which is the teacher's attention but for the last tokens
+    before = {name: weight.clone() for name, weight in student.state_dict().items()}
+    stream_transfer(teacher, student, ids(), tmp_path, replace(BUDGET, learning_rate=10.0))
+    assert all(torch.equal(weight, before[name]) for name, weight in student.state_dict().items())
+
+
 def test_a_streamed_transfer_that_was_killed_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     teacher, whole = models()
     stream_transfer(teacher, whole, ids(), tmp_path / "whole", BUDGET)

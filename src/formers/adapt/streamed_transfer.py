@@ -26,8 +26,10 @@ _ROWS = 4
 """Rows that run through a layer at a time between the trainings."""
 _LOGGED = 10
 """Losses along the training of a layer."""
-_PROJECTIONS = 0.3
+_PROJECTIONS = 0.1
 """The learning rate of projections as a part of that of features, which start from nothing."""
+_COMPARED = 4
+"""Rows that say whether a mixer has come nearer to the teacher's."""
 
 
 def stream_transfer(
@@ -52,8 +54,8 @@ def stream_transfer(
 
     Args:
         ids_nl: rows of tokens, (N, L).
-        budget: of each layer; features learn at its rate, projections at three tenths of it. Its steps read rows in an
-            order that the seed gives, again when they are through.
+        budget: of each layer; features learn at its rate, projections at a tenth of it. Its steps read rows in an order
+            that the seed gives, again when they are through.
         bf16: whether products are made in bfloat16 (autocast), at half the time where the machine has it.
         progress: called after each step, of all layers.
 
@@ -159,7 +161,10 @@ class _HiddenStates:
 
 
 class _LayerTraining:
-    """The training of one mixer on what the teacher's does there: AdamW, a warm-up, then a cosine down to zero."""
+    """The training of one mixer on what the teacher's does there: AdamW, a warm-up, then a cosine down to zero.
+
+    A mixer that ends up farther from the teacher's than it began, on the rows that are read last, is put back.
+    """
 
     def __init__(self, stream: _HiddenStates, layer: int, mixer: nn.Module, budget: Budget, seed: int):
         self.x_nld, self.positions_bl, self.device = stream.at(layer), stream.positions_bl, stream.backbone.device
@@ -173,7 +178,8 @@ class _LayerTraining:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             order = torch.randperm(len(self.x_nld))
-            parameters = list(mixer.parameters())
+            parameters, last = list(mixer.parameters()), order[-_COMPARED:]
+            began, start = self._error(last), [p.detach().clone() for p in parameters]
             optimizer = torch.optim.AdamW(_groups(mixer, budget), lr=budget.learning_rate)
             schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
             for step in range(budget.steps):
@@ -186,7 +192,18 @@ class _LayerTraining:
                 optimizer.step()
                 schedule.step()
                 yield float(loss.detach())
+        if not self._error(last) <= began:
+            with torch.no_grad():
+                torch._foreach_copy_(parameters, start)
         mixer.eval()
+
+    def _error(self, rows: Tensor) -> float:
+        """Return the loss on some rows, without training."""
+        self.mixer.eval()
+        with torch.no_grad(), self.precision():
+            total = sum(float(self._loss(self.x_nld[row][None].to(self.device))) for row in rows)
+        self.mixer.train()
+        return total
 
     def _loss(self, x_bld: Tensor) -> Tensor:
         with torch.no_grad():
