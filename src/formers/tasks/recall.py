@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import random
+from collections.abc import Mapping
 from functools import lru_cache, partial
 from itertools import chain
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -37,7 +39,8 @@ class Recall(Task):
     A sequence belongs to training, validation or test by a checksum. Learning to join a value to the key before it
     takes two layers of softmax thousands of steps, so in the default study the first layer is a window of two tokens,
     and only the second differs. A model can be tested at other lengths: with as many pairs, and their questions farther
-    away. Source: Arora et al. 2023 (Zoology), arXiv:2312.04927.
+    away. As Zoology draws it, most questions follow soon after the pairs, and some far behind them: `power=0.01`; and
+    what is between them is noise: `noise=True`. Source: Arora et al. 2023 (Zoology), arXiv:2312.04927.
     """
 
     length: int = 16
@@ -46,13 +49,21 @@ class Recall(Task):
     "The largest number of pairs."
     vocab: int = 16
     "Different tokens: half of them are keys, half values."
+    power: float = 1.0
+    """Exponent a of the law for places of questions: the k-th place after the pairs has a weight of k^(a − 1). With 1
+    all places are alike."""
+    noise: bool = False
+    "Whether blanks between the questions are random tokens instead, other than the keys that were told."
 
+    added: ClassVar[Mapping[str, Any]] = {"power": 1.0, "noise": False}
     longest: ClassVar[int] = 1 << 16
     description: ClassVar[str] = (
         "Multi-query associative recall: read pairs of a key and a value, then give the value of each key that is "
         "asked for. Generated; measured on sequences that are never trained on, accuracy over the keys asked for."
     )
-    metric: ClassVar[TaskMetric] = TaskMetric(name="accuracy", label="accuracy", lower_is_better=False)
+    metric: ClassVar[TaskMetric] = TaskMetric(
+        name="accuracy", label="accuracy", lower_is_better=False, against="state_bytes"
+    )
     head: ClassVar[str] = "CausalLM"
     at_other_lengths: ClassVar[str] = (
         "As many pairs at every length, and the questions for them spread over the rest of the sequence: the longer it "
@@ -79,6 +90,8 @@ class Recall(Task):
                 f"recall: {self.pairs} pairs and a question for each need an even length of at least "
                 f"{4 * max(1, self.pairs)} tokens, not {self.length}"
             )
+        if not 0 < self.power <= 1:
+            raise ValueError(f"recall: power is above 0 and at most 1, where all places are alike, not {self.power:g}")
         if self.vocab % 2 or self.vocab < 2 * max(self.pairs, 8):
             raise ValueError(
                 f"recall: half of the tokens are keys, and {self.pairs} pairs need as many keys, 8 at least; "
@@ -123,10 +136,21 @@ class Recall(Task):
         """Return each key and its value in some place after the pairs, blanks elsewhere; and the labels."""
         places = self.length // 2 - len(keys)
         tokens, labels = [BLANK] * (2 * places), [IGNORED] * (2 * places)
-        for place, key, value in zip(stream.sample(range(places), len(keys)), keys, values, strict=True):
+        if self.noise:
+            others = sorted(set(range(1, self.vocab + 1)) - set(keys))
+            tokens = stream.choices(others, k=2 * places)
+        for place, key, value in zip(self.places(stream, places, len(keys)), keys, values, strict=True):
             tokens[2 * place : 2 * place + 2] = [key, value]
             labels[2 * place + 1] = value
         return tokens, labels
+
+    def places(self, stream: random.Random, among: int, count: int) -> list[int]:
+        """Return different places 0 … among − 1 in random order, one after the other drawn by the weights k^(a − 1)."""
+        if self.power == 1:
+            return stream.sample(range(among), count)
+        # The largest of u^(1/w) are a weighted sample without replacement: Efraimidis and Spirakis 2006.
+        ranks = {place: math.log(stream.random()) * (place + 1) ** (1 - self.power) for place in range(among)}
+        return stream.sample(sorted(ranks, key=ranks.__getitem__)[-count:], count)
 
     @property
     def sizes(self) -> list[int]:

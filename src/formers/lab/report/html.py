@@ -106,7 +106,8 @@ def _tables(summary: StudySummary) -> dict[str, object]:
 def _charts(summary: StudySummary) -> dict[str, object]:
     """Return the charts of the page, and samples and pictures, which are shown for the same arms."""
     looks = arm_looks(summary)
-    trade_offs = [trade_off_chart(summary, cost, looks) for cost in costs.TRADED_COSTS]
+    traded = sorted(costs.TRADED_COSTS, key=lambda cost: cost.name != summary.metric.against)
+    trade_offs = [trade_off_chart(summary, cost, looks) for cost in traded]
     slices = [(it, slices_chart(summary, it, f"slices-{i}", looks)) for i, it in enumerate(all_slices(summary))]
     curves = [learning_chart(summary, looks, by) for by in ("step", "seconds")]
     return {
