@@ -15,7 +15,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from typer.testing import CliRunner, Result
 
 from formers.cli.app import app
-from formers.evaluation.harness import answers_file, load_tasks, run_tasks
+from formers.evaluation.fingerprint import answers_key
+from formers.evaluation.harness import load_tasks, run_tasks
 from formers.evaluation.likelihood import LikelihoodRequest, log_likelihoods
 from formers.evaluation.text_model import TextModel
 from formers.evaluation.writing import Writing, continuations
@@ -139,7 +140,7 @@ def test_a_table_and_results_in_the_folder_of_the_model(here: Path) -> None:
 
 def test_what_was_stopped_goes_on_where_it_stopped(here: Path) -> None:
     model, tasks = text_model("linear", batch=1), load_tasks(["choice"], [here / "tasks"])
-    answers = answers_file(model, here)
+    answers = here / "answers.db"
 
     def stop(done: int, whole: int) -> None:
         if done == 4:
@@ -152,7 +153,7 @@ def test_what_was_stopped_goes_on_where_it_stopped(here: Path) -> None:
     results, _ = run_tasks(model, tasks, answers=answers, progress=lambda done, whole: left.append(whole))
     assert left == [2, 2]
     assert results == run_tasks(model, load_tasks(["choice"], [here / "tasks"]))[0]
-    assert answers_file(text_model("softmax"), here) != answers
+    assert len({answers_key(text_model(name)) for name in CHOICES}) == len(CHOICES)
 
 
 def test_shots_stand_before_questions(here: Path) -> None:

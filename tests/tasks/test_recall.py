@@ -116,3 +116,35 @@ def test_chance_hash_and_text_form() -> None:
 def test_what_cannot_be(options: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Recall(**options)
+
+
+def test_places_of_questions_follow_the_power_law() -> None:
+    task, among, draws = Recall(length=64, power=0.25), 6, 4000
+    found = [task.places(random.Random(i), among, 2) for i in range(draws)]
+    assert all(len(set(places)) == 2 for places in found)
+    weights = [k**-0.75 for k in range(1, among + 1)]
+    total = sum(weights)
+    for place, weight in enumerate(weights):
+        p = weight / total
+        second = sum(w / total * weight / (total - w) for other, w in enumerate(weights) if other != place)
+        spread = (draws * (p + second) * (1 - p - second)) ** 0.5
+        assert abs(sum(place in places for places in found) - draws * (p + second)) < 4 * spread
+    assert abs(sum(places[0] < places[1] for places in found) - draws / 2) < 4 * (draws / 4) ** 0.5
+
+
+def test_noise_stands_between_questions_and_is_none_of_the_keys() -> None:
+    data = Recall(length=64, pairs=4, vocab=32, power=0.01, noise=True).build(0, 50)
+    for i in range(50):
+        tokens, labels = (data[i][name].tolist() for name in ("input_ids", "labels"))
+        asked = [at for at, label in enumerate(labels) if label != -100]
+        told = dict(zip(tokens[: 2 * len(asked) : 2], tokens[1 : 2 * len(asked) : 2], strict=True))
+        assert 0 not in tokens
+        assert {tokens[at - 1]: labels[at] for at in asked} == told
+        assert sum(token in told for token in tokens) == 2 * len(told)
+
+
+def test_options_that_came_later_change_no_data_of_before() -> None:
+    assert Recall().data_hash == "b132e5f9dae8d222d5c1e2d3f8be2647e62ad4f22f766649452231752be9f36e"
+    assert "power" not in Recall().to_json()
+    with pytest.raises(ValueError, match="power is above 0 and at most 1"):
+        Recall(power=0.0)

@@ -127,6 +127,7 @@ def _load_commands() -> None:
         generate,
         knn,
         listing,
+        needle,
         repair,
         report,
         show,
@@ -143,6 +144,7 @@ def _load_commands() -> None:
     app.command("generate", cls=_ModelCommand)(generate.generate)
     app.command("calibrate", cls=_ModelCommand)(calibrate.calibrate)
     app.command("eval", cls=_ModelCommand)(evaluate.evaluate)
+    app.command("needle", cls=_ModelCommand)(needle.needle)
     app.command("list", cls=_TorchCommand)(listing.list_parts)
     app.command("show", cls=_TorchCommand)(show.show)
     app.command("doctor", cls=_Command)(doctor.doctor)

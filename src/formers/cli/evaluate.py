@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from formers.cli.evaluated_model import AsJson, Batch, Device, Model, OtherMixer, Precision, ResultsFolder
 from formers.cli.say import say
 
 if TYPE_CHECKING:
@@ -17,9 +16,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A causal language model: a folder, a study's, or a hub name.")
-    ],
+    model: Model,
     tasks: Annotated[str, typer.Option(help="Names of tasks or groups, with commas between.")],
     include: Annotated[
         list[Path] | None, typer.Option(help="A folder with task files of your own; may be given again.")
@@ -28,17 +25,15 @@ def evaluate(
     shots: Annotated[
         int | None, typer.Option("--shots", "--num-fewshot", min=0, help="Examples that stand before each question.")
     ] = None,
-    mixer: Annotated[str | None, typer.Option(help="Another attention for a pretrained model, as in adapt.")] = None,
+    mixer: OtherMixer = None,
     length: Annotated[
         int | None, typer.Option(min=2, help="Tokens read at a time, at most.", show_default="the model's own")
     ] = None,
-    batch: Annotated[int, typer.Option("--batch", "--batch-size", min=1, help="Texts read side by side.")] = 8,
-    device: Annotated[str, typer.Option(help="auto (a GPU where there is one), cpu or cuda.")] = "auto",
-    precision: Annotated[str, typer.Option(help="Of the weights: fp32, bf16 or fp16.")] = "fp32",
-    folder: Annotated[
-        Path | None, typer.Option(help="Where results are written.", show_default="evaluation/ in the model's folder")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+    batch: Batch = 8,
+    device: Device = "auto",
+    precision: Precision = "fp32",
+    folder: ResultsFolder = None,
+    as_json: AsJson = False,
 ) -> None:
     """Ask a model the tasks of lm-evaluation-harness, the common yardstick. Needs the extra `eval`.
 
@@ -50,9 +45,13 @@ def evaluate(
     Takes any causal language model: one that this library trained, on characters too, or a pretrained one, with its own
     attention or with another. Ctrl-C is no loss: the same command goes on where it stopped. See docs/evaluation.md.
     """
+    from dataclasses import asdict
+
+    from formers.cli.evaluated_model import open_text_model
+    from formers.cli.evaluation_results import evaluation_report, file_stem, write_report
     from formers.cli.progress import progress_bar
-    from formers.cli.text_models import open_text_model
-    from formers.evaluation.harness import answers_file, load_tasks, require_harness, run_tasks
+    from formers.evaluation.fingerprint import answers_key
+    from formers.evaluation.harness import load_tasks, require_harness, run_tasks
     from formers.lab.train.stop import Stopped
 
     require_harness()
@@ -63,55 +62,21 @@ def evaluate(
     folder = folder or place / "evaluation"
     loaded = load_tasks(names, include or [], shots)
     folder.mkdir(parents=True, exist_ok=True)
-    answers = answers_file(asked, folder)
+    answers = folder / f".answers-{answers_key(asked)}.db"
     try:
         with progress_bar("asking") as progress:
             results, cut = run_tasks(asked, loaded, limit=limit, answers=answers, progress=progress)
     except KeyboardInterrupt:
         raise Stopped(f"stopped; {folder} keeps the answers so far, and the same command goes on from there") from None
     answers.unlink()
-    report = _report(asked, model, mixer, results, {"limit": limit, "batch": batch, "precision": precision}, cut)
-    path = folder / f"{'+'.join(names)[:150]}{'' if limit is None else f'-limit{limit}'}{_slug(mixer)}.json"
-    path.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    if as_json:
-        say(json.dumps(report, indent=1, ensure_ascii=False))
-        return
-    _show(results, cut, asked)
-    say(f"results: {path}")
-
-
-def _report(
-    model: TextModel,
-    name: str,
-    mixer: str | None,
-    results: list[HarnessResult],
-    settings: dict[str, Any],
-    cut: int,
-) -> dict[str, Any]:
-    """Return everything that was measured, and how to measure it again."""
-    from dataclasses import asdict
-    from datetime import UTC, datetime
-
-    from formers.machine.environment import environment, installed_version
-    from formers.machine.shell import command_line
-
-    return {
-        "model": name,
-        "mixer": mixer,
-        "tasks": {result.task: {k: v for k, v in asdict(result).items() if k != "task"} for result in results},
-        "settings": settings | {"length": model.length},
-        "cut": cut,
-        "environment": environment() | {"lm_eval": installed_version("lm_eval")},
-        "command": command_line(["formers", *sys.argv[1:]]),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _slug(mixer: str | None) -> str:
-    """Return a mixer as part of a file's name."""
-    import re
-
-    return "" if mixer is None else "-" + re.sub(r"\W+", "-", mixer).strip("-")[:60]
+    found = {result.task: {key: value for key, value in asdict(result).items() if key != "task"} for result in results}
+    settings = {"limit": limit, "precision": precision}
+    report = evaluation_report(asked, model, mixer, {"tasks": found, "cut": cut}, settings)
+    path = folder / f"{file_stem('+'.join(names) + ('' if limit is None else f'-limit{limit}'), mixer)}.json"
+    write_report(report, path, as_json)
+    if not as_json:
+        _show(results, cut, asked)
+        say(f"results: {path}")
 
 
 def _show(results: list[HarnessResult], cut: int, model: TextModel) -> None:

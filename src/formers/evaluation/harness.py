@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -156,21 +155,6 @@ def run_tasks(
             if cached is not None:
                 cached.dbdict.close()
     return _results(found), asked.cut
-
-
-def answers_file(model: TextModel, folder: Path) -> Path:
-    """Return the file in a folder that answers of this model are kept in, until all are there.
-
-    Its name has a checksum of the weights, the configuration and how texts are read, so that no other model's answers
-    are found. Reads every weight once.
-    """
-    config = model.model.config
-    attention = getattr(config, "_attn_implementation", "")
-    digest = hashlib.sha256(f"{model.length} {attention} {config.to_json_string()}".encode())
-    for name, weight in sorted(model.model.state_dict().items()):
-        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
-        digest.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return folder / f".answers-{digest.hexdigest()[:16]}.db"
 
 
 def _results(found: Mapping[str, Any]) -> list[HarnessResult]:

@@ -18,6 +18,7 @@ _HOMES = {
     "formers.tasks.sort": ("Sort",),
     "formers.tasks.sort_sequence": ("SortSequence",),
     "formers.tasks.recall": ("Recall",),
+    "formers.tasks.needle.task": ("Needle",),
     "formers.tasks.listops": ("Listops",),
     "formers.tasks.classify": ("Classify",),
     "formers.tasks.reviews": ("Reviews",),
@@ -28,7 +29,7 @@ _HOMES = {
 }
 _LIBRARY = (
     *("Shakespeare", "Text", "Mlm", "Sort", "SortSequence", "Recall", "Listops", "Classify", "Reviews", "Glue"),
-    *("Mnist", "Control", "Tmaze"),
+    *("Mnist", "Control", "Tmaze", "Needle"),
 )
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 SHORT = re.compile(r"(?P<suite>\w+)/(?P<task>\w+)(?P<options>\(.*\))?$", re.DOTALL)

@@ -290,6 +290,13 @@ def test_peak_memory_is_that_of_tensors_and_never_of_the_process(study: Study) -
     assert "Test loss against peak memory" in render_html(replace(older, rows=on_gpu))
 
 
+def test_the_first_picture_has_the_cost_that_the_task_is_read_against(study: Study) -> None:
+    results = study(1)
+    by_state = replace(results, metric=replace(results.metric, against="state_bytes"))
+    for page, first in ((render_html(results), "training time"), (render_html(by_state), "state size")):
+        assert re.findall(r"Test loss against ([a-z ]+)", page)[0] == first
+
+
 def test_a_page_that_cannot_be_made_leaves_no_file(tmp_path: Path, study: Study) -> None:
     with pytest.raises(TypeError):
         write_html(replace(study(1), references={"bigram": "not a number"}), tmp_path / "report.html")  # type: ignore[dict-item]

@@ -1,15 +1,29 @@
-"""Models of text as `formers eval` is given them: trained here or pretrained, with characters or with a tokenizer."""
+"""Models of text as `formers eval` and `formers needle` are given them, with characters or with a tokenizer."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from formers.evaluation.coder import EvaluationCoder
     from formers.evaluation.text_model import TextModel
+
+Model = Annotated[
+    str, typer.Argument(metavar="MODEL", help="A causal language model: a folder, a study's, or a hub name.")
+]
+OtherMixer = Annotated[str | None, typer.Option(help="Another attention for a pretrained model, as in adapt.")]
+Batch = Annotated[int, typer.Option("--batch", "--batch-size", min=1, help="Texts read side by side.")]
+Device = Annotated[str, typer.Option(help="auto (a GPU where there is one), cpu or cuda.")]
+Precision = Annotated[str, typer.Option(help="Of the weights: fp32, bf16 or fp16.")]
+ResultsFolder = Annotated[
+    Path | None, typer.Option(help="Where results are written.", show_default="evaluation/ in the model's folder")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the results as JSON.")]
 
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.txt", "vocab.json")
 """Files by which Hugging Face finds a tokenizer."""
@@ -32,7 +46,7 @@ def open_text_model(
 
     place = Path(name).expanduser()
     if place.is_dir():
-        from formers.cli.character_model import model_folder
+        from formers.cli.text_model import model_folder
 
         place = model_folder(place)
         model, coder = _from_folder(place)
@@ -41,19 +55,19 @@ def open_text_model(
         place = Path("evaluation") / name.strip("/").replace("/", "--")
     if mixer is not None:
         model = _with_attention(model, mixer, name)
-    _check_length(model, length)
+    check_length(model, length)
     return TextModel.of(_placed(model, device, precision), coder, length=length, batch=batch), place
 
 
 def _from_folder(place: Path) -> tuple[PreTrainedModel, EvaluationCoder]:
     """Return the model in a folder, and its alphabet or tokenizer."""
-    from formers.cli.character_model import character_model
+    from formers.cli.text_model import text_model
     from formers.evaluation.coder import AlphabetCoder
     from formers.tasks.characters import Characters
 
     if (place / "characters.json").is_file():
         characters = Characters.load(place)
-        return character_model(place, characters), AlphabetCoder(characters)
+        return text_model(place, characters), AlphabetCoder(characters)
     if not any((place / file).is_file() for file in _TOKENIZER):
         raise ValueError(
             f"{place} holds a model and no tokenizer, so that no text can be given to it; models of text that `formers "
@@ -84,7 +98,7 @@ def _with_attention(model: PreTrainedModel, mixer: str, name: str) -> PreTrained
     return use_attention(model, mixer)
 
 
-def _check_length(model: PreTrainedModel, length: int | None) -> None:
+def check_length(model: PreTrainedModel, length: int | None) -> None:
     """Raise ValueError where more tokens are to be read than the model learned positions for."""
     from formers.models import TransformerConfig
     from formers.positions import Learned

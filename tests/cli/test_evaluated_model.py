@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from formers.cli.text_models import open_text_model
+from formers.cli.evaluated_model import open_text_model
 from formers.evaluation.coder import AlphabetCoder, TokenizerCoder
 from formers.models import CausalLM, TransformerConfig
 from formers.tasks.characters import Characters
