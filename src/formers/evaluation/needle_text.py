@@ -120,9 +120,9 @@ class NeedleText:
         _, answers = hidden.questions[0]
         return Prompt(tuple(tokens), tuple(words.numbers[answer] for answer in answers))
 
-    def _words(self, stream: random.Random) -> _Words:
+    def _words(self, stream: random.Random) -> _FactWords:
         first, last = 10 ** (_DIGITS - 1), 10**_DIGITS
-        return _Words(
+        return _FactWords(
             names=stream.sample(_CITIES, self.hiding.names),
             numbers=[str(number) for number in stream.sample(range(first, last), self.hiding.contents)],
             values=self.hiding.values,
@@ -145,7 +145,7 @@ class NeedleText:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Words:
+class _FactWords:
     """Facts and questions in words."""
 
     names: Sequence[str]
