@@ -16,6 +16,7 @@ from formers.mixers import (
     Favor,
     Fourier,
     Linear,
+    Linformer,
     LocalDense,
     Longformer,
     Lsh,
@@ -23,6 +24,7 @@ from formers.mixers import (
     Mixer,
     Performer,
     Pool,
+    Rfa,
     Routing,
     Softmax,
     Sparse,
@@ -40,10 +42,13 @@ from formers.testing.laws import (
     every_submodule_matters,
     exports_one_size,
     finite_in_half,
+    foreign_states_raise,
     generation_equals_recomputation,
+    low_rank_updates_merge,
     no_option_is_idle,
     packed_documents_are_separate,
     runs_under_autocast,
+    same_as_naive,
     second_derivatives_are_right_or_refused,
     traces_whole,
     two_ranks_equal_one_for,
@@ -58,6 +63,8 @@ VARIANTS = [
     Dense(heads=3),
     Dense(order="scores"),
     Linear(normalize=False, bias=True),
+    Linear(bias=True),
+    Rfa(bias=True),
     Linear(turned="features"),
     Linear(feature=Favor(regularize=True), turned="features"),
     Pool(window=5),
@@ -137,12 +144,13 @@ def test_options_keep_the_core_laws(part: Part) -> None:
     [
         Softmax(),
         Linear(),
+        Linformer(),
         *(pytest.param(one, marks=pytest.mark.slow) for one in (Performer(), Sparse(), Longformer())),
     ],
     ids=str,
 )
 def test_heads_of_their_own_width_with_norms_keep_the_laws(part: Part) -> None:
-    laws = {*CORE_LAWS, counted_as_by_hand, runs_under_autocast}
+    laws = {*CORE_LAWS, counted_as_by_hand, runs_under_autocast, foreign_states_raise}
     check(part, site=replace(SITE, key_width=6, qk_norm=RmsNorm()), only=laws)
 
 
@@ -150,6 +158,15 @@ def test_heads_of_their_own_width_with_norms_keep_the_laws(part: Part) -> None:
 @pytest.mark.parametrize("part", VARIANTS, ids=str)
 def test_options_keep_the_laws(part: Part) -> None:
     check(part)
+
+
+@pytest.mark.parametrize("site", [SITE, WIDE], ids=label)
+def test_low_rank_updates_of_features_whose_denominators_come_near_zero(site: Site) -> None:
+    low_rank_updates_merge(Performer(kind="trigonometric"), site)
+
+
+def test_sums_over_pairs_that_cancel_are_judged_by_their_terms() -> None:
+    same_as_naive(Linear(bias=True), WIDE)
 
 
 def test_an_even_window_keeps_the_causal_laws() -> None:

@@ -10,6 +10,7 @@ from transformers import AutoTokenizer
 
 from formers.tasks.corpus.pieces import Pieces
 from formers.tasks.corpus.tokenizer_kinds import tokenizer_for
+from formers.tasks.corpus.tokenizer_vocabulary import TokenizerVocabulary
 
 TEXT = "The whippersnapper’s unaffable co-star:\n\tZürich, 日本 at 10:45!  Twice  spaced.\r\n"
 TRAIN = [TEXT * 20, "Once upon a time there was a whippersnapper's co-star. " * 20]
@@ -123,6 +124,13 @@ def test_names_of_special_tokens_in_a_text_are_text_unless_asked_for(tokens: str
     assert Pieces.load(tmp_path).encode(text).equal(plain.encode(text))
     if tokens != "word_pieces":
         assert plain.decode(plain.encode(text)) == text
+
+
+def test_texts_to_classify_hold_no_special_tokens_of_their_own() -> None:
+    tokenizer = tokenizer_for("word_pieces", 300, TRAIN, TRAIN)
+    known = TokenizerVocabulary(tokenizer, 20)
+    assert tokenizer.sep_token_id in tokenizer("a [SEP] b")["input_ids"]
+    assert tokenizer.sep_token_id not in known.encode(("a [SEP] b",))
 
 
 def test_a_hub_out_of_reach_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
