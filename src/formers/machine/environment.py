@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -29,6 +29,7 @@ def hardware() -> dict[str, str]:
     return {"device": _device_name(), "threads": str(torch.get_num_threads())}
 
 
+@cache
 def installed_version(package: str) -> str:
     """Return the installed version of a package, or `not installed`."""
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
 from torch import Tensor
@@ -11,8 +10,8 @@ from torch.utils.data import Dataset
 from formers.tasks.continuation import generate
 from formers.tasks.evaluation import Evaluation, Split
 from formers.tasks.segments import Segments, mean_nats_in_segments
-from formers.tasks.task import Example, Generated, Task
-from formers.tasks.windows import mean_nats, window
+from formers.tasks.task import Example, Task
+from formers.tasks.windows import RandomWindows, mean_nats
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -92,7 +91,7 @@ class _NextToken(Task):
     def build(self, seed: int, count: int) -> Dataset[Example]:
         if self.contiguous:
             return self.segments(seed, count, rows=1)
-        return Generated(partial(window, self.text.train, self.length), f"{self.name()}/{seed}", count)
+        return RandomWindows(self.text.train, self.length, f"{self.name()}/{seed}", count)
 
     def segments(self, seed: int, count: int, rows: int) -> Dataset[Example]:
         stream = f"{self.name()}/{seed}"

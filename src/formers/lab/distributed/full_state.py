@@ -25,9 +25,14 @@ _GATHER = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
 
 def full_weights(model: nn.Module) -> dict[str, Tensor]:
-    """Return every weight by its name, tied ones once, on the CPU; on rank 0 only, others return an empty dict."""
-    state: dict[str, Any] = get_model_state_dict(model, options=_GATHER)
-    return {name: state[name].contiguous() for name in _weight_names(model) if name in state}
+    """Return every weight by its name, tied ones once, on the CPU; on rank 0 only, others return an empty dict.
+
+    They may be the model's own tensors: save them before it is trained on.
+    """
+    state: dict[str, Any] = model.state_dict()
+    if ranks.world_size() > 1 or any("_orig_mod" in name for name in state):  # torch asks of each whether it is sharded
+        state = get_model_state_dict(model, options=_GATHER)
+    return {name: state[name].detach().cpu().contiguous() for name in _weight_names(model) if name in state}
 
 
 def load_full_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:

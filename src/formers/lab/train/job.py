@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,7 +84,7 @@ class Job:
         data = json.loads(self.config.to_json_string(use_diff=False))
         return {name: value for name, value in data.items() if name not in self.config.attribute_map}
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """sha256 of what decides the outcome: task, data, configuration, budget, seed, and a precision below fp32.
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+import accelerate.optimizer
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import Trainer
 
 from formers.lab.distributed import ranks
@@ -41,6 +43,7 @@ class SafeTrainer(Trainer):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        _look_once()
         self.memory = CarriedMemory(self.model)
         self.step_memory = StepMemory(self.model, self.args.device.type)
 
@@ -70,6 +73,24 @@ class SafeTrainer(Trainer):
         self.accelerator.backward(loss)
         self.memory.leave()
         return loss.detach()
+
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> Any:
+        """Return the number of labels in the parts of a batch, which weighs them; None for a batch in one part."""
+        parts = self.args.gradient_accumulation_steps
+        return None if parts == 1 else super()._get_num_items_in_batch(batch_samples, device)
+
+    def _clip_grad_norm(self, model: Any) -> Tensor:
+        """Return the norm of the gradients, cut to the budget's, as the trainer does.
+
+        On whole models in one process, without what it asks of each gradient in every step: whether it is sharded.
+        """
+        if ranks.world_size() > 1 or self.accelerator.scaler is not None:
+            return super()._clip_grad_norm(model)
+        return nn.utils.clip_grad_norm_(self._weights, self.args.max_grad_norm)
+
+    @cached_property
+    def _weights(self) -> list[nn.Parameter]:
+        return [*self.model.parameters()]
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Return 0: the model counts its operations itself, once, and exactly."""
@@ -132,3 +153,10 @@ class SafeTrainer(Trainer):
 
     def _process_file(self, folder: str) -> Path:
         return Path(folder) / f"process-{self.args.process_index}.safetensors"
+
+
+def _look_once() -> None:
+    """Let accelerate look for the package `lomo_optim` once: it looks on the disk for it, twice in every step."""
+    look = getattr(accelerate.optimizer, "is_lomo_available", None)
+    if look is not None and not hasattr(look, "cache_info"):
+        accelerate.optimizer.is_lomo_available = cache(look)

@@ -49,7 +49,24 @@ class CheckedExamples(Dataset[Example]):
         return self.count
 
     def __getitem__(self, index: int) -> Example:
-        example = self._example(index)
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Example]:
+        """Return the examples of a batch, which a data set may have a faster way to: its own `__getitems__`."""
+        together = getattr(self.data, "__getitems__", None)
+        if together is None or len(indices) == 1:
+            return [self._checked(index, self._found(index)) for index in indices]
+        with naming_task_code(self.task, "build", f"{self.call}[{indices[0]}] and those after it"):
+            found = together(indices)
+        if not isinstance(found, list) or len(found) != len(indices):
+            raise self._wrong(indices[0], f"came with {shown(found)}, but {len(indices)} examples were expected")
+        return [self._checked(index, example) for index, example in zip(indices, found, strict=True)]
+
+    def _checked(self, index: int, found: Any) -> Example:
+        """Return what the data set has for an example, as one that a batch can be made of."""
+        if self._has_layout(found):
+            return found
+        example = self._example(index, found)
         for name, tensor in example.items():
             if name not in self._first or tensor.shape != self._first[name].shape:
                 raise self._different(index, example)
@@ -59,12 +76,30 @@ class CheckedExamples(Dataset[Example]):
 
     @cached_property
     def _first(self) -> Example:
-        return self._example(0)
+        return self._example(0, self._found(0))
 
-    def _example(self, index: int) -> Example:
-        """Return an example with tensors only."""
+    @cached_property
+    def _layout(self) -> dict[str, tuple[torch.Size, torch.dtype]]:
+        """Name → shape and type of what the first example has; empty where it has floats, which may be NaN."""
+        layout = {name: (tensor.shape, tensor.dtype) for name, tensor in self._first.items()}
+        return {} if any(dtype.is_floating_point for _, dtype in layout.values()) else layout
+
+    def _has_layout(self, found: Any) -> bool:
+        """Return whether an example is plain tensors as in the first one, so that nothing has to be done to it."""
+        if type(found) is not dict or not self._layout or len(found) != len(self._layout):
+            return False
+        for name, value in found.items():
+            if type(value) is not Tensor or self._layout.get(name) != (value.shape, value.dtype):
+                return False
+        return True
+
+    def _found(self, index: int) -> Any:
+        """Return what the data set has under a number."""
         with naming_task_code(self.task, "build", f"{self.call}[{index}]"):
-            found = self.data[index]
+            return self.data[index]
+
+    def _example(self, index: int, found: Any) -> Example:
+        """Return an example with tensors only."""
         if not isinstance(found, Mapping) or not found or not all(isinstance(name, str) for name in found):
             raise self._wrong(index, f"is {shown(found)}, but a mapping of the model's inputs to tensors was expected")
         tensors: Example = {}
@@ -139,14 +174,15 @@ class Collator:
         if labels is None or labels.is_floating_point() or labels.dtype == torch.bool or not labels.numel():
             return
         if self.task.head in ("CausalLM", "MaskedLM", "PixelLM", "Seq2SeqLM"):
-            self._check_range("labels", labels[labels != _IGNORED], config.vocab_size, "tokens (vocab_size)")
+            self._check_range("labels", labels, config.vocab_size, "tokens (vocab_size)")
         elif config.num_labels > 1 and config.problem_type in (None, "single_label_classification"):
-            self._check_range("labels", labels[labels != _IGNORED], config.num_labels, "classes (num_labels)")
+            self._check_range("labels", labels, config.num_labels, "classes (num_labels)")
 
     def _check_range(self, name: str, values: Tensor, count: int, what: str) -> None:
-        if not values.numel():
-            return
         low, high = (int(value) for value in values.aminmax())
+        if low < 0 and name == "labels":
+            values = values[values != _IGNORED]
+            low, high = (int(value) for value in values.aminmax()) if values.numel() else (0, 0)
         if low < 0 or high >= count:
             wrong = low if low < 0 else high
             raise self._wrong(f"have {name} {wrong}, but the model has {count} {what}: 0 to {count - 1}")
