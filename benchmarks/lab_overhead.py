@@ -53,7 +53,7 @@ def watched() -> list[tuple[Any, str, str]]:
         (Trainer, "train", "trainer"),
         (Trainer, "get_batch_samples", "making batches"),
         (SafeTrainer, "training_step", "forward and backward"),
-        (Trainer, "_clip_grad_norm", "clipping"),
+        (SafeTrainer, "_clip_grad_norm", "clipping"),
         (torch.optim.AdamW, "step", "AdamW"),
         (LRScheduler, "step", "learning rate"),
         (torch.nn.Module, "zero_grad", "forgetting gradients"),
@@ -85,11 +85,11 @@ class Clock:
         original = getattr(owner, name)
 
         def timed(*given: Any, **options: Any) -> Any:
-            start = time.perf_counter()
+            start = time.process_time()
             try:
                 return original(*given, **options)
             finally:
-                self.spent[label] = self.spent.get(label, 0.0) + time.perf_counter() - start
+                self.spent[label] = self.spent.get(label, 0.0) + time.process_time() - start
 
         setattr(owner, name, timed)
         try:
@@ -106,10 +106,10 @@ class Paired(Silent):
         self.study, self.clock, self.loops, self.paused = study, clock, 0.0, 0.0
 
     def begin(self, label: str, steps: int) -> None:
-        start, before = time.perf_counter(), dict(self.clock.spent)
+        start, before = time.process_time(), dict(self.clock.spent)
         self.loops += bare(self.study, self.arms[label])
         self.clock.spent = before
-        self.paused += time.perf_counter() - start
+        self.paused += time.process_time() - start
 
 
 def bare(study: Study, arm: Arm) -> float:
@@ -126,14 +126,14 @@ def bare(study: Study, arm: Arm) -> float:
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warm(budget))
     gc.collect()  # or Python looks through what making the batches has left, again and again
-    start = time.perf_counter()
+    start = time.process_time()
     for batch in batches:
         model(**batch).loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), budget.clip)
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def made(study: Study) -> list[dict[str, Tensor]]:
@@ -160,9 +160,9 @@ def whole(study: Study) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder, ExitStack() as watching:
         for owner, name, label in watched():
             watching.enter_context(clock.watching(owner, name, label))
-        start = time.perf_counter()
+        start = time.process_time()
         run(replace(study, folder=Path(folder) / "study"), progress)
-        total = time.perf_counter() - start - progress.paused
+        total = time.process_time() - start - progress.paused
     return {"total": total, "bare loop": progress.loops, **clock.spent}
 
 
@@ -196,9 +196,9 @@ def rows(setting: str, rounds: list[dict[str, float]]) -> list[Row]:
 def tables() -> float:
     """Seconds of making MLflow's tables anew."""
     with tempfile.TemporaryDirectory() as folder:
-        start = time.perf_counter()
+        start = time.process_time()
         formers.lab.store.database.create_tables(Path(folder) / "mlflow.db")
-        return time.perf_counter() - start
+        return time.process_time() - start
 
 
 def main() -> None:

@@ -308,3 +308,9 @@ def test_stopping_says_how_to_go_on(command: Run, monkeypatch: pytest.MonkeyPatc
     assert result.exit_code == 130
     assert "go on with" in result.output
     assert formers.cli.running.WIDE > 80
+
+
+def test_a_short_training_is_evaluated_in_proportion(command: Run, ran: list[Study]) -> None:
+    for options in (["--steps", "150"], ["--steps", "150", "--evaluations", "5"], []):
+        assert command("train", "shakespeare", *options).exit_code == 0
+    assert [study.budget.evaluations for study in ran] == [2, 5, 5]

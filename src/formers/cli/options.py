@@ -134,7 +134,11 @@ def read_task(text: str, length: int | None) -> Task:
 
 
 def read_budget(budget: Budget, changes: dict[str, Any]) -> Budget:
-    """Return a budget with the options changed that were given. Raise ValueError for a list of values."""
+    """Return a budget with the options changed that were given; with steps alone, it is evaluated in proportion.
+
+    Raises:
+        ValueError: for a list of values.
+    """
     amounts, lists = read_amounts(changes)
     if lists:
         name, values = next(iter(lists.items()))
@@ -142,7 +146,8 @@ def read_budget(budget: Budget, changes: dict[str, Any]) -> Budget:
             f"--{name.replace('_', '-')} is one number here, not {','.join(f'{value:g}' for value in values)}; "
             "`formers ablate` tries several, and takes the best for each arm"
         )
-    return replace(budget, **amounts)
+    start = budget if "evaluations" in amounts or "steps" not in amounts else budget.with_steps(amounts["steps"])
+    return replace(start, **amounts)
 
 
 def read_amounts(changes: dict[str, Any]) -> tuple[dict[str, Any], dict[str, tuple[float, ...]]]:

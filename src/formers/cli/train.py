@@ -26,7 +26,13 @@ def train(
     warmup: options.Warmup = None,
     weight_decay: options.Decay = None,
     clip: options.Clip = None,
-    evaluations: options.Evaluations = None,
+    evaluations: Annotated[
+        int | None,
+        typer.Option(
+            help="How often the model is evaluated; without it, as often for each step as in the task's default study, "
+            "at least twice, and at most as often as there."
+        ),
+    ] = None,
     stages: options.Stages = None,
     seed: Annotated[int, typer.Option(help="Of the initial weights and of the data's order.")] = 0,
     length: options.Length = None,

@@ -48,3 +48,11 @@ def test_amounts_that_nobody_means(amounts: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"must be a finite number|is at most") as caught:
         Budget(**amounts)  # type: ignore[arg-type]
     assert len(str(caught.value)) < 200
+
+
+def test_a_shorter_training_is_evaluated_less_often() -> None:
+    usual = Budget(steps=1000, evaluations=5)
+    steps = (1, 150, 401, 601, 1000, 16_000)
+    assert [usual.with_steps(count).evaluations for count in steps] == [2, 2, 3, 4, 5, 5]
+    assert usual.with_steps(150) == Budget(steps=150, evaluations=2)
+    assert Budget(steps=1000, evaluations=1).with_steps(10).evaluations == 1

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from formers.part import quoted
 
 _MOST = {"steps": 10**9, "batch_size": 1 << 20, "evaluations": 10_000, "stages": 20}
 """Amounts that nobody means: what is above them is a slip, and would be counted out for hours."""
+_FEWEST_EVALUATIONS = 2
+"""Of a training that is shorter than its budget was made for: two points are the least that a curve has."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -82,6 +84,15 @@ class Budget:
             raise ValueError(f"budget: weight_decay cannot be negative, but {self.weight_decay} was given")
         if self.stages > self.steps:
             raise ValueError(f"budget: {self.steps} steps cannot have {self.stages} stages; give each at least one")
+
+    def with_steps(self, steps: int) -> Budget:
+        """Return this budget with another number of steps, evaluated in proportion: as often as this one, for as long.
+
+        A shorter training has fewer evaluations, at least 2 where this one has; a longer one has as many.
+        """
+        least = min(_FEWEST_EVALUATIONS, self.evaluations)
+        share = math.ceil(self.evaluations * steps / self.steps)
+        return replace(self, steps=steps, evaluations=min(self.evaluations, max(least, share)))
 
     def describe(self, length: int, search: Mapping[str, Sequence[float]] | None = None) -> str:
         """Return the budget in words, as in `300 steps × 16 × 128 tokens, learning rate 0.001` for a length of 128.
