@@ -97,6 +97,8 @@ def count_tokens(x_bld: Tensor, mask_bl: Mask, state: State | None) -> Tensor:
         mask_bl = mask_bl.mask
     if isinstance(mask_bl, Documents):
         return mask_bl.counts_bl
+    if mask_bl is None and state is not None and x_bld.shape[1] == 1:
+        return state.seen_b.unsqueeze(-1) + 1
     if mask_bl is None:
         counts_bl = torch.arange(1, x_bld.shape[1] + 1, device=x_bld.device).unsqueeze(0)
     else:

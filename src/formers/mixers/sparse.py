@@ -108,6 +108,7 @@ class SparseMixer(QkvMixer):
         self.streams = site.causal and not self.by_length
         self.causal_forms = tuple(one.causal_form() for one in patterns) if self.streams else ()
         self.capacity = capacity_for(self.causal_forms)
+        self.sees_latest = len(set(self.causal_forms)) == 1 and self.causal_forms[0].sees_latest()
 
     def attend(self, qkv: QKV, context: Context) -> tuple[Tensor, State | None]:
         if context.state is not None:
@@ -169,6 +170,8 @@ class SparseMixer(QkvMixer):
             if (longest := one.longest()) is not None:
                 check_lengths(context.seen_b, longest, str(one))
         step = _QUERIES_AT_ONCE if self.capacity is not None else length
+        if length <= step:
+            return self.step(qkv, context)
         ys = []
         for start in range(0, length, step):
             stop = start + step
@@ -181,17 +184,29 @@ class SparseMixer(QkvMixer):
         """Attend from new tokens to what is remembered and to each other."""
         assert isinstance(context.state, SparseState)
         known = context.state.followed_by(self.state_of(qkv, context))
-        index_bl, q, k = context.counts_bl - 1, qkv.q, known.k_bgsk
+        q, k = qkv.q, known.k_bgsk
         of_position = added_rows(row_bias(self.score_position, context.positions_bl, known.positions_bs), q, k)
+        if self.sees_latest and context.mask_bl is None and q.shape[2] == 1 and k.shape[2] - 1 == self.capacity:
+            # what is remembered is what this token sees, and all but the oldest is what the next one will
+            added = _hidden(known.index_bs < 0, q.dtype)[:, None, None]
+            more = of_position(0, 1)
+            y_bhlv = attention(q, k, known.v_bgsv, bias=added if more is None else added + more)
+            return y_bhlv, known.latest(k.shape[2] - 1)
+        index_bl = context.counts_bl - 1
 
         def bias(start: int, stop: int) -> Tensor:
             seen = _seen_pairs(self.causal_forms, self.heads, index_bl[:, start:stop], known.index_bs)
-            added = torch.zeros(seen.shape, dtype=q.dtype, device=q.device).masked_fill(~seen, -torch.inf)
+            added = _hidden(~seen, q.dtype)
             more = of_position(start, stop)
             return added if more is None else added + more
 
         y_bhlv = attention(q, k, known.v_bgsv, key_mask_bs=known.index_bs >= 0, bias=bias)
         return y_bhlv, known.forget(self.causal_forms, self.capacity)
+
+
+def _hidden(which: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return what is added to scores: −∞ where True, else 0."""
+    return torch.zeros(which.shape, dtype=dtype, device=which.device).masked_fill_(which, -torch.inf)
 
 
 def _seen_pairs(patterns: Sequence[Pattern], heads: int, q_bl: Tensor, k_bs: Tensor) -> Tensor:

@@ -46,6 +46,12 @@ class SparseState(State):
         """
         return self if capacity is None else self.keep(_recalled(patterns, self.index_bs, self.seen_b), capacity)
 
+    def latest(self, count: int) -> SparseState:
+        """Return the state with its last `count` keys."""
+        k, v, index_bs, positions_bs = self.k_bgsk, self.v_bgsv, self.index_bs, self.positions_bs
+        positions_bs = None if positions_bs is None else positions_bs[:, -count:]
+        return SparseState(self.seen_b, k[:, :, -count:], v[:, :, -count:], index_bs[:, -count:], positions_bs)
+
     def keep(self, wanted_bs: Tensor, capacity: int) -> SparseState:
         """Return the state with the keys that are wanted, (B, S), the latest last, `capacity` at most."""
         capacity = min(capacity, max(self.index_bs.shape[1], _TAKEN_AT_ONCE))

@@ -60,6 +60,9 @@ class Span(Pattern):
     def memory(self) -> int:
         return self.behind * self.dilation
 
+    def sees_latest(self) -> bool:
+        return self.dilation == 1
+
     def growth(self) -> float:
         return 1.0
 

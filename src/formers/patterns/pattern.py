@@ -100,6 +100,10 @@ class Pattern(Part):
         """Return the most keys that `recalled` ever names at once; None without a limit."""
         return None
 
+    def sees_latest(self) -> bool:
+        """Return True if every query of a causal model sees exactly itself and the `memory()` tokens before it."""
+        return False
+
     def growth(self) -> float:
         """Return the power of the length that the number of pairs grows with."""
         return 2.0

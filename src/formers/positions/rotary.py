@@ -60,9 +60,10 @@ class Rotary(Position):
             raise ValueError(
                 f"{self} rotates pairs, but a head is {site.head_width} wide; make it even, or change fraction"
             )
-        if rotated == 2 and (self.scaling == "ntk" or self.base != type(self).base):
+        of_several = self.scaling == "ntk" or self.base != type(self).base or self.layout != type(self).layout
+        if rotated == 2 and of_several:
             raise ValueError(
-                f"{self}: base and scaling='ntk' change all pairs but the fastest, and one pair is all that is rotated "
+                f"{self}: layout, base and scaling='ntk' tell several pairs apart, and one pair is all that is rotated "
                 f"of a head that is {site.head_width} wide; leave them out, or rotate more"
             )
         return RotaryPosition(self, rotated, self.trained_length or max(1, int(site.context_length / self.factor)))
@@ -80,17 +81,17 @@ class RotaryPosition(nn.Module):
         whole = x_bhlk.shape[-1] == self.rotated
         turned = x_bhlk if whole else x_bhlk[..., : self.rotated]
         if self.part.layout == "half":
-            a, b = turned.chunk(2, -1)
-            turned = torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
+            partner = turned.roll(self.rotated // 2, -1)
         else:
-            a, b = turned.unflatten(-1, (-1, 2)).unbind(-1)
-            turned = torch.stack([a * cos - b * sin, b * cos + a * sin], -1).flatten(-2)
+            partner = turned.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
+        turned = torch.addcmul(turned * cos, partner, sin)
         return turned if whole else torch.cat([turned, x_bhlk[..., self.rotated :]], -1)
 
     def rotations(self, positions_bl: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Return cos and sin of every angle, (B|1, 1, L, R/2), once for all layers, queries and keys.
+        """Return cos and ± sin of the angle of every feature, (B|1, 1, L, R), once for all layers, queries and keys.
 
-        Computed in float32 or wider whatever the dtype.
+        The sine is that of the partner in a pair: −sin for a, which b enters with. Computed in float32 or wider
+        whatever the dtype.
         """
         name = self.name + str(dtype)
         return read_once(positions_bl, name, lambda positions_bl: self._rotations(positions_bl, dtype))
@@ -99,7 +100,10 @@ class RotaryPosition(nn.Module):
         theta, magnitude = self.angles_per_token(positions_bl.device)
         theta = theta.to(torch.promote_types(dtype, torch.float32))
         angles = ((positions_bl + self.part.offset).unsqueeze(-1) * theta).unsqueeze(1)
-        return (angles.cos() * magnitude).to(dtype), (angles.sin() * magnitude).to(dtype)
+        cos, sin = angles.cos() * magnitude, angles.sin() * magnitude
+        if self.part.layout == "half":
+            return torch.cat([cos, cos], -1).to(dtype), torch.cat([-sin, sin], -1).to(dtype)
+        return cos.repeat_interleave(2, -1).to(dtype), torch.stack([-sin, sin], -1).flatten(-2).to(dtype)
 
     def angles_per_token(self, device: torch.device) -> tuple[Tensor, float]:
         """Return θ_m after scaling, in float64, and the factor that YaRN puts on cos and sin."""

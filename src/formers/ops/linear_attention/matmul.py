@@ -111,10 +111,12 @@ def through_state(
     if log_decay_bhl is not None:
         g_bh1 = log_decay_bhl.to(s.dtype).sum(2, keepdim=True).exp()
         s, z = s * g_bh1.unsqueeze(-1), None if z is None else z * g_bh1
-    s = s + k.mT @ v
+    # one token's product is an outer one, faster element by element; without data, where products are counted, it stays
+    one = k.shape[2] == 1 and not k.is_meta
+    s = torch.addcmul(s, k.mT, v) if one else s + k.mT @ v
     y = q_acc @ s
     if z is not None:
-        z = z + k.sum(2)
+        z = z + (k.squeeze(2) if one else k.sum(2))
         d = (z.unsqueeze(2) @ q_acc.mT).mT  # several times faster than q z, a product with one column
         d = safe_divisor(d, floor)
         y = y / d if torch.is_grad_enabled() else y.div_(d)
