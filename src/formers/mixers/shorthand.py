@@ -18,11 +18,8 @@ def begins_with(text: str, axis: type[Part], mixer: type[Part]) -> bool:
     others, mixers = ({kind.name() for kind in kinds} for kinds in (axis.kinds(), mixer.kinds()))
     if word in others - mixers:
         return True
-    misspelt = word not in {kind.__name__ for kind in mixer.kinds()} and not _nearest(word, mixers)
-    if misspelt and (near := _nearest(word, others)):
+    known = word in mixers or word in {kind.__name__ for kind in mixer.kinds()}
+    near = [] if known else get_close_matches(word, sorted(mixers | others), n=1, cutoff=0.5)
+    if near and near[0] not in mixers:
         raise ValueError(f"mixer has no member {word!r}; did you mean the {axis.name()} {near[0]!r}?")
     return False
-
-
-def _nearest(word: str, names: set[str]) -> list[str]:
-    return get_close_matches(word, names, n=1, cutoff=0.5)
