@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install study test lint test-slow campaign test-gpu bench docs site clean
+.PHONY: help install study test lint test-slow campaign test-gpu bench docs notebooks pictures site clean
 
 help:             ## list the commands
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -14,7 +14,7 @@ help:             ## list the commands
 	touch $@
 
 .venv/installed: .venv/lab
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[lab,adapt,cluster,slurm,search,retrieval,control,mujoco,oracles,site,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[lab,adapt,cluster,slurm,search,retrieval,control,mujoco,oracles,site,notebooks,dev]"
 	touch $@
 
 # lm-evaluation-harness brings pandas and scikit-learn, which every import of transformers would load and take half as
@@ -53,6 +53,12 @@ bench: .venv/installed    ## every benchmark, one after the other, into docs/ben
 
 docs: .venv/installed     ## the parts of the docs that are made from the code
 	$(BIN)/python docs/generate.py
+
+notebooks: .venv/installed ## execute the notebooks in docs/notebooks, a few minutes
+	$(BIN)/python docs/notebooks/run.py
+
+pictures: .venv/installed ## the pictures of pages in docs/images, by chromium
+	$(BIN)/python docs/pictures.py
 
 site: .venv/installed     ## the documentation as a site, with a page for every part, into site/
 	$(BIN)/mkdocs build --strict --quiet

@@ -1,9 +1,8 @@
 """A hook of MkDocs that adds the pages which the code and the repository already hold: the start page, a page for every
-part, the interface of each room, and a gallery of reports."""
+part, the interface of each room, executed notebooks, and a gallery of reports."""
 
 from __future__ import annotations
 
-import html
 import inspect
 import os
 import re
@@ -19,7 +18,10 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "src"))
+sys.path[:0] = [str(ROOT / "src"), str(ROOT / "docs")]
+
+from site_gallery import gallery  # noqa: E402
+from site_notebooks import TITLES, notebook_files, page_of_notebook  # noqa: E402
 
 from formers.catalogue import AXES, members  # noqa: E402
 from formers.cli.part_image import can_be_drawn, draw_part  # noqa: E402
@@ -33,6 +35,7 @@ GUIDES = {
     "Tasks": "tasks.md",
     "Standard yardsticks": "evaluation.md",
     "Study files": "study-files.md",
+    "Reports and pages": "reports.md",
     "From a laptop to a cluster": "scaling.md",
     "Larger searches": "search.md",
     "Decision Transformers": "control.md",
@@ -66,6 +69,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     config.nav = [
         {"Start": "index.md"},
         {"Parts": [{"All on one page": "parts.md"}, *parts]},
+        {"Notebooks": [{title: page_of_notebook(stem)} for stem, title in TITLES.items()]},
         {"Guides": [{title: page} for title, page in GUIDES.items()]},
         {"Findings": [{title: page} for title, page in FINDINGS.items()]},
         {"Trust": [{title: page} for title, page in trust.items()]},
@@ -88,6 +92,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for axis, base in AXES.items():
         for kind in members(base):
             pages |= part_files(axis, kind)
+    pages |= notebook_files()
     for path, content in pages.items():
         files.append(File.generated(config, path, content=content))
     return files
@@ -106,23 +111,6 @@ def decisions() -> str:
     titles = [path.read_text().partition("\n")[0].lstrip("# ") for path in found]
     lines = [f"- [{title}]({path.name})" for title, path in zip(titles, found, strict=True)]
     return "# Decisions\n\nWhy things are as they are.\n\n" + "\n".join(lines) + "\n"
-
-
-def gallery() -> str:
-    """Return the list of reports in the docs, each with the sentence that it opens with."""
-    lines = [
-        "# Gallery of reports",
-        "",
-        "Reports as `formers ablate` wrote them: each is one file that opens offline.",
-        "",
-    ]
-    for path in sorted((ROOT / "docs" / "studies").glob("*.html")):
-        text = path.read_text()
-        title = re.search(r"<h1>(.*?)</h1>", text, re.S)
-        said = re.search(r'<div class="headline">\s*<p>(.*?)</p>', text, re.S)
-        lines.append(f"- [{html.unescape(title[1]) if title else path.stem}](studies/{path.name})")
-        lines += [f"  — {said[1]}"] if said else []
-    return "\n".join(lines) + "\n"
 
 
 def page_of(axis: str, kind: type[Part]) -> str:

@@ -64,6 +64,10 @@ class ReferenceLine:
     text: str
     beyond: bool
 
+    def text_y(self, frame: Frame) -> float:
+        """Return the base line of the name: above the line, or within the frame where the line lies above that."""
+        return self.y + (14 if self.beyond and self.y < frame.bottom / 2 else -5)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:

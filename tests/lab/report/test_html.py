@@ -226,7 +226,7 @@ def test_degenerate_studies_have_a_page(study: Study) -> None:
     assert "No other arm has a result" in render_html(half)
     alone = render_html(replace(results, rows=results.rows[:1], references={}))
     assert "<h2>Result</h2>" in alone
-    assert "No other arm" not in alone
+    assert not re.search(r"No other arm|Matched between|The base is|for all arms|What was compared", alone)
     assert Page(alone).tables["ranking"][1][0] == ""
     twins = tuple(replace(results.rows[0], arm=name) for name in "ab")
     assert "All arms have the same parameters" in render_html(replace(results, rows=twins, references={}))

@@ -67,7 +67,7 @@ def ranking(summary: StudySummary) -> Ranking:
 
 def _arm_row(summary: StudySummary, arm: ArmSummary, taken: Sequence[str], costs: Sequence[Cost]) -> RankingRow:
     alone = len(summary.arms) == 1
-    difference = "base" if arm.name == summary.base else difference_text(arm.to_base, summary.digits)
+    difference = "" if alone else "base" if arm.name == summary.base else difference_text(arm.to_base, summary.digits)
     cells = (
         "" if alone else str(arm.rank or NOTHING),
         arm.name,

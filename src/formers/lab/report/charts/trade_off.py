@@ -157,7 +157,7 @@ class _TradeOff:
     def reserved(self) -> list[Box]:
         """Return what no label may cover: reference lines and their names, single runs, arrows beside marks."""
         lines = self.references
-        boxes = [box_before(_FRAME.right, line.y - 5, line.text) for line in lines]
+        boxes = [box_before(_FRAME.right, line.text_y(_FRAME), line.text) for line in lines]
         boxes += [(_FRAME.left, line.y - 1, _FRAME.right, line.y + 1) for line in lines if not line.beyond]
         boxes += [box_around(dot, 2) for arm in self.arms for dot in self.dots(arm)]
         growing = [self.marks[arm.name] for arm in self.arms if _state_grows(arm, self.cost)]
