@@ -43,12 +43,12 @@ class Shot:
     "A CSS selector: the picture begins a little above what it finds first."
 
 
-def views(name: str, page: Path, at: str = "", height: int = 1400) -> Iterator[Shot]:
-    """Yield a page at a desk, in the dark, on a phone and on paper."""
-    yield Shot(name=name, page=page, at=at, height=height)
-    yield Shot(name=f"{name}-dark", page=page, at=at, height=height, scheme="dark")
-    yield Shot(name=f"{name}-phone", page=page, at=at, width=390, height=1100)
-    yield Shot(name=f"{name}-print", page=page, at=at, width=760, height=1100, media="print")
+def views(name: str, page: Path, width: int = 1200) -> Iterator[Shot]:
+    """Yield the top of a page at a desk, in the dark, on a phone and on paper."""
+    yield Shot(name=name, page=page, width=width)
+    yield Shot(name=f"{name}-dark", page=page, width=width, scheme="dark")
+    yield Shot(name=f"{name}-phone", page=page, width=390, height=1100)
+    yield Shot(name=f"{name}-print", page=page, width=760, height=1100, media="print")
 
 
 def shots() -> Iterator[Shot]:
@@ -57,7 +57,7 @@ def shots() -> Iterator[Shot]:
     yield from views("report", DOCS / "studies" / "lengths.html")
     yield Shot(name="ranking", page=DOCS / "studies" / "lengths.html", at="#ranking", height=1500)
     yield from views("adapt", DOCS / "adapt" / "swaps.html")
-    yield from views("part", SITE / "parts" / "mixer" / "longformer.html")
+    yield from views("part", SITE / "parts" / "mixer" / "longformer.html", width=1280)
     for page in reports():
         path = GALLERY.relative_to(IMAGES) / page.stem
         yield Shot(name=str(path), page=page, width=1100, height=825, scale=0.5)
@@ -70,6 +70,8 @@ def take(browser: Chrome, shot: Shot) -> None:
     window = {"width": shot.width, "height": 900, "deviceScaleFactor": 1, "mobile": shot.width < 500}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", window)
     browser.get(shot.page.as_uri())
+    browser.execute_script("localStorage.clear()")  # where the site keeps light or dark
+    browser.refresh()
     find = (
         "const it = arguments[0] && document.querySelector(arguments[0]); return it ? it.getBoundingClientRect().y : 0"
     )

@@ -120,10 +120,10 @@ def page_of(axis: str, kind: type[Part]) -> str:
 def part_files(axis: str, kind: type[Part]) -> dict[str, str | bytes]:
     """Return the page of a part, and its picture where it has one."""
     picture = picture_of(kind)
-    blocks = [f"# `{kind.name()}`", *paragraphs(kind), *options(kind), *abilities(kind)]
+    blocks = [f"# `{kind.name()}`", *paragraphs(kind)]
     if picture:
         blocks += ["## Picture", f"![What {kind.name()} looks at]({kind.name()}.png)", PICTURE_NOTE]
-    blocks += [*costs(kind), *plain_form(kind), *try_it(axis, kind), *letters(kind)]
+    blocks += [*options(kind), *abilities(kind), *costs(kind), *plain_form(kind), *try_it(axis, kind), *letters(kind)]
     found: dict[str, str | bytes] = {page_of(axis, kind): "\n\n".join(blocks) + "\n"}
     return found | ({f"parts/{axis}/{kind.name()}.png": picture} if picture else {})
 
