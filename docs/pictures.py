@@ -12,6 +12,7 @@ import base64
 import io
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ DOCS = Path(__file__).parent
 IMAGES = DOCS / "images"
 SITE = DOCS.parent / "site"
 OPTIONS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars")
+_FADING = 0.6
+"""Seconds in which the site's header appears."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +63,7 @@ def shots() -> Iterator[Shot]:
     yield from views("part", SITE / "parts" / "mixer" / "longformer.html", width=1280)
     for page in reports():
         path = GALLERY.relative_to(IMAGES) / page.stem
-        yield Shot(name=str(path), page=page, width=1100, height=825, scale=0.5)
+        yield Shot(name=str(path), page=page, width=960, height=640, scale=0.5, at="#costs")
 
 
 def take(browser: Chrome, shot: Shot) -> None:
@@ -72,10 +75,9 @@ def take(browser: Chrome, shot: Shot) -> None:
     browser.get(shot.page.as_uri())
     browser.execute_script("localStorage.clear()")  # where the site keeps light or dark
     browser.refresh()
-    find = (
-        "const it = arguments[0] && document.querySelector(arguments[0]); return it ? it.getBoundingClientRect().y : 0"
-    )
-    top = max(0, browser.execute_script(find, shot.at) - 24)
+    time.sleep(_FADING)
+    find = "return (document.querySelector(arguments[0]) ?? document.body).getBoundingClientRect().y"
+    top = max(0, browser.execute_script(find, shot.at) - 24) if shot.at else 0
     below = browser.execute_script("return document.documentElement.scrollHeight") - top
     clip = {"x": 0, "y": top, "width": shot.width, "height": min(shot.height, below), "scale": 1}
     taken = browser.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})

@@ -16,6 +16,8 @@ TITLES = {
     "long_inputs": "Long inputs",
 }
 """Notebooks in the order of the navigation."""
+WIDE = "---\nhide: [toc]\n---\n\n"
+"""Code needs the room of the table of contents."""
 
 
 def notebook_files() -> dict[str, str | bytes]:
@@ -28,7 +30,7 @@ def notebook_files() -> dict[str, str | bytes]:
         note = (
             f"*This page is a notebook with the outputs of its last run: [{stem}.ipynb]({stem}.ipynb){{: download }}.*"
         )
-        found[page_of_notebook(stem)] = "\n\n".join([blocks[0], note, *blocks[1:]]) + "\n"
+        found[page_of_notebook(stem)] = WIDE + "\n\n".join([blocks[0], note, *blocks[1:]]) + "\n"
         found |= {f"notebooks/{stem}-{number}.png": picture for number, picture in enumerate(pictures)}
     return found
 
