@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from formers.lab.report.pareto import pareto_front
+from formers.lab.store.pareto import pareto_front
 
 
 def by_definition(losses: dict[str, float], costs: dict[str, float | None]) -> set[str]:
