@@ -12,10 +12,11 @@ PICTURES = DOCS / "images" / "gallery"
 
 
 def reports() -> list[Path]:
-    """Return every report in docs/, in the order in which docs/studies.md tells of them, the others last."""
+    """Return every page: studies in the order in which docs/studies.md tells of them, then pretrained models."""
     text = (DOCS / "studies.md").read_text(encoding="utf-8")
     found = sorted((DOCS / "studies").glob("*.html"))
-    return sorted(found, key=lambda path: place if (place := text.find(f"studies/{path.name}")) >= 0 else len(text))
+    found.sort(key=lambda path: place if (place := text.find(f"studies/{path.name}")) >= 0 else len(text))
+    return found + sorted((DOCS / "adapt").glob("*.html"))
 
 
 def gallery() -> str:
@@ -23,8 +24,9 @@ def gallery() -> str:
     cards = "\n".join(_card(path) for path in reports())
     head = (
         "# Gallery of reports\n\n"
-        "Reports as `formers ablate` wrote them, some by earlier versions. Each is one file that opens offline, in any "
-        "browser: click one. What they show, and what they do not, is in [Studies](studies.md)."
+        "Pages as `formers ablate` and `formers adapt` wrote them, some by earlier versions. Each is one file that opens "
+        "offline, in any browser: click one. What they show, and what they do not, is in [Studies](studies.md) and "
+        "[Pretrained models](adapt.md)."
     )
     return f'{head}\n\n<div class="gallery">\n{cards}\n</div>\n'
 
@@ -38,7 +40,7 @@ def _card(path: Path) -> str:
     shown = f'<img src="images/gallery/{path.stem}.png" alt="" loading="lazy">' if picture.is_file() else ""
     title = path.stem.replace("-", " ").capitalize()
     return (
-        f'<a href="studies/{path.name}">{shown}<strong>{html.escape(title)}</strong>'
+        f'<a href="{path.relative_to(DOCS)}">{shown}<strong>{html.escape(title)}</strong>'
         f"<small>{html.escape(task)}</small><span>{html.escape(said)}</span></a>"
     )
 
