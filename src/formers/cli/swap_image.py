@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def save_swaps(swaps: Sequence[Swap], path: Path, score: str | None = None) -> None:
-    """Write a PNG of the rise of −log p where one layer alone takes a mixer: the stronger the colour, the more the layer needs its own.
+    """Write a PNG of the rise of −log p where one layer alone takes a mixer: dark where the layer needs its own.
 
     Of swaps that were measured by a task's score, `score` is its name.
     """
