@@ -25,8 +25,8 @@ def gallery() -> str:
     head = (
         "# Gallery of reports\n\n"
         "Pages as `formers ablate` and `formers adapt` wrote them, some by earlier versions. Each is one file that "
-        "opens offline, in any browser: click one. What they show, and what they do not, is in [Studies](studies.md) and "
-        "[Pretrained models](adapt.md)."
+        "opens offline, in any browser: click one. What they show, and what they do not, is in [Studies](studies.md) "
+        "and [Pretrained models](adapt.md)."
     )
     return f'{head}\n\n<div class="gallery">\n{cards}\n</div>\n'
 
