@@ -106,8 +106,7 @@ def _tables(summary: StudySummary) -> dict[str, object]:
 def _charts(summary: StudySummary) -> dict[str, object]:
     """Return the charts of the page, and samples and pictures, which are shown for the same arms."""
     looks = arm_looks(summary)
-    traded = sorted(costs.TRADED_COSTS, key=lambda cost: cost.name != summary.metric.against)
-    trade_offs = [trade_off_chart(summary, cost, looks) for cost in traded]
+    trade_offs = [trade_off_chart(summary, cost, looks) for cost in _traded_costs(summary)]
     slices = [(it, slices_chart(summary, it, f"slices-{i}", looks)) for i, it in enumerate(all_slices(summary))]
     curves = [learning_chart(summary, looks, by) for by in ("step", "seconds")]
     return {
@@ -121,6 +120,12 @@ def _charts(summary: StudySummary) -> dict[str, object]:
         "samples": page_tables.samples(summary, looks),
         "pictures": page_tables.pictures(summary, looks),
     }
+
+
+def _traded_costs(summary: StudySummary) -> list[costs.Cost]:
+    """Return the costs that quality is drawn against: first that of a larger search, or the one the metric names."""
+    first = next(iter(summary.results.under), summary.metric.against)
+    return sorted(costs.TRADED_COSTS, key=lambda cost: cost.name != first)
 
 
 def _search(summary: StudySummary) -> dict[str, object]:
