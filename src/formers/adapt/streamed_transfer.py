@@ -178,7 +178,8 @@ class _LayerTraining:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             order = torch.randperm(len(self.x_nld))
-            parameters, last = list(mixer.parameters()), order[-_COMPARED:]
+            parameters: list[Tensor] = [*mixer.parameters()]
+            last = order[-_COMPARED:]
             began, start = self._error(last), [p.detach().clone() for p in parameters]
             optimizer = torch.optim.AdamW(_groups(mixer, budget), lr=budget.learning_rate)
             schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)

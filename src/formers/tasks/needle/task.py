@@ -96,7 +96,7 @@ class Needle(Task):
 
     @property
     def hiding(self) -> Hiding:
-        """How facts are drawn."""
+        """The way facts are drawn."""
         return Hiding(keys=self.keys, values=self.values, hops=self.hops)
 
     @property
