@@ -40,7 +40,8 @@ NOTES = (
     "makes the same steps on the same batches, made beforehand, in a loop of its own, just before the arm; two loops "
     f"in turn differ by up to a tenth on this machine, either way, so it has no target. One arm is softmax for {STEPS} "
     f"steps: medians of {ROUNDS} studies. The default study is what `formers ablate shakespeare` runs: once. MLflow's "
-    "tables are made in the first study of a user, and are not in the others."
+    "tables are made in the first study of a user, and are not in the others. Seconds are of the processor, so that "
+    "what else runs on the machine counts for little."
 )
 
 
