@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from formers.machine.garbage import no_garbage
+
 
 def load(libraries: Sequence[str]) -> None:
     """Import the libraries; in a terminal, standard error shows which one is being loaded, and is clean afterwards."""
@@ -17,7 +19,8 @@ def load(libraries: Sequence[str]) -> None:
         if shown:
             _write(text)
         try:
-            import_module(name)
+            with no_garbage():
+                import_module(name)
         finally:
             if shown:
                 _write(f"\r{' ' * len(text)}\r")

@@ -20,6 +20,7 @@ from formers.lab.store.database import (
 from formers.lab.store.order_number import order_number
 from formers.lab.store.tracking_uri import TRACKING_URI_VARIABLE, check_server, limit_waiting, without_secrets
 from formers.lab.store.write_error import WriteError, one_line, reporting_write_errors
+from formers.machine.garbage import no_garbage
 from formers.machine.quiet_libraries import quiet_libraries
 
 _DATABASE = "mlflow.db"
@@ -47,7 +48,8 @@ class Experiment:
             WriteError: when the folder cannot be written.
         """
         quiet_libraries()
-        from mlflow.tracking import MlflowClient  # takes a second; only a study needs it
+        with no_garbage():
+            from mlflow.tracking import MlflowClient  # takes a second; only a study needs it
 
         quiet_libraries()  # importing MLflow sets its own log level
         uri = os.environ.get(TRACKING_URI_VARIABLE)
