@@ -64,7 +64,7 @@ def repair(
 
     \b
     formers repair path/to/model --mixer 'window(256) | sinks(4)' --text book.txt
-    formers repair path/to/model --mixer 'linear(feature=hedgehog)' --layers '::2'
+    formers repair path/to/model --mixer 'windowed_linear(window=64)' --layers '::2'
     formers repair path/to/model --plan adapt/swaps.json --time 1k,8k
     """
     from formers.adapt.repair_run import RepairPlan
