@@ -52,19 +52,19 @@ class Reader(nn.Module):
 )
 def test_a_reader_finds_everything(options: dict[str, int]) -> None:
     task = Needle(**options)
-    result = task.evaluate(Reader(3 + 32))  # type: ignore[arg-type]
+    result = task.evaluate(Reader(4 + 32))  # type: ignore[arg-type]
     assert result.metrics["accuracy"] == 1.0
     assert result.slices == {"depth": {"0%": 1.0, "25%": 1.0, "50%": 1.0, "75%": 1.0, "100%": 1.0}}
-    assert all("should be" not in sample for sample in task.samples(Reader(3 + 32)))  # type: ignore[arg-type]
+    assert all("should be" not in sample for sample in task.samples(Reader(4 + 32)))  # type: ignore[arg-type]
 
 
 def test_a_reader_of_the_last_tokens_finds_what_lies_deep() -> None:
     task = Needle(length=128, keys=1)
-    result = task.evaluate(Reader(3 + 32, sight=50), "test")  # type: ignore[arg-type]
+    result = task.evaluate(Reader(4 + 32, sight=50), "test")  # type: ignore[arg-type]
     assert result.slices["depth"] == {"0%": 0.0, "25%": 0.0, "50%": 0.0, "75%": 1.0, "100%": 1.0}
     assert result.metrics["accuracy"] == pytest.approx(0.4)
     assert result.metrics["accuracy at 75%"] == 1.0
-    [picture] = task.pictures(Reader(3 + 32, sight=50))  # type: ignore[arg-type]
+    [picture] = task.pictures(Reader(4 + 32, sight=50))  # type: ignore[arg-type]
     assert picture.caption.startswith("Accuracy with the fact at 0%, 25%, 50%, 75%, 100% of the text")
     assert "32, 64, 128 tokens" in picture.caption
 

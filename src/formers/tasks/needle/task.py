@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from formers.models import TransformerConfig
 
-FACT, LINK, QUESTION, IGNORED = 0, 1, 2, -100
-_SIGNS = 3
+FACT, LINK, QUESTION, BLANK, IGNORED = 0, 1, 2, 3, -100
+_SIGNS = 4
 DEPTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Depths that are measured: the share of the text before the fact."""
 _EACH = 64  # held-out sequences for each depth
@@ -38,10 +38,10 @@ class Needle(Task):
 
     `keys` facts have different keys; with `values` each key has several values, all of which are asked for in the order
     in which they stand; with `hops` a key leads to another one, and that to the next, until one has the value (variable
-    tracking). Training sequences have 1 … `keys` keys, at random places, and ask for all of them. In tests, the fact
-    that is asked for first stands at five depths, from the beginning to the end, and its answers alone count. A
-    sequence belongs to training, validation or test by a checksum. As in `recall`, the first layer of the default study
-    joins a value to the key before it.
+    tracking). Training sequences have 1 … `keys` keys, at random places, more or less noise between them and blanks
+    behind, and ask for all of them. In tests, the fact that is asked for first stands at five depths, from the
+    beginning to the end, and its answers alone count. A sequence belongs to training, validation or test by a checksum.
+    As in `recall`, the first layer of the default study joins a value to the key before it.
 
     `formers needle MODEL` asks a trained or pretrained model of text the same in words, at any lengths. Sources:
     Kamradt 2023 (needle in a haystack); Hsieh et al. 2024 (RULER), arXiv:2404.06654.
@@ -138,10 +138,11 @@ class Needle(Task):
     def sequence(self, stream: random.Random, hiding: Hiding, depth: float | None) -> tuple[list[int], list[int]]:
         """Return facts, noise between them, and questions with their answers as symbols; and the answers as labels.
 
-        Symbols are the three signs, keys and values, in this order. Noise of its own symbols would tell all values
+        Symbols are the four signs, keys and values, in this order. Noise of its own symbols would tell all values
         that were told apart: models then guess among these for thousands of steps.
         """
-        noise = self.length - 3 * hiding.facts - hiding.keys * (2 + hiding.values)
+        room = self.length - 3 * hiding.facts - hiding.keys * (2 + hiding.values)
+        noise = room if depth is not None else stream.randint(hiding.facts - 1, room)
         hidden = hiding.draw(stream, noise + 1, depth)
         keys = stream.sample(range(_SIGNS, _SIGNS + self.vocab), hiding.names)
         values = stream.sample(range(_SIGNS + self.vocab, _SIGNS + 2 * self.vocab), hiding.contents)
@@ -156,7 +157,7 @@ class Needle(Task):
         for key, found in hidden.questions:
             told += [QUESTION, keys[key], *(values[answer] for answer in found)]
             labels += [IGNORED, IGNORED, *(values[answer] for answer in found)]
-        return told, labels
+        return told + [BLANK] * (room - noise), labels + [IGNORED] * (room - noise)
 
     def held_out(self, split: Split, depth: float) -> tuple[Tensor, Tensor]:
         """Return the sequences of a split with the fact at this depth, and their labels, (EACH, L) each; the same for
