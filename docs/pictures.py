@@ -26,7 +26,7 @@ DOCS = Path(__file__).parent
 IMAGES = DOCS / "images"
 SITE = DOCS.parent / "site"
 OPTIONS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars")
-_FADING = 0.6
+_FADING = 2.0
 """Seconds in which the site's header appears."""
 
 
