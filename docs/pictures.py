@@ -26,7 +26,7 @@ DOCS = Path(__file__).parent
 IMAGES = DOCS / "images"
 SITE = DOCS.parent / "site"
 OPTIONS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars")
-_FADING = 2.0
+_FADING = 1.0
 """Seconds in which the site's header appears."""
 
 
@@ -70,7 +70,7 @@ def take(browser: Chrome, shot: Shot) -> None:
     """Take one picture and write it."""
     features = [{"name": "prefers-color-scheme", "value": shot.scheme}]
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": shot.media, "features": features})
-    window = {"width": shot.width, "height": 900, "deviceScaleFactor": 1, "mobile": shot.width < 500}
+    window = {"width": shot.width, "height": shot.height, "deviceScaleFactor": 1, "mobile": shot.width < 500}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", window)
     browser.get(shot.page.as_uri())
     browser.execute_script("localStorage.clear()")  # where the site keeps light or dark
@@ -80,7 +80,7 @@ def take(browser: Chrome, shot: Shot) -> None:
     top = max(0, browser.execute_script(find, shot.at) - 24) if shot.at else 0
     below = browser.execute_script("return document.documentElement.scrollHeight") - top
     clip = {"x": 0, "y": top, "width": shot.width, "height": min(shot.height, below), "scale": 1}
-    taken = browser.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
+    taken = browser.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": bool(shot.at), "clip": clip})
     picture = Image.open(io.BytesIO(base64.b64decode(taken["data"]))).convert("RGB")
     if shot.scale != 1:
         picture = picture.resize([round(side * shot.scale) for side in picture.size], Image.Resampling.LANCZOS)
