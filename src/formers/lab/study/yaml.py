@@ -15,7 +15,7 @@
     seeds: 3                            # how many (0, 1, 2), or a list of them
     search_seeds: [1000]                # seeds with which values in lists and trials are tried; none of those above
     search:                             # a larger search, drawn by Optuna, in place of lists of values
-      mixer: [softmax, performer(features=log(8..256)), linear(feature={elu, relu})]
+      mixer: [softmax, performer(features=log(8..256)), "linear(feature={elu, relu})"]
       depth: 1..4
       learning_rate: log(1e-4..1e-2)
     under: parameters=200k, latency=5ms # what a trial may cost; the front is against the first
