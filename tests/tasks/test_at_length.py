@@ -16,6 +16,7 @@ from formers.tasks import (
     Glue,
     Listops,
     Mlm,
+    Needle,
     Recall,
     Reviews,
     Shakespeare,
@@ -26,7 +27,7 @@ from formers.tasks import (
 from formers.tasks.checks.checked_task import CheckedTask
 from formers.tasks.windows import mean_nats
 
-READ_AT_OTHER_LENGTHS = {Shakespeare, Text, Mlm, Sort, SortSequence, Recall, Classify, Reviews, Glue}
+READ_AT_OTHER_LENGTHS = {Shakespeare, Text, Mlm, Sort, SortSequence, Needle, Recall, Classify, Reviews, Glue}
 
 
 class Reader(nn.Module):

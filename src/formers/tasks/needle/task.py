@@ -29,6 +29,7 @@ FACT, LINK, QUESTION, BLANK, IGNORED = 0, 1, 2, 3, -100
 _SIGNS = 4
 DEPTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Depths that are measured: the share of the text before the fact."""
+_MOST = 1 << 15  # different keys, and as many values
 _EACH = 64  # held-out sequences for each depth
 _ROWS = 128  # sequences evaluated at a time
 
@@ -83,6 +84,8 @@ class Needle(Task):
                 f"needle: keys and values are 1 or more, hops 0 or more; {self.keys}, {self.values} and {self.hops} "
                 "were given"
             )
+        if self.vocab > _MOST:
+            raise ValueError(f"needle: at most {_MOST:,} different keys, not {self.vocab:,}")
         if self.vocab < max(8, self.hiding.names, self.hiding.contents):
             raise ValueError(
                 f"needle: {self.hiding.names} keys and {self.hiding.contents} values need as many symbols, 8 at least; "
