@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install study test lint test-slow campaign test-gpu bench docs notebooks pictures site clean
+.PHONY: help install study test lint test-slow test-oldest campaign test-gpu bench docs notebooks pictures site clean
 
 help:             ## list the commands
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -42,6 +42,18 @@ test: lint .venv/harness/installed  ## style, types and all tests but the slow a
 test-slow: .venv/installed  ## the tests that take minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m slow
 
+# torch is not among the oldest: see constraints-oldest.txt. An environment of its own, in a folder that may be anywhere.
+OLDEST ?= .venv-oldest
+OLDEST_TORCH ?= 2.13.0
+OLDEST_TESTS := tests/models/test_causal_lm.py tests/models/test_saving.py tests/models/test_config.py \
+  tests/adapt/test_use_attention.py tests/lab/test_run_search.py tests/lab/study/test_search_space.py \
+  tests/lab/report/test_sampled_search.py
+
+test-oldest:      ## a fast part of the tests with the oldest versions that pyproject.toml allows, in .venv-oldest
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-oldest.txt "torch==$(OLDEST_TORCH)" -e ".[lab,adapt,search]" pytest hypothesis
+	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest $(OLDEST_TESTS)
+
 campaign: .venv/installed ## malformed input through every way in, and kills: half an hour, into docs/reliability.md
 	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m campaign --workers 2 --write
 
@@ -64,4 +76,4 @@ site: .venv/installed     ## the documentation as a site, with a page for every 
 	$(BIN)/mkdocs build --strict --quiet
 
 clean:            ## remove the environment and caches
-	rm -rf .venv site .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-oldest site .pytest_cache .mypy_cache .ruff_cache .hypothesis
