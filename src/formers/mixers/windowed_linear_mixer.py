@@ -80,10 +80,9 @@ class WindowedLinearMixer(QkvMixer):
 
     def attend(self, qkv: QKV, context: Context) -> tuple[Tensor, State | None]:
         length, state = context.x_bld.shape[1], context.state
-        at_once = length if qkv.q.is_meta else _QUERIES_AT_ONCE  # tensors without numbers take no memory
         ys = []
-        for start in range(0, length, at_once):
-            stop = start + at_once
+        for start in range(0, length, _QUERIES_AT_ONCE):
+            stop = start + _QUERIES_AT_ONCE
             q, k, v = (t[:, :, start:stop] for t in qkv)
             y_bhlv, state = self.step(QKV(q, k, v), context.piece(start, stop, state))
             ys.append(y_bhlv)
