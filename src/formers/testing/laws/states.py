@@ -17,12 +17,33 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from formers.mixers import Dense, Identity, Linear, Mixer, Pool, SlidingDense, Softmax, Sparse
+from formers.mixers import (
+    AdaptiveSpan,
+    Dense,
+    Identity,
+    Linear,
+    Mixer,
+    Pool,
+    SlidingDense,
+    Softmax,
+    Sparse,
+    WindowedLinear,
+)
 from formers.part import Part, Site, State
 from formers.testing.compare import assert_same, assert_zero
 from formers.testing.harness import LENGTH, SITE, abilities, build, padding_mask, tokens
 
-_OTHERS: tuple[Mixer, ...] = (Softmax(), Linear(), Dense(), Pool(), Sparse(), SlidingDense(), Identity())
+_OTHERS: tuple[Mixer, ...] = (
+    Softmax(),
+    Linear(),
+    Dense(),
+    Pool(),
+    Sparse(),
+    AdaptiveSpan(),
+    WindowedLinear(),
+    SlidingDense(),
+    Identity(),
+)
 """Mixers of this library whose states are tried on a part: one for each type of state."""
 
 
