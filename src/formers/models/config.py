@@ -49,6 +49,8 @@ _HUB_NAMES = {
     *("return_dict", "output_attentions", "output_hidden_states"),
 }
 """Names that Hugging Face writes into every config.json, beside ours."""
+_SET_BEHIND_LABELS = "_attn_implementation_internal"
+"""An attribute that Hugging Face sets after the labels: with it, a configuration is whole."""
 
 
 class TransformerConfig(PreTrainedConfig):
@@ -147,7 +149,7 @@ class TransformerConfig(PreTrainedConfig):
         check_option(name, value, self.effective)
         axis = self.part_options.get(name)
         super().__setattr__(name, kept(name, value) if axis is None else _as_parts(name, axis, value))
-        if name in ("id2label", "label2id") and getattr(self, "_post_init_done", False):
+        if name in ("id2label", "label2id") and _SET_BEHIND_LABELS in vars(self):
             self._keep_labels_in_step(name)
 
     @classmethod
