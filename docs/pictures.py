@@ -59,7 +59,7 @@ def shots() -> Iterator[Shot]:
     yield Shot(name="study", page=DOCS / "studies" / "default.html")
     yield from views("report", DOCS / "studies" / "lengths.html")
     yield Shot(name="ranking", page=DOCS / "studies" / "lengths.html", at="#ranking", height=1500)
-    yield from views("adapt", DOCS / "adapt" / "smollm2-swaps.html")
+    yield from views("adapt", DOCS / "studies" / "smollm2-swaps.html")
     yield from views("part", SITE / "parts" / "mixer" / "longformer.html", width=1280)
     for page in reports():
         path = GALLERY.relative_to(IMAGES) / page.stem

@@ -16,7 +16,7 @@ def reports() -> list[Path]:
     text = (DOCS / "studies.md").read_text(encoding="utf-8")
     found = sorted((DOCS / "studies").glob("*.html"))
     found.sort(key=lambda path: place if (place := text.find(f"studies/{path.name}")) >= 0 else len(text))
-    return found + sorted((DOCS / "adapt").glob("*.html"))
+    return found
 
 
 def gallery() -> str:
