@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from formers.mixers.context import Context
 from formers.mixers.heads import check_head_count, join_heads, split_heads
 from formers.mixers.mixer import Mixer, MixerModule
-from formers.mixers.qkv import QKV, QkvMixer
+from formers.mixers.qkv import QKV, QkvMixer, mix_in_pieces
 from formers.mixers.score_bias import row_bias
 from formers.mixers.span_mask import SpanScores, folded, log_span_mask, visible_keys, with_span_mask
 from formers.mixers.sparse_state import SparseState, take_tokens
@@ -221,15 +221,12 @@ class AdaptiveSpanMixer(QkvMixer):
 
     def _attend_from_state(self, qkv: QKV, context: Context, z_bhl: Tensor) -> tuple[Tensor, State | None]:
         """Return y and the state where there is a past, some queries at a time."""
-        length, state = context.x_bld.shape[1], context.state
-        ys = []
-        for start in range(0, length, _QUERIES_AFTER_STATE):
-            some = slice(start, start + _QUERIES_AFTER_STATE)
-            piece = context.piece(start, start + _QUERIES_AFTER_STATE, state)
-            z = z_bhl if z_bhl.shape[2] == 1 else z_bhl[:, :, some]
-            y_bhlv, state = self._attend_to_state(QKV(*(t[:, :, some] for t in qkv)), piece, z)
-            ys.append(y_bhlv)
-        return torch.cat(ys, 2), state
+
+        def step(some: QKV, there: Context, where: slice) -> tuple[Tensor, State | None]:
+            z = z_bhl if z_bhl.shape[2] == 1 else z_bhl[:, :, where]
+            return self._attend_to_state(some, there, z)
+
+        return mix_in_pieces(step, qkv, context, _QUERIES_AFTER_STATE)
 
     def _attend_to_state(self, qkv: QKV, context: Context, z_bhl: Tensor) -> tuple[Tensor, SparseState]:
         """Attend from new tokens to what is remembered and to each other."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import ClassVar, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from formers.mixers.context import Context
@@ -26,6 +28,27 @@ class QKV(NamedTuple):
     q: Tensor
     k: Tensor
     v: Tensor
+
+
+def mix_in_pieces(
+    step: Callable[[QKV, Context, slice], tuple[Tensor, State | None]], qkv: QKV, context: Context, at_once: int
+) -> tuple[Tensor, State | None]:
+    """Return y, (B, H, L, V), and the state after all tokens, `at_once` of them mixed at a time.
+
+    Args:
+        step: takes queries, keys and values of some tokens, their context, with the state after those before them, and
+            where they are; returns y and the state after them.
+    """
+    length, state = qkv.q.shape[2], context.state
+    if length <= at_once:
+        return step(qkv, context, slice(0, length))
+    ys = []
+    for start in range(0, length, at_once):
+        some = slice(start, start + at_once)
+        q, k, v = (t[:, :, some] for t in qkv)
+        y_bhlv, state = step(QKV(q, k, v), context.piece(some.start, some.stop, state), some)
+        ys.append(y_bhlv)
+    return torch.cat(ys, 2), state
 
 
 class HeadMixer(MixerModule):

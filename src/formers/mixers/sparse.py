@@ -10,7 +10,7 @@ from torch import Tensor
 from formers.mixers.context import Context
 from formers.mixers.heads import check_head_count, join_heads, split_heads
 from formers.mixers.mixer import Mixer, MixerModule
-from formers.mixers.qkv import QKV, QkvMixer
+from formers.mixers.qkv import QKV, QkvMixer, mix_in_pieces
 from formers.mixers.score_bias import added_rows, pair_bias, row_bias
 from formers.mixers.sparse_state import SparseState, capacity_for, take_tokens
 from formers.ops import (
@@ -165,20 +165,11 @@ class SparseMixer(QkvMixer):
 
     def attend_from_state(self, qkv: QKV, context: Context) -> tuple[Tensor, State | None]:
         """Return y and the state where there is a past: some queries at a time where what is remembered is bounded."""
-        length, state = context.x_bld.shape[1], context.state
         for one in self.patterns:
             if (longest := one.longest()) is not None:
                 check_lengths(context.seen_b, longest, str(one))
-        step = _QUERIES_AT_ONCE if self.capacity is not None else length
-        if length <= step:
-            return self.step(qkv, context)
-        ys = []
-        for start in range(0, length, step):
-            stop = start + step
-            q, k, v = (t[:, :, start:stop] for t in qkv)
-            y_bhlv, state = self.step(QKV(q, k, v), context.piece(start, stop, state))
-            ys.append(y_bhlv)
-        return torch.cat(ys, 2), state
+        at_once = _QUERIES_AT_ONCE if self.capacity is not None else qkv.q.shape[2]
+        return mix_in_pieces(lambda some, there, _: self.step(some, there), qkv, context, at_once)
 
     def step(self, qkv: QKV, context: Context) -> tuple[Tensor, SparseState]:
         """Attend from new tokens to what is remembered and to each other."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from formers.mixers.context import Context
 from formers.mixers.feature_maps import FeatureMap
-from formers.mixers.qkv import QKV, QkvMixer
+from formers.mixers.qkv import QKV, QkvMixer, mix_in_pieces
 from formers.mixers.sparse_state import SparseState
 from formers.ops import LinearState, accumulation_dtype, linear_state, safe_divisor, without_autocast
 from formers.part import Site, State
@@ -79,14 +79,7 @@ class WindowedLinearMixer(QkvMixer):
         nn.init.constant_(self.log_gain_h, math.log(self.gain))
 
     def attend(self, qkv: QKV, context: Context) -> tuple[Tensor, State | None]:
-        length, state = context.x_bld.shape[1], context.state
-        ys = []
-        for start in range(0, length, _QUERIES_AT_ONCE):
-            stop = start + _QUERIES_AT_ONCE
-            q, k, v = (t[:, :, start:stop] for t in qkv)
-            y_bhlv, state = self.step(QKV(q, k, v), context.piece(start, stop, state))
-            ys.append(y_bhlv)
-        return torch.cat(ys, 2), state
+        return mix_in_pieces(lambda some, there, _: self.step(some, there), qkv, context, _QUERIES_AT_ONCE)
 
     def step(self, qkv: QKV, context: Context) -> tuple[Tensor, WindowedLinearState]:
         """Return y of a few new tokens, and the state after them."""
