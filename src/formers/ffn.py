@@ -105,6 +105,7 @@ class Mlp(Ffn):
     """
 
     added = {"init": None}  # noqa: RUF012
+    starts = {"init": ("up_proj.weight", "down_proj.weight")}  # noqa: RUF012
 
     expand: float = 4.0
     "Hidden width over model width."

@@ -34,6 +34,7 @@ def convert(
     bias: bool = True,
     input_ids: Tensor | None = None,
     strict: bool = False,
+    fresh: Sequence[str] = (),
 ) -> Conversion:
     """Return a trained model with another mixer in some or all layers, and the report on it.
 
@@ -45,7 +46,8 @@ def convert(
         made.model.save_pretrained("folder", tokenizer=tokenizer)
 
     Weights that have a counterpart are kept, as `convert_weights` tells: biases and shared heads of keys and values
-    too, where the mixer can have them. Those that are new or dropped are named in a warning.
+    too, where the mixer can have them. Those that are new or dropped are named in a warning, and so are options that
+    only set what a kept weight starts as.
 
     Args:
         model: of Hugging Face, of a family that `from_hf` knows, or of this library. It stays as it is.
@@ -56,7 +58,8 @@ def convert(
             ones, which otherwise turn on as they are.
         bias: whether mixers get biases where those before had some.
         input_ids: tokens to measure the drift on, (B, L); None: 256 drawn ones, or as many as the model takes.
-        strict: whether anything new or dropped is an error.
+        strict: whether anything new, dropped or without effect is an error.
+        fresh: names of weights, or their ends, that start as in a new model although the given one has them.
 
     Raise ValueError and Unsupported as `from_hf` and `convert_weights` do, and for positions that cannot be extended.
     """
@@ -66,7 +69,7 @@ def convert(
         config = config.swap(mixer=shortest_cycle(layer_mixers(config, mixer, bias=bias)))
     extension: Extension = "interpolate" if positions == "interpolate" else "repeat"
     config = _extended(config, context_length, positions)
-    made = convert_weights(ours, config, strict=strict, extension=extension, replace=True)
+    made = convert_weights(ours, config, strict=strict, extension=extension, replace=True, fresh=fresh)
     ids = _tokens(ours.config, made.model.config) if input_ids is None else input_ids
     return replace(made, drift=output_drift(ours, made.model, ids.to(ours.device)))
 

@@ -7,7 +7,6 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partialmethod
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import torch
 
 from formers.evaluation.harness_model import HarnessModel, Progress
 from formers.evaluation.text_model import TextModel
+from formers.machine.quiet_libraries import no_bars
 from formers.part import check_names, shortened
 
 _BOOTSTRAPS = 1000
@@ -192,16 +192,13 @@ def _metrics(values: Mapping[str, Any], better: Mapping[str, Any]) -> dict[str, 
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the harness and the libraries that it reads data with from printing and drawing bars of their own."""
-    from tqdm import tqdm
-
     loud = [logging.getLogger(name) for name in ("lm_eval", "datasets", "evaluate", "httpx", "huggingface_hub")]
-    levels, begin = [logger.level for logger in loud], tqdm.__init__
+    levels = [logger.level for logger in loud]
     for logger in loud:
         logger.setLevel(logging.ERROR)
-    tqdm.__init__ = partialmethod(begin, disable=True)
     try:
-        yield
+        with no_bars():
+            yield
     finally:
-        tqdm.__init__ = begin
         for logger, level in zip(loud, levels, strict=True):
             logger.setLevel(level)

@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partialmethod
 
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -34,13 +35,31 @@ def quiet_libraries() -> None:
 
 @contextmanager
 def no_loading_bar() -> Iterator[None]:
-    """Keep transformers from drawing a bar while it reads a model from the disk; bars of downloads come back."""
+    """Keep transformers from drawing a bar while it reads or writes a model; bars of downloads come back.
+
+    Those that a GGUF file's weights are made into numbers under, which transformers does not turn off, are kept away,
+    too.
+    """
     from transformers.utils import logging as transformers_logging
 
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:
-        yield
+        with no_bars():
+            yield
     finally:
         if shown:
             transformers_logging.enable_progress_bar()
+
+
+@contextmanager
+def no_bars() -> Iterator[None]:
+    """Keep every library that draws its bars by tqdm from drawing any."""
+    from tqdm import tqdm
+
+    begin = tqdm.__init__
+    tqdm.__init__ = partialmethod(begin, disable=True)
+    try:
+        yield
+    finally:
+        tqdm.__init__ = begin

@@ -49,6 +49,7 @@ class Memorizing(Memory):
     """
 
     can = frozenset({"causal", "streaming", "padding", "qk_position", "score_position", "weight_position", "relative"})
+    starts: ClassVar[Mapping[str, tuple[str, ...]]] = {"gate": ("gate_h",)}
     size: int = 8192
     "Tokens in the memory."
     k: int = 32

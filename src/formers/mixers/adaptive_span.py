@@ -45,6 +45,7 @@ class AdaptiveSpan(Mixer):
         {"causal", "bidirectional", "streaming", "padding", "qk_position", "score_position", "weight_position"}
         | {"relative"}
     )
+    starts = {"init": ("share_h", "span_proj.bias")}  # noqa: RUF012
     span: int | None = None
     "S: the largest span; a token sees those less than S away. The model's `context_length` unless given."
     ramp: int = 32

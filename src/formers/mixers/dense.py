@@ -31,6 +31,7 @@ class Dense(Mixer):
     can = frozenset(
         {"causal", "bidirectional", "streaming", "padding", "qk_position", "export", "order_blind", "relative"}
     )
+    starts = {"init": ("q_proj.weight",)}  # noqa: RUF012
     heads: int = 1
     "Heads of this mixer, whatever the model's."
     order: Literal["auto", "scores", "state"] = "auto"

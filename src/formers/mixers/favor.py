@@ -35,6 +35,7 @@ class Favor(FeatureMap):
 
     needs_normalizer = True
     added = {"regularize": False}  # noqa: RUF012
+    starts = dict.fromkeys(("orthogonal", "regularize"), ("directions.w_mk",))
     features: int | None = None
     "M; about K·ln K unless given."
     kind: Literal["positive", "hyperbolic", "trigonometric", "relu"] = "positive"

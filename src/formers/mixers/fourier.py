@@ -25,6 +25,7 @@ class Fourier(Mixer):
     """
 
     added: ClassVar[dict[str, None]] = {"gain": None}
+    starts: ClassVar[dict[str, tuple[str, ...]]] = {"gain": ("gain",)}
     gain: float | None = None
     "What the learned factor of each channel starts as; None is FNet's transform, without factors."
 

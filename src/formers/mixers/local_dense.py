@@ -26,6 +26,7 @@ class LocalDense(Mixer):
     added = {"restart": False}  # noqa: RUF012
     can = frozenset({"bidirectional", "padding", "qk_position", "relative"})
     instead = {"causal": "windows look ahead; use sliding_dense(window=w)"}  # noqa: RUF012
+    starts = {"init": ("q_proj.weight",)}  # noqa: RUF012
     window: int = 32
     "Tokens in a window, counted without padding."
     shift: int = 0

@@ -20,6 +20,7 @@ class Performer(Mixer):
 
     added = {"regularize": False, "bias": False}  # noqa: RUF012
     can = Linear.can - {"relative", "cross"}
+    starts = dict.fromkeys(("orthogonal", "regularize"), ("directions.w_mk",))
     features: int | None = None
     "M; about K·ln K unless given."
     kind: Literal["positive", "hyperbolic", "trigonometric", "relu"] = "positive"

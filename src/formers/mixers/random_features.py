@@ -27,6 +27,7 @@ class RandomFourier(FeatureMap):
     Source: Peng et al. 2021, arXiv:2103.02143; Rahimi & Recht 2007.
     """
 
+    starts = {"orthogonal": ("directions.w_mk",)}  # noqa: RUF012
     features: int | None = None
     "M, sines and cosines together; 2·K unless given."
     sigma: float = 1.0
@@ -59,6 +60,7 @@ class ArcCosine(FeatureMap):
     Source: Cho & Saul 2009; Peng et al. 2021 (RFA), arXiv:2103.02143.
     """
 
+    starts = {"orthogonal": ("directions.w_mk",)}  # noqa: RUF012
     features: int | None = None
     "M; 2·K unless given."
     orthogonal: bool = False

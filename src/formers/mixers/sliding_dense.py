@@ -25,6 +25,7 @@ class SlidingDense(Mixer):
 
     can = frozenset({"causal", "streaming", "padding", "qk_position", "relative"})
     instead = {"bidirectional": "use local_dense(window=w)"}  # noqa: RUF012
+    starts = {"init": ("q_proj.weight",)}  # noqa: RUF012
     window: int = 32
     "Tokens a token sees, itself and those right before it, counted without padding."
     heads: int = 1

@@ -24,6 +24,7 @@ class WindowedLinear(Mixer):
 
     can = frozenset({"causal", "streaming", "padding", "qk_position"})
     instead = {"bidirectional": "far tokens are those before a window; use linear() or longformer()"}  # noqa: RUF012
+    starts = {"gain": ("log_gain_h",)}  # noqa: RUF012
     window: int = 32
     "Tokens back that softmax weights are for, the query's own included; counted without padding."
     sinks: int = 4

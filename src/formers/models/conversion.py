@@ -28,6 +28,7 @@ class Conversion:
         derived: names of tensors made from an old one → how.
         fresh: names of tensors without a counterpart, which start as in a new model.
         left: names of tensors of the old model that were of no use.
+        idle: lines on options without effect, as they set what weights start as that were taken over.
         drift: how far outputs are from those of the old model, where it was measured.
     """
 
@@ -36,11 +37,12 @@ class Conversion:
     derived: dict[str, str]
     fresh: tuple[str, ...]
     left: tuple[str, ...]
+    idle: tuple[str, ...] = ()
     drift: Drift | None = None
 
     @property
     def caveats(self) -> str:
-        """Everything that is new or dropped, in a few lines with names and counts; empty if there is nothing."""
+        """All that is new, dropped or without effect, in a few lines with names and counts; empty if nothing is."""
         config: TransformerConfig = self.model.config
         lines = self._share_lines()
         if self.fresh:
@@ -51,7 +53,7 @@ class Conversion:
         takers = sorted(mixer.name() for mixer in mixers if getattr(mixer, "bias", None) is False)
         if takers:
             lines.append("biases are kept by " + ", ".join(f"{name}(bias=True)" for name in takers))
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.idle])
 
     def __str__(self) -> str:
         lines = [f"copied {len(self.copied)} tensors"]
@@ -59,7 +61,7 @@ class Conversion:
         lines += [f"fresh {name}" for name in self.fresh]
         lines += [f"left out {name}" for name in self.left]
         drift = [] if self.drift is None else [str(self.drift)]
-        return "\n".join([*_alike(lines), *drift, *self._share_lines()])
+        return "\n".join([*_alike(lines), *self.idle, *drift, *self._share_lines()])
 
     __repr__ = __str__
 

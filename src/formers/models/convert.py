@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable, Sequence
+from dataclasses import replace as with_changes
 
 import torch
 from torch import Tensor
@@ -11,6 +13,7 @@ from formers.computation import EarlyExit, FixedDepth
 from formers.models.config import TransformerConfig
 from formers.models.conversion import Conversion
 from formers.models.fitting import Extension, Layout, fitted, layout_of
+from formers.models.idle_options import idle_options
 from formers.models.pretrained import FormersModel
 from formers.part import Unsupported, warn_caller
 from formers.positions import Learned
@@ -22,6 +25,8 @@ _SAME = (
 """Choices that both configurations must agree on, so that the copied weights mean the same."""
 _ONE_LAYER_A_STEP = (FixedDepth, EarlyExit)
 """Computations whose layers mean the same: one may take the place of the other."""
+_ANEW = "as at the start of training, as asked for"
+"""The origin of weights that the caller wants new."""
 _GLOBAL = "_global."
 """The part of a name by which the projections of global tokens differ from those of all others."""
 
@@ -33,6 +38,7 @@ def convert_weights(
     strict: bool = False,
     extension: Extension = "repeat",
     replace: bool = False,
+    fresh: Sequence[str] = (),
 ) -> Conversion:
     """Return a model of `config` that starts from the weights of `model`: dense attention into longformer, bigbird, …
 
@@ -43,16 +49,20 @@ def convert_weights(
     every pair, so with a window that covers the sequence, nothing changes.
 
     A UserWarning names all that is new or dropped: biases of the given model, for which the new mixer has no place,
-    or projections of the new mixer that the given model does not have. Print the result for all of it.
+    or projections of the new mixer that the given model does not have. It also names options without effect: those that
+    only set what a weight starts as, such as the `gate` of memorizing(), where the given model's weight is kept. Print
+    the result for all of it.
 
     Args:
-        strict: whether anything new or dropped is an error.
+        strict: whether anything new, dropped or without effect is an error.
         extension: `repeat` or `interpolate`: how learned positions become more.
         replace: whether a mixer may have no weight in common with the one whose place it takes, such as fourier().
+        fresh: names of weights, or their ends, such as `gate_h`, that start as in a new model all the same.
 
     Raise ValueError if sizes, wiring, norm, feed-forward, kind of position or direction differ, if a weight of the
-    same name has another shape, or if `strict` and something is new or dropped; Unsupported if a layer's mixer has no
-    weight in common with the old one, without `replace`.
+    same name has another shape, if no weight's name ends as one of `fresh`, or if `strict` and something is new,
+    dropped or without effect; Unsupported if a layer's mixer has no weight in common with the old one, without
+    `replace`.
     Source: Beltagy et al. 2020 (Longformer), arXiv:2004.05150, section 5.
     """
     _check_configs(model.config, config)
@@ -60,7 +70,9 @@ def convert_weights(
     if model.can_generate() and target.can_generate():
         target.generation_config = copy.deepcopy(model.generation_config)
     target.made_from = model.made_from
-    conversion = _copied(model.state_dict(), target, layout_of(model.config, extension))
+    conversion = _copied(model.state_dict(), target, layout_of(model.config, extension), fresh)
+    kept = [*conversion.copied, *(name for name, how in conversion.derived.items() if how != _ANEW)]
+    conversion = with_changes(conversion, idle=idle_options(model.config, config, kept))
     if not replace:
         _check_mixers(model.config, target, conversion.fresh)
     if caveats := conversion.caveats:
@@ -72,15 +84,17 @@ def convert_weights(
 
 
 @torch.no_grad()
-def _copied(old: dict[str, Tensor], target: FormersModel, layout: Layout) -> Conversion:
+def _copied(old: dict[str, Tensor], target: FormersModel, layout: Layout, anew: Sequence[str]) -> Conversion:
     """Copy into a new model all old tensors that have a place there; return it with the origin of each tensor."""
     new = target.state_dict()
-    copied, derived, used = list[str](), dict[str, str](), set[str]()
+    copied, derived, used = list[str](), dict.fromkeys(_ending(new, anew), _ANEW), set[str]()
     for name, tensor in new.items():
         source = _source_of(name, old)
         if source is None:
             continue
         used.add(source)
+        if name in derived:
+            continue
         taken, how = fitted(name, old[source], tensor, layout)
         tensor.copy_(taken)
         if source == name and not how:
@@ -89,6 +103,15 @@ def _copied(old: dict[str, Tensor], target: FormersModel, layout: Layout) -> Con
             derived[name] = ", ".join([*([] if source == name else [f"from {source}"]), *([how] if how else [])])
     fresh = tuple(name for name in new if name not in derived and name not in copied)
     return Conversion(target, tuple(copied), derived, fresh, tuple(name for name in old if name not in used))
+
+
+def _ending(names: Iterable[str], ends: Sequence[str]) -> list[str]:
+    """Return the names that end as asked for. Raise ValueError for an end that no name has."""
+    known = [*names]
+    for end in ends:
+        if not any(f".{name}".endswith(f".{end}") for name in known):
+            raise ValueError(f"fresh={end!r} is the end of no weight's name here; there are, for one, {known[-1]}")
+    return [name for name in known if any(f".{name}".endswith(f".{end}") for end in ends)]
 
 
 def _source_of(name: str, old: dict[str, Tensor]) -> str | None:

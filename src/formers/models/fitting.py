@@ -17,6 +17,8 @@ Extension = Literal["repeat", "interpolate"]
 _KEYS_VALUES = re.compile(r"\.[kv]_proj(_global)?\.(weight|bias)$")
 _POSITION_TABLE = "input_position.table.weight"
 """The name of learned positions within the backbone."""
+_TO_NEXT_DRAW = ".directions.left"
+"""The end of the name of what counts the steps up to the next draw of random directions."""
 
 
 class Layout(NamedTuple):
@@ -44,6 +46,8 @@ def fitted(name: str, old: Tensor, new: Tensor, layout: Layout) -> tuple[Tensor,
 
     Raise ValueError for a misfit.
     """
+    if name.endswith(_TO_NEXT_DRAW) and old > new:
+        return new.clone(), f"{int(old)} steps to the next draw made {int(new)}, the new redraw"
     if old.shape == new.shape:
         return old, ""
     if old.shape[1:] == new.shape[1:]:

@@ -19,6 +19,9 @@ class Member:
     added: ClassVar[Mapping[str, Any]] = {}
     """Options that the class got after models were saved → the value that JSON without them means. `to_json` leaves
     such a value out, so that saved models and the fingerprints of runs stay what they were."""
+    starts: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Options that set nothing but what weights or buffers of the part's module start as → the ends of these names. In
+    a model that keeps a trained one's weights such an option has no effect; `convert_weights` then says so."""
     positional: ClassVar[bool] = False
     "Whether options may be given by their order, too: `Window(128)`. An axis decides for all its members."
 

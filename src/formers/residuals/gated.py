@@ -36,6 +36,7 @@ class Gated(Residual):
     """
 
     normalizes_end = True
+    starts = {"bias": ("mixer_gate.bias", "ffn_gate.bias")}  # noqa: RUF012
     gate: Literal["gru", "input", "output", "highway", "sigtanh"] = "gru"
     "Which g; the paper found `gru` to be the best and the most stable."
     bias: float | None = None

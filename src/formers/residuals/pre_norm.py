@@ -23,6 +23,7 @@ class PreNorm(Residual):
 
     added = {"depth_scaled": False}  # noqa: RUF012
     normalizes_end = True
+    starts = {"depth_scaled": ("o_proj.weight", "down_proj.weight")}  # noqa: RUF012
     depth_scaled: bool = False
     """Whether the last projection of each sub-layer, `o_proj` and `down_proj`, starts as N(0, σ²) with
     σ = initializer_range/√(2·layers), whatever a feed-forward's own `init`: the sum of all 2·layers branches is then as
