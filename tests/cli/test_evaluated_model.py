@@ -47,6 +47,20 @@ def test_a_pretrained_model_and_another_attention_in_it(tmp_path: Path) -> None:
         model.coder.encode("xyz")
 
 
+def test_another_attention_in_some_layers(tmp_path: Path) -> None:
+    sizes = {"hidden_size": 16, "num_hidden_layers": 3, "intermediate_size": 24, "num_attention_heads": 2}
+    LlamaForCausalLM(LlamaConfig(vocab_size=29, max_position_embeddings=64, **sizes)).save_pretrained(tmp_path)
+    character_tokenizer("abcd").save_pretrained(tmp_path)
+    model, _ = open_text_model(str(tmp_path), "window(4)", layers="0,-1", **OPTIONS)
+    some, _ = open_text_model(str(tmp_path), "window(4)", **OPTIONS)
+    name, every = (one.model.config._attn_implementation for one in (model, some))
+    assert (name.count("window(4)"), name.count("softmax"), every.count("window(4)")) == (2, 1, 1)
+    with pytest.raises(ValueError, match="there is no layer 3"):
+        open_text_model(str(tmp_path), "window(4)", layers="3", **OPTIONS)
+    with pytest.raises(ValueError, match="--layers 3 are those that take --mixer"):
+        open_text_model(str(tmp_path), layers="3", **OPTIONS)
+
+
 def test_a_token_that_begins_each_text_is_set_before_a_whole_one(tmp_path: Path) -> None:
     from tokenizers.processors import TemplateProcessing
 

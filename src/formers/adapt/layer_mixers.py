@@ -34,7 +34,7 @@ def layer_mixers(
     after = list(before)
     if isinstance(mixer, Mapping):
         for layers, one in mixer.items():
-            for layer in _numbers(layers, config.depth):
+            for layer in layer_numbers(layers, config.depth):
                 after[layer] = _part(config, one)
     else:
         cycle: list[MixerChoice] = [mixer] if isinstance(mixer, str | Mixer | Pattern) else list(mixer)
@@ -52,17 +52,17 @@ def shortest_cycle(mixers: list[Mixer]) -> Mixer | list[Mixer]:
     return mixers[0] if period == 1 else mixers[:period]
 
 
+def layer_numbers(layers: Layers, depth: int) -> list[int]:
+    """Return the numbers of layers that a key of a dictionary means. Raise ValueError for layers that there are not."""
+    return [number for text in str(layers).split(",") for number in _some_numbers(text.strip(), layers, depth)]
+
+
 def _part(config: TransformerConfig, mixer: MixerChoice) -> Mixer:
     """Return a mixer from any form; those of a configuration, too."""
     part: Mixer = config.swap(mixer=mixer).mixer
     if not isinstance(part, Mixer):
         raise ValueError(f"one mixer is needed for a layer, but {quoted(mixer)} was given")
     return part
-
-
-def _numbers(layers: Layers, depth: int) -> list[int]:
-    """Return the numbers of layers that a key of a dictionary means."""
-    return [number for text in str(layers).split(",") for number in _some_numbers(text.strip(), layers, depth)]
 
 
 def _some_numbers(text: str, layers: Layers, depth: int) -> range | list[int]:

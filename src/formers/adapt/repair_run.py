@@ -144,12 +144,13 @@ class _Run:
         if any(known.name == STAGES[stage] for known in self.stages):
             return
         self.report(stage, 0, 1)
+        trained = stage > 1  # its states are as large as before
         found = RepairStage(
             name=STAGES[stage],
             nats=mean_nats(model, self.reported_nl),
             seconds=seconds,
-            states={length: model.state_bytes(length) for length in STATE_LENGTHS},
-            speeds=tuple(_speed(model, STAGES[stage], n) for n in self.plan.lengths) if stage < 2 else (),
+            states=self.stages[1].states if trained else {n: model.state_bytes(n) for n in STATE_LENGTHS},
+            speeds=() if trained else tuple(_speed(model, STAGES[stage], n) for n in self.plan.lengths),
             losses=losses,
         )
         self.stages.append(found)

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from formers.cli.evaluated_model import AsJson, Batch, Device, Model, OtherMixer, Precision, ResultsFolder
+from formers.cli.evaluated_model import (
+    AsJson,
+    Batch,
+    Device,
+    Gguf,
+    Model,
+    OtherLayers,
+    OtherMixer,
+    Precision,
+    ResultsFolder,
+)
 from formers.cli.say import say
 
 if TYPE_CHECKING:
@@ -26,6 +36,8 @@ def evaluate(
         int | None, typer.Option("--shots", "--num-fewshot", min=0, help="Examples that stand before each question.")
     ] = None,
     mixer: OtherMixer = None,
+    layers: OtherLayers = None,
+    gguf: Gguf = None,
     length: Annotated[
         int | None, typer.Option(min=2, help="Tokens read at a time, at most.", show_default="the model's own")
     ] = None,
@@ -48,7 +60,7 @@ def evaluate(
     from dataclasses import asdict
 
     from formers.cli.evaluated_model import open_text_model
-    from formers.cli.evaluation_results import evaluation_report, file_stem, write_report
+    from formers.cli.evaluation_results import attention_name, evaluation_report, file_stem, write_report
     from formers.cli.progress import progress_bar
     from formers.evaluation.fingerprint import answers_key
     from formers.evaluation.harness import load_tasks, require_harness, run_tasks
@@ -58,7 +70,10 @@ def evaluate(
     names = [name.strip() for name in tasks.split(",") if name.strip()]
     if not names:
         raise ValueError("--tasks names no task; give one, as in --tasks arc_easy")
-    asked, place = open_text_model(model, mixer, length=length, batch=batch, device=device, precision=precision)
+    asked, place = open_text_model(
+        model, mixer, layers=layers, gguf=gguf, length=length, batch=batch, device=device, precision=precision
+    )
+    mixer = attention_name(mixer, layers)
     folder = folder or place / "evaluation"
     loaded = load_tasks(names, include or [], shots)
     folder.mkdir(parents=True, exist_ok=True)

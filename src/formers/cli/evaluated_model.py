@@ -17,6 +17,10 @@ Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="A causal language model: a folder, a study's, or a hub name.")
 ]
 OtherMixer = Annotated[str | None, typer.Option(help="Another attention for a pretrained model, as in adapt.")]
+OtherLayers = Annotated[
+    str | None, typer.Option("--layers", help="Layers that take it, '::2' or '0,3,8:'; the others keep theirs.")
+]
+Gguf = Annotated[str | None, typer.Option(help="The model's GGUF file, in its folder (needs gguf).")]
 Batch = Annotated[int, typer.Option("--batch", "--batch-size", min=1, help="Texts read side by side.")]
 Device = Annotated[str, typer.Option(help="auto (a GPU where there is one), cpu or cuda.")]
 Precision = Annotated[str, typer.Option(help="Of the weights: fp32, bf16 or fp16.")]
@@ -30,12 +34,22 @@ _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "voc
 
 
 def open_text_model(
-    name: str, mixer: str | None = None, *, length: int | None, batch: int, device: str, precision: str
+    name: str,
+    mixer: str | None = None,
+    *,
+    layers: str | None = None,
+    gguf: str | None = None,
+    length: int | None,
+    batch: int,
+    device: str,
+    precision: str,
 ) -> tuple[TextModel, Path]:
     """Return a model as evaluations ask it, and the folder that belongs to it: its own, or one for a model of the hub.
 
     Args:
         mixer: another attention for a pretrained model.
+        layers: those that take it, as text; all of them unless given.
+        gguf: the file in the model's folder that holds its weights.
 
     Raises:
         FileNotFoundError: where there is no model.
@@ -45,7 +59,9 @@ def open_text_model(
     from formers.evaluation.text_model import TextModel
 
     place = Path(name).expanduser()
-    if place.is_dir():
+    if gguf is not None:
+        model, coder = _pretrained(str(place), gguf)
+    elif place.is_dir():
         from formers.cli.text_model import model_folder
 
         place = model_folder(place)
@@ -54,7 +70,9 @@ def open_text_model(
         model, coder = _pretrained(name)
         place = Path("evaluation") / name.strip("/").replace("/", "--")
     if mixer is not None:
-        model = _with_attention(model, mixer, name)
+        model = _with_attention(model, mixer, layers, name)
+    elif layers is not None:
+        raise ValueError(f"--layers {layers} are those that take --mixer, and none was given; give both")
     check_length(model, length)
     return TextModel.of(_placed(model, device, precision), coder, length=length, batch=batch), place
 
@@ -76,18 +94,22 @@ def _from_folder(place: Path) -> tuple[PreTrainedModel, EvaluationCoder]:
     return _pretrained(str(place))
 
 
-def _pretrained(name: str) -> tuple[PreTrainedModel, EvaluationCoder]:
+def _pretrained(name: str, gguf: str | None = None) -> tuple[PreTrainedModel, EvaluationCoder]:
     """Return a model that Hugging Face's library loads, with its tokenizer."""
     from formers.cli.pretrained import read_model
     from formers.evaluation.coder import TokenizerCoder
 
-    model, tokenizer = read_model(name, None)
+    model, tokenizer = read_model(name, gguf)
     return model, TokenizerCoder(tokenizer)
 
 
-def _with_attention(model: PreTrainedModel, mixer: str, name: str) -> PreTrainedModel:
-    """Return a pretrained model with another attention. Raise ValueError for a model of this library."""
+def _with_attention(model: PreTrainedModel, mixer: str, layers: str | None, name: str) -> PreTrainedModel:
+    """Return a pretrained model with another attention in some layers, or in all; the others have their own function.
+
+    Raise ValueError for a model of this library, and for layers that there are not.
+    """
     from formers.adapt import use_attention
+    from formers.adapt.layer_mixers import layer_numbers
     from formers.models import TransformerConfig
 
     if isinstance(model.config, TransformerConfig):
@@ -95,7 +117,11 @@ def _with_attention(model: PreTrainedModel, mixer: str, name: str) -> PreTrained
             f"--mixer is for pretrained models of Hugging Face; {name} is made of parts, with mixer "
             f"{model.config.mixer}: train another one with the mixer that you want"
         )
-    return use_attention(model, mixer)
+    if layers is None:
+        return use_attention(model, mixer)
+    depth = model.config.num_hidden_layers
+    taken = layer_numbers(layers, depth)
+    return use_attention(model, [mixer if layer in taken else "softmax()" for layer in range(depth)])
 
 
 def check_length(model: PreTrainedModel, length: int | None) -> None:

@@ -46,3 +46,8 @@ def file_stem(what: str, mixer: str | None) -> str:
     """Return the name of a file of results, without its ending."""
     made = what[:150] + ("" if mixer is None else f"-{mixer[:60]}")
     return re.sub(r"[^\w+=.-]+", "-", made).strip("-")
+
+
+def attention_name(mixer: str | None, layers: str | None) -> str | None:
+    """Return what a model's attention is called in results: another mixer, and the layers that have it."""
+    return mixer if mixer is None or layers is None else f"{mixer} in layers {layers}"

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from formers.cli.evaluated_model import AsJson, Batch, Device, Model, OtherMixer, Precision, ResultsFolder
+from formers.cli.evaluated_model import (
+    AsJson,
+    Batch,
+    Device,
+    Gguf,
+    Model,
+    OtherLayers,
+    OtherMixer,
+    Precision,
+    ResultsFolder,
+)
 from formers.cli.say import say
 
 if TYPE_CHECKING:
@@ -26,6 +36,8 @@ def needle(
         Path | None, typer.Option(help="A UTF-8 text to hide facts in.", show_default="Tiny Shakespeare")
     ] = None,
     mixer: OtherMixer = None,
+    layers: OtherLayers = None,
+    gguf: Gguf = None,
     batch: Batch = 4,
     device: Device = "auto",
     precision: Precision = "fp32",
@@ -37,6 +49,7 @@ def needle(
     \b
     formers needle path/to/model --lengths 1k,2k,4k
     formers needle path/to/model --keys 8 --lengths 1k,2k --mixer 'window(512) | sinks(4)'
+    formers needle path/to/model --mixer 'window(256) | sinks(4)' --layers 0:6,9:18,24:
     formers needle path/to/model --hops 2
 
     Takes any causal language model, trained here or pretrained. Ctrl-C is no loss: the same command goes on where it
@@ -45,7 +58,7 @@ def needle(
     from dataclasses import asdict
 
     from formers.cli.evaluated_model import check_length, open_text_model
-    from formers.cli.evaluation_results import evaluation_report, file_stem, write_report
+    from formers.cli.evaluation_results import attention_name, evaluation_report, file_stem, write_report
     from formers.cli.needle_image import save_needle_grid
     from formers.cli.pretrained import parse_lengths
     from formers.cli.progress import progress_bar
@@ -57,7 +70,10 @@ def needle(
     from formers.tasks.text import read_text
 
     counts, shares = parse_lengths(lengths), [place / (depths - 1) for place in range(depths)]
-    asked, place = open_text_model(model, mixer, length=None, batch=batch, device=device, precision=precision)
+    asked, place = open_text_model(
+        model, mixer, layers=layers, gguf=gguf, length=None, batch=batch, device=device, precision=precision
+    )
+    mixer = attention_name(mixer, layers)
     check_length(asked.model, max(counts))
     content = read_text(None if text is None else str(text))
     lines = [line for line in content.splitlines() if line.strip()]
