@@ -1,4 +1,4 @@
-"""A pretrained encoder of 512 tokens learns to read 4,096, and classifies long reviews whole.
+"""A pretrained encoder of 512 tokens learns to read 4,096, or --length, and classifies long reviews whole.
 
     python examples/long_reviews.py MODEL --reviews movie_reviews.zip
 
@@ -6,10 +6,10 @@ MODEL is the folder of a small BERT, as MiniLM with 6 layers. The arms, all judg
 
     head        the model as it is, on the first 512 tokens
     ends        the same, on the first 128 and the last 384 tokens (Sun et al. 2019, arXiv:1905.05583)
-    whole       the same attention on all tokens, its 512 positions repeated up to 4,096
+    whole       the same attention on all tokens, its 512 positions repeated up to --length
     longformer  Longformer's windows and a global first token instead, its 512 positions repeated
-    continued   the same, first trained on as a masked language model on rows of 4,096 tokens of the training reviews,
-                of which whole words are hidden
+    continued   the same, first trained on as a masked language model on rows of --length tokens of the training
+                reviews, of which whole words are hidden
 
 With --frozen as many as the model has layers, all of them stay as they are: each review is read once, and logistic
 regression finds its class in the mean of its hidden states, with the penalty that suits four parts of the training
@@ -52,7 +52,7 @@ from formers.tasks import Reviews
 from formers.tasks.corpus.masking import IGNORED, Masking
 
 ARMS = ("head", "ends", "whole", "longformer", "continued")
-SHORT, LONG, FIRST = 512, 4096, 128
+SHORT, FIRST = 512, 128
 LENGTHS = (512, 1024, 2048, 4096)
 BATCH = 8
 MASK_SHARE = 0.15
@@ -211,10 +211,12 @@ class Experiment:
     """A pretrained encoder, reviews, and where results are kept.
 
     Attributes:
+        length: tokens that the extended encoder reads.
         starts: token → whether it begins a word.
     """
 
     base: FormersModel
+    length: int
     window: int
     train: Texts
     test: Texts
@@ -223,23 +225,28 @@ class Experiment:
     effort: Effort
     folder: Path
 
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens that are read of each review when an arm is judged."""
+        return [length for length in LENGTHS if length <= self.length]
+
     def encoder(self, arm: str) -> FormersModel:
         """Return the encoder of an arm, before it learns to classify."""
         if arm in ("head", "ends"):
             return self.base
         mixer = None if arm == "whole" else f"longformer(window=[{self.window}])"
-        longer = convert(self.base, mixer, context_length=LONG, positions="repeat").model
+        longer = convert(self.base, mixer, context_length=self.length, positions="repeat").model
         return self.continued(longer) if arm == "continued" else longer
 
     def continued(self, encoder: FormersModel) -> FormersModel:
         """Return an encoder after more masked language modelling; its losses are kept beside it."""
         place = self.folder / "masked"
         if not (place / "losses.json").is_file():
-            say(f"masked language modelling: {self.effort.masked_rows} rows of {LONG:,} tokens")
+            say(f"masked language modelling: {self.effort.masked_rows} rows of {self.length:,} tokens")
             torch.manual_seed(0)
             model = with_head(encoder, MaskedLM, head_transform="gelu", tie_word_embeddings=True)
             train_above(model, 0)
-            rows = HiddenWords(self.train.ids, self.masking, self.starts, LONG, self.effort.masked_rows, seed=0)
+            rows = HiddenWords(self.train.ids, self.masking, self.starts, self.length, self.effort.masked_rows, seed=0)
             losses = train(model, rows, hidden_words_loss, place / "training", self.effort.masked_rate, seed=0)
             model.base_model.save_pretrained(place)
             write_atomically(place / "losses.json", json.dumps(losses))
@@ -287,12 +294,12 @@ class Experiment:
         """Print the accuracy of every arm by the tokens it reads, on all reviews and on long ones, over all seeds."""
         long = [len(ids) > 2 * SHORT for ids in self.test.ids]
         print(f"\naccuracy on {len(long)} reviews ({sum(long)} of more than {2 * SHORT:,} tokens), by tokens read")
-        print(f"{'arm':12}{'seeds':>6}" + "".join(f"{cut:>16,}" for cut in LENGTHS) + f"{'training, CPU':>16}")
+        print(f"{'arm':12}{'seeds':>6}" + "".join(f"{cut:>16,}" for cut in self.lengths) + f"{'training, CPU':>16}")
         for arm in ARMS:
             files = sorted(self.folder.glob(f"{arm}-*/right.json"))
             found = [json.loads(file.read_text()) for file in files]
             cells = []
-            for cut in LENGTHS:
+            for cut in self.lengths:
                 rows = [one["right"].get(str(cut)) for one in found]
                 if not found or None in rows:
                     cells.append("–")
@@ -398,16 +405,16 @@ def judged_at(model: FormersModel, texts: Texts, arm: str, cuts: Sequence[int]) 
     return found
 
 
-def step_costs(base: FormersModel, window: int, times: int = 3) -> None:
+def step_costs(base: FormersModel, window: int, longest: int, times: int = 3) -> None:
     """Print CPU time and memory of a training step on one row, the least of several, with each kind of attention.
 
     CPU time, so that other work on the machine counts as little as it can; run it with one thread (OMP_NUM_THREADS=1).
     """
     print(f"\n{'tokens':>7}{'attention':>12}{'longformer':>12}{'ratio':>7}{'attention':>14}{'longformer':>14}")
     mixers = [None, f"longformer(window=[{window}])"]
-    longer = [convert(base, mixer, context_length=LONG, positions="repeat").model for mixer in mixers]
+    longer = [convert(base, mixer, context_length=longest, positions="repeat").model for mixer in mixers]
     models = [with_head(one, SequenceClassifier, num_labels=2).train() for one in longer]
-    for length in LENGTHS:
+    for length in (one for one in LENGTHS if one <= longest):
         ids = torch.randint(base.config.vocab_size, (1, length), generator=torch.Generator().manual_seed(0))
         batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": torch.zeros(1, dtype=torch.long)}
         seconds, peaks = [[float("inf")] * 2 for _ in range(2)]
@@ -430,7 +437,7 @@ def say(text: str) -> None:
 
 def read(words: argparse.Namespace, base: FormersModel) -> Experiment:
     """Return the experiment that the command line asks for: reviews of the training split, and all others to judge."""
-    data = Reviews(length=LONG, tokenizer=words.model, path=words.reviews).data
+    data = Reviews(length=words.length, tokenizer=words.model, path=words.reviews).data
     order = random.Random(0).sample(range(len(data.train.ids)), len(data.train.ids))[: words.train]
     tests = [data.validation, data.test]  # nothing is chosen on either
     judged_on = Texts(tuple(ids for x in tests for ids in x.ids), tuple(int(y) for x in tests for y in x.labels))
@@ -439,6 +446,7 @@ def read(words: argparse.Namespace, base: FormersModel) -> Experiment:
     ordinary = tuple(at for at in range(len(tokenizer)) if at not in set(tokenizer.all_special_ids))
     return Experiment(
         base,
+        words.length,
         words.window,
         Texts(tuple(data.train.ids[at] for at in order), tuple(int(data.train.labels[at]) for at in order)),
         judged_on.only(random.Random(1).sample(range(len(judged_on.ids)), min(words.test, len(judged_on.ids)))),
@@ -447,6 +455,18 @@ def read(words: argparse.Namespace, base: FormersModel) -> Experiment:
         Effort(words.masked_rows, words.masked_rate, words.epochs, words.rate, words.frozen),
         words.folder,
     )
+
+
+def check_folder(words: argparse.Namespace) -> None:
+    """Keep what results depend on in their folder. Raise SystemExit where it has results of other options."""
+    free = ("arms", "seeds", "no_costs", "folder")
+    now = {name: value for name, value in vars(words).items() if name not in free}
+    file = words.folder / "options.json"
+    before = json.loads(file.read_text()) if file.is_file() else now
+    if other := [f"--{name.replace('_', '-')} {before.get(name)}" for name in now if before.get(name) != now[name]]:
+        raise SystemExit(f"{words.folder} has results of {', '.join(other)}; give these, or another --folder")
+    words.folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(file, json.dumps(now))
 
 
 def main() -> None:
@@ -462,10 +482,12 @@ def main() -> None:
     parser.add_argument("--frozen", type=int, default=3, help="layers that classification leaves as they are")
     parser.add_argument("--masked-rows", type=int, default=80, help="rows of masked language modelling")
     parser.add_argument("--masked-rate", type=float, default=1e-4, help="its learning rate")
+    parser.add_argument("--length", type=int, default=4096, choices=LENGTHS[1:], help="tokens that it learns to read")
     parser.add_argument("--window", type=int, default=128, help="tokens that each sees to either side")
     parser.add_argument("--no-costs", action="store_true", help="leave out the time and memory of a step")
     parser.add_argument("--folder", type=Path, default=Path("long-reviews"), help="where results are kept")
     words = parser.parse_args()
+    check_folder(words)
     warnings.simplefilter("ignore")
     base = from_hf(AutoModel.from_pretrained(words.model)).eval()
     experiment = read(words, base)
@@ -477,7 +499,7 @@ def main() -> None:
         raise SystemExit(f"\nstopped; {words.folder} keeps what is done, the same command goes on") from None
     experiment.show()
     if not words.no_costs:
-        step_costs(base, words.window)
+        step_costs(base, words.window, words.length)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ WORDS = ["the", "a", "film", "was", "good", "bad", "long", "short", "cat", "un",
 def module(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.syspath_prepend(str(EXAMPLES))
     made = import_module("long_reviews")
-    for name, value in {"SHORT": 16, "LONG": 64, "FIRST": 4, "LENGTHS": (16, 32, 64)}.items():
+    for name, value in {"SHORT": 16, "FIRST": 4, "LENGTHS": (16, 32, 64)}.items():
         monkeypatch.setattr(made, name, value)
     yield made
     sys.modules.pop("long_reviews", None)
@@ -59,7 +59,7 @@ def test_every_arm_runs_and_is_kept(
 ) -> None:
     folder = tmp_path / "out"
     words = ["long_reviews", str(model), "--reviews", str(reviews), "--folder", str(folder), "--train", "24"]
-    words += ["--epochs", "1", "--frozen", "1", "--masked-rows", "3", "--window", "4"]
+    words += ["--epochs", "1", "--frozen", "1", "--masked-rows", "3", "--window", "4", "--length", "64"]
     monkeypatch.setattr(sys, "argv", words)
     module.main()
     shown = capsys.readouterr().out
@@ -72,6 +72,9 @@ def test_every_arm_runs_and_is_kept(
     module.main()
     again = capsys.readouterr().out
     assert again.strip() in shown
+    monkeypatch.setattr(sys, "argv", [*words, "--epochs", "2"])
+    with pytest.raises(SystemExit, match="has results of --epochs 1"):
+        module.main()
 
 
 def test_texts_are_cut_as_their_arm_says(module: Any) -> None:
@@ -103,7 +106,7 @@ def test_frozen_encoders_are_probed_and_read_nothing_twice(
 ) -> None:
     folder = tmp_path / "out"
     words = ["long_reviews", str(model), "--reviews", str(reviews), "--folder", str(folder), "--frozen", "2"]
-    words += ["--train", "60", "--window", "4", "--no-costs", "--arms", "ends,longformer"]
+    words += ["--train", "60", "--window", "4", "--no-costs", "--arms", "ends,longformer", "--length", "64"]
     monkeypatch.setattr(sys, "argv", words)
     module.main()
     shown = capsys.readouterr().out
