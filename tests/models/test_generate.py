@@ -160,7 +160,7 @@ def test_prompts_in_chunks_and_as_embeddings(causal_lm: Any, ids: torch.Tensor, 
 
 def test_what_cannot_be_generated_is_refused(causal_lm: Any, ids: torch.Tensor) -> None:
     model, stateless = causal_lm(), causal_lm(mixer=Routing(window=4))
-    for implementation in ("static", "offloaded", "quantized"):
+    for implementation in ("offloaded", "quantized"):
         with pytest.raises(Unsupported, match=f"cache_implementation='{implementation}' is for keys and values"):
             generate(model, ids, cache_implementation=implementation)
     with pytest.raises(Unsupported, match="continuous batching"):

@@ -179,7 +179,7 @@ def test_an_even_window_keeps_the_causal_laws() -> None:
 def test_every_ability_is_demanded_by_a_law() -> None:
     demanded = frozenset().union(*LAWS.values())
     positions = {"qk_position", "score_position", "weight_position", "relative"}
-    looked_at_inside = {"bidirectional", "padding", "trim", *positions}
+    looked_at_inside = {"bidirectional", "padding", "trim", "static", *positions}
     assert ABILITIES.keys() - looked_at_inside <= demanded
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from formers.computation.stack import StackInput, StackOutput
-from formers.part import Part, Site, State
+from formers.part import Part, Site, State, Unsupported
 from formers.residuals import Residual
 
 
@@ -51,6 +52,16 @@ class ComputationModule(nn.Module):
     def forward(self, layers: nn.ModuleList, given: StackInput) -> StackOutput:
         """Return what the layers make of the tokens."""
         raise NotImplementedError
+
+    def static_states(self, layers: nn.ModuleList, states: Sequence[State], length: int) -> list[State]:
+        """Return the states as ones of a fixed size, for `length` tokens in all: see `MixerModule.static_state`.
+
+        Raise Unsupported where the stack, or a mixer in it, has none such.
+        """
+        raise Unsupported(
+            f"the states of {type(self).__name__} grow with the steps that tokens take; use computation=fixed(), or a "
+            "cache that grows"
+        )
 
     def run(self, layer: nn.Module, x: Tensor, state: State | None, given: StackInput) -> tuple[Tensor, State | None]:
         """Return a layer's output and the state after it; it runs again in the backward pass where that is asked

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from formers.computation.exit_rules import ExitRule, Last
 from formers.computation.fixed import FixedModule
 from formers.computation.lagging import settled
 from formers.computation.stack import StackInput, StackOutput
-from formers.part import Site, Unsupported
+from formers.part import Site, State, Unsupported
 from formers.residuals import Residual
 
 
@@ -110,6 +110,9 @@ class EarlyExitModule(FixedModule):
             return self._drawn(layers, given)
         past = [settled(layer, state) for layer, state in zip(_blocks(layers), given.past, strict=False)]
         return super().forward(layers, given.with_past(past))
+
+    def static_states(self, layers: nn.ModuleList, states: Sequence[State], length: int) -> list[State]:
+        return ComputationModule.static_states(self, layers, states, length)
 
     def _drawn(self, layers: nn.ModuleList, given: StackInput) -> StackOutput:
         """Run every layer; each token keeps what it has behind a layer drawn evenly."""

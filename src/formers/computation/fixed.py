@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from torch import Tensor, nn
 
 from formers.computation.computation import Computation, ComputationModule
@@ -41,3 +44,7 @@ class FixedModule(ComputationModule):
             x, after = self.run(layer, x, state, given)
             states.append(after)
         return StackOutput(self.wiring.leave(x), states, hidden)
+
+    def static_states(self, layers: nn.ModuleList, states: Sequence[State], length: int) -> list[State]:
+        blocks: list[Any] = list(layers)  # or what wraps them, with all their methods
+        return [block.static_state(state, length) for block, state in zip(blocks, states, strict=True)]

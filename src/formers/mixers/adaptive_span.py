@@ -14,8 +14,9 @@ from formers.mixers.heads import check_head_count, join_heads, split_heads
 from formers.mixers.mixer import Mixer, MixerModule
 from formers.mixers.qkv import QKV, QkvMixer, mix_in_pieces
 from formers.mixers.score_bias import row_bias
-from formers.mixers.span_mask import SpanScores, folded, log_span_mask, visible_keys, with_span_mask
+from formers.mixers.span_mask import SpanScores, folded, log_span_mask, visible_keys, with_score_mask
 from formers.mixers.sparse_state import SparseState, take_tokens
+from formers.mixers.static_sparse_state import StaticSparseState
 from formers.ops import attention, is_transformed, packing, pad_input, read_once, unpad_input, works_by_distance
 from formers.part import Site, State, add_loss
 
@@ -42,8 +43,8 @@ class AdaptiveSpan(Mixer):
     """
 
     can = frozenset(
-        {"causal", "bidirectional", "streaming", "padding", "qk_position", "score_position", "weight_position"}
-        | {"relative"}
+        {"causal", "bidirectional", "streaming", "static", "padding", "qk_position", "score_position"}
+        | {"weight_position", "relative"}
     )
     starts = {"init": ("share_h", "span_proj.bias")}  # noqa: RUF012
     span: int | None = None
@@ -99,7 +100,7 @@ class SpanState(SparseState):
 class AdaptiveSpanMixer(QkvMixer):
     """Attention with a learned span a head, or a head and token."""
 
-    states = (SpanState,)
+    states = (SpanState, StaticSparseState)
 
     def __init__(self, site: Site, part: AdaptiveSpan):
         super().__init__(site, kv_heads=part.kv_heads, bias=part.bias)
@@ -196,7 +197,7 @@ class AdaptiveSpanMixer(QkvMixer):
             mask = self._log_mask(z_bhl[:, :, queries], of_queries_1l, of_keys_1s)
         bias = row_bias(self.score_position, positions_bl[:, queries], positions_bl[:, keys])
         key_mask_bs = None if mask_bl is None else mask_bl[:, keys]
-        return attention(q, k, v, key_mask_bs=key_mask_bs, bias=with_span_mask(bias, mask, q, k))
+        return attention(q, k, v, key_mask_bs=key_mask_bs, bias=with_score_mask(bias, mask, q, k))
 
     def _mask(self, z_bhl: Tensor, queries: int, before: int) -> Tensor:
         """Return the mask of so many queries, their own keys, those before them and, bidirectional, as many behind.
@@ -229,16 +230,31 @@ class AdaptiveSpanMixer(QkvMixer):
 
         return mix_in_pieces(step, qkv, context, _QUERIES_AFTER_STATE)
 
-    def _attend_to_state(self, qkv: QKV, context: Context, z_bhl: Tensor) -> tuple[Tensor, SparseState]:
+    def _attend_to_state(self, qkv: QKV, context: Context, z_bhl: Tensor) -> tuple[Tensor, State]:
         """Attend from new tokens to what is remembered and to each other."""
-        assert isinstance(context.state, SpanState)
-        known = context.state.followed_by(self._state_of(qkv, context, context.state.kept))
-        q, k = qkv.q, known.k_bgsk
+        state = context.state
+        if isinstance(state, StaticSparseState):
+            if qkv.q.shape[2] == 1:
+                near_bs = state.seen_b.unsqueeze(1) - state.index_bs < state.index_bs.shape[1]
+                known = state.with_token(self._state_of(qkv, context, 0), near_bs & (state.index_bs >= 0))
+                return self._attend_to(known.growing(), qkv.q, context, z_bhl), known
+            state = SpanState(**vars(state.growing()), kept=state.index_bs.shape[1])
+        assert isinstance(state, SpanState)
+        after = state.followed_by(self._state_of(qkv, context, state.kept))
+        return self._attend_to(after, qkv.q, context, z_bhl), after.forget_unseen()
+
+    def _attend_to(self, known: SparseState, q: Tensor, context: Context, z_bhl: Tensor) -> Tensor:
+        """Return what queries see in known keys, their own among them."""
+        k, v = known.k_bgsk.to(q.dtype), known.v_bgsv.to(q.dtype)
         mask = self._log_mask(z_bhl, context.counts_bl - 1, known.index_bs)
         bias = row_bias(self.score_position, context.positions_bl, known.positions_bs)
         mask = mask.expand(len(q), *mask.shape[1:])
-        y_bhlv = attention(q, k, known.v_bgsv, key_mask_bs=known.index_bs >= 0, bias=with_span_mask(bias, mask, q, k))
-        return y_bhlv, known.forget_unseen()
+        return attention(q, k, v, key_mask_bs=known.index_bs >= 0, bias=with_score_mask(bias, mask, q, k))
+
+    def with_fixed_size(self, state: State, length: int) -> State:
+        if not isinstance(state, SpanState):
+            return state
+        return StaticSparseState.of(state.filled(state.index_bs >= 0, state.kept))
 
 
 def _mean_over_real(share_bhl: Tensor, mask_bl: Tensor | None) -> Tensor:

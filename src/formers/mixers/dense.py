@@ -29,7 +29,8 @@ class Dense(Mixer):
     """
 
     can = frozenset(
-        {"causal", "bidirectional", "streaming", "padding", "qk_position", "export", "order_blind", "relative"}
+        {"causal", "bidirectional", "streaming", "static", "padding", "qk_position", "export"}
+        | {"order_blind", "relative"}
     )
     starts = {"init": ("q_proj.weight",)}  # noqa: RUF012
     heads: int = 1
@@ -46,7 +47,8 @@ class Dense(Mixer):
     @property
     def abilities(self) -> frozenset[str]:
         """All of `can`, but with an order neither causal, where sums are made chunk by chunk, nor with rotary keys."""
-        return self.can if self.order == "auto" else self.can - {"causal", "streaming", "qk_position", "relative"}
+        ordered = {"causal", "streaming", "static", "qk_position", "relative"}
+        return self.can if self.order == "auto" else self.can - ordered
 
     def check_site(self, site: Site) -> None:
         """Raise `Unsupported` also where an order is given that could have no effect."""

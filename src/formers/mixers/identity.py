@@ -12,7 +12,7 @@ from formers.part import Site, State
 class Identity(Mixer):
     """y = x: no token learns of any other. The floor of an ablation: what the mixers above it add is mixing."""
 
-    can = frozenset({"causal", "bidirectional", "streaming", "padding", "export", "trim", "order_blind"})
+    can = frozenset({"causal", "bidirectional", "streaming", "static", "padding", "export", "trim", "order_blind"})
 
     def growth(self) -> float:
         return 1.0

@@ -29,7 +29,8 @@ class Linear(Mixer):
 
     added = {"turned": "inputs", "bias": False}  # noqa: RUF012
     can = frozenset(
-        {"causal", "bidirectional", "streaming", "padding", "qk_position", "export", "order_blind", "relative", "cross"}
+        {"causal", "bidirectional", "streaming", "static", "padding", "qk_position", "export"}
+        | {"order_blind", "relative", "cross"}
     )
     instead = {"cross": "exponential features are kept in range by a scale that is found along one sequence"}  # noqa: RUF012
     feature: FeatureMap = Elu()

@@ -71,6 +71,10 @@ class LinearMixer(QkvMixer):
         y, sums = linear_attention(q, k, v_wide, state=sums, feature=feature, **options)
         return y.to(v.dtype), LinearMixerState(context.seen_b, sums) if self.causal else None
 
+    def with_fixed_size(self, state: State, length: int) -> State:
+        sums = self.sums_of(state) if isinstance(state, LinearPrefixState) else None
+        return state if sums is None else LinearMixerState(state.seen_b, sums)
+
     def is_short(self, length: int) -> bool:
         """Return whether scores of so many tokens take less than their features; a length left open takes these."""
         return not is_left_open(length) and length < self.features

@@ -25,7 +25,7 @@ class Metric(Mixer):
     """
 
     can = frozenset(
-        {"causal", "bidirectional", "streaming", "padding", "qk_position", "score_position"}
+        {"causal", "bidirectional", "streaming", "static", "padding", "qk_position", "score_position"}
         | {"weight_position", "trim", "export", "order_blind"}
     )
     positive: bool = False

@@ -38,7 +38,8 @@ class Mixer(Part):
         self.check_site(site)
         module = self.module(site)
         module.built_by = self
-        if module.causal and "streaming" in self.abilities and not module.states:
+        module.has_state = "streaming" in self.abilities
+        if module.causal and module.has_state and not module.states:
             raise TypeError(f"{self} streams, but {type(module).__name__} declares no type of state; set its `states`")
         return module
 
@@ -88,10 +89,7 @@ class Mixer(Part):
 
 
 class MixerMemory(nn.Module):
-    """A memory that takes the place of a mixer's own state: a submodule of the mixer, which runs the mixer's steps.
-
-    `formers.memory` has the parts that build one.
-    """
+    """A memory in the place of a mixer's own state: a submodule that runs the mixer's steps; see `formers.memory`."""
 
     states: ClassVar[tuple[type[State], ...]] = ()
     "Types of the states that it returns and goes on from."
@@ -132,6 +130,8 @@ class MixerModule(SharingModule):
     are then mixed in one batch, whatever the padding, and not in several that would each move them."""
     built_by: Mixer | None = None
     "The part that built the module."
+    has_state: bool = True
+    "Whether that part streams."
 
     def __init__(self, site: Site):
         super().__init__()
@@ -191,7 +191,7 @@ class MixerModule(SharingModule):
         """
         if not self.causal:
             raise Unsupported("a bidirectional mixer keeps no state: tokens still to come would change its outputs")
-        if self.built_by is not None and "streaming" not in self.built_by.abilities:
+        if self.built_by is not None and not self.has_state:
             raise Unsupported(self.built_by.no_state())
         if state is not None:
             self.check_state(state)
@@ -212,7 +212,7 @@ class MixerModule(SharingModule):
         """Raise unless the module can go on from this state."""
         if not self.causal:
             raise ValueError("a bidirectional mixer takes no state: tokens still to come would change its outputs")
-        if self.built_by is not None and "streaming" not in self.built_by.abilities:
+        if self.built_by is not None and not self.has_state:
             raise Unsupported(self.built_by.no_state())
         states = self.states if self.memory is None else self.memory.states
         if type(state) not in states:  # a state that holds more, too, may mean something else
@@ -222,6 +222,18 @@ class MixerModule(SharingModule):
                 f"{self.built_by or type(self).__name__}{memory} goes on from a {expected}, but a "
                 f"{type(state).__name__} was given; pass the state that this mixer returned, or None at the start"
             )
+
+    def static_state(self, state: State, length: int) -> State:
+        """Return an equal state whose tensors keep their shapes while single tokens come, `length` in all; or raise."""
+        self.check_state(state)
+        for part in (self.built_by, None if self.memory is None else self.memory.built_by):
+            if part is not None:
+                part.require("static", instead="softmax(), linear() or dense(), without a memory")
+        return self.with_fixed_size(state, length)
+
+    def with_fixed_size(self, state: State, length: int) -> State:
+        """Return `static_state`. A mixer overrides this where its state grows, or begins as one of another type."""
+        return state
 
     def check_export(self, x_bld: Tensor) -> None:
         """Raise Unsupported where torch.export asks for any batch or length, and the mixer's work is laid out by
@@ -270,11 +282,7 @@ class MixerModule(SharingModule):
         return documents.map(mix, self._grouping())
 
     def _mix_padding(self, x_bld: Tensor, mask_bl: Tensor) -> Tensor:
-        """Return zeros for rows of nothing but padding.
-
-        The mixer runs all the same, so that this rank takes part in what all ranks do in a backward pass: sums of
-        gradients, and of what they show to centroids.
-        """
+        """Return zeros for rows of nothing but padding. The mixer runs all the same: all ranks sum gradients."""
         if self.built_by is not None and "padding" not in self.built_by.abilities:
             return torch.zeros_like(x_bld)  # it has nothing that learns
         y_bld = self._step(self.context(x_bld, None, mask_bl, None))[0]

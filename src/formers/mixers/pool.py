@@ -18,7 +18,7 @@ class Pool(Mixer):
     Source: Yu et al. 2022 (PoolFormer), arXiv:2111.11418.
     """
 
-    can = frozenset({"causal", "bidirectional", "streaming", "padding", "export"})
+    can = frozenset({"causal", "bidirectional", "streaming", "static", "padding", "export"})
     window: int = 3
     "Number of tokens that are averaged: centred, or the last ones when causal."
 

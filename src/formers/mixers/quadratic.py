@@ -22,7 +22,7 @@ class Quadratic(Mixer):
     """
 
     can = frozenset(
-        {"causal", "bidirectional", "streaming", "padding", "qk_position", "score_position"}
+        {"causal", "bidirectional", "streaming", "static", "padding", "qk_position", "score_position"}
         | {"trim", "export", "order_blind", "relative"}
     )
 

@@ -25,6 +25,11 @@ def row_bias(position: nn.Module | None, q_positions_bl: Tensor, k_positions_bs:
     return lambda start, stop: bias(q_positions_bl[:, start:stop], k_positions_bs)
 
 
+def hidden_pairs(which: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return what is added to scores to hide pairs: −∞ where True, else 0."""
+    return torch.zeros(which.shape, dtype=dtype, device=which.device).masked_fill_(which, -torch.inf)
+
+
 def added_rows(bias: Bias, q_bhlk: Tensor, k_bgsk: Tensor) -> Callable[[int, int], Tensor | None]:
     """Return a function that makes rows start … stop − 1 of a bias that only adds: (B or 1, H or 1, l, S), or None."""
     if callable(bias):

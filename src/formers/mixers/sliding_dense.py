@@ -23,7 +23,7 @@ class SlidingDense(Mixer):
     (DenseAttention).
     """
 
-    can = frozenset({"causal", "streaming", "padding", "qk_position", "relative"})
+    can = frozenset({"causal", "streaming", "static", "padding", "qk_position", "relative"})
     instead = {"bidirectional": "use local_dense(window=w)"}  # noqa: RUF012
     starts = {"init": ("q_proj.weight",)}  # noqa: RUF012
     window: int = 32

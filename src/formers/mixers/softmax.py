@@ -19,7 +19,7 @@ class Softmax(Mixer):
     """
 
     can = frozenset(
-        {"causal", "bidirectional", "streaming", "padding", "qk_position", "score_position"}
+        {"causal", "bidirectional", "streaming", "static", "padding", "qk_position", "score_position"}
         | {"weight_position", "trim", "cross", "export", "order_blind", "relative"}
     )
     kv_heads: int | None = None

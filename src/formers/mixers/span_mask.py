@@ -54,7 +54,7 @@ def visible_keys(z_bhl: Tensor, ramp: int, span: int) -> int:
     return min(ROUND * math.ceil(farthest / ROUND), span) if math.isfinite(farthest) else span
 
 
-def with_span_mask(bias: Bias, mask_bhls: Tensor, q_bhlk: Tensor, k_bgsk: Tensor) -> Bias:
+def with_score_mask(bias: Bias, mask_bhls: Tensor, q_bhlk: Tensor, k_bgsk: Tensor) -> Bias:
     """Return what a position does to scores, with a mask added to them."""
     if isinstance(bias, Relation):
         return _MaskedRelation(bias, mask_bhls)

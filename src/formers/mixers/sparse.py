@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -11,8 +12,10 @@ from formers.mixers.context import Context
 from formers.mixers.heads import check_head_count, join_heads, split_heads
 from formers.mixers.mixer import Mixer, MixerModule
 from formers.mixers.qkv import QKV, QkvMixer, mix_in_pieces
-from formers.mixers.score_bias import added_rows, pair_bias, row_bias
-from formers.mixers.sparse_state import SparseState, capacity_for, take_tokens
+from formers.mixers.score_bias import added_rows, hidden_pairs, pair_bias, row_bias
+from formers.mixers.sparse_state import SparseState, capacity_for, recalled, take_tokens
+from formers.mixers.static_kv_cache import check_fits
+from formers.mixers.static_sparse_state import StaticSparseState
 from formers.ops import (
     Packing,
     PairBias,
@@ -38,7 +41,9 @@ class Sparse(Mixer):
     forgotten, so that a window keeps a constant size.
     """
 
-    can = frozenset({"causal", "bidirectional", "streaming", "padding", "qk_position", "score_position", "relative"})
+    can = frozenset(
+        {"causal", "bidirectional", "streaming", "static", "padding", "qk_position", "score_position", "relative"}
+    )
     pattern: Pattern = Window(32)
     "Which pairs of tokens see each other."
     per_head: tuple[Pattern, ...] = ()
@@ -55,9 +60,9 @@ class Sparse(Mixer):
 
     @property
     def abilities(self) -> frozenset[str]:
-        """All of `can`, but no streaming where a pattern depends on the length."""
+        """All of `can`, but no state where a pattern depends on the length."""
         by_length = any(one.needs_length() for one in self.all_patterns())
-        return self.can - {"streaming"} if by_length else self.can
+        return self.can - {"streaming", "static"} if by_length else self.can
 
     def check_site(self, site: Site) -> None:
         """Raise `Unsupported` also for more patterns than heads, and for options of patterns without an effect."""
@@ -99,7 +104,7 @@ Mixer.shorthands[Pattern] = lambda pattern: Sparse(pattern=pattern)
 class SparseMixer(QkvMixer):
     """Attention over patterns that the heads take in turn. The base of every mixer with a pattern."""
 
-    states = (SparseState,)
+    states = (SparseState, StaticSparseState)
 
     def __init__(self, site: Site, patterns: tuple[Pattern, ...], *, kv_heads: int | None = None, bias: bool = False):
         super().__init__(site, kv_heads=kv_heads, bias=bias)
@@ -168,6 +173,10 @@ class SparseMixer(QkvMixer):
         for one in self.patterns:
             if (longest := one.longest()) is not None:
                 check_lengths(context.seen_b, longest, str(one))
+        if isinstance(context.state, StaticSparseState):
+            if qkv.q.shape[2] == 1:
+                return self.static_step(qkv, context, context.state)
+            context = replace(context, state=context.state.growing())
         at_once = _QUERIES_AT_ONCE if self.capacity is not None else qkv.q.shape[2]
         return mix_in_pieces(lambda some, there, _: self.step(some, there), qkv, context, at_once)
 
@@ -179,7 +188,7 @@ class SparseMixer(QkvMixer):
         of_position = added_rows(row_bias(self.score_position, context.positions_bl, known.positions_bs), q, k)
         if self.sees_latest and context.mask_bl is None and q.shape[2] == 1 and k.shape[2] - 1 == self.capacity:
             # what is remembered is what this token sees, and all but the oldest is what the next one will
-            added = _hidden(known.index_bs < 0, q.dtype)[:, None, None]
+            added = hidden_pairs(known.index_bs < 0, q.dtype)[:, None, None]
             more = of_position(0, 1)
             y_bhlv = attention(q, k, known.v_bgsv, bias=added if more is None else added + more)
             return y_bhlv, known.latest(k.shape[2] - 1)
@@ -187,17 +196,31 @@ class SparseMixer(QkvMixer):
 
         def bias(start: int, stop: int) -> Tensor:
             seen = _seen_pairs(self.causal_forms, self.heads, index_bl[:, start:stop], known.index_bs)
-            added = _hidden(~seen, q.dtype)
+            added = hidden_pairs(~seen, q.dtype)
             more = of_position(start, stop)
             return added if more is None else added + more
 
         y_bhlv = attention(q, k, known.v_bgsv, key_mask_bs=known.index_bs >= 0, bias=bias)
         return y_bhlv, known.forget(self.causal_forms, self.capacity)
 
+    def with_fixed_size(self, state: State, length: int) -> State:
+        if not isinstance(state, SparseState):
+            return state
+        wanted_bs = state.index_bs >= 0
+        if self.capacity is None:
+            check_fits(state.seen_b, length)
+            return StaticSparseState.of(state.filled(wanted_bs, length))
+        wanted_bs = wanted_bs & recalled(self.causal_forms, state.index_bs, state.seen_b)
+        return StaticSparseState.of(state.filled(wanted_bs, self.capacity + 1))
 
-def _hidden(which: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return what is added to scores: −∞ where True, else 0."""
-    return torch.zeros(which.shape, dtype=dtype, device=which.device).masked_fill_(which, -torch.inf)
+    def static_step(self, qkv: QKV, context: Context, state: StaticSparseState) -> tuple[Tensor, StaticSparseState]:
+        """Attend from one new token of each row to what a state of fixed size remembers, and to itself."""
+        wanted_bs = (state.index_bs >= 0) & recalled(self.causal_forms, state.index_bs, state.seen_b)
+        known = state.with_token(self.state_of(qkv, context), wanted_bs)
+        seen = _seen_pairs(self.causal_forms, self.heads, context.counts_bl - 1, known.index_bs)
+        bias = row_bias(self.score_position, context.positions_bl, known.positions_bs)
+        added = added_rows(bias, qkv.q, known.k_bgsk)(0, 1)
+        return known.attended_from(qkv.q, seen & (known.index_bs >= 0)[:, None, None], added), known
 
 
 def _seen_pairs(patterns: Sequence[Pattern], heads: int, q_bl: Tensor, k_bs: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -44,7 +45,7 @@ class SparseState(State):
         A large capacity is not taken at once, but as tokens come. Everything is kept where the patterns set no limit
         (`capacity` None).
         """
-        return self if capacity is None else self.keep(_recalled(patterns, self.index_bs, self.seen_b), capacity)
+        return self if capacity is None else self.keep(recalled(patterns, self.index_bs, self.seen_b), capacity)
 
     def latest(self, count: int) -> SparseState:
         """Return the state with its last `count` keys."""
@@ -52,9 +53,13 @@ class SparseState(State):
         positions_bs = None if positions_bs is None else positions_bs[:, -count:]
         return SparseState(self.seen_b, k[:, :, -count:], v[:, :, -count:], index_bs[:, -count:], positions_bs)
 
-    def keep(self, wanted_bs: Tensor, capacity: int) -> SparseState:
+    def keep(self, wanted_bs: Tensor, capacity: int) -> Self:
         """Return the state with the keys that are wanted, (B, S), the latest last, `capacity` at most."""
-        capacity = min(capacity, max(self.index_bs.shape[1], _TAKEN_AT_ONCE))
+        return self.filled(wanted_bs, min(capacity, max(self.index_bs.shape[1], _TAKEN_AT_ONCE)))
+
+    def filled(self, wanted_bs: Tensor, capacity: int) -> Self:
+        """Return the state with exactly `capacity` places: the latest keys that are wanted, (B, S), behind empty
+        ones."""
         index_bs = self.index_bs.masked_fill(~wanted_bs, -1)
         missing = max(capacity - index_bs.shape[1], 0)
         index_bs, source_bs = (t.flip(1) for t in pad(index_bs, (missing, 0), value=-1).topk(capacity, 1))
@@ -83,7 +88,7 @@ def take_tokens(t_bgsk: Tensor, source_bl: Tensor, empty_bl: Tensor) -> Tensor:
     return taken.masked_fill(empty_bl[:, None, :, None], 0)
 
 
-def _recalled(patterns: Sequence[Pattern], index_bs: Tensor, next_b: Tensor) -> Tensor:
+def recalled(patterns: Sequence[Pattern], index_bs: Tensor, next_b: Tensor) -> Tensor:
     """Return which keys a query from `next_b` on sees in any head, (B, S)."""
     found_bs = torch.zeros_like(index_bs, dtype=torch.bool)
     for one in patterns:

@@ -22,7 +22,7 @@ class WindowedLinear(Mixer):
     Source: Zhang et al. 2024 (LoLCATs), arXiv:2410.10254, without sinks; Arora et al. 2024 (Based), arXiv:2402.18668.
     """
 
-    can = frozenset({"causal", "streaming", "padding", "qk_position"})
+    can = frozenset({"causal", "streaming", "static", "padding", "qk_position"})
     instead = {"bidirectional": "far tokens are those before a window; use linear() or longformer()"}  # noqa: RUF012
     starts = {"gain": ("log_gain_h",)}  # noqa: RUF012
     window: int = 32

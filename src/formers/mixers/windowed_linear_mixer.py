@@ -101,6 +101,12 @@ class WindowedLinearMixer(QkvMixer):
             y = y / safe_divisor(total, self.floor)
             return y.to(qkv.v.dtype), self._forget(known, phi_k, v, sums)
 
+    def with_fixed_size(self, state: State, length: int) -> State:
+        assert isinstance(state, WindowedLinearState)
+        exact = SparseState(state.seen_b, state.k_bgsk, state.v_bgsv, state.index_bs)
+        kept = exact.filled(state.index_bs >= 0, self.near.window - 1 + self.near.sinks)
+        return WindowedLinearState(kept.seen_b, kept.k_bgsk, kept.v_bgsv, kept.index_bs, state.sums)
+
     def _state_of(self, qkv: QKV, context: Context) -> SparseState:
         """Return a state of the new tokens alone, without sums."""
         index_bl = (context.counts_bl - 1).expand(len(context.x_bld), -1)

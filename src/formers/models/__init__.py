@@ -25,6 +25,7 @@ from formers.models.pixel_lm import PixelLM
 from formers.models.seq2seq_config import Seq2SeqConfig
 from formers.models.seq2seq_lm import Seq2SeqLM
 from formers.models.sequence_classifier import SequenceClassifier
+from formers.models.static_cache import StaticStateCache
 from formers.models.steps import count_steps, steps_taken
 from formers.models.token_classifier import TokenClassifier
 
@@ -56,6 +57,7 @@ __all__ = [
     "Seq2SeqLM",
     "SequenceClassifier",
     "StateCache",
+    "StaticStateCache",
     "TokenClassifier",
     "Transformer",
     "TransformerConfig",

@@ -13,7 +13,7 @@ from formers.mixers.context import count_tokens
 from formers.mixers.documents import Documents, GlobalMask, Mask
 from formers.mixers.mixer import MixerModule
 from formers.mixers.qkv import HeadMixer
-from formers.models.cache import StateCache, check_cache, states_in, store_states
+from formers.models.cache import StateCache, check_cache, holds_states, states_in, store_states
 from formers.models.config import TransformerConfig
 from formers.models.countable_sizes import countable_sizes
 from formers.models.embedding import embed
@@ -21,6 +21,7 @@ from formers.models.outputs import BackboneOutput
 from formers.models.packing import DocumentHints, find_documents
 from formers.models.pooler import build_pooler
 from formers.models.pretrained import FormersModel
+from formers.models.static_cache import StaticStateCache
 from formers.models.token_masks import global_tokens, real_tokens
 from formers.models.token_types import TokenTypes, check_no_types
 from formers.norms import NoNorm
@@ -159,7 +160,7 @@ class Transformer(FormersModel):
         mask: Mask = marked if given is None else GlobalMask(marked, global_tokens(given, x))
         count = self.computation.states
         past: Sequence[State | None] = start or [None] * count
-        if cache is not None and cache.get_seq_length():
+        if cache is not None and holds_states(cache):
             past = states_in(cache, count, len(x))
         positions = position_ids if position_ids is not None else count_tokens(x, mask, past[0]) - 1
         out = self._run(x, mask, positions, past, cache, output_hidden_states, exit_scores)
@@ -193,7 +194,12 @@ class Transformer(FormersModel):
         x, states, hidden, steps = self.computation(self.layers, given)
         if cache is not None:
             assert not isinstance(mask, Documents | GlobalMask)
-            store_states(cache, states, mask, x.shape[1])
+            if isinstance(cache, StaticStateCache):
+                if not cache.is_filled or x.shape[1] > 1:  # one token leaves states of a fixed size as they are
+                    states = self.computation.static_states(self.layers, states, cache.max_length)
+                cache.store(states, x.shape[1])
+            else:
+                store_states(cache, states, mask, x.shape[1])
         x = self.norm(x)
         return BackboneOutput(
             last_hidden_state=x,

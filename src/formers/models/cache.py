@@ -178,6 +178,11 @@ class StateCache(Cache):  # type: ignore[misc]
             layer.state = None if layer.state is None else layer.state.detach()
 
     @property
+    def is_filled(self) -> bool:
+        """True if there are states to go on from."""
+        return bool(self.get_seq_length())
+
+    @property
     def is_croppable(self) -> bool:
         """True if `crop` works: every layer's state can forget tokens. False before the first token."""
         return bool(self.layers) and super().is_croppable
@@ -219,12 +224,17 @@ def check_cache(cache: Any) -> None:
         )
 
 
+def holds_states(cache: Cache) -> bool:
+    """Return whether a cache holds states to go on from."""
+    return cache.is_filled if isinstance(cache, StateCache) else bool(cache.get_seq_length())
+
+
 def states_in(cache: Cache, layers: int, batch: int) -> Sequence[State | None]:
     """Return the state of each of `layers` layers, None where nothing has been seen.
 
     Raise ValueError where the cache belongs to a model of another depth, or to a batch of another size.
     """
-    if not cache.get_seq_length():
+    if not holds_states(cache):
         return [None] * layers
     if len(cache.layers) != layers:
         raise ValueError(

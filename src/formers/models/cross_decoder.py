@@ -69,6 +69,12 @@ class DecoderLayer(nn.Module):
         """Let the wiring set what starts otherwise because of cross-attention, once everything else has started."""
         self.block.init_with(self.cross, std)
 
+    def static_state(self, state: State, length: int) -> State:
+        """Raise Unsupported: what is kept of the source has no place of its own in a static cache."""
+        raise Unsupported(
+            "an encoder–decoder has no static cache: each source has its own length; use a cache that grows"
+        )
+
     def forward(
         self,
         x_bld: Tensor,

@@ -9,8 +9,9 @@ from torch import Tensor
 from transformers import GenerationMixin
 from transformers.generation import GenerationMode
 
-from formers.models.cache import StateCache
+from formers.models.cache import StateCache, holds_states
 from formers.models.config import TransformerConfig
+from formers.models.static_cache import StaticStateCache
 from formers.part import Unsupported
 
 
@@ -28,6 +29,7 @@ class StateGenerationMixin(GenerationMixin):  # type: ignore[misc]
     model: Any
     own_mask: ClassVar[str] = "attention_mask"
     "The name of the mask of the tokens that are continued."
+    _longest_static_cache: int = 0
 
     @classmethod
     def _supports_default_dynamic_cache(cls) -> bool:
@@ -40,10 +42,16 @@ class StateGenerationMixin(GenerationMixin):  # type: ignore[misc]
         past = model_kwargs.get("past_key_values")
         if past is not None:
             self._check_past(past, generation_config, model_kwargs.get(self.own_mask))
-        if generation_config.cache_implementation not in (None, "dynamic"):
+        made = None
+        if generation_config.cache_implementation == "static" and past is None:
+            made = self._static_cache(generation_config, generation_mode, sizes[-1])
+            generation_config.cache_implementation = None  # which transformers says that it ignores
+        elif isinstance(past, StaticStateCache):
+            self._check_room(past, generation_mode, sizes[-1])
+        elif generation_config.cache_implementation not in (None, "dynamic", "static"):
             raise Unsupported(
                 f"cache_implementation={generation_config.cache_implementation!r} is for keys and values, but each "
-                "mixer keeps a state of its own; leave it out"
+                "mixer keeps a state of its own; leave it out, or take 'static'"
             )
         super()._prepare_cache_for_generation(generation_config, model_kwargs, generation_mode, *sizes)
         self._check_assistance(generation_config, generation_mode)
@@ -55,7 +63,7 @@ class StateGenerationMixin(GenerationMixin):  # type: ignore[misc]
             )
         generation_config.use_cache = generation_config.use_cache and self.model.streaming
         if generation_config.use_cache:
-            model_kwargs["past_key_values"] = StateCache() if past is None else past
+            model_kwargs["past_key_values"] = next(one for one in (past, made, StateCache()) if one is not None)
         else:
             model_kwargs.pop("past_key_values", None)  # beam search would try to reorder None
 
@@ -66,7 +74,7 @@ class StateGenerationMixin(GenerationMixin):  # type: ignore[misc]
         """
         inputs: dict[str, Any] = super().prepare_inputs_for_generation(*args, **kwargs)
         past = kwargs.get("past_key_values")
-        if kwargs.get("is_first_iteration") is False and past is not None and past.get_seq_length():
+        if not kwargs.get("is_first_iteration", False) and past is not None and holds_states(past):
             inputs.pop(self.own_mask, None)
         return inputs
 
@@ -81,7 +89,7 @@ class StateGenerationMixin(GenerationMixin):  # type: ignore[misc]
         Raise Unsupported where it holds PEFT's learned prompt, whose tokens are in no sequence of ids.
         """
         self.model.check_past(past)
-        if past.get_seq_length() and self._is_prompted():
+        if holds_states(past) and self._is_prompted():
             raise Unsupported(
                 "past_key_values holds the tokens of a learned prompt (PEFT), which input_ids and attention_mask do "
                 "not count, so that the place to go on from is not known; give the whole sequence without "
@@ -91,11 +99,47 @@ class StateGenerationMixin(GenerationMixin):  # type: ignore[misc]
             raise ValueError("past_key_values were given with use_cache=False; leave out one of them")
         # a mask of ones has been taken away, and its length kept: the tokens of the cache and the new ones
         length = getattr(generation_config, "_mask_length", None) if attention_mask is None else attention_mask.shape[1]
-        if length is not None and length <= (seen := past.get_seq_length()):
+        if length is not None and length <= (seen := int(past.get_seq_length())):
             raise ValueError(
                 f"past_key_values has seen {seen} tokens already, and the sequence has {length}; give the whole "
                 "sequence with at least one new token, or the new tokens with the attention_mask of the whole sequence"
             )
+
+    def _static_cache(self, generation_config: Any, generation_mode: Any, length: int) -> StaticStateCache:
+        """Return an empty cache whose states keep their size and place: for as many tokens as earlier ones, or more.
+
+        So a compiled step fits the next call, too. Raise Unsupported where the model has no such states.
+        """
+        if not generation_config.use_cache:
+            raise ValueError("cache_implementation='static' was given with use_cache=False; leave out one of them")
+        most = max(length, generation_config.max_cache_len or 0, self._longest_static_cache)
+        cache = StaticStateCache(most)
+        self._check_room(cache, generation_mode, length)
+        self._longest_static_cache = most
+        return cache
+
+    def _check_room(self, cache: StaticStateCache, generation_mode: Any, length: int) -> None:
+        """Raise Unsupported where states cannot keep their size, and ValueError where there is no room for so many."""
+        self.model.check_past(cache)
+        for layer in range(self.config.depth):
+            self.config.mixer_at(layer).require("static", instead="softmax(), linear() or dense()")
+        self.config.memory.require("static", instead="memory none()")
+        if self.config.is_encoder_decoder or generation_mode == GenerationMode.ASSISTED_GENERATION:
+            what = "an encoder–decoder" if self.config.is_encoder_decoder else "assisted generation"
+            raise Unsupported(f"{what} has no static cache; leave out cache_implementation='static'")
+        if self._is_prompted():
+            raise Unsupported("a learned prompt (PEFT) has no static cache; leave out cache_implementation='static'")
+        if length > cache.max_length:
+            raise ValueError(
+                f"the static cache has room for {cache.max_length} tokens, but {length} may come; make it for more, or "
+                "generate fewer"
+            )
+
+    @staticmethod
+    def create_masks_for_generate(*, attention_mask: Tensor | None = None, **_: Any) -> Tensor | None:
+        """Return the mask of tokens as it is: masks of pairs, which transformers makes for a static cache, are the
+        mixers' own affair."""
+        return attention_mask
 
     def _is_prompted(self) -> bool:
         """Return whether PEFT runs this generation, with a learned prompt: it puts its own method in place of ours."""

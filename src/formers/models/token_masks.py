@@ -8,12 +8,16 @@ from torch import Tensor
 from formers.ops import can_read, require_data
 
 
-def real_tokens(attention_mask: Tensor | None, x_bld: Tensor, seen: int) -> Tensor | None:
-    """Return the mask of the new tokens as booleans, (B, L); None if all are real. Raise ValueError for a misfit."""
+def real_tokens(attention_mask: Tensor | None, x_bld: Tensor, seen: int | Tensor) -> Tensor | None:
+    """Return the mask of the new tokens as booleans, (B, L); None if all are real. Raise ValueError for a misfit.
+
+    The number of tokens `seen` is read, where a device has it, only for a mask that is longer than the new ones.
+    """
     if attention_mask is None:
         return None
     batch, length, _ = x_bld.shape
-    if tuple(attention_mask.shape) not in ((batch, length), (batch, seen + length)):
+    given = tuple(attention_mask.shape)
+    if given != (batch, length) and given != (batch, (seen := int(seen)) + length):
         past = f", or with the {seen} tokens of the past in front ({batch}, {seen + length})" if seen else ""
         raise ValueError(
             f"attention_mask has shape {tuple(attention_mask.shape)}; expected (batch, length) = ({batch}, {length})"

@@ -24,6 +24,7 @@ ABILITIES = {
     "weight_position": "lets a position change how scores become weights, and add to what they sum",
     "cross": "reads another sequence: its queries against that one's keys and values",
     "trim": "its state can forget the last tokens of a row",
+    "static": "its state can have a fixed size and place in memory, so that a step of generation is compiled once",
     "global_tokens": "takes, row by row, tokens that see all and are seen by all, in a bidirectional model",
     "export": "torch.export takes it with any batch and length",
     "order_blind": "without a position, permuting the input permutes the output",

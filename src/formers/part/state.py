@@ -67,6 +67,24 @@ class State:
         """
         raise Unsupported(f"{type(self).__name__} cannot reset single rows; start all of them without a state")
 
+    def overwrite(self, new: State) -> None:
+        """Put the numbers of another state into this one's tensors, which stay where they are in memory.
+
+        Raise ValueError for a state of another type or other shapes: whoever asks has promised that there is none.
+        """
+        kept, given = self.tensors(), new.tensors()
+        if type(new) is not type(self) or [t.shape for t in kept] != [t.shape for t in given]:
+            raise ValueError(
+                f"a {type(self).__name__} of shapes {[tuple(t.shape) for t in kept]} cannot hold a "
+                f"{type(new).__name__} of shapes {[tuple(t.shape) for t in given]}; start with an empty cache"
+            )
+        for old, now in zip(kept, given, strict=True):
+            old.copy_(now)
+
+    def tensors(self) -> list[Tensor]:
+        """Return every tensor of the state, in order."""
+        return [tensor for f in fields(self) for tensor in _tensors_in(getattr(self, f.name))]
+
     def trim(self, count_b: Tensor) -> Self:
         """Return the state without the last `count_b` tokens of each row.
 

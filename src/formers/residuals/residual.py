@@ -92,6 +92,11 @@ class Block(nn.Module):
         mixed, state = self.mixer(self.mixer_input(x_bld), state, mask_bl=mask_bl, positions_bl=positions_bl)
         return self.merge(x_bld, mixed, mask_bl), state
 
+    def static_state(self, state: State, length: int) -> State:
+        """Return the state as `MixerModule.static_state` says."""
+        sized: State = self.mixer.static_state(state, length)
+        return sized
+
     def mixer_input(self, x_bld: Tensor) -> Tensor:
         """Return the hidden states that the mixer mixes."""
         mixed: Tensor = self.mixer_norm(x_bld)

@@ -26,6 +26,7 @@ LAWS: dict[Law, frozenset[str]] = {
     laws.memories_stop_gradients: frozenset({"causal", "streaming", "stopped_gradients"}),
     laws.state_is_a_value: frozenset({"causal", "streaming"}),
     laws.trims_as_promised: frozenset({"causal", "streaming"}),
+    laws.static_steps_equal_growing_ones: frozenset({"causal", "streaming"}),
     laws.foreign_states_raise: frozenset({"causal", "streaming"}),
     laws.empty_chunks_change_nothing: frozenset({"causal", "streaming"}),
     laws.states_leave_inference_mode: frozenset({"causal", "streaming"}),

@@ -29,9 +29,9 @@ BATCH, LENGTH = 2, 77
 """Sizes of the laws' inputs: the length is a multiple of no block."""
 _ABSOLUTE: dict[type[Part], frozenset[str]] = {
     Position: frozenset({"order_blind"}),
-    Computation: frozenset({"order_blind", "relative"}),
+    Computation: frozenset({"order_blind", "relative", "static"}),
 }
-"""Axis → abilities of the host that a part of it may take away, as it may encode positions."""
+"""Axis → abilities of the host that a part of it may take away: it may encode positions, or have states of its own."""
 
 
 def abilities(part: Part) -> frozenset[str]:
@@ -48,7 +48,7 @@ def abilities(part: Part) -> frozenset[str]:
     if axis is Mixer:
         return can | own | ({"hand_count"} if has_hand_count(part) else set())
     if isinstance(part, Ffn) and part.mixes_tokens:
-        can = can - {"streaming", "trim", "order_blind"}
+        can = can - {"streaming", "trim", "static", "order_blind"}
     can = can - {"qk_position", "score_position", "weight_position"} | own
     return can - _ABSOLUTE.get(axis, frozenset())
 

@@ -8,8 +8,10 @@ import torch
 from planting import Patch, fault, spoiled
 from torch import Tensor, nn
 
-from formers.mixers import Linear, Softmax
+from formers.mixers import Linear, Softmax, Sparse, static_sparse_state
 from formers.mixers import kv_cache as key_value
+from formers.mixers import static_kv_cache as static_key_value
+from formers.mixers.cached_attention import CachedAttention
 from formers.mixers.kv_cache import CacheStorage, KeyValueState
 from formers.ops import LinearState
 from formers.part import Part, State
@@ -66,6 +68,29 @@ def reorder_does_not(patch: Patch) -> Part:
 def nbytes_is_wrong(patch: Patch) -> Part:
     patch.setattr(State, "nbytes", property(lambda self: 1))
     return Linear()
+
+
+@fault(laws.static_steps_equal_growing_ones)
+def puts_every_token_into_the_first_place(patch: Patch) -> Part:
+    put = static_key_value.put_token
+    patch.setattr(static_key_value, "put_token", lambda t, new, place_b: put(t, new, 0 * place_b))
+    return Softmax()
+
+
+@fault(laws.static_steps_equal_growing_ones)
+def static_state_grows_on(patch: Patch) -> Part:
+    patch.setattr(CachedAttention, "with_fixed_size", lambda self, state, length: state)
+    return Softmax()
+
+
+@fault(laws.static_steps_equal_growing_ones)
+def overwrites_what_it_goes_on_from(patch: Patch) -> Part:
+    def put(t: Tensor, new: Tensor, place_b: Tensor) -> Tensor:
+        t[:, :, 0] = new[:, :, 0]
+        return t
+
+    patch.setattr(static_sparse_state, "put_token", put)
+    return Sparse()
 
 
 @fault(laws.trims_as_promised)

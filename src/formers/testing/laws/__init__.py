@@ -37,6 +37,7 @@ from formers.testing.laws.ranks import every_parameter_trains, two_ranks_equal_o
 from formers.testing.laws.rows import rows_are_independent
 from formers.testing.laws.saving import saves_whole
 from formers.testing.laws.states import empty_chunks_change_nothing, foreign_states_raise, states_leave_inference_mode
+from formers.testing.laws.static import static_steps_equal_growing_ones
 from formers.testing.laws.streaming import (
     gradients_flow_through_states,
     one_pass_equals_pieces,
@@ -91,6 +92,7 @@ __all__ = [
     "state_is_a_value",
     "states_cross_autocast",
     "states_leave_inference_mode",
+    "static_steps_equal_growing_ones",
     "survives_text_and_json",
     "takes_positions_it_declares",
     "tokens_are_mixed",
