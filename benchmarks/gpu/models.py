@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from benchmarks.gpu.bench import Bench, no_grad_or_not
-from benchmarks.gpu.targets import BERT, LLAMA, MIXERS, SOFTMAX
+from benchmarks.gpu.targets import BERT, LLAMA, LLAMA_STATIC, MIXERS, OTHER_MIXERS, SOFTMAX
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM
 
@@ -110,19 +110,28 @@ def llama(bench: Bench) -> nn.Module:
 
 
 def causal(bench: Bench, mixer: str, length: int) -> nn.Module:
+    words, position = bench.size(WORDS, 50), "none()" if mixer == "pool()" else "rotary()"  # pool() has no queries
     config = TransformerConfig(
-        vocab_size=bench.size(WORDS, 50), context_length=length, mixer=mixer, ffn="glu()", **sizes(bench)
+        vocab_size=words, context_length=length, mixer=mixer, position=position, ffn="glu()", **sizes(bench)
     )
     return CausalLM(config).to(bench.device)
 
 
 def training_rows(bench: Bench) -> None:
     """Steps of causal models of 12 layers and width 768 under autocast, against softmax; softmax against Llama."""
+    _training_rows(bench, {"Llama": lambda: llama(bench)}, MIXERS)
+
+
+def other_training_rows(bench: Bench) -> None:
+    """The same of the other causal mixers."""
+    _training_rows(bench, {}, OTHER_MIXERS)
+
+
+def _training_rows(bench: Bench, makers: dict[str, Callable[[], nn.Module]], mixers: Sequence[str]) -> None:
     length = bench.size(2048, 64)
     ids = torch.randint(50, (bench.size(8, 2), length), device=bench.device)
     setting = "8 × 2,048 tokens"
-    makers: dict[str, Callable[[], nn.Module]] = {"Llama": lambda: llama(bench)}
-    makers |= {m: lambda m=m: causal(bench, m, length) for m in ("softmax()", *MIXERS)}  # type: ignore[misc]
+    makers |= {m: lambda m=m: causal(bench, m, length) for m in ("softmax()", *mixers)}  # type: ignore[misc]
     found: dict[str, tuple[float, float | None]] = {}
     for name, make in makers.items():
         measured = bench.arm(f"training {name}", lambda make=make: _training(bench, make(), ids))
@@ -164,9 +173,25 @@ def decoding_rows(bench: Bench) -> None:
             bench.row(f"decoding, {mixer}", "after 1,024 tokens", made, peer, "ms a token")
 
 
-def _decoding(bench: Bench, model: nn.Module, prompt: Tensor, new: int) -> float:
+def static_rows(bench: Bench) -> None:
+    """The same from caches of a fixed size, a step captured as a CUDA graph: against Llama as users run it, and so."""
+    prompt = torch.randint(3, 50, (4, bench.size(1024, 16)), device=bench.device)
+    new, setting, static = bench.size(64, 4), "after 1,024 tokens", {"cache_implementation": "static"}
+    peer = bench.arm("decoding Llama", lambda: _decoding(bench, llama(bench), prompt, new))
+    equal = bench.arm("decoding Llama, static", lambda: _decoding(bench, llama(bench), prompt, new, **static))
+    for mixer in ("softmax()", "linear()", "window(128)", "dense()"):
+        made = bench.arm(
+            f"decoding {mixer}, static",
+            lambda mixer=mixer: _decoding(bench, causal(bench, mixer, bench.size(2048, 64)), prompt, new, **static),
+        )
+        if made is not None:
+            bench.row(f"decoding, static, {mixer}", setting, made, peer, "ms a token")
+            bench.row(f"decoding, both static, {mixer}", setting, made, equal, "ms a token", LLAMA_STATIC)
+
+
+def _decoding(bench: Bench, model: nn.Module, prompt: Tensor, new: int, **options: Any) -> float:
     made: Any = model.to(bench.dtype).eval()
-    run = {"max_new_tokens": new, "min_new_tokens": new, "do_sample": False, "pad_token_id": 0}
+    run = {"max_new_tokens": new, "min_new_tokens": new, "do_sample": False, "pad_token_id": 0} | options
     return bench.milliseconds(lambda: made.generate(prompt, **run), repeats=2, warmup=1) / new
 
 

@@ -7,12 +7,17 @@ FLEX = "compiled FlexAttention, its mask kept"
 BERT = "transformers BERT, sdpa"
 SOFTMAX = "softmax"
 LLAMA = "transformers Llama"
+LLAMA_STATIC = "transformers Llama, static cache"
 KINDS = ("forward", "forward + backward")
 MIXERS = (
     "metric()", "dense()", "linear()", "linear(feature=taylor2())", "sliding_dense()", "longformer()", "window(128)",
     "bigbird()", "rfa()", "performer()", "lsh()", "routing()",
 )  # fmt: skip
 """The mixers whose training steps are compared, all of them causal."""
+OTHER_MIXERS = (
+    "windowed_linear()", "adaptive_span(span=128)", "sparse_transformer()", "image_local()", "quadratic()", "pool()",
+)  # fmt: skip
+"""The rest of the causal ones, measured when there is time left."""
 
 TARGETS: dict[tuple[str, str], tuple[str, float | None]] = {}
 for _kind in KINDS:
@@ -38,10 +43,12 @@ TARGETS |= {
     ("encoder, Longformer (256), training step", "L=16,384"): (BERT, 1 / 2.5),
     ("training step, softmax()", "8 × 2,048 tokens"): (LLAMA, 1.0),
     ("decoding, softmax()", "after 1,024 tokens"): (LLAMA, 1 / 1.5),
+    ("decoding, static, softmax()", "after 1,024 tokens"): (LLAMA, 1 / 1.5),
 }
-for _mixer in MIXERS:
+for _mixer in (*MIXERS, *OTHER_MIXERS):
     TARGETS[f"training step, {_mixer}", "8 × 2,048 tokens"] = (SOFTMAX, 2.0 if _mixer == "lsh()" else 1.3)
     TARGETS[f"training step, {_mixer}, memory", "8 × 2,048 tokens"] = (SOFTMAX, 1.5)
 for _mixer in ("linear()", "dense()", "window(128)"):
-    TARGETS[f"decoding, {_mixer}", "after 1,024 tokens"] = (LLAMA, 1 / 3)
+    for _how in ("decoding", "decoding, static"):
+        TARGETS[f"{_how}, {_mixer}", "after 1,024 tokens"] = (LLAMA, 1 / 3)
     TARGETS[f"training step, {_mixer}, alone", "1 × 65,536 tokens"] = ("—", None)

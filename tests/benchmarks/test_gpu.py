@@ -29,7 +29,7 @@ def test_every_case_works(name: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert [line for line in lines if line[0] == "failed"] == []
     rows = [json.loads(line[1]) for line in lines if line[0] == "row"]
     assert rows
-    if name != "tiles":
+    if name not in ("tiles", "buckets", "fourier"):  # which have no targets
         assert any((row["case"], row["setting"]) in TARGETS for row in rows)
 
 
