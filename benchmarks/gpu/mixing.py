@@ -49,7 +49,7 @@ def fourier_rows(bench: Bench) -> None:
         size, width = bench.size(length, 32), bench.size(768, 16)
         x = bench.randn(max(bench.size(16384, 64) // size, 1), size, width)
         peer = bench.arm(f"fftn {length}", lambda x=x: both(bench, complex_transform, [x]))
-        for impl in ("torch", "matmul", "auto"):
+        for impl in ("torch", "half", "auto"):
             own = bench.arm(f"{impl} {length}", lambda x=x, i=impl: both(bench, partial(ops.fourier_mix, impl=i), [x]))
             for i, kind in enumerate(KINDS):
                 if own:

@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from formers.ops import fourier_mix
+from formers.ops.common.dispatch import Forms
 from formers.ops.token_mixing import fourier_matmul, naive
+from formers.ops.token_mixing.fourier import FourierInputs
 from formers.testing.tolerance import assert_close_derived
 
 
@@ -16,6 +18,29 @@ from formers.testing.tolerance import assert_close_derived
 def test_equals_the_naive_form(randn, length, width, dtype, impl):
     given = [randn(3, length, width)]
     assert_close_derived(lambda x: fourier_mix(x, impl=impl), naive.fourier_mix, given, dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(("length", "width"), [(1, 1), (1, 6), (8, 1), (7, 6), (33, 17), (128, 192)])
+def test_products_in_half_precision_equal_the_naive_form(randn, length, width, dtype):
+    given = [randn(2, length, width)]
+    assert_close_derived(lambda x: fourier_mix(x, impl="half"), naive.fourier_mix, given, dtype=dtype)
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_products_in_half_precision_are_finite_where_the_result_is(axis):
+    x = torch.full((1, 64, 64), 12.0).half().index_fill(axis, torch.arange(1, 64, 2), -12.0)  # y is 49,152 at one place
+    y, wanted = fourier_mix(x, impl="half"), naive.fourier_mix(x)
+    torch.testing.assert_close(y, wanted, rtol=2**-10, atol=4 * 2**-10 * float(wanted.float().square().mean().sqrt()))
+
+
+def test_on_a_gpu_half_precision_is_multiplied_as_it_is_while_that_is_little_work():
+    forms, gpu = Forms.registry["fourier_mix"], torch.device("cuda")
+    chosen = [
+        forms.choose("auto", FourierInputs(torch.empty(32, length, 768, dtype=dtype, device="meta")), gpu).name
+        for length, dtype in ((512, torch.bfloat16), (4096, torch.bfloat16), (512, torch.float32))
+    ]
+    assert chosen == ["half", "torch", "torch"]
 
 
 def test_naive_equals_the_transform(randn):
@@ -51,5 +76,5 @@ def test_wrong_arguments_are_explained(randn):
         fourier_mix(randn(3, 4))
     with pytest.raises(ValueError, match=r"at least one entry"):
         fourier_mix(randn(3, 0, 4))
-    with pytest.raises(ValueError, match=r"no impl 'fft'; available: 'auto', 'torch', 'matmul', 'naive'"):
+    with pytest.raises(ValueError, match=r"no impl 'fft'; available: 'auto', 'torch', 'matmul', 'half', 'naive'"):
         fourier_mix(randn(3, 4, 4), impl="fft")

@@ -8,7 +8,9 @@ from torch import Tensor
 
 from formers.ops.common import checks
 from formers.ops.common.dispatch import Form, Forms
+from formers.ops.common.half_types import HALF
 from formers.ops.token_mixing import naive
+from formers.ops.token_mixing.fourier_half import by_half_products
 from formers.ops.token_mixing.fourier_matmul import by_matmul
 from formers.ops.token_mixing.fourier_transform import by_transform
 
@@ -16,15 +18,21 @@ MATMUL_UP_TO = 1 << 20
 """Two matrix products are faster than a transform while B·L·D·(L + D), half their multiplications, is at most this:
 they are fewer calls, and a small transform is mostly calls. Measured by `benchmarks/fourier.py`."""
 
+HALF_UP_TO = 2048
+"""On a GPU, products in half precision are taken while L + D is at most this. An estimate, not measured: they take
+4 D (D + L) operations a token, at 400 TFLOP/s as long as the transform does for D + L = 1,850 (one H200: 0.31 ms for
+16,384 tokens of width 1,024). `python -m benchmarks.gpu --only fourier` times both."""
+
 
 def fourier_mix(x_bld: Tensor, *, impl: str = "auto") -> Tensor:
     """Return y = Re F_length F_width x, unnormalised: y_nd = Σ_le x_le cos(2π (nl/L + de/D)).
 
     Args:
-        x_bld: (B, L, D). float16 and bfloat16 are computed in float32; y is about √(LD) times as large as x, which
-            float16 may not hold.
-        impl: "auto" (by measured crossover), "torch" (real-input transform), "matmul" (two matrix products with cosine
-            and sine tables), or "naive" (from the formula).
+        x_bld: (B, L, D). float16 and bfloat16 are computed in float32, but by "half"; y is about √(LD) times as large
+            as x, which float16 may not hold.
+        impl: "auto" (by size), "torch" (real-input transform), "matmul" (two matrix products with cosine and sine
+            tables), "half" (the same, of factors in half precision, which a GPU sums in float32), or "naive" (from the
+            formula).
 
     Returns:
         (B, L, D), in the dtype of x. There is no mask: padding mixes in.
@@ -57,10 +65,21 @@ def _slow_as_matmul(inputs: FourierInputs) -> list[str]:
     )
 
 
+def _not_half(inputs: FourierInputs) -> list[str]:
+    return [] if inputs.x_bld.dtype in HALF else [f"x is {inputs.x_bld.dtype}, and it is for float16 and bfloat16"]
+
+
+def _slow_in_half(inputs: FourierInputs) -> list[str]:
+    _, length, width = inputs.x_bld.shape
+    both = length + width
+    return [f"L + D is {both:,}, and beyond {HALF_UP_TO:,} a transform is faster"] if both > HALF_UP_TO else []
+
+
 _FORMS: Forms[FourierInputs, Tensor] = Forms(
     "fourier_mix",
     Form("torch", by_transform),
     Form("matmul", by_matmul, slow_reasons=_slow_as_matmul),
+    Form("half", by_half_products, _not_half, _slow_in_half),
     Form("naive", naive.fourier_mix),
-    preference={"cpu": ["matmul", "torch"], "cuda": ["matmul", "torch"]},
+    preference={"cpu": ["matmul", "torch"], "cuda": ["half", "matmul", "torch"]},
 )
