@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,8 +9,12 @@ import torch
 from torch import Tensor
 
 from formers.mixers import Elu, Hedgehog, Mixer, Sparse, WindowedLinear
+from formers.mixers.windowed_linear_mixer import WindowedLinearMixer
 from formers.part import Site, Unsupported
 from formers.patterns import Sinks, Window
+from formers.positions import Rotary
+from formers.testing import CORE_LAWS, check, laws
+from formers.testing import SITE as LAW_SITE
 from formers.testing.tolerance import assert_close_derived
 
 WIDTH, HEADS = 12, 2
@@ -36,6 +41,13 @@ def plain(q: Tensor, k: Tensor, v: Tensor, log_gain_h: Tensor, window: int, sink
     return weights @ v / weights.sum(-1, keepdim=True)
 
 
+@pytest.fixture(params=[False, True], ids=["in pieces", "at once"])
+def at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Go through a sequence in pieces, or take it at once, as on a GPU."""
+    monkeypatch.setattr(WindowedLinearMixer, "takes_all_at_once", lambda self, q_bhlk: request.param)
+
+
+@pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize(
     ("window", "sinks", "length"), [(1, 0, 9), (4, 0, 13), (4, 2, 13), (7, 3, 5), (5, 2, 140), (40, 1, 30)]
 )
@@ -53,6 +65,25 @@ def test_the_formula_and_its_gradients(window: int, sinks: int, length: int) -> 
         return y.transpose(1, 2).flatten(2) @ weights["o_proj.weight"].mT
 
     assert_close_derived(fast, by_formula, [x, gain])
+
+
+@pytest.mark.parametrize("part", [WindowedLinear(), WindowedLinear(window=5, sinks=0, kv_heads=1)], ids=str)
+def test_a_sequence_at_once_keeps_the_laws_on_numbers(part: Mixer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(WindowedLinearMixer, "takes_all_at_once", lambda self, q_bhlk: True)
+    more = {laws.finite_in_half, laws.gradients_flow_through_states, laws.rows_are_independent}
+    check(part, site=replace(LAW_SITE, position=Rotary(), width=48, heads=4), only=CORE_LAWS | more)
+
+
+def test_at_once_and_in_pieces_give_the_same_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    module, x = built(WindowedLinear(window=5, sinks=2, kv_heads=1)).double(), torch.randn(2, 150, WIDTH).double()
+    mask_bl = torch.ones(2, 150, dtype=torch.bool)
+    mask_bl[0, :20], mask_bl[1, 70:90] = False, False
+    y, state = module(x, mask_bl=mask_bl)
+    monkeypatch.setattr(WindowedLinearMixer, "takes_all_at_once", lambda self, q_bhlk: True)
+    y_at_once, state_at_once = module(x, mask_bl=mask_bl)
+    torch.testing.assert_close(y_at_once[mask_bl], y[mask_bl])
+    for got, want in zip(state_at_once.tensors(), state.tensors(), strict=True):
+        torch.testing.assert_close(got, want)
 
 
 def _in(module: Any, dtype: torch.dtype) -> dict[str, Tensor]:

@@ -1,4 +1,5 @@
-"""The module of linear attention beyond a window: a few queries at a time, with all that the state remembers."""
+"""The module of linear attention beyond a window: a few queries at a time, with all that the state remembers, or, on a
+GPU, a whole sequence at once."""
 
 from __future__ import annotations
 
@@ -11,9 +12,19 @@ from torch import Tensor, nn
 
 from formers.mixers.context import Context
 from formers.mixers.feature_maps import FeatureMap
+from formers.mixers.heads import join_heads, split_heads
 from formers.mixers.qkv import QKV, QkvMixer, mix_in_pieces
-from formers.mixers.sparse_state import SparseState
-from formers.ops import LinearState, accumulation_dtype, linear_state, safe_divisor, without_autocast
+from formers.mixers.sparse_state import SparseState, take_tokens
+from formers.ops import (
+    LinearState,
+    accumulation_dtype,
+    linear_state,
+    packing,
+    pad_input,
+    safe_divisor,
+    windowed_linear_attention,
+    without_autocast,
+)
 from formers.part import Site, State
 
 _QUERIES_AT_ONCE = 64
@@ -53,7 +64,7 @@ class _NearAndFar(NamedTuple):
 
 
 class WindowedLinearMixer(QkvMixer):
-    """Goes through a sequence in pieces, from state to state, whether it comes at once or token by token."""
+    """Goes through a sequence in pieces, from state to state; on a GPU, one that begins is taken at once."""
 
     states = (WindowedLinearState,)
 
@@ -79,7 +90,34 @@ class WindowedLinearMixer(QkvMixer):
         nn.init.constant_(self.log_gain_h, math.log(self.gain))
 
     def attend(self, qkv: QKV, context: Context) -> tuple[Tensor, State | None]:
+        if context.state is None and self.takes_all_at_once(qkv.q):
+            return self.attend_at_once(qkv, context)
         return mix_in_pieces(lambda some, there, _: self.step(some, there), qkv, context, _QUERIES_AT_ONCE)
+
+    def takes_all_at_once(self, q_bhlk: Tensor) -> bool:
+        """Return whether a sequence that begins is one call of each kernel: on a GPU, which pieces would leave idle."""
+        return q_bhlk.is_cuda
+
+    def attend_at_once(self, qkv: QKV, context: Context) -> tuple[Tensor, WindowedLinearState]:
+        """Return y of a sequence that begins here, and the state after it."""
+        known = self._state_of(qkv, context)
+        q, k, v = (self._per_head(t) for t in qkv)
+        features = self.feature(q, query=True), self.feature(k)
+        with without_autocast(q.device):
+            dtype = accumulation_dtype(v.dtype)
+            q, k, v, phi_q, phi_k = (t.to(dtype) for t in (q, k, v, *features))
+            state = self._forget(known, phi_k, v, None)
+            given: tuple[Tensor, ...] = q, k, v, phi_q * self.log_gain_h.to(dtype).exp()[:, None, None], phi_k
+            pack = None if context.mask_bl is None else packing(context.mask_bl)
+            if pack is not None:  # padding behind the tokens is seen by none of them
+                behind_bl = torch.arange(q.shape[2], device=q.device) >= pack.length_b.unsqueeze(1)
+                given = tuple(take_tokens(t, pack.source_bl, behind_bl) for t in given)
+            q, k, v, phi_q, phi_k = given
+            y = windowed_linear_attention(
+                q, k, v, phi_q, phi_k, window=self.near.window, sinks=self.near.sinks, floor=self.floor
+            )
+            y = y if pack is None else split_heads(pad_input(join_heads(y), pack), self.heads)
+            return y.to(qkv.v.dtype), state
 
     def step(self, qkv: QKV, context: Context) -> tuple[Tensor, WindowedLinearState]:
         """Return y of a few new tokens, and the state after them."""

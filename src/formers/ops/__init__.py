@@ -39,6 +39,7 @@ from formers.ops.linear_attention import (
     linear_state,
     safe_divisor,
     wide_product,
+    windowed_linear_attention,
 )
 from formers.ops.sparse_attention import OfPair, PairBias, sparse_attention, varlen_attention
 from formers.ops.token_mixing import PoolState, fourier_mix, pool_mix
@@ -88,6 +89,7 @@ __all__ = [
     "unpad_input",
     "varlen_attention",
     "wide_product",
+    "windowed_linear_attention",
     "without_autocast",
     "works_by_distance",
 ]

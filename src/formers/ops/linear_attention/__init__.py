@@ -10,6 +10,7 @@ from formers.ops.linear_attention.linear_attention import linear_attention
 from formers.ops.linear_attention.matmul import SCORES_TO, STATE_FROM
 from formers.ops.linear_attention.normalizer import safe_divisor
 from formers.ops.linear_attention.state import LinearState, linear_state
+from formers.ops.linear_attention.windowed import windowed_linear_attention
 
 __all__ = [
     "CHUNK",
@@ -27,4 +28,5 @@ __all__ = [
     "linear_state",
     "safe_divisor",
     "wide_product",
+    "windowed_linear_attention",
 ]
