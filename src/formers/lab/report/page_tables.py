@@ -39,10 +39,23 @@ def curve_table(summary: StudySummary) -> CurveTable:
 
 
 def differing_choices(summary: StudySummary) -> dict[str, dict[str, str]]:
-    """Return axis → arm → part, for the axes on which arms differ."""
+    """Return axis → arm → part, for the axes on which arms differ, and for the numbers and switches of their models."""
     axes = dict.fromkeys(axis for arm in summary.arms for axis in arm.rows[0].choices)
     table = {axis: {arm.name: arm.rows[0].choices.get(axis, "") for arm in summary.arms} for axis in axes}
-    return {axis: parts for axis, parts in table.items() if len(set(parts.values())) > 1}
+    return {axis: parts for axis, parts in table.items() if len(set(parts.values())) > 1} | _differing_options(summary)
+
+
+def _differing_options(summary: StudySummary) -> dict[str, dict[str, str]]:
+    """Return option → arm → number or switch, for those that all models have. Arms that came to no model have none."""
+    configs = {arm.name: arm.rows[0].config for arm in summary.arms}
+    made = [config for config in configs.values() if config]
+    names = [name for name in (made[0] if made else ()) if all(_is_plain(config.get(name)) for config in made)]
+    differing = [name for name in names if len({config[name] for config in made}) > 1]
+    return {name: {arm: str(config.get(name, "")) for arm, config in configs.items()} for name in differing}
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, (bool, int, float))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from formers.lab.report.learning_curve import CurvePoint
-from formers.lab.report.summary import ArmSummary, StudySummary
+from formers.lab.report.summary import StudySummary
 from formers.plot.geometry import Frame
 from formers.plot.scales import Scale, scale
 
 
-def metric_scale(summary: StudySummary, arms: Sequence[ArmSummary], frame: Frame, left_out: float = 0.1) -> Scale:
-    """Return the upright axis. It leaves out the first share of training, which would flatten the rest."""
-    last = max(point.step for arm in arms for point in arm.curve)
-    late = [point.value for arm in arms for point in arm.curve if point.step >= left_out * last]
+def metric_scale(
+    summary: StudySummary, curves: Sequence[Sequence[CurvePoint]], frame: Frame, left_out: float = 0.1
+) -> Scale:
+    """Return the upright axis of curves. It leaves out the first share of training, which would flatten the rest."""
+    last = max(point.step for curve in curves for point in curve)
+    late = [point.value for curve in curves for point in curve if point.step >= left_out * last]
     low, high = min(late), max(late)
     near = [value for value in summary.results.references.values() if low - (high - low) <= value <= high]
     return scale(late + near, frame.bottom, frame.top, margin=0.04)

@@ -32,7 +32,8 @@ def learning_chart(summary: StudySummary, looks: Mapping[str, Look], by: XAxis) 
     values: list[float] = [getattr(point, by) for arm in arms for point in arm.curve]
     unit, unit_name = unit_for(values, _TIMES) if by == "seconds" else (1.0, "")
     x = Scale(low=0, high=max(values) / unit * 1.02 or 1.0, start=_FRAME.left, end=_FRAME.right)
-    axes = _Axes(by=by, unit=unit, x=x, y=metric_scale(summary, arms, _FRAME))
+    lines = [curve for arm in arms for curve in (arm.curve, *arm.seed_curves)]
+    axes = _Axes(by=by, unit=unit, x=x, y=metric_scale(summary, lines, _FRAME))
     return Chart(
         name=by,
         title=f"Validation {summary.metric.label} against {'training time' if by == 'seconds' else 'steps'}",

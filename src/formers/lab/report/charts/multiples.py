@@ -63,7 +63,8 @@ def small_multiples(summary: StudySummary, looks: Mapping[str, Look]) -> SmallMu
         return None
     x = Scale(low=0, high=max(arm.curve[-1].step for arm in shown) * 1.04 or 1.0, start=_FRAME.left, end=_FRAME.right)
     base = [arm for arm in arms if arm.name == summary.base]
-    y = metric_scale(summary, [*base, *shown[: math.ceil(_SCALED * len(shown))]], _FRAME, left_out=_START)
+    scaled = [arm.curve for arm in (*base, *shown[: math.ceil(_SCALED * len(shown))])]
+    y = metric_scale(summary, scaled, _FRAME, left_out=_START)
     return SmallMultiples(
         frame=_FRAME,
         x_ticks=_few(x.ticks(2)),
