@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import wraps
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -22,6 +23,7 @@ from transformers import Trainer
 import formers.lab.run_study
 import formers.lab.store.database
 import formers.lab.train.callback
+import formers.lab.train.trainer
 import formers.lab.train.training
 from formers.lab import Arm, Store, Study, run
 from formers.lab.study.budget import Budget
@@ -57,11 +59,11 @@ def watched() -> list[tuple[Any, str, str]]:
         (SafeTrainer, "_clip_grad_norm", "clipping"),
         (torch.optim.AdamW, "step", "AdamW"),
         (LRScheduler, "step", "learning rate"),
-        (torch.nn.Module, "zero_grad", "forgetting gradients"),
+        (formers.lab.train.trainer, "_forget_gradients", "forgetting gradients"),
         (Trainer, "_save_checkpoint", "checkpoints"),
         (BestWeights, "offer", "keeping the best weights"),
         (formers.lab.train.training, "count_costs", "counting costs"),
-        (formers.lab.train.training, "seeded_model", "initial weights"),
+        (formers.lab.train.training, "starting_model", "initial weights"),
         (formers.lab.train.training, "save_model", "the model's file"),
         (formers.lab.run_study, "Store", "opening the store"),
         (Store, "save", "saving the row"),
@@ -85,6 +87,7 @@ class Clock:
     def watching(self, owner: Any, name: str, label: str) -> Iterator[None]:
         original = getattr(owner, name)
 
+        @wraps(original)  # with the mark that torch leaves on a step with hooks
         def timed(*given: Any, **options: Any) -> Any:
             start = time.process_time()
             try:
@@ -156,6 +159,7 @@ def warm(budget: Budget) -> Callable[[int], float]:
 
 def whole(study: Study) -> dict[str, float]:
     """Seconds of a study and of its bare loops, by what they went to."""
+    torch.optim.AdamW([torch.zeros(1)])  # the first one puts torch's hooks around `step`: they are part of a step
     clock = Clock()
     progress = Paired(study, clock)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as watching:

@@ -27,6 +27,7 @@ from formers.lab.study.newest import number_opening
 from formers.lab.study.study import Study
 from formers.lab.train.device import device_for
 from formers.lab.train.job import Job
+from formers.lab.train.kept_batches import forget_batches
 from formers.lab.train.other_lengths import untested_lengths
 from formers.lab.train.progress import Progress, Silent
 from formers.lab.train.stop import Stop, Stopped, catch_signals
@@ -69,7 +70,10 @@ def run(study: Study, progress: Progress | None = None, executor: Executor | Non
     quiet_libraries()
     gc.freeze()  # a training collects garbage at its start; what was imported before it is none
     if ranks.world_size() == 1:
-        return _run_and_publish(study, progress or Silent(), executor or Serial())
+        try:
+            return _run_and_publish(study, progress or Silent(), executor or Serial())
+        finally:
+            forget_batches()
     if executor is not None:
         raise ValueError(
             "under torchrun all processes train one arm together; arms side by side, and jobs of a cluster, are for a "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,8 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import Dataset
 
 from formers.part import evaluating
+from formers.tasks.seeded import SeededStream
+from formers.tasks.stacked import StackedExamples
 from formers.tasks.task import Example
 
 if TYPE_CHECKING:
@@ -29,35 +30,38 @@ class RandomWindows(Dataset[Example]):
     """
 
     def __init__(self, ids: Tensor, length: int, stream: str, count: int) -> None:
-        self.ids, self.stream, self.count = ids, stream, count
+        self.ids, self.stream, self.count = ids, SeededStream(stream), count
         self._places, self._offsets = len(ids) - length + 1, torch.arange(length)
-        self._random = random.Random()  # one that is seeded anew takes half the time of a new one
-        self._read: dict[int, Example] = {}
+        self._first, self._read = 0, self.ids.new_empty((0, length), dtype=torch.long)  # windows, from a number on
 
     def __len__(self) -> int:
         return self.count
 
     def __getitem__(self, index: int) -> Example:
-        return self._windows([index])[0]
+        window = self._windows([index])[0]
+        return {"input_ids": window, "labels": window}
 
-    def __getitems__(self, indices: Sequence[int]) -> list[Example]:
-        """Return several windows, and read those after them, too."""
-        if any(index not in self._read for index in indices):
-            after = range(indices[-1] + 1, min(indices[-1] + 1 + _AHEAD, self.count))
-            together = [*indices, *after]
-            self._read = dict(zip(together, self._windows(together), strict=True))
-        return [self._read[index] for index in indices]
+    def __getitems__(self, indices: Sequence[int]) -> StackedExamples:
+        """Return several windows, and, where they follow each other, read those after them, too."""
+        first, stop = indices[0], indices[-1] + 1
+        if [*indices] != [*range(first, stop)]:
+            windows = self._windows(indices)
+        else:
+            if not self._first <= first < stop <= self._first + len(self._read):
+                self._first = first
+                self._read = self._windows(range(first, max(stop, min(stop + _AHEAD, self.count))))
+            windows = self._read[first - self._first : stop - self._first]
+        return StackedExamples({"input_ids": windows, "labels": windows})
 
-    def _windows(self, indices: Sequence[int]) -> list[Example]:
+    def _windows(self, indices: Sequence[int]) -> Tensor:
+        """Return windows, (B, L)."""
         starts = torch.tensor([self._start(index) for index in indices])
-        windows = self.ids[starts[:, None] + self._offsets].long().unbind()
-        return [{"input_ids": window, "labels": window} for window in windows]
+        return self.ids[starts[:, None] + self._offsets].long()
 
     def _start(self, index: int) -> int:
         if not 0 <= index < self.count:
             raise IndexError(f"window {index} of {self.count}")
-        self._random.seed(f"{self.stream}/{index}")
-        return self._random.randrange(self._places)
+        return self.stream.below(index, self._places)
 
 
 def mean_nats(model: PreTrainedModel, ids: Tensor, length: int) -> float:

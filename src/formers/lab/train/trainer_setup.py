@@ -15,6 +15,7 @@ from formers.lab.train.callback import TrainingCallback
 from formers.lab.train.checkpoint import seal_checkpoint
 from formers.lab.train.device import device_for
 from formers.lab.train.job import Job
+from formers.lab.train.kept_batches import KeptBatches
 from formers.lab.train.trainer import SafeTrainer
 from formers.tasks.checks.examples import Collator
 
@@ -30,7 +31,7 @@ def make_trainer(job: Job, model: PreTrainedModel, callback: TrainingCallback) -
     disable_progress_bar()  # one for each checkpoint that is written
     rows = job.budget.batch_size
     count = job.examples_before + job.budget.steps * rows
-    data = job.task.build(job.seed, count, rows)
+    data = KeptBatches(job, job.task.build(job.seed, count, rows))
     trainer = SafeTrainer(
         model=model,
         args=_training_arguments(job),

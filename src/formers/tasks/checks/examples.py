@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from formers.tasks.checks.task_error import TaskError, naming_task_code, place_of, wrong_result
 from formers.tasks.checks.values import shown
+from formers.tasks.stacked import StackedExamples
 from formers.tasks.task import BEGINS, Example, Task
 
 if TYPE_CHECKING:
@@ -51,14 +52,16 @@ class CheckedExamples(Dataset[Example]):
     def __getitem__(self, index: int) -> Example:
         return self.__getitems__([index])[0]
 
-    def __getitems__(self, indices: Sequence[int]) -> list[Example]:
+    def __getitems__(self, indices: Sequence[int]) -> list[Example] | StackedExamples:
         """Return the examples of a batch, which a data set may have a faster way to: its own `__getitems__`."""
         together = getattr(self.data, "__getitems__", None)
         if together is None or len(indices) == 1:
             return [self._checked(index, self._found(index)) for index in indices]
         with naming_task_code(self.task, "build", f"{self.call}[{indices[0]}] and those after it"):
             found = together(indices)
-        if not isinstance(found, list) or len(found) != len(indices):
+        if isinstance(found, StackedExamples) and self._have_layout(found, len(indices)):
+            return found
+        if not isinstance(found, (list, StackedExamples)) or len(found) != len(indices):
             raise self._wrong(indices[0], f"came with {shown(found)}, but {len(indices)} examples were expected")
         return [self._checked(index, example) for index, example in zip(indices, found, strict=True)]
 
@@ -90,6 +93,16 @@ class CheckedExamples(Dataset[Example]):
             return False
         for name, value in found.items():
             if type(value) is not Tensor or self._layout.get(name) != (value.shape, value.dtype):
+                return False
+        return True
+
+    def _have_layout(self, found: StackedExamples, count: int) -> bool:
+        """Return whether there are `count` examples with plain tensors as in the first one, as `_has_layout` does."""
+        if len(found.tensors) != len(self._layout):
+            return False
+        for name, value in found.tensors.items():
+            shape, dtype = self._layout.get(name, (None, None))
+            if shape is None or type(value) is not Tensor or value.dtype != dtype or value.shape != (count, *shape):
                 return False
         return True
 
@@ -137,21 +150,24 @@ class Collator:
     def __init__(self, task: Task, model: PreTrainedModel) -> None:
         self.task, self.model, self._is_checked = task, model, False
 
-    def __call__(self, examples: Sequence[Example]) -> dict[str, Any]:
-        """Return the examples as one batch. Raise TaskError where the model cannot take it.
+    def __call__(self, examples: Sequence[Example] | StackedExamples) -> dict[str, Any]:
+        """Return the examples as one batch, in tensors of its own. Raise TaskError where the model cannot take it.
 
         `BEGINS` of a contiguous task is in it as a list of booleans, which no device has to be waited for.
         """
-        names = [name for name in examples[0] if name != BEGINS]
-        batch = {name: torch.stack([example[name] for example in examples]) for name in names}
+        if isinstance(examples, StackedExamples):
+            begins = examples.tensors.get(BEGINS)
+            batch = {name: tensor.clone() for name, tensor in examples.tensors.items() if name != BEGINS}
+        else:
+            begins = torch.stack([example[BEGINS] for example in examples]) if BEGINS in examples[0] else None
+            names = [name for name in examples[0] if name != BEGINS]
+            batch = {name: torch.stack([example[name] for example in examples]) for name in names}
         if not self._is_checked:
             self._check_names(batch)
             self._is_checked = True
         if type(self.task).model is Task.model:
             self._check_ids(batch)
-        if BEGINS in examples[0]:
-            return {**batch, BEGINS: [bool(example[BEGINS]) for example in examples]}
-        return batch
+        return batch if begins is None else {**batch, BEGINS: [bool(row) for row in begins]}
 
     def _check_names(self, batch: Mapping[str, Tensor]) -> None:
         """Raise TaskError for an input that the model does not have, or without labels, which the loss is made of."""
