@@ -314,3 +314,13 @@ def test_a_short_training_is_evaluated_in_proportion(command: Run, ran: list[Stu
     for options in (["--steps", "150"], ["--steps", "150", "--evaluations", "5"], []):
         assert command("train", "shakespeare", *options).exit_code == 0
     assert [study.budget.evaluations for study in ran] == [2, 5, 5]
+
+
+def test_short_arms_are_evaluated_in_proportion(command: Run, ran: list[Study], tmp_path: Path) -> None:
+    for options in (["--steps", "300"], ["--steps", "300", "--evaluations", "5"], ["--lr", "1e-3"]):
+        assert command("ablate", "shakespeare", *options).exit_code == 0
+    file = tmp_path / "study.yaml"
+    file.write_text("task: shakespeare\nbudget: {steps: 100, evaluations: 10}\n", encoding="utf-8")
+    for options in (["--steps", "50"], ["--steps", "300"], []):
+        assert command("ablate", str(file), *options).exit_code == 0
+    assert [study.budget.evaluations for study in ran] == [2, 5, 5, 5, 10, 10]

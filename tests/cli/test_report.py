@@ -75,13 +75,28 @@ def test_studies_are_merged_into_a_page_here(command: Run, study: Study, here: P
     assert {row.arm for row in load(here / "both.json").rows} == {"softmax (study)", "softmax (other)", "linear"}
 
 
+def test_a_page_is_drawn_again_from_the_json_of_a_study_that_is_gone(command: Run, study: Study, here: Path) -> None:
+    kept(study, here / "other")
+    (here / "other" / "report.json").rename(here / "kept.json")
+    done = command("report", "kept.json", "--html", "again.html", "--json", "again.json")
+    assert done.exit_code == 0, done.output
+    assert "linear" in (here / "again.html").read_text()
+    assert (here / "again.json").read_text() == (here / "kept.json").read_text()
+    merged = command("report", "study", "kept.json", "--json", "both.json")
+    assert merged.exit_code == 0, merged.output
+    assert {row.arm for row in load(here / "both.json").rows} == {"softmax (study)", "softmax (kept.json)", "linear"}
+
+
 def test_what_cannot_be_reported_is_said(command: Run, study: Study, here: Path) -> None:
     kept(study, here / "other", title="another task")
+    (here / "page.html").touch()
     for words, said in (
         (["study", "other"], "same task"),
         (["nowhere"], "there is no folder nowhere"),
         ([], "no study in studies/"),
         (["empty"], "there is no study in empty"),
+        (["nothing.json"], "there is no file nothing.json"),
+        (["page.html"], "holds no rows"),
     ):
         (here / "empty").mkdir(exist_ok=True)
         done = command("report", *words)

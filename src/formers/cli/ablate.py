@@ -100,6 +100,9 @@ def ablate(
         each rate gave. An arm takes one of several choices likewise: --arm 'performer: mixer={performer,linear}'
     formers ablate recall --match parameters
         the same number of parameters for all: feed-forwards are widened or narrowed
+    formers ablate shakespeare --steps 300
+        a short one: validated in proportion, as often for each step as the whole one, at least twice; the test at the
+        end is whole, whatever the steps. --evaluations says otherwise
     formers ablate shakespeare --vary position=sinusoidal,rotary,alibi --eval-length 1x,2x,4x
         each tested on text of up to four times the trained length, too; what is trained already is not trained again
     formers ablate recall --search 'mixer=softmax,linear,performer(features=log(8..256))' --search 'lr=log(1e-3..1e-2)'
@@ -182,7 +185,7 @@ def _changed(
         changed["arms"] = ()  # beside a search, the base instead of the task's default arms
     changed["base"] = {**start.base, **choices}
     amounts, lists = options.read_amounts(budget)
-    changed["budget"] = replace(start.budget, **amounts)
+    changed["budget"] = options.changed_budget(start.budget, amounts)
     changed["compute"] = replace(start.compute, **options.given(compute or {}))
     of_size = {} if changed.get("space") else start.search  # rates of a size are left to the larger search
     changed["search"] = {name: it for name, it in of_size.items() if name not in amounts} | lists

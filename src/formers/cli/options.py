@@ -146,6 +146,11 @@ def read_budget(budget: Budget, changes: dict[str, Any]) -> Budget:
             f"--{name.replace('_', '-')} is one number here, not {','.join(f'{value:g}' for value in values)}; "
             "`formers ablate` tries several, and takes the best for each arm"
         )
+    return changed_budget(budget, amounts)
+
+
+def changed_budget(budget: Budget, amounts: dict[str, Any]) -> Budget:
+    """Return a budget with these amounts; with other steps, it is evaluated in proportion unless told how often."""
     start = budget if "evaluations" in amounts or "steps" not in amounts else budget.with_steps(amounts["steps"])
     return replace(start, **amounts)
 

@@ -10,12 +10,15 @@ from rich.console import Console
 
 from formers.cli import options
 from formers.cli.running import WIDE, print_path
-from formers.cli.studies import chosen
+from formers.cli.studies import chosen, chosen_results
 
 
 def report(
     folders: Annotated[
-        list[Path] | None, typer.Argument(help="Folders of studies; the newest one in studies/ without any.")
+        list[Path] | None,
+        typer.Argument(
+            help="Folders of studies, or the report.json that each has left; the newest one in studies/ without any."
+        ),
     ] = None,
     html: Annotated[
         Path | None, typer.Option(help="The page; report.html in the folder, or here for several.", dir_okay=False)
@@ -40,12 +43,13 @@ def report(
         two studies of one task; arms that differ under one name are named apart
     formers report studies/a --csv runs.csv --markdown ranking.md --open
         the same as data, and in the browser
+    formers report kept/report.json --html kept.html
+        a page drawn again from the JSON of a study whose folder is gone
     formers report --watch
         the newest study, live
     """
     from formers.cli.watch import watch
     from formers.lab.report import dump, terminal_report, to_csv, to_latex, to_markdown, write_html
-    from formers.lab.report.stored_results import stored_results
     from formers.lab.report.study_files import HTML, bench_figures
     from formers.lab.store.merge import merge_studies
     from formers.lab.store.trackers import check_tracker, export
@@ -53,17 +57,18 @@ def report(
 
     if track:
         check_tracker(track)
-    studies = chosen(folders)
-    place = html or (next(iter(studies.values())) / HTML if len(studies) == 1 else Path(HTML))
     if live:
-        if len(studies) > 1:
-            raise ValueError(f"--watch follows one study, but {len(studies)} folders were given")
-        watch(next(iter(studies.values())), place)
-    results = merge_studies({name: stored_results(folder) for name, folder in studies.items()})
+        watched = [*chosen(folders).values()]
+        if len(watched) > 1:
+            raise ValueError(f"--watch follows one study, but {len(watched)} folders were given")
+        watch(watched[0], html or watched[0] / HTML)
+    studies, places = chosen_results(folders)
+    place = html or (places[0] / HTML if len(places) == len(studies) == 1 else Path(HTML))
+    results = merge_studies(studies)
     console = Console()
     for part in terminal_report(results):
         (console if console.is_terminal else Console(width=WIDE)).print(part)
-    figures = next((found for folder in studies.values() if (found := bench_figures(folder))), ())
+    figures = next((found for folder in places if (found := bench_figures(folder))), ())
     print_path("report", write_html(results, place, figures).resolve())
     if csv:
         print_path("csv", write_atomically(csv, to_csv(results)).resolve())
