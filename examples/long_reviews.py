@@ -437,7 +437,7 @@ def say(text: str) -> None:
 
 def read(words: argparse.Namespace, base: FormersModel) -> Experiment:
     """Return the experiment that the command line asks for: reviews of the training split, and all others to judge."""
-    data = Reviews(length=words.length, tokenizer=words.model, path=words.reviews).data
+    data = Reviews(length=LENGTHS[-1], tokenizer=words.model, path=words.reviews).data
     order = random.Random(0).sample(range(len(data.train.ids)), len(data.train.ids))[: words.train]
     tests = [data.validation, data.test]  # nothing is chosen on either
     judged_on = Texts(tuple(ids for x in tests for ids in x.ids), tuple(int(y) for x in tests for y in x.labels))
