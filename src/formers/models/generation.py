@@ -112,7 +112,8 @@ class StateGenerationMixin(GenerationMixin):  # type: ignore[misc]
         """
         if not generation_config.use_cache:
             raise ValueError("cache_implementation='static' was given with use_cache=False; leave out one of them")
-        most = max(length, generation_config.max_cache_len or 0, self._longest_static_cache)
+        asked = getattr(generation_config, "max_cache_len", None)  # older versions of transformers have no such option
+        most = max(length, asked or 0, self._longest_static_cache)
         cache = StaticStateCache(most)
         self._check_room(cache, generation_mode, length)
         self._longest_static_cache = most
