@@ -53,7 +53,7 @@ def show(results: Results) -> None:
     """Print each run's score for each asked-for one."""
     for row in results.rows:
         reached = row.slices.get("asked-for score", {})
-        told = "".join(f"{asked:>5} →{score:6.1f}" for asked, score in reached.items())
+        told = "  ".join(f"{asked} → {score:.1f}" for asked, score in reached.items())
         print(f"{row.arm:22} seed {row.seed}: {told or row.cause}")
 
 

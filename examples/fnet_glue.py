@@ -448,6 +448,14 @@ def show(folder: Path, tasks: Sequence[str]) -> None:
         print(f"{arm:10}" + "".join(f"{cell:>26}" for cell in cells))
 
 
+def seeds(text: str) -> list[int]:
+    """Return the seeds that a text names: the first so many, or those with commas between them or behind them."""
+    found = [int(part) for part in text.split(",") if part] if "," in text else list(range(int(text)))
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} names no seed; give how many, or which: 0,2,5")
+    return found
+
+
 def say(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)
 
@@ -457,7 +465,7 @@ def main() -> None:
     parser.add_argument("model", help="the folder of a BERT")
     parser.add_argument("--tasks", default="cola,sst2", help="of cola, qnli, rte, sst2")
     parser.add_argument("--arms", default=",".join(ARMS))
-    parser.add_argument("--seeds", default="1", help="how many, or which: 0,2,5")
+    parser.add_argument("--seeds", type=seeds, default=[0], help="how many, or which: 0,2,5; one alone: 2,")
     parser.add_argument("--examples", type=int, default=8_192, help="labels of a task that are read")
     parser.add_argument("--longest", type=int, default=48, help="tokens of a text that are read")
     parser.add_argument("--epochs", type=float, default=2.0, help="of fine-tuning on the labels")
@@ -478,8 +486,7 @@ def main() -> None:
     kept = tuple(int(layer) % depth for layer in words.kept.split(","))
     effort = Effort(words.epochs, words.transfer_steps, words.repair_steps, words.masked_steps, words.copies)
     experiment = Experiment(base, tokenizer.mask_token_id, words.folder, without_labels(all_data), effort, kept)
-    numbers = range(int(words.seeds)) if words.seeds.isdecimal() else map(int, words.seeds.split(","))
-    for seed in numbers:
+    for seed in words.seeds:
         for data in all_data:
             for arm in words.arms.split(","):
                 experiment.run(data, arm, seed)
