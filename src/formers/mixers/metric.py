@@ -73,7 +73,7 @@ class MetricMixer(CachedAttention):
         h, k = self.heads, self.p_proj.out_features // self.heads
         rows, columns = torch.triu_indices(k, k, device=self.triangle_ht.device)
         upper_hkk = self.triangle_ht.new_zeros(h, k, k).index_put(
-            (torch.arange(h)[:, None], rows, columns), self.triangle_ht
+            (torch.arange(h, device=rows.device)[:, None], rows, columns), self.triangle_ht
         )
         eye_kk = torch.eye(k, dtype=upper_hkk.dtype, device=upper_hkk.device)
         if self.part.positive:
