@@ -7,18 +7,21 @@ import copy
 import json
 import pickle
 import re
+from collections.abc import Iterator
 from dataclasses import FrozenInstanceError, fields
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from formers.catalogue import CATALOGUE
 from formers.mixers import Dense, Elu, FeatureMap, Linear, Metric, Mixer, Pool, Relu, Softmax, SquaredRelu
+from formers.norms import NoNorm
 from formers.part import ABILITIES, Part, Unsupported
 from formers.patterns import PATTERNS, Global
 from formers.positions import Alibi, Position, Rotary, Sinusoidal
+from formers.residuals import Danet
 from formers.testing.laws.options import values_beside
 
 KINDS = pytest.mark.parametrize("kind", CATALOGUE, ids=lambda kind: kind.name())
@@ -61,11 +64,23 @@ def test_json_from_before_an_option_was_added_reads_back(kind: type[Part]) -> No
     assert kind.from_json(written) == old
 
 
+def parts_in(part: Part) -> Iterator[Part]:
+    """Yield the parts that are a part's options, theirs, and the part itself last."""
+    for field in fields(part):
+        value = getattr(part, field.name)
+        for one in value if isinstance(value, tuple) else (value,):
+            if isinstance(one, Part):
+                yield from parts_in(one)
+    yield part
+
+
+@example(Danet(out_norm=NoNorm()))
 @given(parts())
 def test_python_reads_back(part: Part) -> None:
     inner = (kind for axis in Part.__subclasses__() for kind in axis.kinds())  # of options, such as an exit's rule
     names = {kind.name(): kind for kind in (*inner, *CATALOGUE, *PATTERNS)}
-    names |= {"global_": Global, part.name(): type(part)}  # `etc` is a mixer and a pattern: inside a part, the pattern
+    names |= {one.name(): type(one) for one in parts_in(part)}  # `none` is a norm, a memory and a position
+    names |= {"global_": Global}
     assert eval(str(part).replace("global(", "global_("), {}, names) == part  # `global` is a keyword, in Python Global
 
 
