@@ -3,7 +3,7 @@
     python docs/studies/exits_train.py FOLDER && python docs/studies/exits.py FOLDER
 
 The validation split chooses, for each rule, candidate thresholds by the layers that they take there, and one to
-generate with by Learn then Test. The test split, windows of every third 128 characters, is then split at random into
+generate with by Learn then Test. The test split, windows of 128 characters, is then split at random into
 two halves, many times: on one half a threshold is calibrated, on the other its risk is measured. Rules without a
 threshold are measured as they are. Texts are generated from the test split and timed in turns with every layer, in
 seconds of the process: others may use the machine, too. Writes `exits.json` beside this file.
@@ -28,7 +28,7 @@ from formers.models.exit_calibration import THRESHOLDS, ExitLosses, every_layer,
 from formers.models.exit_comparison import compare_generation
 from formers.tasks.shakespeare import Shakespeare
 
-LENGTH, EVERY, SPLITS, EPSILON = 128, 3, 200, 0.05
+LENGTH, SPLITS, EPSILON = 128, 200, 0.05
 CONFIDENCES: list[tuple[str, ExitRule | None]] = [
     ("classifier", Margin()),
     ("classifier", Saturation()),
@@ -54,7 +54,7 @@ def main(folder: Path) -> None:
         model = CausalLM.from_pretrained(folder / name)
         model = (model if rule is None else with_rule(model, rule)).eval()
         own = model.config.computation.rule.name()
-        thresholds = candidates(model, chosen_on[::3])
+        thresholds = candidates(model, chosen_on[::4])
         losses = list(exit_losses(model, test, thresholds))
         for risk, delta in LEVELS:
             splits.append({"rule": own} | in_splits(losses, risk, delta))
@@ -81,8 +81,8 @@ def main(folder: Path) -> None:
 
 
 def windows_of(text: Tensor) -> Tensor:
-    """Return every third window of a text."""
-    return text[: len(text) // LENGTH * LENGTH].long().view(-1, LENGTH)[::EVERY]
+    """Return a text as windows side by side."""
+    return text[: len(text) // LENGTH * LENGTH].long().view(-1, LENGTH)
 
 
 def candidates(model: CausalLM, windows: Tensor) -> list[float]:
