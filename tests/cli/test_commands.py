@@ -83,9 +83,7 @@ def test_the_command_line_is_yaml_is_python(command: Run, here: Path, ran: list[
             Arm("deep", {"depth": 4, "mixer": "dense"}),
         ),
         base={"width": 32, "heads": 2},
-        budget=Study(task="shakespeare").budget.__class__(
-            **{**Study(task="shakespeare").task.budget, "steps": 9}  # type: ignore[arg-type]
-        ),
+        budget=Study(task="shakespeare").budget.with_steps(9),
         seeds=(0, 1),
         folder=Path("somewhere"),
     )

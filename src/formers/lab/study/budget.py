@@ -25,7 +25,8 @@ class Budget:
         warmup: share of the steps in which the learning rate rises.
         weight_decay: of matrices; biases and norms are not decayed.
         clip: the largest norm of the gradient; longer ones are shortened to it.
-        evaluations: how often an arm is evaluated, evenly along its steps; the last time is at the end.
+        evaluations: how often an arm is evaluated, evenly along its steps; the last time is at the end. `--steps` on
+            the command line lowers it in proportion, as `with_steps` does; here it stays as it is.
         stages: parts of the training, each from the weights of the one before: the last is of the task's length and the
             arm's windows, and each before it of half of both and twice the examples; the learning rate falls by half
             from one to the next, each with a warm-up and a cosine of its own. Longformer's staged training; see
