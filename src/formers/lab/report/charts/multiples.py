@@ -21,7 +21,7 @@ _MOST = 60
 _MAX_POINTS = 40
 "Points of one line."
 _START = 0.25
-"Share of the steps that may lie above the frame, so that what is small shows how curves end."
+"Share of the steps that may lie outside the frame, so that what is small shows how curves end."
 _SCALED = 0.75
 "Share of the frames whose lines the upright axis holds; those of the worst arms may leave it, and flatten nothing."
 
