@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from tqdm.auto import tqdm
 from transformers.utils import logging
@@ -9,6 +11,17 @@ from transformers.utils import logging
 from formers.machine.quiet_libraries import no_loading_bar
 
 
+@pytest.fixture
+def transformers_draws() -> Iterator[None]:
+    """transformers draws bars, whatever was said before in this process."""
+    drawn = logging.is_progress_bar_enabled()
+    logging.enable_progress_bar()
+    yield
+    if not drawn:
+        logging.disable_progress_bar()
+
+
+@pytest.mark.usefixtures("transformers_draws")
 @pytest.mark.parametrize("draw", [tqdm, logging.tqdm], ids=["tqdm", "transformers"])
 def test_no_bar_is_drawn_while_a_model_is_loaded(draw: object, capsys: pytest.CaptureFixture[str]) -> None:
     with no_loading_bar():
