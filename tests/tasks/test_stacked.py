@@ -1,12 +1,9 @@
-"""Examples in one tensor for each name, and the numbers that they are drawn with."""
+"""Examples in one tensor for each name."""
 
 from __future__ import annotations
 
-import random
-
 import torch
 
-from formers.tasks.seeded import SeededStream
 from formers.tasks.stacked import StackedExamples
 
 
@@ -22,10 +19,3 @@ def test_examples_are_rows_and_shared_tensors_stay_shared() -> None:
         assert [example["input_ids"].tolist() for example in examples][1:] == [[2, 3], [4, 5]]
         assert all(example["labels"] is example["input_ids"] for example in examples)
     assert len(StackedExamples({})) == 0
-
-
-def test_a_seeded_stream_draws_what_the_standard_library_draws() -> None:
-    stream = SeededStream("shakespeare/0")
-    for index in range(200):
-        bound = 1 + index * 7919
-        assert stream.below(index, bound) == random.Random(f"shakespeare/0/{index}").randrange(bound)
