@@ -1,10 +1,18 @@
 from __future__ import annotations
 
 import gc
+import weakref
 
 import pytest
 
-from formers.machine.garbage import no_garbage
+from formers.machine.garbage import lasting_imports, no_garbage, short_searches
+
+
+class _Cycle:
+    """An object that only a search for garbage can find."""
+
+    def __init__(self) -> None:
+        self.itself = self
 
 
 def _fail() -> None:
@@ -24,3 +32,24 @@ def test_the_search_goes_on_afterwards_as_before() -> None:
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+def test_imports_are_not_searched_again() -> None:
+    before = gc.get_freeze_count()
+    try:
+        with lasting_imports():
+            made = [[] for _ in range(1000)]
+        assert gc.get_freeze_count() >= before + len(made)
+    finally:
+        gc.unfreeze()
+
+
+def test_what_a_study_finds_as_garbage_is_not_kept_for_good() -> None:
+    gone, later = weakref.ref(_Cycle()), _Cycle()
+    with short_searches():
+        assert gone() is None
+        assert gc.get_freeze_count()
+    followed = weakref.ref(later)
+    del later
+    gc.collect()
+    assert followed() is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import sys
 
@@ -24,6 +26,7 @@ def main() -> None:
     # before.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "200")
+    atexit.register(gc.freeze)  # Python's last searches for garbage take longer than a short command
     from formers.cli.app import app
 
     words = sys.argv[1:]

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from formers.machine.garbage import no_garbage
+from formers.machine.garbage import lasting_imports
 
 
 def load(libraries: Sequence[str]) -> None:
@@ -19,7 +19,7 @@ def load(libraries: Sequence[str]) -> None:
         if shown:
             _write(text)
         try:
-            with no_garbage():
+            with lasting_imports():
                 import_module(name)
         finally:
             if shown:

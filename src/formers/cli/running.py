@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from formers.machine.garbage import lasting_imports
 from formers.plot.visible_text import visible_line
 
 if TYPE_CHECKING:
@@ -24,12 +25,13 @@ def run_and_show(study: Study, executor: Executor | None = None, track: str | No
     Arms train one after the other, or where the executor says. At the end rows are copied to the tracker, if one is
     given.
     """
-    from formers.lab.distributed.ranks import is_rank0
-    from formers.lab.report import terminal_report
-    from formers.lab.report.study_files import report_path
-    from formers.lab.run_study import run
-    from formers.lab.store.trackers import check_tracker, export
-    from formers.lab.train.progress import Bars, Lines
+    with lasting_imports():
+        from formers.lab.distributed.ranks import is_rank0
+        from formers.lab.report import terminal_report
+        from formers.lab.report.study_files import report_path
+        from formers.lab.run_study import run
+        from formers.lab.store.trackers import check_tracker, export
+        from formers.lab.train.progress import Bars, Lines
 
     if track:
         check_tracker(track)

@@ -1,4 +1,4 @@
-"""Python's search for garbage, put off while there is none."""
+"""Python's search for garbage, put off while there is none, and kept short afterwards."""
 
 from __future__ import annotations
 
@@ -20,3 +20,26 @@ def no_garbage() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
+
+
+@contextmanager
+def lasting_imports() -> Iterator[None]:
+    """Look for no garbage while the block runs, and never among the objects that live at its end.
+
+    For imports of a command, whose process ends with it: one search through all of torch and transformers takes half a
+    second, and Python makes several when it ends.
+    """
+    with no_garbage():
+        yield
+        gc.freeze()
+
+
+@contextmanager
+def short_searches() -> Iterator[None]:
+    """Look for garbage now, and among new objects alone while the block runs."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
