@@ -9,7 +9,8 @@ MODEL is the folder of a small BERT, as MiniLM with 6 layers. The arms, all judg
     whole       the same attention on all tokens, its 512 positions repeated up to --length
     longformer  Longformer's windows and a global first token instead, its 512 positions repeated
     continued   the same, first trained on as a masked language model on rows of --length tokens of the training
-                reviews, of which whole words are hidden
+                reviews, of which whole words are hidden; before that, its new head alone learns on --head-rows rows of
+                512 tokens, or the head's first gradients would undo what the encoder has learned
 
 With --frozen as many as the model has layers, all of them stay as they are: each review is read once, and logistic
 regression finds its class in the mean of its hidden states, with the penalty that suits four parts of the training
@@ -56,6 +57,7 @@ SHORT, FIRST = 512, 128
 LENGTHS = (512, 1024, 2048, 4096)
 BATCH = 8
 MASK_SHARE = 0.15
+HEAD_RATE = 1e-3
 Batch = dict[str, Tensor]
 Loss = Callable[[Any, Batch], Tensor]
 
@@ -197,8 +199,13 @@ def hidden_words_loss(model: Any, batch: Batch) -> Tensor:
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is trained: masked rows, and epochs of classification, at rates of their own, above frozen layers."""
+    """How much is trained: masked rows, and epochs of classification, at rates of their own, above frozen layers.
 
+    Attributes:
+        head_rows: masked rows of 512 tokens from which a new head learns alone.
+    """
+
+    head_rows: int
     masked_rows: int
     masked_rate: float
     epochs: int
@@ -240,17 +247,38 @@ class Experiment:
 
     def continued(self, encoder: FormersModel) -> FormersModel:
         """Return an encoder after more masked language modelling; its losses are kept beside it."""
-        place = self.folder / "masked"
+        place, effort = self.folder / "masked", self.effort
         if not (place / "losses.json").is_file():
-            say(f"masked language modelling: {self.effort.masked_rows} rows of {self.length:,} tokens")
             torch.manual_seed(0)
             model = with_head(encoder, MaskedLM, head_transform="gelu", tie_word_embeddings=True)
+            self.teach_head(model, place / "head")
+            say(f"masked language modelling: {effort.masked_rows} rows of {self.length:,} tokens")
             train_above(model, 0)
-            rows = HiddenWords(self.train.ids, self.masking, self.starts, self.length, self.effort.masked_rows, seed=0)
-            losses = train(model, rows, hidden_words_loss, place / "training", self.effort.masked_rate, seed=0)
+            losses = train(
+                model,
+                self.hidden_words(self.length, effort.masked_rows),
+                hidden_words_loss,
+                place / "training",
+                effort.masked_rate,
+                seed=0,
+            )
             model.base_model.save_pretrained(place)
             write_atomically(place / "losses.json", json.dumps(losses))
         return Transformer.from_pretrained(place)
+
+    def teach_head(self, model: FormersModel, place: Path) -> None:
+        """Train the new head of a masked language model on what the encoder gives; the encoder stays as it is."""
+        if self.effort.head_rows:
+            say(f"its head: {self.effort.head_rows} rows of {SHORT:,} tokens")
+            model.base_model.requires_grad_(False)
+            rows = self.hidden_words(SHORT, self.effort.head_rows)
+            losses = train(model, rows, hidden_words_loss, place, HEAD_RATE, seed=0)
+            model.base_model.requires_grad_(True)
+            say("nats a hidden token: " + ", ".join(f"{x:.2f}" for x in losses))
+
+    def hidden_words(self, length: int, rows: int) -> HiddenWords:
+        """Return masked rows of so many tokens of the training reviews."""
+        return HiddenWords(self.train.ids, self.masking, self.starts, length, rows, seed=0)
 
     def run(self, arm: str, seed: int) -> None:
         """Train and judge an arm, unless that is done, and keep which reviews it gets right, by tokens read."""
@@ -452,7 +480,7 @@ def read(words: argparse.Namespace, base: FormersModel) -> Experiment:
         judged_on.only(random.Random(1).sample(range(len(judged_on.ids)), min(words.test, len(judged_on.ids)))),
         Masking(MASK_SHARE, tokenizer.mask_token_id, ordinary),
         torch.tensor([not piece.startswith("##") for piece in pieces]),
-        Effort(words.masked_rows, words.masked_rate, words.epochs, words.rate, words.frozen),
+        Effort(words.head_rows, words.masked_rows, words.masked_rate, words.epochs, words.rate, words.frozen),
         words.folder,
     )
 
@@ -480,6 +508,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=2, help="of classification")
     parser.add_argument("--rate", type=float, default=1e-4, help="learning rate of classification")
     parser.add_argument("--frozen", type=int, default=3, help="layers that classification leaves as they are")
+    parser.add_argument("--head-rows", type=int, default=400, help="rows from which a new head learns alone")
     parser.add_argument("--masked-rows", type=int, default=80, help="rows of masked language modelling")
     parser.add_argument("--masked-rate", type=float, default=1e-4, help="its learning rate")
     parser.add_argument("--length", type=int, default=4096, choices=LENGTHS[1:], help="tokens that it learns to read")

@@ -59,7 +59,20 @@ def test_every_arm_runs_and_is_kept(
 ) -> None:
     folder = tmp_path / "out"
     words = ["long_reviews", str(model), "--reviews", str(reviews), "--folder", str(folder), "--train", "24"]
-    words += ["--epochs", "1", "--frozen", "1", "--masked-rows", "3", "--window", "4", "--length", "64"]
+    words += [
+        "--epochs",
+        "1",
+        "--frozen",
+        "1",
+        "--head-rows",
+        "2",
+        "--masked-rows",
+        "3",
+        "--window",
+        "4",
+        "--length",
+        "64",
+    ]
     monkeypatch.setattr(sys, "argv", words)
     module.main()
     shown = capsys.readouterr().out
@@ -75,6 +88,21 @@ def test_every_arm_runs_and_is_kept(
     monkeypatch.setattr(sys, "argv", [*words, "--epochs", "2"])
     with pytest.raises(SystemExit, match="has results of --epochs 1"):
         module.main()
+
+
+def test_a_new_head_learns_above_an_encoder_that_stays(module: Any, model: Path, tmp_path: Path) -> None:
+    base = module.from_hf(module.AutoModel.from_pretrained(model))
+    texts = module.Texts((torch.arange(5, 10).repeat(6),), (0,))
+    masking, effort = module.Masking(0.2, 4, (5, 6)), module.Effort(3, 0, 0.0, 0, 0.0, 0)
+    starts = torch.ones(base.config.vocab_size, dtype=torch.bool)
+    experiment = module.Experiment(base, 64, 4, texts, texts, masking, starts, effort, tmp_path)
+    masked = module.with_head(base, module.MaskedLM, head_transform="gelu", tie_word_embeddings=True)
+    before = {name: weight.clone() for name, weight in masked.named_parameters()}
+    experiment.teach_head(masked, tmp_path / "head")
+    changed = {name for name, weight in masked.named_parameters() if not torch.equal(weight, before[name])}
+    assert changed
+    assert not any(name.startswith("model.") for name in changed)
+    assert all(weight.requires_grad for weight in masked.parameters())
 
 
 def test_texts_are_cut_as_their_arm_says(module: Any) -> None:
