@@ -5,10 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from formers import CausalLM, MaskedLM, SequenceClassifier
 from formers.catalogue import members
-from formers.mixers import AdaptiveSpan, Linear, Metric, Mixer, Pool, Quadratic, Softmax
+from formers.mixers import AdaptiveSpan, Linear, Metric, Mixer, Pool, Quadratic, Softmax, Sparse, WindowedLinear
+from formers.ops import OperationCount
+from formers.part import Site
+from formers.patterns import Window
 
 D, H, K, V, L, DEPTH = 24, 3, 8, 29, 64, 2
 MLP = 2 * 2 * D * 4 * D
@@ -92,3 +97,45 @@ def test_counting_leaves_the_model_alone(config: Any) -> None:
     assert model.device.type == "cpu"
     with pytest.raises(ValueError, match="length must be at least 2"):
         model.state_bytes_per_token(1)
+
+
+class OperatorCalls(TorchDispatchMode):
+    """Count the operators that run, whatever they compute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.calls += 1
+        return operator(*args, **(kwargs or {}))
+
+
+def test_counting_a_state_of_fixed_size_takes_no_longer_for_long_texts(config: Any) -> None:
+    calls = list[int]()
+    for length in (512, 4096):
+        model = CausalLM(config(mixer=WindowedLinear(), position="none", context_length=4096)).to("meta").eval()
+        with OperatorCalls() as count:
+            model.state_bytes(length)
+            model.flops_per_token(length)
+        calls.append(count.calls)
+    assert calls[0] == calls[1]
+
+
+@pytest.mark.parametrize(
+    "part", [WindowedLinear(window=40), AdaptiveSpan(span=100, dynamic=True), Sparse(pattern=Window(90))], ids=str
+)
+@pytest.mark.parametrize("length", [64, 130, 512, 1100])
+def test_pieces_without_data_count_as_with_data(part: Mixer, length: int) -> None:
+    module: Any = part.build(Site(width=16, heads=2, causal=True, context_length=2048)).eval()
+    found = dict[str, list[Any]](cpu=[], meta=[])
+    for device, counts in found.items():
+        module.to(device)
+        x = torch.zeros(1, length, 16, device=device)
+        with torch.no_grad():
+            before = [module(x[:, :200])[1], *([None] if isinstance(part, WindowedLinear) else [])]
+            for state in before:
+                with OperationCount() as counted:
+                    y, after = module(x, state)
+                counts.append((counted.total, y.shape, [(t.shape, t.dtype) for t in after.tensors()]))
+    assert found["cpu"] == found["meta"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from formers.mixers.context import Context
 from formers.mixers.heads import join_heads, normed, split_heads
 from formers.mixers.mixer import MixerModule
+from formers.ops import counted_times
 from formers.part import Site, State, Unsupported
 from formers.positions.position import build_at
 
@@ -35,6 +36,9 @@ def mix_in_pieces(
 ) -> tuple[Tensor, State | None]:
     """Return y, (B, H, L, V), and the state after all tokens, `at_once` of them mixed at a time.
 
+    Without data, on the meta device, and without gradients, a piece that leaves a state of the sizes that it found
+    stands for all whole pieces behind it, which would do the same: their operations are counted, and they do not run.
+
     Args:
         step: takes queries, keys and values of some tokens, their context, with the state after those before them, and
             where they are; returns y and the state after them.
@@ -42,13 +46,27 @@ def mix_in_pieces(
     length, state = qkv.q.shape[2], context.state
     if length <= at_once:
         return step(qkv, context, slice(0, length))
-    ys = []
-    for start in range(0, length, at_once):
-        some = slice(start, start + at_once)
+    alike, ys = qkv.q.is_meta and not torch.is_grad_enabled(), list[Tensor]()
+    start, times = 0, 1
+    while start < length:
+        some = slice(start, min(start + at_once, length))
         q, k, v = (t[:, :, some] for t in qkv)
-        y_bhlv, state = step(QKV(q, k, v), context.piece(some.start, some.stop, state), some)
-        ys.append(y_bhlv)
+        with counted_times(times):
+            y_bhlv, after = step(QKV(q, k, v), context.piece(some.start, some.stop, state), some)
+        ys += [y_bhlv] * times
+        start += times * at_once
+        times = max((length - start) // at_once, 1) if alike and _sizes(after) == _sizes(state) else 1
+        state = after
     return torch.cat(ys, 2), state
+
+
+def _sizes(value: object) -> object:
+    """Return a state with the shape and dtype of each tensor in its place: all that its size depends on."""
+    if isinstance(value, State):
+        return type(value), {field.name: _sizes(getattr(value, field.name)) for field in fields(value) if field.compare}
+    if isinstance(value, tuple):
+        return tuple(_sizes(item) for item in value)
+    return (value.shape, value.dtype) if isinstance(value, Tensor) else value
 
 
 class HeadMixer(MixerModule):

@@ -39,8 +39,9 @@ def flops_per_token(model: PreTrainedModel, length: int, steps: float | None = N
 
 
 def count_flops(model: PreTrainedModel, run: Callable[[], object], steps: float | None = None) -> float:
-    """Return the operations of a call that runs a model's layers once; `steps` as in `flops_per_token`."""
-    with OperationCount() as counted, _counted_in_layers(model, counted, steps) as in_layers:
+    """Return the operations of a call that runs a model's layers once, without gradients; `steps` as in
+    `flops_per_token`."""
+    with torch.no_grad(), OperationCount() as counted, _counted_in_layers(model, counted, steps) as in_layers:
         run()
     return counted.total - (0.0 if steps is None else (1 - steps / model.config.depth) * sum(in_layers))
 
@@ -88,6 +89,7 @@ def state_bytes(model: PreTrainedModel, length: int) -> int | None:
     return int(cache.nbytes)
 
 
+@torch.no_grad()
 def _full_memory(model: PreTrainedModel) -> dict[str, Any]:
     """Return the model's arguments that hold its memory after as many tokens as it takes; none without a memory."""
     memory = model.config.memory

@@ -22,7 +22,7 @@ from formers.ops.common.derivatives import gradients_by_autograd, is_transformed
 from formers.ops.common.dispatch import forms_table
 from formers.ops.common.dtypes import accumulation_dtype, product_dtype, without_autocast
 from formers.ops.common.half_types import multiplies_half
-from formers.ops.common.operations import OperationCount
+from formers.ops.common.operations import OperationCount, counted_times
 from formers.ops.common.padding import Packing, check_lengths, packing, pad_input, unpad_input
 from formers.ops.common.readable import can_read, is_free_to_read, read_once, require_data
 from formers.ops.common.tracing import is_left_open
@@ -61,6 +61,7 @@ __all__ = [
     "can_read",
     "check_lengths",
     "clustered_attention",
+    "counted_times",
     "dense_attention",
     "elementwise_features",
     "exp_features",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from formers.ops.sparse_attention import block_lists
+from formers.ops.sparse_attention import block_lists, sparse_attention
 from formers.patterns import Global, Window
 
 
@@ -32,3 +33,20 @@ def test_windows_are_known_as_runs(pattern, runs):
     if runs:
         first, step = largest.k_runs
         assert torch.equal(largest.k_ns[3], torch.arange(largest.k_ns.shape[1]) + first + 3 * step)
+
+
+def test_what_watches_operators_does_not_slow_down_the_making_of_lists():
+    """Counting the operations of a long sequence took several times as long as the lists themselves."""
+
+    class Watching(TorchDispatchMode):
+        calls = 0
+
+        def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+            Watching.calls += 1
+            return operator(*args, **(kwargs or {}))
+
+    q = torch.zeros(1, 1, 1999, 4, device="meta")  # a length without lists so far
+    with Watching():
+        y = sparse_attention(q, q, q, pattern=Window(7), causal=True, impl="gathered")
+    assert y.is_meta
+    assert Watching.calls < 200

@@ -8,7 +8,9 @@ written; and no module is hooked, so that a count does not depend on which modul
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -17,6 +19,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry, shape_wrapper
 
 _aten = torch.ops.aten
+_TIMES: ContextVar[int] = ContextVar("times", default=1)
+"""How often what runs now is counted."""
 
 
 class OperationCount(TorchDispatchMode):
@@ -46,8 +50,18 @@ class OperationCount(TorchDispatchMode):
                 return made_of_others
         result = operator(*args, **kwargs)
         if formula is not None:
-            self.total += formula(*args, **kwargs, out_val=result)
+            self.total += _TIMES.get() * formula(*args, **kwargs, out_val=result)
         return result
+
+
+@contextmanager
+def counted_times(times: int) -> Iterator[None]:
+    """Count what runs inside as if it ran so many times: on tensors without data, once is enough of what is alike."""
+    before = _TIMES.set(_TIMES.get() * times)
+    try:
+        yield
+    finally:
+        _TIMES.reset(before)
 
 
 def _formula_for(operator: Any) -> Callable[..., int] | None:

@@ -27,9 +27,11 @@ def outside_tracing() -> Iterator[None]:
     """Compute with real tensors inside, where `torch.export` traces with tensors that hold nothing.
 
     What is computed becomes constants of the graph, so it may depend on sizes that the graph fixes, and on no input.
-    Elsewhere this does nothing; compilers that read the code take such a function as a constant.
+    Nor are its operations counted, or looked at by anything else that stands between torch's operators: that would
+    take several times as long. Elsewhere this does nothing; compilers that read the code take such a function as a
+    constant.
     """
-    if not torch.compiler.is_exporting():
+    if not torch.compiler.is_exporting() and not torch._C._len_torch_dispatch_stack():
         yield
         return
     with torch.utils._python_dispatch._disable_current_modes():
