@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from collections.abc import Iterator
 from dataclasses import fields, replace
@@ -11,16 +12,19 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from transformers import AutoModel, AutoModelForCausalLM
 
+from formers import CausalLM
 from formers.catalogue import CATALOGUE
-from formers.computation import Computation
-from formers.ffn import Ffn
+from formers.computation import Act, Computation
+from formers.ffn import Ffn, Mlp
 from formers.memory import Memorizing, Memory, NoMemory
 from formers.mixers import AdaptiveSpan, FeatureMap, Fourier, Linear, Mixer, Rfa, Softmax
 from formers.models import Conversion, Transformer, TransformerConfig, convert_weights
+from formers.models.weight_names import named_by
 from formers.part import Part
 from formers.positions import Learned
-from formers.residuals import Residual
+from formers.residuals import Gated, PostNorm, PreNorm, Residual
 from formers.testing.harness import SITE, directions
 from formers.testing.hosts import HOSTS, axis_of
 from formers.testing.laws.options import values_beside
@@ -101,10 +105,6 @@ def converted(part: Part, option: str, **more: Any) -> tuple[Any, Conversion, li
 
 @pytest.mark.parametrize(("part", "option"), STARTING, ids=str)
 def test_a_conversion_tells_of_an_option_that_a_kept_weight_leaves_without_effect(part: Part, option: str) -> None:
-    if isinstance(part, Residual | Ffn | Computation):
-        with pytest.raises(ValueError, match=r"start from model\.config\.swap"):
-            converted(part, option)
-        return
     config, made, said = converted(part, option)
     assert len(said) == len(made.idle) == 1
     assert f"no effect: {option}=" in said[0]
@@ -115,9 +115,72 @@ def test_a_conversion_tells_of_an_option_that_a_kept_weight_leaves_without_effec
     assert anew.idle == ()
     torch.manual_seed(0)
     new = Transformer(config).state_dict()
-    for name, weight in anew.model.state_dict().items():
-        if name.endswith(ends) and not name.endswith(("q_proj.weight", "w_mk")):  # those are drawn
-            torch.testing.assert_close(weight, new[name])
+    for name in (name for end in ends for name in named_by(end, new)):
+        if not name.endswith(("_proj.weight", "w_mk")):  # those are drawn
+            torch.testing.assert_close(anew.model.state_dict()[name], new[name])
+
+
+@pytest.mark.parametrize(
+    ("part", "other"),
+    [
+        (Mlp(), Mlp(init=1.0, expand=2.0)),
+        (Gated(bias=1.0), Gated(bias=2.0, gate="highway")),
+        (Act(bias=0.5), Act(bias=1.0, epsilon=0.1)),
+        (PreNorm(depth_scaled=True), PostNorm()),
+    ],
+    ids=str,
+)
+def test_what_changes_more_than_a_start_is_still_refused(part: Part, other: Part) -> None:
+    config = TransformerConfig(**SIZES, **{AXES[axis_of(part)]: part})
+    with pytest.raises(ValueError, match=r"start from model\.config\.swap"):
+        convert_weights(Transformer(config), config.swap(**{AXES[axis_of(part)]: other}))
+
+
+CHANGED = {"residual": "gated(bias=5.0)", "memory": "memorizing(gate=0.3)"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    parts = {"residual": Gated(bias=1.0), "memory": Memorizing(gate=0.1), "ffn": Mlp(init=1.0)}
+    where = tmp_path_factory.mktemp("saved")
+    CausalLM(TransformerConfig(**SIZES, **parts)).save_pretrained(where)
+    return where
+
+
+@pytest.mark.parametrize("loader", [CausalLM, AutoModelForCausalLM, AutoModel], ids=lambda loader: loader.__name__)
+def test_loading_tells_of_options_that_loaded_weights_leave_without_effect(folder: Any, loader: Any) -> None:
+    with pytest.warns(
+        UserWarning, match=r"(?s)bias=5\.0 of gated .*gate=0\.3 of memorizing .*fresh=\['gate_h'\]"
+    ) as said:
+        model = loader.from_pretrained(folder, **CHANGED)
+    assert said[0].filename == __file__
+    config = TransformerConfig.from_pretrained(folder, **CHANGED)
+    with pytest.warns(UserWarning, match="loaded with other options"):
+        loader.from_pretrained(folder, config=config)
+    anew = convert_weights(model, model.config, fresh=["mixer_gate.bias", "ffn_gate.bias", "gate_h"], strict=True).model
+    assert float(anew.base_model.layers[0].mixer_gate.bias.detach()[0]) == 5.0
+
+
+def test_loading_without_changes_with_some_that_count_or_for_weights_that_are_new_is_silent(folder: Any) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = CausalLM.from_pretrained(folder)
+        CausalLM.from_pretrained(folder, memory=Memorizing(gate=0.1, size=9), dropout=0.1)
+        CausalLM.from_pretrained(folder, config=model.config)
+        CausalLM.from_pretrained(None, config=model.config.swap(**CHANGED), state_dict=model.state_dict())
+
+
+def test_weights_beside_no_configuration_load_with_a_given_one(folder: Any, tmp_path: Any) -> None:
+    for name in ("model.safetensors", "generation_config.json"):
+        shutil.copy(folder / name, tmp_path)
+    config = TransformerConfig.from_pretrained(folder, **CHANGED)
+    assert CausalLM.from_pretrained(tmp_path, config=config).config.residual == Gated(bias=5.0)
+
+
+@pytest.mark.parametrize(("end", "meant"), [("gate_h", [0]), ("mixer.gate_h", [0]), ("a.mixer.gate_h", [0]), ("h", [])])
+def test_an_end_is_whole_names(end: str, meant: list[int]) -> None:
+    names = ["a.mixer.gate_h", "a.mixer.big_gate_h"]
+    assert named_by(end, names) == [names[i] for i in meant]
 
 
 def test_the_same_option_and_a_new_weight_are_silent() -> None:

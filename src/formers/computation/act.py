@@ -35,7 +35,7 @@ class Act(Universal):
     2; Dehghani et al. 2018, arXiv:1807.03819, section 2.1.
     """
 
-    starts = {"bias": ("proj.bias",)}  # noqa: RUF012
+    starts = {"bias": ("halting.proj.bias",)}  # noqa: RUF012
     epsilon: float = 0.01
     "How much probability may be missing when a token stops: ε."
     ponder: float = 0.01

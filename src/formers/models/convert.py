@@ -13,8 +13,9 @@ from formers.computation import EarlyExit, FixedDepth
 from formers.models.config import TransformerConfig
 from formers.models.conversion import Conversion
 from formers.models.fitting import Extension, Layout, fitted, layout_of
-from formers.models.idle_options import idle_options
+from formers.models.idle_options import idle_options, mean_the_same
 from formers.models.pretrained import FormersModel
+from formers.models.weight_names import named_by
 from formers.part import Unsupported, warn_caller
 from formers.positions import Learned
 
@@ -22,7 +23,7 @@ _SAME = (
     *("vocab_size", "width", "depth", "heads", "residual", "norm", "ffn", "tie_word_embeddings"),
     *("head_width", "qk_norm", "token_types", "pooler", "head_transform", "head_bias", "num_labels"),
 )
-"""Choices that both configurations must agree on, so that the copied weights mean the same."""
+"""Choices that both configurations must agree on, up to what weights start as, so that copied ones mean the same."""
 _ONE_LAYER_A_STEP = (FixedDepth, EarlyExit)
 """Computations whose layers mean the same: one may take the place of the other."""
 _ANEW = "as at the start of training, as asked for"
@@ -49,9 +50,9 @@ def convert_weights(
     every pair, so with a window that covers the sequence, nothing changes.
 
     A UserWarning names all that is new or dropped: biases of the given model, for which the new mixer has no place,
-    or projections of the new mixer that the given model does not have. It also names options without effect: those that
-    only set what a weight starts as, such as the `gate` of memorizing(), where the given model's weight is kept. Print
-    the result for all of it.
+    or projections of the new mixer that the given model does not have. It also names options without effect, of
+    whichever part: those that only set what a weight starts as, such as the `gate` of memorizing(), where the given
+    model's weight is kept. Print the result for all of it.
 
     Args:
         strict: whether anything new, dropped or without effect is an error.
@@ -59,10 +60,10 @@ def convert_weights(
         replace: whether a mixer may have no weight in common with the one whose place it takes, such as fourier().
         fresh: names of weights, or their ends, such as `gate_h`, that start as in a new model all the same.
 
-    Raise ValueError if sizes, wiring, norm, feed-forward, kind of position or direction differ, if a weight of the
-    same name has another shape, if no weight's name ends as one of `fresh`, or if `strict` and something is new,
-    dropped or without effect; Unsupported if a layer's mixer has no weight in common with the old one, without
-    `replace`.
+    Raise ValueError if sizes, wiring, norm, feed-forward, kind of position or direction differ in more than what
+    weights start as, if a weight of the same name has another shape, if no weight's name ends as one of `fresh`, or if
+    `strict` and something is new, dropped or without effect; Unsupported if a layer's mixer has no weight in common
+    with the old one, without `replace`.
     Source: Beltagy et al. 2020 (Longformer), arXiv:2004.05150, section 5.
     """
     _check_configs(model.config, config)
@@ -107,11 +108,13 @@ def _copied(old: dict[str, Tensor], target: FormersModel, layout: Layout, anew: 
 
 def _ending(names: Iterable[str], ends: Sequence[str]) -> list[str]:
     """Return the names that end as asked for. Raise ValueError for an end that no name has."""
-    known = [*names]
+    known, found = [*names], set[str]()
     for end in ends:
-        if not any(f".{name}".endswith(f".{end}") for name in known):
+        meant = named_by(end, known)
+        if not meant:
             raise ValueError(f"fresh={end!r} is the end of no weight's name here; there are, for one, {known[-1]}")
-    return [name for name in known if any(f".{name}".endswith(f".{end}") for end in ends)]
+        found.update(meant)
+    return [name for name in known if name in found]
 
 
 def _source_of(name: str, old: dict[str, Tensor]) -> str | None:
@@ -129,7 +132,7 @@ def _check_configs(old: TransformerConfig, new: TransformerConfig) -> None:
     """Raise ValueError where the configurations differ in more than the mixer and the context length."""
     exchangeable = all(isinstance(one.computation, _ONE_LAYER_A_STEP) for one in (old, new))
     for name in (*_SAME, *(() if exchangeable else ("computation",))):
-        if getattr(old, name) != getattr(new, name):
+        if not mean_the_same(getattr(old, name), getattr(new, name)):
             raise ValueError(
                 f"the given model has {name}={getattr(old, name)}, but the new configuration "
                 f"{name}={getattr(new, name)}; start from model.config.swap(mixer=…), which keeps the rest"

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
 from torch import nn
+from transformers import PreTrainedConfig
 
 from formers.part import Unsupported
 
+_Config = TypeVar("_Config", bound=PreTrainedConfig)
+_WHERE = ("cache_dir", "local_files_only", "proxies", "revision", "subfolder", "token")
+"""Arguments of `from_pretrained` that say where a file is."""
 _SHOWN = 4
 """The most names that an error lists."""
 _REMEDY = "copy the folder again, or save the model anew with save_pretrained"
@@ -48,6 +52,24 @@ def check_settings(folder: object) -> None:
             raise ValueError(f"{path} is not JSON that can be read: {str(error)[:200]}; {_REMEDY}") from None
         if not isinstance(settings, dict):
             raise ValueError(f"{path} must hold a mapping of settings, not a {type(settings).__name__}; {_REMEDY}")
+
+
+def saved_config(config: _Config, folder: object, options: Mapping[str, Any]) -> _Config | None:
+    """Return the configuration that was saved in a model's folder, or under its name on the hub.
+
+    None where there is none that can be compared with `config`: beside weights alone, of another kind or damaged.
+
+    Args:
+        config: the one that was loaded, perhaps with changes.
+        options: arguments of Hugging Face's `from_pretrained`.
+    """
+    where = {name: options[name] for name in _WHERE if options.get(name) is not None}
+    where.setdefault("revision", getattr(config, "_commit_hash", None))
+    try:
+        saved, _ = config.get_config_dict(folder, **where)
+        return config.from_dict(saved) if saved.get("model_type") == config.model_type else None
+    except (OSError, TypeError, ValueError):  # `config` was given to be used in its place
+        return None
 
 
 def check_whole(model: Any, info: dict[str, Any], folder: object, *, may_misfit: bool) -> None:

@@ -12,7 +12,8 @@ from transformers import PreTrainedModel
 
 from formers.models import costs
 from formers.models.config import TransformerConfig
-from formers.models.loading import check_settings, check_whole, naming
+from formers.models.idle_options import warn_of_idle_options
+from formers.models.loading import check_settings, check_whole, naming, saved_config
 from formers.models.model_card import model_card
 from formers.models.spans import attention_spans
 from formers.models.tokenizer_check import check_tokenizer
@@ -68,7 +69,8 @@ class FormersModel(PreTrainedModel):
         """Load a model as Hugging Face does, or raise ValueError if it is not whole: see `check_whole`.
 
         Anything that a file should hold is in it: a damaged one gives no model of new weights. Arguments are those of
-        `PreTrainedModel.from_pretrained`.
+        `PreTrainedModel.from_pretrained`; options of the model change it, as `memory="recurrent(length=1024)"`. A
+        UserWarning names those without effect: parts' options that only set what a weight starts as, which is loaded.
         """
         folder = pretrained_model_name_or_path or "the given state_dict"
         check_settings(folder)
@@ -81,6 +83,9 @@ class FormersModel(PreTrainedModel):
                 **options,
             )
         check_whole(model, info, folder, may_misfit=ignore_mismatched_sizes)
+        changed = options.get("config") is not None or options.keys() & cls.config_class.part_options
+        if changed and pretrained_model_name_or_path is not None:
+            warn_of_idle_options(model, info, saved_config(model.config, folder, options), folder)
         return (model, info) if output_loading_info else model
 
     def save_pretrained(
