@@ -83,6 +83,7 @@ def ablate(
     compile: options.Compile = None,
     accumulate: options.Accumulate = None,
     checkpointing: options.Checkpointing = None,
+    parts: options.Parts = None,
 ) -> None:
     """Compare parts: train one model per choice, all with the same budget and data, and report what each one costs.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from formers.cli import options
 from formers.cli.completion import task_names
 from formers.cli.say import say
 
@@ -57,6 +58,7 @@ def adapt(
     ] = None,
     gguf: Annotated[str | None, typer.Option(help="The model's GGUF file, in its folder (needs gguf).")] = None,
     folder: Annotated[Path, typer.Option(help="Where measurements and the page are kept.")] = Path("adapt"),
+    parts: options.Parts = None,
 ) -> None:
     """Measure what each swap costs: perplexity with a mixer in every layer, and in each layer alone, beside its cache.
 

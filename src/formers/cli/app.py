@@ -21,14 +21,26 @@ class _Command(TyperCommand):
         return super().invoke(ctx)
 
 
-class _TorchCommand(_Command):
-    """A command that runs torch, and says that it loads it: that takes a second, or many on a cold disk."""
+class _PartsCommand(_Command):
+    """A command that knows the parts in the files that `--parts` names: it runs these files before anything else."""
 
-    libraries: tuple[str, ...] = ("torch",)
+    libraries: tuple[str, ...] = ()
 
     def invoke(self, ctx: Any) -> Any:
-        load(self.libraries)
+        files = ctx.params.pop("parts", None) or ()
+        load(self.libraries if not files else ("torch", *self.libraries))
+        if files:
+            from formers.part import load_parts
+
+            for file in files:
+                load_parts(file)
         return super().invoke(ctx)
+
+
+class _TorchCommand(_PartsCommand):
+    """A command that runs torch, and says that it loads it: that takes a second, or many on a cold disk."""
+
+    libraries = ("torch",)
 
 
 class _ModelCommand(_TorchCommand):
@@ -138,7 +150,7 @@ def _load_commands() -> None:
     app.command("ablate", cls=_ModelCommand)(ablate.ablate)
     app.command("bench", cls=_TorchCommand)(bench.bench)
     app.command("adapt", cls=_ModelCommand)(adapt.adapt)
-    app.command("repair", cls=_Command)(repair.repair)
+    app.command("repair", cls=_PartsCommand)(repair.repair)
     app.command("train", cls=_ModelCommand)(train.train)
     app.command("report", cls=_Command)(report.report)
     app.command("generate", cls=_ModelCommand)(generate.generate)

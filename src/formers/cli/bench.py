@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from formers.cli import bench_options as options
+from formers.cli.options import Parts
 from formers.cli.running import WIDE, print_path
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def bench(
     seed: options.Seed = 0,
     quick: options.Quick = False,
     out: options.Out = None,
+    parts: Parts = None,
 ) -> None:
     """Measure what parts cost here: time, memory, operations, how they grow, and where one overtakes another.
 

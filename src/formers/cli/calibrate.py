@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from formers.cli import options
 from formers.cli.say import say
 from formers.cli.text_model import model_folder, split_ids, text_coder, text_model
 
@@ -38,6 +39,7 @@ def calibrate(
     output: Annotated[Path | None, typer.Option(help="Write the model with the threshold found into this folder.")] = (
         None
     ),
+    parts: options.Parts = None,
 ) -> None:
     """Find the earliest exits that keep a risk: P(risk ≤ delta) ≥ 1 − epsilon (CALM, Learn then Test).
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from formers.cli import options
 from formers.cli.evaluated_model import (
     AsJson,
     Batch,
@@ -46,6 +47,7 @@ def evaluate(
     precision: Precision = "fp32",
     folder: ResultsFolder = None,
     as_json: AsJson = False,
+    parts: options.Parts = None,
 ) -> None:
     """Ask a model the tasks of lm-evaluation-harness, the common yardstick. Needs the extra `eval`.
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from formers.cli import options
 from formers.cli.say import say
 from formers.cli.text_model import model_folder, text_coder, text_model
 
@@ -22,6 +23,7 @@ def generate(
         float, typer.Option(min=0.0, help="0 always takes the likeliest; 1 samples as learned.")
     ] = 0.8,
     seed: Annotated[int, typer.Option(help="The same seed writes the same text.")] = 0,
+    parts: options.Parts = None,
 ) -> None:
     """Continue a prompt with a model that `formers train` or `formers ablate` has kept.
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from formers.cli import options
 from formers.cli.progress import progress_bar
 from formers.cli.say import say
 from formers.cli.text_model import model_folder, split_ids, text_coder, text_model
@@ -58,6 +59,7 @@ def build(
     key: Annotated[str, typer.Option(help="What represents a context: ffn_input or hidden.")] = "ffn_input",
     dtype: Annotated[str, typer.Option(help="Of the keys: float16 or float32.")] = "float16",
     drop_unknown: Drop = False,
+    parts: options.Parts = None,
 ) -> None:
     """Make a datastore of a text with a trained model. Ctrl-C is no loss: the same command goes on where it stopped.
 
@@ -95,6 +97,7 @@ def tune(
         typer.Option("--tokens", "--characters", min=2, help="How many of the split are read, from its start."),
     ] = 20_000,
     drop_unknown: Drop = False,
+    parts: options.Parts = None,
 ) -> None:
     """Find how many neighbours to ask, and how much to trust them, on a text that the datastores do not hold.
 
@@ -133,6 +136,7 @@ def evaluate(
     context: Overlap = 0,
     index: IndexText = "exact",
     drop_unknown: Drop = False,
+    parts: options.Parts = None,
 ) -> None:
     """Measure a model on a text with and without its neighbours. `formers knn tune` finds k, T and weight.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from formers.cli import options
 from formers.cli.say import say
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 def list_parts(
     axis: Annotated[str | None, typer.Argument(help="One axis, such as mixer; all of them without it.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the same as JSON.")] = False,
+    parts: options.Parts = None,
 ) -> None:
     """List every part by axis, and the tasks, with a line on each.
 
@@ -54,11 +56,13 @@ def parts_by_axis() -> dict[str, tuple[type[Part], ...]]:
     """Return axis → its parts; patterns, which mixers are made from, rules of exits, oracles and tasks are axes too."""
     from formers.catalogue import AXES, members
     from formers.computation import DepthOracle, ExitRule
+    from formers.part import own_kinds
     from formers.patterns import PATTERNS
     from formers.tasks import TASKS
 
     within = {"pattern": PATTERNS, "exit rule": ExitRule.kinds(), "depth oracle": DepthOracle.kinds(), "task": TASKS}
-    return {name: members(axis) for name, axis in AXES.items() if members(axis)} | within
+    library = {name: members(axis) for name, axis in AXES.items() if members(axis)} | within
+    return {name: kinds + own_kinds(kinds[0].axis) for name, kinds in library.items()}
 
 
 def _summary(part: type[Part]) -> str:

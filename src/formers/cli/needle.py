@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from formers.cli import options
 from formers.cli.evaluated_model import (
     AsJson,
     Batch,
@@ -43,6 +44,7 @@ def needle(
     precision: Precision = "fp32",
     folder: ResultsFolder = None,
     as_json: AsJson = False,
+    parts: options.Parts = None,
 ) -> None:
     """Hide facts in a long text, and ask a model for one: accuracy by length and depth, as a table and a heat map.
 

@@ -117,6 +117,11 @@ Shard = Annotated[
         show_default=False,
     ),
 ]
+Parts = Annotated[
+    list[Path] | None,
+    typer.Option(help="Python files with parts of your own; they are run. See docs/own-parts.md.", metavar="FILE"),
+]
+"""Files that are run before the command, which does not get them."""
 Cores = Annotated[int, typer.Option(help="With --ray: cores that each arm is given.")]
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from formers.cli import options
 from formers.cli.say import say
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def repair(
     seed: Annotated[int, typer.Option(help="Of new weights and of the order of the text.")] = 0,
     gguf: Annotated[str | None, typer.Option(help="The model's GGUF file, in its folder (needs gguf).")] = None,
     folder: Annotated[Path, typer.Option(help="Where checkpoints, the page and the model are kept.")] = Path("repair"),
+    parts: options.Parts = None,
 ) -> None:
     """Give a pretrained model other mixers, teach them what its attention did, tune it, and save it.
 

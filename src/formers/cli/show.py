@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from formers.cli import options
 from formers.cli.completion import part_names
 from formers.cli.listing import parts_by_axis
 from formers.cli.part_page import costs_of, part_facts, part_page
@@ -36,6 +37,7 @@ def show(
         int | None, typer.Option(help="How many tokens to draw.", min=1, show_default="as many as show it")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")] = False,
+    parts: options.Parts = None,
 ) -> None:
     """Explain a part: what it computes, its options, what it can do, where it comes from, and where its code is.
 
@@ -91,10 +93,11 @@ def _draw(shown: list[Part], length: int | None, png: Path) -> None:
 def _named(name: str) -> list[tuple[str, type[Part]]]:
     """Return every part with this name, with its axis. Raise `ValueError` with the nearest name if there is none."""
     from formers.part import check_names
+    from formers.part.member import HOW_TO_NAME_OWN
 
     groups = parts_by_axis()
     found = [(axis, kind) for axis, kinds in groups.items() for kind in kinds if name in (kind.name(), kind.__name__)]
     if not found:
         known = [kind.name() for kinds in groups.values() for kind in kinds]
-        check_names("formers", [name], known, word="part")
+        check_names("formers", [name], known, word="part", unlike=HOW_TO_NAME_OWN)
     return found

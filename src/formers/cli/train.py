@@ -48,6 +48,7 @@ def train(
     compile: options.Compile = None,
     accumulate: options.Accumulate = None,
     checkpointing: options.Checkpointing = None,
+    parts: options.Parts = None,
 ) -> None:
     """Train one model on a task, and keep it.
 

@@ -8,6 +8,7 @@ from formers.part.json_form import value_json
 from formers.part.member import default_of, members_in
 from formers.part.nesting import check_nesting
 from formers.part.option_types import alternatives, describe
+from formers.part.own_files import load_parts, own_code, own_kinds
 from formers.part.part import ABILITIES, Part
 from formers.part.quoted import quoted, shortened
 from formers.part.sharing import SharingModule, layers_share, share_across_layers, weights_of
@@ -36,8 +37,11 @@ __all__ = [
     "describe",
     "evaluating",
     "layers_share",
+    "load_parts",
     "members_in",
     "option_hints",
+    "own_code",
+    "own_kinds",
     "parse_value",
     "quoted",
     "refuse_losses",

@@ -36,7 +36,8 @@ class Member:
         found: list[type[Self]] = []
         for kind in cls.__subclasses__():
             found += [kind, *kind.kinds()] if not kind.__name__.startswith("_") else kind.kinds()
-        return tuple(dict.fromkeys(found))
+        newest = {(kind.__module__, kind.__qualname__): kind for kind in found}  # of a class that is defined again
+        return tuple(newest.values())
 
     @classmethod
     def is_axis(cls) -> bool:
@@ -45,6 +46,10 @@ class Member:
 
 
 Axis = TypeVar("Axis", bound=Member)
+
+
+HOW_TO_NAME_OWN = "a part of your own is known once its file was imported, or named with --parts file.py"
+"""The end of the error for a name that resembles no other."""
 
 
 def members_in(namespace: Mapping[str, object], axis: type[Axis]) -> tuple[type[Axis], ...]:
@@ -62,7 +67,7 @@ def find(axis: type[Member], name: str) -> type[Any]:
     for kind in (axis, *kinds):
         if name in (kind.name(), kind.__name__) and not kind.is_axis():
             return kind
-    check_names(axis.name(), [name], [kind.name() for kind in kinds], word="member")
+    check_names(axis.name(), [name], [kind.name() for kind in kinds], word="member", unlike=HOW_TO_NAME_OWN)
     raise ValueError(f"{quoted(name)} is an axis, not a part; {example(axis)}")
 
 

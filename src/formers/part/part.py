@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass, fields, replace
-from typing import Any, ClassVar, Self, dataclass_transform
+from typing import Any, ClassVar, Self, SupportsIndex, dataclass_transform
 
 from formers.part.annotations import option_hints
 from formers.part.json_form import part_from_json, value_json
@@ -54,6 +54,10 @@ class Part(Member):
     can: ClassVar[frozenset[str]] = frozenset()
     """What parts of this class can do, some of them or all: keys of `ABILITIES`. Read `abilities` of a part with its
     options."""
+    origin: ClassVar[str] = ""
+    "The user's file that a part comes from; see `load_parts`."
+    names_its_file: ClassVar[bool] = False
+    "Whether the text form of a part from a user's file begins with that file, so that its name may be another's, too."
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -121,6 +125,14 @@ class Part(Member):
         if self.positional and (first := fields(self)[:1]):  # type: ignore[arg-type]
             changed = [value_text(getattr(self, first[0].name)), *changed[first[0] in shown :]]
         return f"{self.name()}({', '.join(changed)})"
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        if not self.origin:
+            return super().__reduce_ex__(protocol)
+        from formers.part.own_files import unpickled  # imports this module
+
+        options = {name: getattr(self, name) for name in option_names(type(self))}
+        return unpickled, (self.origin, type(self).__name__, options)  # another process has not run the file yet
 
     def to_json(self) -> dict[str, Any]:
         """Return `{"part": name, option: value, …}` with every option, defaults too; see `added` for the exception."""

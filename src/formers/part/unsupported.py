@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -13,12 +13,16 @@ class Unsupported(ValueError):
     """A combination that cannot exist. The message names both sides, the reason, and what to use instead."""
 
 
-def check_names(owner: str, given: Iterable[Any], known: list[str], word: str = "option") -> None:
-    """Raise TypeError for the first option that is not known, with the nearest that is; ValueError for other words."""
+def check_names(owner: str, given: Iterable[Any], known: Sequence[str], word: str = "option", unlike: str = "") -> None:
+    """Raise TypeError for the first option that is not known, with the nearest that is; ValueError for other words.
+
+    Where none is near, the error ends with all that are known, and with the sentence `unlike`.
+    """
     for name in given:
         if name not in known:
-            near = get_close_matches(name, known, n=1, cutoff=0.5) if _is_word(name) else []
-            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known) or 'none'}"
+            near = get_close_matches(name, known, n=1, cutoff=0.6 if unlike else 0.5) if _is_word(name) else []
+            listed = f"it has {', '.join(dict.fromkeys(known)) or 'none'}" + (f"; {unlike}" if unlike else "")
+            hint = f"did you mean {near[0]!r}?" if near else listed
             raise (TypeError if word == "option" else ValueError)(f"{owner} has no {word} {quoted(name)}; {hint}")
 
 

@@ -6,7 +6,7 @@ import hashlib
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self, SupportsIndex
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -56,8 +56,7 @@ class Task(Part):
 
     A task with such a sentence has a test split that `evaluate` reads in examples of `length` tokens, whatever length
     the model was trained at."""
-    origin: ClassVar[str] = ""
-    "The user's file that a task comes from; its text form begins with it, so that a study.yaml finds it again."
+    names_its_file = True
 
     def __post_init__(self) -> None:
         if isinstance(self.length, int) and self.length > self.longest:
@@ -66,12 +65,6 @@ class Task(Part):
 
     def __repr__(self) -> str:
         return f"{self.origin}:{super().__repr__()}" if self.origin else super().__repr__()
-
-    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
-        from formers.tasks import parse
-
-        # Another process has not run the file yet, so it gets the text.
-        return (parse, (repr(self),)) if self.origin else super().__reduce_ex__(protocol)
 
     def base(self) -> TransformerConfig:
         """Return the configuration from which the arms of the default study differ."""

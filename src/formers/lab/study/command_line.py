@@ -15,6 +15,7 @@ from formers.lab.study.search_space import SearchSpace
 from formers.lab.study.seeds import SEARCH_SEEDS
 from formers.lab.study.study import Study
 from formers.machine.shell import command_line
+from formers.part import own_code
 
 
 def study_command(study: Study) -> str:
@@ -23,6 +24,7 @@ def study_command(study: Study) -> str:
     base = ["--base", choices_text(study.base)] if study.base else []
     match = ["--match", study.match] if study.match != "steps" else []
     options = [
+        *_parts_options(study.part_files),
         *arms,
         *base,
         *match,
@@ -40,7 +42,8 @@ def study_command(study: Study) -> str:
 def arm_command(study: Study, arm: Arm, budget: Budget, seed: int) -> str:
     """Return the command line that trains one arm with one budget and seed again, with `formers train`."""
     choices = [choices_text({name: value}) for name, value in {**study.base, **arm.swaps}.items()]
-    options = [*_budget_options(budget), "--seed", str(seed), *_lengths_option(study), *_compute_options(study)]
+    files = _parts_options([*own_code([study.base, arm])])
+    options = [*files, *_budget_options(budget), "--seed", str(seed), *_lengths_option(study), *_compute_options(study)]
     return command_line([*launch_command(), "train", _task_text(study), *choices, *options])
 
 
@@ -61,6 +64,10 @@ def launch_command() -> list[str]:
 
 def _task_text(study: Study) -> str:
     return str(study.task).removesuffix("()")
+
+
+def _parts_options(files: Sequence[str]) -> list[str]:
+    return [word for file in files for word in ("--parts", file)]
 
 
 def _lengths_option(study: Study) -> list[str]:

@@ -74,6 +74,12 @@ class SearchSpace:
         return {name: _in_reals(it) if name in _REAL else it for name, it in found.items()}
 
     @property
+    def parts(self) -> list[Any]:
+        """The values of the choices of the model."""
+        drawn = [(name, text) for name, it in self.values.items() for text in it.extremes()]
+        return [parse_choice(name, text) for name, text in drawn if name not in SEARCHED_OF_BUDGET]
+
+    @property
     def cost(self) -> str:
         """The cost that the front holds quality against."""
         return next(iter(self.under))

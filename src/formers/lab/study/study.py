@@ -19,7 +19,7 @@ from formers.lab.study.eval_lengths import EvalLength, check_eval_lengths, parse
 from formers.lab.study.search_space import SearchSpace
 from formers.lab.study.seeds import SEARCH_SEEDS, check_apart, check_seeds
 from formers.lab.study.slurm_resources import SlurmResources
-from formers.part import Unsupported, check_names, quoted
+from formers.part import Unsupported, check_names, own_code, quoted
 from formers.tasks import parse as parse_task
 from formers.tasks.checks.checked_task import CheckedTask
 from formers.tasks.checks.declaration import check_declaration
@@ -214,6 +214,11 @@ class Study:
         for swaps in (self.base, arm.model_swaps):
             config = config.swap(**swaps) if swaps else config
         return config
+
+    @property
+    def part_files(self) -> list[str]:
+        """The users' files that parts of the base and of the arms come from."""
+        return [*own_code([self.base, self.arms, self.space.parts if self.space else ()])]
 
     @property
     def searches(self) -> bool:

@@ -1,6 +1,7 @@
 """Studies as YAML files.
 
     task: shakespeare(length=64)        # required: the task in text form
+    parts: [retention.py]               # files with parts of your own, which are run: here, or beside this file
     vary:                               # one arm per combination of the alternatives
       mixer: [softmax, linear, performer(features=128)]
       position: [rotary, alibi]
@@ -57,13 +58,14 @@ from formers.lab.study.slurm_resources import AUTO, read_resources
 from formers.lab.study.study import Study, default_budget
 from formers.lab.study.yaml_text import parse_yaml
 from formers.machine.files import write_atomically
-from formers.part import check_names, quoted
+from formers.part import check_names, load_parts, quoted
 from formers.tasks import parse as parse_task
 
 _FOLDER_OF_FILE = Path(".")
 _COMPUTE = [field.name for field in fields(Compute)]
 _KEYS = [
     "task",
+    "parts",
     "vary",
     "arms",
     "base",
@@ -93,7 +95,9 @@ def read_study(path: Path | str) -> Study:
     """
     path = Path(path)
     try:
-        study = _parse_study(parse_yaml(path.read_text(encoding="utf-8")))
+        data = parse_yaml(path.read_text(encoding="utf-8"))
+        _load_parts(data, path.resolve().parent)
+        study = _parse_study(data)
     except UnicodeDecodeError as error:
         place = f"{error.reason} at byte {error.start}"
         raise ValueError(f"{path}: a study is text in UTF-8, and this is not: {place}") from None
@@ -112,8 +116,24 @@ def write_study(study: Study, path: Path | str) -> None:
     directory = {"directory": str(study.directory)} if relative_path(study.task) else {}
     place: dict[str, Any] = {"shard": True} if study.shard else {}
     place |= {"slurm": study.slurm.given or AUTO} if study.slurm else {}
-    data = study.to_dict() | study.compute.given | place | folder | directory
+    data = study.to_dict() | _part_files(study) | study.compute.given | place | folder | directory
     write_atomically(path, yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120))
+
+
+def _part_files(study: Study) -> dict[str, list[str]]:
+    """Return the entry that names the users' files which parts of a study come from; none where there are none."""
+    files = [file for file in study.part_files if file != study.task.origin]
+    return {"parts": files} if files else {}
+
+
+def _load_parts(data: Any, folder: Path) -> None:
+    """Run the files of parts that parsed YAML names: paths from here, or from the folder of the YAML file."""
+    named = data.get("parts") if isinstance(data, dict) else None
+    files = [named] if isinstance(named, str) else named or []
+    if not isinstance(files, list) or not all(isinstance(file, str) for file in files):
+        raise ValueError(f"parts must be a list of Python files, not {quoted(named)}")
+    for file in files:
+        load_parts(file if Path(file).expanduser().exists() else folder / file)
 
 
 _OTHER_BREAKS = re.compile("[\x85\u2028\u2029]")

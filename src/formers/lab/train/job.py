@@ -17,6 +17,7 @@ from formers.lab.study.budget import Budget
 from formers.lab.study.choices import OF_TASK, choice_text
 from formers.lab.study.command_line import arm_command
 from formers.lab.study.study import Study
+from formers.part import own_code
 from formers.tasks.checks.checked_task import CheckedTask
 
 if TYPE_CHECKING:
@@ -84,6 +85,12 @@ class Job:
         data = json.loads(self.config.to_json_string(use_diff=False))
         return {name: value for name, value in data.items() if name not in self.config.attribute_map}
 
+    @property
+    def _code(self) -> list[str]:
+        """The sha256 of each user's file that parts of the model come from; the task's own is in `code_hash`."""
+        files = own_code({name: getattr(self.config, name) for name in self.config.part_options})
+        return sorted(text_hash for file, text_hash in files.items() if file != self.study.task.origin)
+
     @cached_property
     def fingerprint(self) -> str:
         """sha256 of what decides the outcome: task, data, configuration, budget, seed, and a precision below fp32.
@@ -97,6 +104,7 @@ class Job:
             "config": {name: value for name, value in self.config_json.items() if name not in _INCIDENTAL},
             "budget": self.budget.to_dict(),
             "seed": self.seed,
+            **({"code": code} if (code := self._code) else {}),
             **({"precision": self.study.compute.precision} if self.study.compute.precision != "fp32" else {}),
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
