@@ -31,6 +31,7 @@ from formers.part import ABILITIES, Part, default_of, value_text  # noqa: E402
 ROOMS = ("formers", "formers.ops", "formers.models", "formers.adapt", "formers.lab", "formers.tasks", "formers.testing")
 """Packages whose public names have a page."""
 GUIDES = {
+    "Parts of your own": "own-parts.md",
     "Pretrained models": "adapt.md",
     "Tasks": "tasks.md",
     "Standard yardsticks": "evaluation.md",

@@ -24,6 +24,9 @@ NAME = "study.schema.json"
 _NUMBER_OR_LIST = {"anyOf": [{"type": "number"}, {"type": "array", "items": {"type": "number"}}]}
 _SEEDS = {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "array", "items": {"type": "integer"}}]}
 _SEARCHED = {"anyOf": [{"type": "string"}, {"type": "array"}]}
+_PARTS = (
+    "Python files with parts of your own (see own-parts.md), which are run: paths from here, or from the study's file."
+)
 _VARY = "One arm for each combination of the alternatives: a choice, such as mixer, and a list of its values."
 
 
@@ -47,7 +50,7 @@ def schema() -> str:
 def _docs() -> dict[str, str]:
     """Return key → its meaning; those of `Compute` and of a larger search are keys of their own."""
     of_space = attribute_docs(SearchSpace)
-    return attribute_docs(Study) | attribute_docs(Compute) | of_space | {"search": of_space["options"]}
+    return attribute_docs(Study) | attribute_docs(Compute) | of_space | {"search": of_space["options"], "parts": _PARTS}
 
 
 def _type_of(name: str) -> dict[str, Any]:
@@ -56,6 +59,7 @@ def _type_of(name: str) -> dict[str, Any]:
     lists = {axis: {"type": "array", "items": values} for axis, values in _choices().items()}
     types: dict[str, dict[str, Any]] = {
         "task": {"type": "string", "examples": [task.name() for task in TASKS]},
+        "parts": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
         "vary": {"type": "object", "properties": lists},
         "arms": {"anyOf": [{"type": "object", "additionalProperties": choices}, {"type": "array"}]},
         "base": choices,

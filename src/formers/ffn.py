@@ -95,7 +95,7 @@ class Ffn(Part):
 
     def build(self, site: Site) -> nn.Module:
         """Return the module, (…, D) → (…, D)."""
-        raise NotImplementedError
+        raise self.lacks("build(site)")
 
 
 class Mlp(Ffn):

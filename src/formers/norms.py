@@ -20,7 +20,7 @@ class Norm(Part):
 
     def build(self, site: Site) -> nn.Module:
         """Return the module, (…, D) → (…, D)."""
-        raise NotImplementedError
+        raise self.lacks("build(site)")
 
 
 NORM_OPTIONS = ("embedding_norm", "final_norm", "qk_norm")

@@ -40,7 +40,7 @@ class _PartsCommand(_Command):
 class _TorchCommand(_PartsCommand):
     """A command that runs torch, and says that it loads it: that takes a second, or many on a cold disk."""
 
-    libraries = ("torch",)
+    libraries: tuple[str, ...] = ("torch",)
 
 
 class _ModelCommand(_TorchCommand):

@@ -39,7 +39,7 @@ class FeatureMap(Part):
 
     def build(self, width: int, heads: int = 1) -> nn.Module:
         """Return the module for queries and keys of this width K in so many heads."""
-        raise NotImplementedError
+        raise self.lacks("build(width, heads)")
 
     def count(self, width: int) -> int:
         """Return M, the number of features made of K."""

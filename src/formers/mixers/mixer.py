@@ -37,6 +37,8 @@ class Mixer(Part):
         """Return the module for this site. Raise `Unsupported` where the part cannot do what the site asks."""
         self.check_site(site)
         module = self.module(site)
+        if not isinstance(module, MixerModule):
+            raise TypeError(f"{self} builds a {type(module).__name__}, which extends neither QkvMixer nor MixerModule")
         module.built_by = self
         module.has_state = "streaming" in self.abilities
         if module.causal and module.has_state and not module.states:
@@ -50,7 +52,7 @@ class Mixer(Part):
 
     def module(self, site: Site) -> MixerModule:
         """Return the module; the site has been checked. Every mixer overrides this."""
-        raise NotImplementedError
+        raise self.lacks("module(site)")
 
     def build_cross(self, site: Site) -> CrossMixer:
         """Return the module that reads another sequence at this site, without a position of its own.
@@ -70,22 +72,22 @@ class Mixer(Part):
 
     def check_site(self, site: Site) -> None:
         """Raise `Unsupported` unless the mixer can be causal (or bidirectional) here and take the site's position."""
-        direction = "causal" if site.causal else "bidirectional"
-        self.require(direction, why=self.instead.get(direction, ""))
+        self.require(way := "causal" if site.causal else "bidirectional", why=self.instead.get(way, ""))
         place = site.position.acts_on if site.position else "nothing"
-        needed = {"heads": "qk_position", "scores": "score_position", "weights": "weight_position"}.get(place)
+        needed = {"heads": "qk_position", "scores": "score_position", "weights": "weight_position"}.get(place, "")
         if needed and needed not in self.abilities:
             what = {"heads": "queries and keys", "scores": "attention scores", "weights": "attention weights"}[place]
+            own = f", or add {needed!r} to {type(self).__name__}.can if it applies them" if self.is_own() else ""
             raise Unsupported(
                 f"{self} cannot take position {site.position}: it acts on {what}, and {self.name()} forms none. "
-                f"Use a position that acts elsewhere: {self.takes_positions()}"
+                f"Use a position that acts elsewhere: {self.takes_positions()}{own}"
             )
 
     def takes_positions(self) -> str:
         """Return examples of positions that the mixer takes, as text."""
-        on_scores = ["alibi()", "xl()"] if "score_position" in self.abilities else []
-        on_heads = ["rotary()"] if "qk_position" in self.abilities else []
-        return ", ".join([*on_scores, *on_heads, "sinusoidal()", "learned()", "cosine()"]) + " or none()"
+        found = ["alibi()", "xl()"] if "score_position" in self.abilities else []
+        found += ["rotary()"] if "qk_position" in self.abilities else []
+        return ", ".join([*found, "sinusoidal()", "learned()", "cosine()"]) + " or none()"
 
 
 class MixerMemory(nn.Module):

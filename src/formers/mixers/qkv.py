@@ -69,6 +69,11 @@ def _sizes(value: object) -> object:
     return (value.shape, value.dtype) if isinstance(value, Tensor) else value
 
 
+def _kind_of(value: object) -> str:
+    """Return the type of a value, and a tensor's shape, in words."""
+    return f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+
+
 class HeadMixer(MixerModule):
     """A mixer that works per head: `project`, `attend`, `finish`. The base of those with projections of their own."""
 
@@ -95,8 +100,27 @@ class HeadMixer(MixerModule):
             self.score_position = build_at("weights", there)
 
     def mix(self, context: Context) -> tuple[Tensor, State | None]:
-        y_bhlv, state = self.attend(self.project(context), context)
+        qkv = self.project(context)
+        mixed = self.attend(qkv, context)
+        if self.built_by is not None and self.built_by.is_own():
+            self._check_mixed(mixed, qkv)
+        y_bhlv, state = mixed
         return self.finish(y_bhlv, context), state
+
+    def _check_mixed(self, mixed: object, qkv: QKV) -> None:
+        """Raise TypeError or ValueError where a user's `attend` returned something else than y (B, H, L, V) and a
+        state."""
+        what = f"{type(self).__name__}.attend"
+        if not isinstance(mixed, tuple) or len(mixed) != 2:
+            raise TypeError(
+                f"{what} returns two things, y_bhlv and the state (None where it keeps none), not {_kind_of(mixed)}"
+            )
+        y, shape = mixed[0], qkv.q.shape[:3]
+        if not isinstance(y, Tensor) or y.ndim != 4 or y.shape[:3] != shape:
+            raise ValueError(
+                f"{what} returns y of the shape (rows, heads, tokens, width of a head), here "
+                f"({', '.join(map(str, shape))}, …), not {_kind_of(y)}"
+            )
 
     def project(self, context: Context) -> QKV:
         """Return queries, keys and values, with the position that acts on queries and keys applied."""

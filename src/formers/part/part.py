@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass, fields, replace
+from inspect import get_annotations
 from typing import Any, ClassVar, Self, SupportsIndex, dataclass_transform
 
 from formers.part.annotations import option_hints
@@ -13,6 +14,7 @@ from formers.part.option_types import MISMATCH, accept, describe
 from formers.part.quoted import quoted
 from formers.part.text import parse_part, value_text
 from formers.part.unsupported import Unsupported, check_names
+from formers.part.warning import warn_caller
 
 ABILITIES = {
     "causal": "output i depends on tokens up to i only",
@@ -63,6 +65,7 @@ class Part(Member):
         super().__init_subclass__()
         if unknown := cls.can - ABILITIES.keys():
             raise TypeError(f"{cls.__name__} declares unknown abilities {sorted(unknown)}; known: {sorted(ABILITIES)}")
+        _warn_of_untyped_options(cls)
         dataclass(frozen=True, kw_only=not cls.positional, repr=False)(cls)  # type: ignore[call-overload]
         if Part in cls.__bases__:
             cls.axis = cls
@@ -102,6 +105,15 @@ class Part(Member):
         Errors, laws and commands are made from it.
         """
         return self.can
+
+    def lacks(self, method: str) -> NotImplementedError:
+        """Return the error for a method that every part of the axis defines, and this one does not."""
+        return NotImplementedError(f"{type(self).__name__} does not define {method}, as every {self.axis.name()} does")
+
+    @classmethod
+    def is_own(cls) -> bool:
+        """Return whether the class is a user's, and none of this library."""
+        return not cls.__module__.startswith("formers.")
 
     def swap(self, **options: Any) -> Self:
         """Return the same part with some options changed. Raise TypeError for an unknown option."""
@@ -159,3 +171,15 @@ class Part(Member):
             if issubclass(kind, Part) and kind is not Part:
                 docs |= docs_in_source(kind)
         return {name: docs.get(name, "") for name in option_names(cls)}
+
+
+def _warn_of_untyped_options(kind: type[Part]) -> None:
+    """Warn of plain values in a class that a reader takes for options, but that have no type, which options need."""
+    typed = {name for base in kind.__mro__ for name in get_annotations(base)}
+    for name, value in [*vars(kind).items()]:
+        known = name.startswith("_") or name in typed or any(hasattr(base, name) for base in kind.__bases__)
+        if not known and name.islower() and isinstance(value, (bool, int, float, str, Part)):
+            warn_caller(
+                f"{kind.__name__}.{name} = {value!r} has no type, so it is no option; write {name}: "
+                f"{type(value).__name__} = {value!r}, or _{name} for a constant"
+            )

@@ -31,7 +31,7 @@ class Position(Part):
 
     def build(self, site: Site) -> nn.Module:
         """Return the module, with the signature that belongs to `acts_on`."""
-        raise NotImplementedError
+        raise self.lacks("build(site)")
 
     def embedding_width(self, site: Site) -> int:
         """Return the width of the token embedding beside the position: D unless the position is concatenated."""

@@ -24,7 +24,7 @@ class Residual(Part):
 
     def build(self, site: Site, mixer: MixerModule, ffn: nn.Module, norm: Norm) -> Block:
         """Return a layer of this mixer and feed-forward, with norms of its own."""
-        raise NotImplementedError
+        raise self.lacks("build(site, mixer, ffn, norm)")
 
     def build_sublayer(self, site: Site, norm: Norm) -> Sublayer:
         """Return the wiring around a third sub-layer between the two, as a decoder's cross-attention.

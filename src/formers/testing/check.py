@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+import inspect
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from traceback import extract_tb
 from typing import TypeAlias
 
 from formers.part import Part, Site, warn_caller
@@ -148,9 +152,29 @@ def _broken(part: Part, trials: Sequence[tuple[Law, Site]]) -> dict[str, str]:
         try:
             law(part, site)
         except Exception as error:  # whatever a part does wrong belongs in the answer
-            how = str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
+            how = str(error) if isinstance(error, AssertionError) else _error_of(part, error)
             broken[law.__name__] = how if site == SITE else f"at {label(site)}: {how}"
     return broken
+
+
+def _error_of(part: Part, error: Exception) -> str:
+    """Return an error with the line of the part's own file in which it came up, where that is known."""
+    file = inspect.getsourcefile(type(part))
+    lines = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == file]
+    place = f" ({Path(file).name}, line {lines[-1]})" if file and lines else ""
+    return f"{type(error).__name__}: {error}".removesuffix(": ") + place
+
+
+def _lines_of(broken: Mapping[str, str]) -> str:
+    """Return a line for each broken law; laws that the same error breaks, but for numbers in it, share one."""
+    groups: dict[str, list[str]] = {}
+    for name, how in broken.items():
+        groups.setdefault(re.sub(r"\d+", "0", how), []).append(name)
+    lines = []
+    for first, *others in groups.values():
+        also = f" and {len(others)} more" if others else ""
+        lines.append(f"  {first}{also}: {broken[first]}")
+    return "\n".join(lines)
 
 
 def keeps_laws(part: Part, *, site: Site | None = None) -> bool:
@@ -183,5 +207,4 @@ def check(
             )
         broken = broken_laws(part, site=site, slow=slow, only=only)
         count = len([law for law in laws_of(part, slow=slow) if only is None or law in only])
-    lines = "\n".join(f"  {name}: {how}" for name, how in broken.items())
-    assert not broken, f"{part} breaks {len(broken)} of {count} laws:\n{lines}"
+    assert not broken, f"{part} breaks {len(broken)} of {count} laws:\n{_lines_of(broken)}"

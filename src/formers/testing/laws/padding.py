@@ -56,7 +56,10 @@ def _refuses_padding(module: nn.Module, width: int, what: str) -> None:
         module(x, mask_bl=mask_bl)
     except Unsupported:
         return
-    raise AssertionError(f"{what} does not declare the ability padding, but took a mask without a word")
+    raise AssertionError(
+        f"{what} does not declare the ability padding, but took a mask without a word: heed the mask "
+        "and declare it, or raise Unsupported where the mask hides a token"
+    )
 
 
 def _same_as_alone(

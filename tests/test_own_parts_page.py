@@ -1,4 +1,4 @@
-"""The worked examples of CONTRIBUTING.md are real parts: they keep the laws, as they stand on the page."""
+"""The worked examples of docs/own-parts.md are real parts: they keep the laws, as they stand on the page."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from types import ModuleType
 
 import pytest
 
-PAGE = Path(__file__).parent.parent / "CONTRIBUTING.md"
+from formers.testing.check import CORE_LAWS, check
+from formers.testing.harness import SITE
+
+PAGE = Path(__file__).parent.parent / "docs" / "own-parts.md"
 EXAMPLES: dict[str, str] = dict(re.findall(r"<!-- example: (\S+) -->\n```python\n(.*?)```", PAGE.read_text(), re.S))
 TESTS = re.findall(r"^def (test_\w+)", EXAMPLES["test_examples.py"], re.M)
 
@@ -28,9 +31,16 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModuleType]:
         sys.path.remove(str(folder))
 
 
-@pytest.mark.parametrize("test", TESTS)
+@pytest.mark.parametrize(
+    "test", [pytest.param(test, marks=[pytest.mark.slow] if test == "test_maxout" else []) for test in TESTS]
+)
 def test_the_page(examples: dict[str, ModuleType], test: str) -> None:
     getattr(examples["test_examples.py"], test)()
+
+
+def test_the_feed_forward_keeps_the_core_laws(examples: dict[str, ModuleType]) -> None:
+    reference = examples["test_examples.py"].maxout
+    check(examples["maxout.py"].Maxout(), only=CORE_LAWS, site=SITE, reference=reference)
 
 
 def test_options_are_documented(examples: dict[str, ModuleType]) -> None:
