@@ -98,6 +98,33 @@ def test_a_step_is_compiled_once(causal_lm: Any, ids: torch.Tensor, choices: Any
     a_step_is_compiled_once(causal_lm(**choices, depth=1), ids)
 
 
+def room(model: CausalLM, ids: torch.Tensor, **options: Any) -> int:
+    """Return the tokens that the static cache of a call had room for."""
+    options = {"cache_implementation": "static", "return_dict_in_generate": True} | options
+    return generate(model, ids, **options).past_key_values.max_length  # type: ignore[attr-defined]
+
+
+def test_a_short_text_after_a_long_one_has_a_short_cache(causal_lm: Any, ids: torch.Tensor) -> None:
+    model = causal_lm(depth=1)
+    found = [room(model, ids, max_new_tokens=new) for new in (30, 5)]
+    assert found == [found[0], found[0] - 25]
+    assert room(model, ids, max_new_tokens=5, max_cache_len=40) == 40
+
+
+@pytest.mark.parametrize("way", ["compile_config", "compile", "forward"])
+def test_where_steps_are_compiled_a_cache_fits_the_steps_before(causal_lm: Any, ids: torch.Tensor, way: str) -> None:
+    model, options = causal_lm(depth=1), dict[str, Any]()
+    if way == "compile_config":  # of which a CPU makes nothing unless told to
+        options = {"compile_config": CompileConfig(backend="eager")}
+    elif way == "compile":
+        model.compile(backend="eager")
+    else:
+        model.forward = torch.compile(model.forward, backend="eager")
+    with torch.compiler.set_stance("force_eager"):
+        found = [room(model, ids, max_new_tokens=new, **options) for new in (12, 5)]
+    assert found[0] == found[1]
+
+
 MORE = [*CHOICES[1:], *({"mixer": mixer, "position": NoPosition()} for mixer in (Rfa(gate=True), Performer()))]
 
 

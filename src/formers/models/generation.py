@@ -29,7 +29,8 @@ class StateGenerationMixin(GenerationMixin):  # type: ignore[misc]
     model: Any
     own_mask: ClassVar[str] = "attention_mask"
     "The name of the mask of the tokens that are continued."
-    _longest_static_cache: int = 0
+    _longest_compiled_cache: int = 0
+    "Tokens that the largest static cache of a compiled step had room for."
 
     @classmethod
     def _supports_default_dynamic_cache(cls) -> bool:
@@ -106,18 +107,28 @@ class StateGenerationMixin(GenerationMixin):  # type: ignore[misc]
             )
 
     def _static_cache(self, generation_config: Any, generation_mode: Any, length: int) -> StaticStateCache:
-        """Return an empty cache whose states keep their size and place: for as many tokens as earlier ones, or more.
+        """Return an empty cache whose states keep their size and place, for the tokens of this call.
 
-        So a compiled step fits the next call, too. Raise Unsupported where the model has no such states.
+        Where steps are compiled, it is for as many as earlier ones, so that the step of those fits this call, too.
+        Raise Unsupported where the model has no such states.
         """
         if not generation_config.use_cache:
             raise ValueError("cache_implementation='static' was given with use_cache=False; leave out one of them")
         asked = getattr(generation_config, "max_cache_len", None)  # older versions of transformers have no such option
-        most = max(length, asked or 0, self._longest_static_cache)
+        compiled = self._compiles_steps(generation_config)
+        most = max(length, asked or 0, self._longest_compiled_cache if compiled else 0)
         cache = StaticStateCache(most)
         self._check_room(cache, generation_mode, length)
-        self._longest_static_cache = most
+        if compiled:
+            self._longest_compiled_cache = most
         return cache
+
+    def _compiles_steps(self, generation_config: Any) -> bool:
+        """Return whether a step of this call may be compiled: by transformers, on a GPU or where asked to, or by the
+        user."""
+        by_user = self._compiled_call_impl is not None or hasattr(self.forward, "_torchdynamo_orig_callable")
+        asked = self.device.type != "cpu" or generation_config.compile_config is not None
+        return by_user or (asked and not generation_config.disable_compile)
 
     def _check_room(self, cache: StaticStateCache, generation_mode: Any, length: int) -> None:
         """Raise Unsupported where states cannot keep their size, and ValueError where there is no room for so many."""

@@ -58,8 +58,11 @@ class StaticStateCache(StateCache):
         cache.reset()                                  # keeps the tensors for the next text
 
     A state of fixed size, as of linear attention or a window, takes what it always does; keys and values take places
-    for all `max_length` tokens from the start, and each step looks at all of them. Tokens cannot be taken back, and no
-    gradients pass. Raise Unsupported, where it is first used, for models whose states cannot keep a size.
+    for all `max_length` tokens from the start, and each step looks at all of them. Where `generate` compiles steps, it
+    makes every cache as large as the largest before, as transformers does, since another size would be compiled again:
+    steps of a short text after a long one then take as long as those of the long one. Where there will be many such
+    steps, give it a cache of their own, as above. Tokens cannot be taken back, and no gradients pass. Raise
+    Unsupported, where it is first used, for models whose states cannot keep a size.
     """
 
     def __init__(self, max_length: int):
