@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 
 from formers import CausalLM, TransformerConfig
-from formers.adapt import convert, from_hf, to_hf
+from formers.adapt import convert, from_hf, to_hf, use_attention
 from formers.adapt.layer_mixers import layer_mixers, shortest_cycle
 from formers.mixers import Linear, Longformer, Mixer, Softmax, Sparse
+from formers.models import convert_weights
 from formers.part import Unsupported
 from formers.patterns import Window
 from formers.testing.compare import assert_same
@@ -101,6 +103,43 @@ def test_attention_gives_way_to_a_mixer_without_weights() -> None:
     assert done.drift.agreement is None
     kept = done.model.layers[1].ffn.up_proj.weight
     assert torch.equal(kept, bert.encoder.layer[1].intermediate.dense.weight)
+
+
+@pytest.mark.parametrize("take", [convert, from_hf, use_attention])
+def test_what_is_no_model_is_told_how_to_become_one(take: Any) -> None:
+    more = [] if take is from_hf else ["linear()"]
+    with pytest.raises(TypeError, match=r"'gpt2' \(str\) was given; load one"):
+        take("gpt2", *more)
+    with pytest.raises(TypeError, match=r"give model\.merge_and_unload\(\)"):
+        take(get_peft_model(made(DECODERS["llama"]), LoraConfig(target_modules=["q_proj"])), *more)
+
+
+def test_what_is_no_mixer_and_a_model_that_has_mixers_are_named() -> None:
+    ours = from_hf(made(DECODERS["llama"]))
+    with pytest.raises(TypeError, match=r"mixer must be a mixer, a list .* but 5 \(int\) was given"):
+        convert(ours, 5)  # type: ignore[arg-type]
+    with pytest.raises(Unsupported, match=r"CausalLM has its own mixers; exchange them with formers\.adapt\.convert"):
+        use_attention(ours, "linear()")
+
+
+def test_a_model_without_data_is_converted_and_not_measured() -> None:
+    config = from_hf(made(DECODERS["llama"])).config
+    with torch.device("meta"):
+        ours = CausalLM(config)
+    done = convert(ours, "linear()")
+    assert done.drift is None
+    assert done.model.device.type == "meta"
+    assert "drift" not in str(done)
+
+
+@torch.no_grad()
+def test_a_model_whose_weights_were_to_start_otherwise_goes_back() -> None:
+    theirs = made(DECODERS["gpt2"])
+    ours = from_hf(theirs)
+    started = ours.config.residual.swap(depth_scaled=True)
+    with pytest.warns(UserWarning, match="no effect: depth_scaled=True"):
+        ours = convert_weights(ours, ours.config.swap(residual=started)).model
+    assert torch.equal(to_hf(ours, theirs.config)(IDS).logits, theirs(IDS).logits)
 
 
 @torch.no_grad()

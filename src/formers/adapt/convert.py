@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from formers.adapt.from_hf import from_hf
+from formers.adapt.given_model import check_given_model
 from formers.adapt.layer_mixers import Layers, MixerChoice, layer_mixers, shortest_cycle
 from formers.models import Conversion, TransformerConfig, convert_weights
 from formers.models.drift import output_drift
@@ -57,12 +58,15 @@ def convert(
         positions: `repeat` (unless given) or `interpolate` for learned positions; `linear`, `ntk` or `yarn` for rotary
             ones, which otherwise turn on as they are.
         bias: whether mixers get biases where those before had some.
-        input_ids: tokens to measure the drift on, (B, L); None: 256 drawn ones, or as many as the model takes.
+        input_ids: tokens to measure the drift on, (B, L); None: 256 drawn ones, or as many as the model takes. Of a
+            model without data, on the meta device, there is none to measure.
         strict: whether anything new, dropped or without effect is an error.
         fresh: names of weights, or their ends, that start as in a new model although the given one has them.
 
-    Raise ValueError and Unsupported as `from_hf` and `convert_weights` do, and for positions that cannot be extended.
+    Raise ValueError and Unsupported as `from_hf` and `convert_weights` do, and for positions that cannot be extended;
+    TypeError for what is no model.
     """
+    check_given_model(model)
     ours = model if isinstance(model, FormersModel) else from_hf(model)
     config = ours.config
     if mixer is not None:
@@ -70,6 +74,8 @@ def convert(
     extension: Extension = "interpolate" if positions == "interpolate" else "repeat"
     config = _extended(config, context_length, positions)
     made = convert_weights(ours, config, strict=strict, extension=extension, replace=True, fresh=fresh)
+    if ours.device.type == "meta":
+        return made
     ids = _tokens(ours.config, made.model.config) if input_ids is None else input_ids
     return replace(made, drift=output_drift(ours, made.model, ids.to(ours.device)))
 

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from formers.adapt.families import FAMILIES, Family
 from formers.adapt.families.family import Head, our_name
 from formers.adapt.families.others import what_differs
+from formers.adapt.given_model import check_given_model
 from formers.adapt.same_outputs import check_same_outputs
 from formers.models import Transformer, TransformerConfig
 from formers.models.pretrained import FormersModel
@@ -31,8 +32,9 @@ def from_hf(model: PreTrainedModel) -> FormersModel:
 
     Both models are run on a few tokens, with padding and types. Raise ValueError if they differ by more than rounding,
     or if weights that should be tied differ, and Unsupported for another family or head, an option that ours cannot
-    follow, quantised weights, or code of its own.
+    follow, quantised weights, or code of its own; TypeError for what is no model.
     """
+    check_given_model(model)
     family = _family(model)
     head = None if model.base_model is model else family.head_of(type(model).__name__)
     weights = _weights(family, head, model)

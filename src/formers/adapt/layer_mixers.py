@@ -28,8 +28,13 @@ def layer_mixers(
     layer the last one counts, and layers that none names keep their mixer. A new mixer gets as many heads of keys and
     values as the one whose place it takes, where it has that option and does not choose; and with `bias` biases, too.
 
-    Raise ValueError for layers that there are not.
+    Raise ValueError for layers that there are not, and TypeError for what is none of these.
     """
+    if not isinstance(mixer, str | Mixer | Pattern | Mapping | Sequence):
+        raise TypeError(
+            f"mixer must be a mixer, a list of them or a dictionary from layers to mixers, but {quoted(mixer)} "
+            f"({type(mixer).__name__}) was given; write one as text, such as 'linear()', or as a part"
+        )
     before = [config.mixer_at(layer) for layer in range(config.depth)]
     after = list(before)
     if isinstance(mixer, Mapping):

@@ -17,6 +17,7 @@ from formers.adapt.families import FAMILIES, Family
 from formers.adapt.families.family import Head, our_name
 from formers.adapt.same_outputs import check_same_outputs
 from formers.models import CausalLM, MaskedLM, SequenceClassifier, TokenClassifier, Transformer, TransformerConfig
+from formers.models.idle_options import mean_the_same
 from formers.models.pretrained import FormersModel
 from formers.part import Unsupported
 
@@ -83,7 +84,7 @@ def _check_config(ours: TransformerConfig, family: Family, head: Head | None, th
         wanted = wanted.swap(pooler="tanh" if head is None else head.pooler)
         names.append("pooler")
     for name in names:
-        if getattr(ours, name) != getattr(wanted, name):
+        if not mean_the_same(getattr(ours, name), getattr(wanted, name)):
             raise Unsupported(
                 f"{theirs.model_type} has {name}={getattr(wanted, name)}, but the model {name}={getattr(ours, name)}: "
                 "Hugging Face's code would compute something else"

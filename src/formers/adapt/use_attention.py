@@ -14,7 +14,9 @@ from transformers import AttentionInterface, PreTrainedModel
 
 from formers.adapt.attention_cache import AttentionCache
 from formers.adapt.attention_function import PREFIX, as_mixers, is_causal, register
+from formers.adapt.given_model import check_given_model
 from formers.mixers import Mixer
+from formers.models.pretrained import FormersModel
 from formers.part import Unsupported, evaluating
 
 _ROWS, _TOKENS = 2, 6
@@ -34,6 +36,9 @@ def use_attention(model: PreTrainedModel, mixer: Mixer | str | Sequence[Mixer | 
     and a causal model must give the same token by token. Raise Unsupported, and leave the model as it was, for one
     that does not: some families take the name and compute their own attention all the same.
     """
+    check_given_model(model)
+    if isinstance(model, FormersModel):
+        raise Unsupported(f"a {type(model).__name__} has its own mixers; exchange them with formers.adapt.convert")
     before = model.config._attn_implementation
     mixers = as_mixers(mixer)
     name, streams = register(mixers), all("streaming" in part.abilities for part in mixers)

@@ -16,7 +16,7 @@ from formers.mixers.qkv import HeadMixer
 from formers.models.cache import StateCache, check_cache, holds_states, states_in, store_states
 from formers.models.config import TransformerConfig
 from formers.models.countable_sizes import countable_sizes
-from formers.models.embedding import embed
+from formers.models.embedding import check_embedded, embed
 from formers.models.outputs import BackboneOutput
 from formers.models.packing import DocumentHints, find_documents
 from formers.models.pooler import build_pooler
@@ -143,6 +143,8 @@ class Transformer(FormersModel):
             raise ValueError("give either input_ids or inputs_embeds, and not both")
         cache = self._cache_for(past_key_values, use_cache)
         self._check_gradients(cache is not None or start is not None)
+        if inputs_embeds is not None:
+            check_embedded(inputs_embeds, self.config.width)
         x = embed(self.embed_tokens, input_ids) if inputs_embeds is None else inputs_embeds
         if self.token_types is None:
             check_no_types(token_type_ids)

@@ -1,4 +1,4 @@
-"""Embeddings of tokens, with an error that tells a tokenizer of another model."""
+"""Embeddings of tokens, with errors that tell what is no batch of tokens, and a tokenizer of another model."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from torch import Tensor, nn
 def embed(table: nn.Module, input_ids: Tensor | None) -> Tensor:
     """Return the embeddings of tokens (B, L). Raise ValueError for one beyond the table, where the device tells.
 
-    Devices but the CPU are not waited for: their own error comes later.
+    Devices but the CPU are not waited for: their own error comes later. Raise TypeError for what is no tensor of
+    integers, and ValueError for one of another shape.
     """
     assert input_ids is not None
+    _check_tokens(input_ids)
     if torch.compiler.is_compiling():
         found: Tensor = table(input_ids)
         return found
@@ -23,3 +25,23 @@ def embed(table: nn.Module, input_ids: Tensor | None) -> Tensor:
             f"{getattr(table, 'num_embeddings', 0) - 1}; take the tokenizer that belongs to the model"
         ) from None
     return found
+
+
+def check_embedded(inputs_embeds: Tensor, width: int) -> None:
+    """Raise ValueError for embeddings that are not (B, L, D)."""
+    if inputs_embeds.dim() != 3 or inputs_embeds.shape[2] != width:
+        raise ValueError(
+            f"inputs_embeds has shape {tuple(inputs_embeds.shape)}; expected (batch, length, width) with width {width}"
+        )
+
+
+def _check_tokens(input_ids: Tensor) -> None:
+    """Raise TypeError for what is no tensor of integers, and ValueError for what is no batch of rows of tokens."""
+    given = f"a tensor of {input_ids.dtype}" if isinstance(input_ids, Tensor) else f"a {type(input_ids).__name__}"
+    if not isinstance(input_ids, Tensor) or input_ids.dtype not in (torch.int64, torch.int32):
+        raise TypeError(f"input_ids must be a tensor of torch.int64, but {given} was given; write torch.tensor([[…]])")
+    if input_ids.dim() != 2:
+        raise ValueError(
+            f"input_ids has shape {tuple(input_ids.shape)}; expected (batch, length)"
+            + ("; of one row, give input_ids[None]" if input_ids.dim() == 1 else "")
+        )
