@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import AutoConfig
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import (
+    AutoConfig,
+    BertConfig,
+    BertForMaskedLM,
+    BertForSequenceClassification,
+    BertModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 
 from formers.cli.pretrained import read_model
 
@@ -34,3 +47,32 @@ def test_without_a_network_it_is_said_at_once(monkeypatch: pytest.MonkeyPatch, g
 def test_a_path_that_is_not_there_is_not_asked_of_the_hub() -> None:
     with pytest.raises(ValueError, match=r"there is no folder \./nowhere"):
         read_model("./nowhere", None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (BertForMaskedLM, "holds a BertForMaskedLM, which is no causal language model"),
+        (BertForSequenceClassification, "holds a BertForSequenceClassification, which is no causal language model"),
+        (BertModel, "has no trained head that predicts words .* it is no causal language model"),
+    ],
+)
+def test_an_encoder_is_not_read_as_a_language_model(tmp_path: Path, kind: type[PreTrainedModel], said: str) -> None:
+    config = BertConfig(vocab_size=12, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)
+    kind(config).save_pretrained(tmp_path)
+    words(tmp_path)
+    with pytest.raises(ValueError, match=said):
+        read_model(str(tmp_path), None)
+
+
+def test_a_model_without_a_tokenizer_is_said(tmp_path: Path) -> None:
+    config = LlamaConfig(vocab_size=12, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)
+    LlamaForCausalLM(config).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="holds a model and no tokenizer"):
+        read_model(str(tmp_path), None)
+
+
+def words(folder: Path) -> None:
+    """Save a tokenizer of two words."""
+    made = Tokenizer(WordLevel({"[UNK]": 0, "words": 1}, unk_token="[UNK]"))
+    PreTrainedTokenizerFast(tokenizer_object=made, unk_token="[UNK]").save_pretrained(folder)

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from formers.plot.number_format import count, decimals, duration, fixed, percent, size
+from formers.plot.number_format import count, decimals, duration, fixed, grouped, percent, significant, size
 
 
 @pytest.mark.parametrize(
@@ -30,6 +30,9 @@ from formers.plot.number_format import count, decimals, duration, fixed, percent
         (fixed(math.nan, 2), "–"),
         (percent(0.031), "+3.1 %"),
         (percent(0.0), "±0 %"),
+        (significant(math.nan), "–"),
+        (grouped(34.9123), "34.91"),
+        (grouped(14_877.4), "14,877"),
     ],
 )
 def test_writing(text: str, expected: str) -> None:

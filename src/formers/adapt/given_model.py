@@ -13,6 +13,8 @@ def check_given_model(model: object) -> None:
         return
     if hasattr(model, "merge_and_unload"):
         raise TypeError(f"a {type(model).__name__} was given, which wraps a model; give model.merge_and_unload()")
+    if isinstance(getattr(model, "model", None), PreTrainedModel):
+        raise TypeError(f"a {type(model).__name__} was given, which holds a model; give its .model")
     raise TypeError(
         f"a model is needed, but {quoted(model)} ({type(model).__name__}) was given; load one, such as "
         "AutoModelForCausalLM.from_pretrained(path)"

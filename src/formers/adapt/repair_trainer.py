@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
-from transformers import TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 
 from formers.adapt.swap_costs import Progress
 from formers.adapt.trained_weights import load_weights, save_weights, saved_facts, trained_weights
@@ -95,6 +95,7 @@ class Repair:
         callback = _RepairCallback(self, stop)
         arguments = _arguments(self.folder, self.budget, seed)
         trainer = RepairTrainer(model=self.student, args=arguments, train_dataset=rows, callbacks=[callback])
+        trainer.remove_callback(PrinterCallback)  # `progress` is told of every step
         trainer.teacher, trainer.loss_between, trainer.seal = self.teacher, self.loss, callback.seal
         return trainer, callback
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
+from formers.adapt.given_model import check_given_model
 from formers.adapt.json_lines import JsonLines, hash_of_model, hash_of_tokens
 from formers.adapt.use_attention import use_attention
 from formers.machine.memory import is_out_of_memory
@@ -83,6 +84,7 @@ def swap_costs(
     Raise ValueError for a file of other tokens or of another model, and where the model as it is cannot be measured;
     Unsupported for a model that does not take mixers.
     """
+    check_given_model(model)
     wanted = _wanted(model.config.num_hidden_layers, mixers, layers)
     header = {"model": hash_of_model(model), "tokens": hash_of_tokens(ids_bl)}
     header |= {} if score is None else {"score": getattr(score, "__qualname__", type(score).__qualname__)}

@@ -15,6 +15,7 @@ from transformers import (
 
 from formers.adapt.families import FAMILIES, Family
 from formers.adapt.families.family import Head, our_name
+from formers.adapt.given_model import check_given_model
 from formers.adapt.same_outputs import check_same_outputs
 from formers.models import CausalLM, MaskedLM, SequenceClassifier, TokenClassifier, Transformer, TransformerConfig
 from formers.models.idle_options import mean_the_same
@@ -54,6 +55,7 @@ def to_hf(model: FormersModel, config: Any) -> PreTrainedModel:
     where that family's attention is not this model's, so after a conversion to another mixer, and for a family or head
     that is not known.
     """
+    check_given_model(model)
     if config.model_type not in FAMILIES:
         raise Unsupported(f"there is no way back to {config.model_type!r}; known: {', '.join(FAMILIES)}")
     family, loader = FAMILIES[config.model_type], _LOADERS.get(type(model))

@@ -29,9 +29,6 @@ ResultsFolder = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the results as JSON.")]
 
-_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.txt", "vocab.json")
-"""Files by which Hugging Face finds a tokenizer."""
-
 
 def open_text_model(
     name: str,
@@ -79,6 +76,7 @@ def open_text_model(
 
 def _from_folder(place: Path) -> tuple[PreTrainedModel, EvaluationCoder]:
     """Return the model in a folder, and its alphabet or tokenizer."""
+    from formers.cli.pretrained import has_tokenizer, no_tokenizer
     from formers.cli.text_model import text_model
     from formers.evaluation.coder import AlphabetCoder
     from formers.tasks.characters import Characters
@@ -86,11 +84,8 @@ def _from_folder(place: Path) -> tuple[PreTrainedModel, EvaluationCoder]:
     if (place / "characters.json").is_file():
         characters = Characters.load(place)
         return text_model(place, characters), AlphabetCoder(characters)
-    if not any((place / file).is_file() for file in _TOKENIZER):
-        raise ValueError(
-            f"{place} holds a model and no tokenizer, so that no text can be given to it; models of text that `formers "
-            "train` keeps have one, and of a pretrained model, copy the files of the tokenizer beside it"
-        )
+    if not has_tokenizer(place):
+        raise no_tokenizer(str(place))
     return _pretrained(str(place))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -12,16 +13,28 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
+_OTHER_HEAD = re.compile("For(?!CausalLM|ConditionalGeneration)|^(MaskedLM|SequenceClassifier|TokenClassifier)$")
+"""In the name of a model's class: it predicts something else than the next token."""
+_NO_CAUSAL = (
+    "no causal language model, the kind that predicts each token from those before it; give one. The score of a "
+    "classifier on a task is measured by `formers adapt MODEL --task TASK`"
+)
+
+
 def read_model(name: str, gguf: str | None) -> tuple[PreTrainedModel, Any]:
     """Return a causal language model in float32, and its tokenizer, from a folder or the hub.
 
     Raise ValueError for a folder that is not there, and for quantised weights; `gguf` is a file in the folder, whose
     weights are made into numbers. Raise FileNotFoundError where neither a folder nor the hub has the model: within
-    seconds, also where the hub is out of reach.
+    seconds, also where the hub is out of reach. Raise ValueError for a model of another kind, such as an encoder.
     """
     from transformers import AutoModelForCausalLM
 
-    model, tokenizer, _ = _read(AutoModelForCausalLM, name, gguf)
+    model, tokenizer, missing = _read(AutoModelForCausalLM, name, gguf)
+    if missing:
+        raise ValueError(
+            f"{name} has no trained head that predicts words (without {_first(sorted(missing))}), so it is {_NO_CAUSAL}"
+        )
     return model, tokenizer
 
 
@@ -35,7 +48,7 @@ def read_classifier(name: str) -> tuple[PreTrainedModel, Any]:
     model, tokenizer, missing = _read(AutoModelForSequenceClassification, name, None)
     if missing:
         raise ValueError(
-            f"{name} has no trained head for classes (without {', '.join(sorted(missing))}); give a model that was "
+            f"{name} has no trained head for classes (without {_first(sorted(missing))}); give a model that was "
             "fine-tuned on the task"
         )
     return model, tokenizer
@@ -44,7 +57,7 @@ def read_classifier(name: str) -> tuple[PreTrainedModel, Any]:
 def _read(kind: Any, name: str, gguf: str | None) -> tuple[PreTrainedModel, Any, set[str]]:
     """Return a model of a kind, its tokenizer, and the names of the weights that it came without."""
     import torch
-    from transformers import AutoTokenizer
+    from transformers import AutoModelForCausalLM, AutoTokenizer
 
     import formers  # noqa: F401  so that its own models are known
     from formers.machine.hub import hub_trouble, only_cached
@@ -56,18 +69,46 @@ def _read(kind: Any, name: str, gguf: str | None) -> tuple[PreTrainedModel, Any,
     more: dict[str, Any] = only_cached(trouble) | ({} if gguf is None else {"gguf_file": gguf})
     with _missing_is_said(name, trouble):
         if gguf is None:
-            _check_plain(name, only_cached(trouble))
+            _check_config(name, only_cached(trouble), wants_words=kind is AutoModelForCausalLM)
         with no_loading_bar() if Path(name).is_dir() else nullcontext():  # of a download, the bars are wanted
+            if gguf is None and Path(name).is_dir() and not has_tokenizer(Path(name)):
+                raise no_tokenizer(name)
             tokenizer = AutoTokenizer.from_pretrained(name, **more)
             model, found = kind.from_pretrained(name, dtype=torch.float32, output_loading_info=True, **more)
             return model.eval(), tokenizer, set(found["missing_keys"])
 
 
-def _check_plain(name: str, options: dict[str, Any]) -> None:
-    """Raise ValueError for a model with quantised weights."""
+_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.txt", "vocab.json")
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Return whether a folder holds a tokenizer's files, some or all."""
+    return any((folder / file).is_file() for file in _TOKENIZER)
+
+
+def no_tokenizer(name: str) -> ValueError:
+    """Return the error for a model that came without a tokenizer."""
+    return ValueError(
+        f"{name} holds a model and no tokenizer, so that no text can be given to it; models of text that `formers "
+        "train` keeps have one, and of a pretrained model, copy the files of the tokenizer beside it"
+    )
+
+
+def _first(names: list[str]) -> str:
+    """Return the first of some names, and how many more there are."""
+    return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")
+
+
+def _check_config(name: str, options: dict[str, Any], wants_words: bool) -> None:
+    """Raise ValueError for a model with quantised weights, and for another kind where one that predicts words is
+    wanted."""
     from transformers import AutoConfig
 
-    quantised = getattr(AutoConfig.from_pretrained(name, **options), "quantization_config", None)
+    config = AutoConfig.from_pretrained(name, **options)
+    others = [kind for kind in config.architectures or () if _OTHER_HEAD.search(kind)]
+    if wants_words and others:
+        raise ValueError(f"{name} holds a {others[0]}, which is {_NO_CAUSAL}")
+    quantised = getattr(config, "quantization_config", None)
     if quantised is not None:
         method = quantised.get("quant_method") if isinstance(quantised, dict) else quantised.quant_method
         raise ValueError(

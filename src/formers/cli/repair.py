@@ -154,24 +154,13 @@ def _models(loaded: Any, choice: Any, seed: int) -> tuple[FormersModel, FormersM
 def _run(
     teacher: FormersModel, student: FormersModel, rows: Tensor, held: Tensor, folder: Path, plan: RepairPlan
 ) -> list[RepairStage]:
-    """Run the stages under a bar."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
+    """Run the stages, and show their progress."""
     from formers.adapt.repair_run import repair_model
+    from formers.cli.progress import progress_bars
     from formers.lab.train.stop import Stopped
 
-    columns: list[Any] = [TextColumn("{task.description}"), BarColumn(bar_width=24), TimeRemainingColumn()]
-    console = Console(stderr=True)
     try:
-        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-            tasks: dict[str, Any] = {}
-
-            def show(stage: str, done: int, total: int) -> None:
-                if stage not in tasks:
-                    tasks[stage] = bar.add_task(stage, total=total)
-                bar.update(tasks[stage], completed=done, total=total)
-
+        with progress_bars() as show:
             return repair_model(teacher, student, rows, held, folder, plan, progress=show)
     except KeyboardInterrupt:
         raise Stopped(f"stopped; {folder} keeps what is done, and the same command goes on from there") from None

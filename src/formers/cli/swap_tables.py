@@ -18,7 +18,7 @@ def say_swaps(results: SwapResults) -> None:
     from rich.console import Console
 
     from formers.plot.fitting_table import FittingColumn, FittingTable
-    from formers.plot.number_format import NOTHING, size
+    from formers.plot.number_format import NOTHING, grouped, significant, size
 
     lengths = () if results.is_score else _LENGTHS
     caches = [FittingColumn(title=f"cache, {length // 1024}k", spare=1) for length in lengths]
@@ -26,7 +26,7 @@ def say_swaps(results: SwapResults) -> None:
     table = FittingTable(columns=[FittingColumn(title="in every layer", text=True), *numbers, *caches])
     for swap in results.everywhere:
         value = results.value(swap)
-        shown = (f"{value:.3f}" if results.is_score else f"{value:,.4g}", f"{results.ratio(swap):.3g}")
+        shown = (f"{value:.3f}" if results.is_score else grouped(value), significant(results.ratio(swap), 4))
         states = [size(results.states[swap.mixer].get(length)) for length in lengths]
         table.add_row(
             [results.names[swap.mixer], *((swap.failure, NOTHING) if swap.failure else shown), *states],
@@ -60,7 +60,7 @@ def say_speeds(results: SwapResults) -> None:
 
 def say_plan(results: SwapResults) -> None:
     """Print the plan: which layers take which mixer, and what it costs on other text."""
-    from formers.plot.number_format import size
+    from formers.plot.number_format import grouped, size
 
     plan = results.plan
     assert plan is not None
@@ -73,7 +73,7 @@ def say_plan(results: SwapResults) -> None:
         return
     say(
         f"perplexity: {plan.expected:+.1%} expected from each layer alone; {plan.planned / plan.own - 1:+.1%} measured "
-        f"on the {plan.tokens:,} tokens before, {plan.own:.4g} to {plan.planned:.4g}"
+        f"on the {plan.tokens:,} tokens before, {grouped(plan.own)} to {grouped(plan.planned)}"
     )
 
 
@@ -82,13 +82,13 @@ def say_stages(results: RepairResults) -> None:
     from rich.console import Console
 
     from formers.plot.fitting_table import FittingColumn, FittingTable
-    from formers.plot.number_format import size
+    from formers.plot.number_format import grouped, significant, size
 
     states = [FittingColumn(title=f"state, {length // 1024}k", spare=1) for length in results.stages[0].states]
     numbers = [FittingColumn(title=title) for title in ("perplexity", "ratio")]
     table = FittingTable(columns=[FittingColumn(title="the model", text=True), *numbers, *states])
     own = results.stages[0].perplexity
     for stage in results.stages:
-        shown = (f"{stage.perplexity:,.4g}", f"{stage.perplexity / own:.3g}")
+        shown = (grouped(stage.perplexity), significant(stage.perplexity / own, 4))
         table.add_row([stage.name, *shown, *(size(held) for held in stage.states.values())])
     Console().print(table)

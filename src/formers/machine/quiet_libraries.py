@@ -37,17 +37,21 @@ def quiet_libraries() -> None:
 def no_loading_bar() -> Iterator[None]:
     """Keep transformers from drawing a bar while it reads or writes a model; bars of downloads come back.
 
+    Its reports of weights that are missing, or not used, are kept away, too: callers ask for them, and say so.
+
     Those that a GGUF file's weights are made into numbers under, which transformers does not turn off, are kept away,
     too.
     """
     from transformers.utils import logging as transformers_logging
 
-    shown = transformers_logging.is_progress_bar_enabled()
+    shown, level = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
     transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
     try:
         with no_bars():
             yield
     finally:
+        transformers_logging.set_verbosity(level)
         if shown:
             transformers_logging.enable_progress_bar()
 

@@ -11,12 +11,19 @@ NOTHING = "–"
 
 def significant(value: float, digits: int = 3) -> str:
     """Return `value` with `digits` significant digits and no exponent below a million: 0.0123, 1.23, 123."""
+    if not math.isfinite(value):
+        return NOTHING
     if value == 0:
         return "0"
     value = float(f"{value:.{digits - 1}e}")
     if abs(value) >= 10 ** max(digits, 6) or abs(value) < 1e-4:
         return f"{value:.{digits - 1}e}"
     return f"{value:.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}"
+
+
+def grouped(value: float, digits: int = 4) -> str:
+    """Return `value` with `digits` significant digits, and from 1,000 on as a whole number: 34.91, 906.2, 14,877."""
+    return f"{value:,.0f}" if math.isfinite(value) and 1000 <= abs(value) < 1e9 else significant(value, digits)
 
 
 def count(value: float | None) -> str:

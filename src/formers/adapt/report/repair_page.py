@@ -14,7 +14,7 @@ from formers.plot.chart import Chart, Hover, Series
 from formers.plot.csv_file import csv_text
 from formers.plot.geometry import Frame, svg_path
 from formers.plot.looks import assign_looks
-from formers.plot.number_format import NOTHING, duration, fixed, significant, size
+from formers.plot.number_format import NOTHING, duration, fixed, grouped, significant, size
 from formers.plot.page import csv_download, render_page
 from formers.plot.scales import scale
 
@@ -93,7 +93,7 @@ def _headline(results: RepairResults) -> list[str]:
     """Return the sentences at the top: perplexity before and after, and the smaller state."""
     first, last = results.stages[0], results.stages[-1]
     sentences = [
-        f"{last.name[:1].upper()}{last.name[1:]}: perplexity {significant(last.perplexity, 4)}, "
+        f"{last.name[:1].upper()}{last.name[1:]}: perplexity {grouped(last.perplexity)}, "
         f"{significant(last.perplexity / first.perplexity, 4)} times that of the model as it was."
     ]
     for length, before in first.states.items():
@@ -110,7 +110,7 @@ def _stage(stage: RepairStage, first: RepairStage, lengths: Sequence[int]) -> tu
     ratio = "1" if stage is first else significant(stage.perplexity / first.perplexity, 4)
     states = (size(stage.states[length]) for length in lengths)
     time = duration(stage.seconds) if stage.seconds else NOTHING
-    return (stage.name, significant(stage.perplexity, 4), ratio, *states, time)
+    return (stage.name, grouped(stage.perplexity), ratio, *states, time)
 
 
 def _speeds(stages: Sequence[RepairStage]) -> list[tuple[str, ...]]:

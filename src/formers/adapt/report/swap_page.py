@@ -13,7 +13,7 @@ from formers.adapt.swap_speed import SwapSpeed
 from formers.machine.files import write_atomically
 from formers.plot.csv_file import csv_text
 from formers.plot.looks import assign_looks
-from formers.plot.number_format import NOTHING, duration, fixed, percent, significant, size
+from formers.plot.number_format import NOTHING, duration, fixed, grouped, percent, significant, size
 from formers.plot.page import csv_download, render_page
 
 
@@ -81,7 +81,7 @@ def _quality(results: SwapResults, swap: Swap, lengths: Iterable[int]) -> tuple[
 
 def _value(results: SwapResults, swap: Swap) -> str:
     """Return a perplexity, or a score, as text."""
-    return fixed(results.value(swap), 3) if results.is_score else significant(swap.perplexity, 4)
+    return fixed(results.value(swap), 3) if results.is_score else grouped(swap.perplexity)
 
 
 def _speed(row: SwapSpeed, results: SwapResults, names: dict[str, str]) -> tuple[str, ...]:
