@@ -12,7 +12,7 @@ from formers import CausalLM, TransformerConfig
 from formers.adapt import convert, from_hf, to_hf, use_attention
 from formers.adapt.layer_mixers import layer_mixers, shortest_cycle
 from formers.mixers import Linear, Longformer, Mixer, Softmax, Sparse
-from formers.models import convert_weights
+from formers.models import DecisionConfig, DecisionTransformer, Seq2SeqConfig, Seq2SeqLM, convert_weights
 from formers.part import Unsupported
 from formers.patterns import Window
 from formers.testing.compare import assert_same
@@ -130,6 +130,14 @@ def test_a_model_without_data_is_converted_and_not_measured() -> None:
     assert done.drift is None
     assert done.model.device.type == "meta"
     assert "drift" not in str(done)
+
+
+def test_an_encoder_decoder_is_measured_and_what_reads_no_tokens_is_not() -> None:
+    sizes = {"width": 24, "heads": 3, "depth": 1}
+    done = convert(Seq2SeqLM(Seq2SeqConfig(vocab_size=50, encoder_depth=1, **sizes)), "linear()")
+    assert done.drift is not None
+    assert done.drift.agreement is not None
+    assert convert(DecisionTransformer(DecisionConfig(**sizes)), "linear()").drift is None
 
 
 @torch.no_grad()

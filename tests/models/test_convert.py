@@ -11,7 +11,17 @@ import torch
 
 from formers.catalogue import CATALOGUE
 from formers.mixers import Mixer
-from formers.models import CausalLM, MaskedLM, SequenceClassifier, Transformer, TransformerConfig, convert_weights
+from formers.models import (
+    CausalLM,
+    MaskedLM,
+    PixelConfig,
+    Seq2SeqConfig,
+    Seq2SeqLM,
+    SequenceClassifier,
+    Transformer,
+    TransformerConfig,
+    convert_weights,
+)
 from formers.part import Unsupported
 
 SIZES = {"vocab_size": 11, "width": 24, "heads": 3, "depth": 2, "context_length": 64}
@@ -196,6 +206,11 @@ def test_dtype_device_and_mode_are_kept() -> None:
         ({"norm": "rms_norm()"}, "norm"),
         ({"residual": "danet()"}, "residual"),
         ({"ffn": "glu()"}, "ffn"),
+        ({"embedding_norm": "rms_norm()"}, "embedding_norm=None, but the new configuration embedding_norm=rms_norm"),
+        (
+            {"final_norm": "layer_norm(eps=0.1)"},
+            r"layer_norm\(\) behind its last layer, .* leave out final_norm=layer_norm",
+        ),
         ({"causal": True}, "causal"),
         ({"position": "learned()"}, "another kind"),
         (
@@ -231,3 +246,61 @@ def test_layers_that_stay_as_they_are_need_nothing_in_common() -> None:
     model = dense(mixer=["softmax()", "pool()"], position="learned()")
     made = convert_weights(model, model.config.swap(mixer=["sparse(pattern=window(64))", "pool()"])).model
     torch.testing.assert_close(made(IDS).logits, model(IDS).logits)
+
+
+def seq2seq(**changes: Any) -> Seq2SeqLM:
+    return Seq2SeqLM(Seq2SeqConfig(**SIZES, encoder_depth=3, position="none()", **changes)).eval()
+
+
+def test_both_stacks_of_an_encoder_decoder_are_reported_under_their_own_mixers() -> None:
+    model = seq2seq(encoder_mixer="softmax(bias=True)", mixer="softmax(bias=True)")
+    with pytest.warns(UserWarning, match="not converted whole") as said:
+        made = convert_weights(model, model.config.swap(encoder_mixer="linear(feature=hedgehog)", mixer="metric()"))
+    text = str(said[0].message)
+    assert "of linear(feature=hedgehog()) is new" in text
+    assert "of metric() is new" in text
+    assert "biases are kept by linear(bias=True)\n" in f"{text}\n"
+    assert all(name.startswith("model.encoder.") for name in made.fresh if "feature" in name)
+
+
+@pytest.mark.parametrize("option", ["mixer", "encoder_mixer"])
+def test_a_mixer_of_either_stack_without_anything_in_common_is_refused(option: str) -> None:
+    model = seq2seq()
+    other = "pool()" if option == "mixer" else "fourier()"
+    with pytest.raises(Unsupported, match="no weight in common"):
+        convert_weights(model, model.config.swap(**{option: other}))
+
+
+def test_starts_within_cycled_mixers_of_an_encoder_are_told() -> None:
+    model = seq2seq(encoder_mixer=["fourier(gain=1.0)", "softmax()"])
+    with pytest.warns(UserWarning, match=r"no effect: gain=0\.5 of fourier"):
+        convert_weights(model, model.config.swap(encoder_mixer=["fourier(gain=0.5)", "softmax()"]))
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_layer_that_is_used_again_is_converted_once() -> None:
+    model = dense(CausalLM, computation="universal()", position="none()", depth=4)
+    made = convert_weights(model, model.config.swap(mixer="window(64)"), strict=True)
+    torch.testing.assert_close(made.model(IDS).logits, model(IDS).logits)
+
+
+def test_what_is_given_in_another_form_is_named() -> None:
+    model = dense(CausalLM)
+    with pytest.raises(TypeError, match=r"config must be a TransformerConfig, .* but 'linear\(\)' \(str\) was given"):
+        convert_weights(model, "linear()")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"config must be a TransformerConfig, as the model's is, but .*PixelConfig"):
+        convert_weights(model, PixelConfig())
+    with pytest.raises(TypeError, match=r"a Linear was given; .*from_hf"):
+        convert_weights(torch.nn.Linear(2, 2), model.config)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"write fresh=\['q_proj.weight'\]"):
+        convert_weights(model, model.config, fresh="q_proj.weight")
+    with pytest.raises(ValueError, match="extension='strech' was given; expected one of repeat, interpolate"):
+        convert_weights(model, model.config, extension="strech")  # type: ignore[arg-type]
+
+
+def test_fewer_positions_are_the_first_ones() -> None:
+    model = dense(CausalLM, position="learned()")
+    made = convert_weights(model, model.config.swap(context_length=9))
+    old, new = (one.model.input_position.table.weight for one in (model, made.model))
+    assert torch.equal(new, old[:9])
+    assert "the first 9 of" in made.derived["model.input_position.table.weight"]

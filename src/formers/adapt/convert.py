@@ -59,7 +59,7 @@ def convert(
             ones, which otherwise turn on as they are.
         bias: whether mixers get biases where those before had some.
         input_ids: tokens to measure the drift on, (B, L); None: 256 drawn ones, or as many as the model takes. Of a
-            model without data, on the meta device, there is none to measure.
+            model without data, on the meta device, or one that reads no tokens, none is measured.
         strict: whether anything new, dropped or without effect is an error.
         fresh: names of weights, or their ends, that start as in a new model although the given one has them.
 
@@ -74,10 +74,11 @@ def convert(
     extension: Extension = "interpolate" if positions == "interpolate" else "repeat"
     config = _extended(config, context_length, positions)
     made = convert_weights(ours, config, strict=strict, extension=extension, replace=True, fresh=fresh)
-    if ours.device.type == "meta":
+    read = ours.example_inputs(1)  # of an encoder–decoder, a source and an output
+    if ours.device.type == "meta" or ours.main_input_name not in read:
         return made
     ids = _tokens(ours.config, made.model.config) if input_ids is None else input_ids
-    return replace(made, drift=output_drift(ours, made.model, ids.to(ours.device)))
+    return replace(made, drift=output_drift(ours, made.model, dict.fromkeys(read, ids.to(ours.device))))
 
 
 def _extended(config: TransformerConfig, length: int | None, how: Positions | None) -> TransformerConfig:

@@ -8,14 +8,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from formers.models.config import TransformerConfig
 from formers.models.drift import Drift
 from formers.models.layer_ranges import layer_ranges
+from formers.models.weight_names import mixers_by_place, place_of
 
 _LAYER = re.compile(r"(?<=\blayers\.)\d+(?=\.)")
 """The number of a layer within a name."""
-_MIXER = re.compile(r"\blayers\.(\d+)\.mixer\.")
-"""The beginning of the names of a layer's mixer."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -43,14 +41,14 @@ class Conversion:
     @property
     def caveats(self) -> str:
         """All that is new, dropped or without effect, in a few lines with names and counts; empty if nothing is."""
-        config: TransformerConfig = self.model.config
         lines = self._share_lines()
         if self.fresh:
             lines.append(f"new, as at the start of training: {_count(self.fresh)}: {_names(self.fresh)}")
         if self.left:
             lines.append(f"dropped from the given model: {_count(self.left)}: {_names(self.left)}")
-        mixers = {config.mixer_at(layer) for layer in self._layers_without_their_bias()}
-        takers = sorted(mixer.name() for mixer in mixers if getattr(mixer, "bias", None) is False)
+        mixers, without = mixers_by_place(self.model.config), [name for name in self.left if name.endswith(".bias")]
+        losing = {mixers[place] for name in without if (place := place_of(name)) in mixers}
+        takers = sorted(mixer.name() for mixer in losing if getattr(mixer, "bias", None) is False)
         if takers:
             lines.append("biases are kept by " + ", ".join(f"{name}(bias=True)" for name in takers))
         return "\n".join([*lines, *self.idle])
@@ -67,19 +65,14 @@ class Conversion:
 
     def _share_lines(self) -> list[str]:
         """Return a line for each mixer that has new numbers: their share in all of its layers."""
-        config: TransformerConfig = self.model.config
+        mixers = mixers_by_place(self.model.config)
         fresh, total, new = set(self.fresh), Counter[str](), Counter[str]()
         for name, tensor in self.model.state_dict().items():
-            if layer := _MIXER.search(name):
-                mixer = str(config.mixer_at(int(layer[1])))
+            if (place := place_of(name)) in mixers:
+                mixer = str(mixers[place])
                 total[mixer] += tensor.numel()
                 new[mixer] += tensor.numel() if name in fresh else 0
         return [f"{_percent(new[mixer] / total[mixer])} of {mixer} is new" for mixer in total if new[mixer]]
-
-    def _layers_without_their_bias(self) -> list[int]:
-        """Return the layers whose mixer had biases that were dropped."""
-        found = (_MIXER.search(name) for name in self.left if name.endswith(".bias"))
-        return sorted({int(layer[1]) for layer in found if layer})
 
 
 def _count(names: tuple[str, ...]) -> str:

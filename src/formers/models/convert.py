@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import replace as with_changes
+from typing import get_args
 
 import torch
 from torch import Tensor
@@ -15,13 +16,14 @@ from formers.models.conversion import Conversion
 from formers.models.fitting import Extension, Layout, fitted, layout_of
 from formers.models.idle_options import idle_options, mean_the_same
 from formers.models.pretrained import FormersModel
-from formers.models.weight_names import named_by
-from formers.part import Unsupported, warn_caller
+from formers.models.weight_names import mixers_by_place, named_by, place_of
+from formers.part import Unsupported, quoted, warn_caller
 from formers.positions import Learned
 
 _SAME = (
     *("vocab_size", "width", "depth", "heads", "residual", "norm", "ffn", "tie_word_embeddings"),
-    *("head_width", "qk_norm", "token_types", "pooler", "head_transform", "head_bias", "num_labels"),
+    *("head_width", "qk_norm", "embedding_norm", "token_types", "pooler"),
+    *("head_transform", "head_bias", "num_labels"),
 )
 """Choices that both configurations must agree on, up to what weights start as, so that copied ones mean the same."""
 _ONE_LAYER_A_STEP = (FixedDepth, EarlyExit)
@@ -62,10 +64,11 @@ def convert_weights(
 
     Raise ValueError if sizes, wiring, norm, feed-forward, kind of position or direction differ in more than what
     weights start as, if a weight of the same name has another shape, if no weight's name ends as one of `fresh`, or if
-    `strict` and something is new, dropped or without effect; Unsupported if a layer's mixer has no weight in common
-    with the old one, without `replace`.
+    `strict` and something is new, dropped or without effect; TypeError for a configuration of another kind of model;
+    Unsupported if a layer's mixer has no weight in common with the old one, without `replace`.
     Source: Beltagy et al. 2020 (Longformer), arXiv:2004.05150, section 5.
     """
+    _check_given(model, config, extension, fresh)
     _check_configs(model.config, config)
     target = type(model)(_with_direction(model, config)).to(model.device, model.dtype).train(model.training)
     if model.can_generate() and target.can_generate():
@@ -128,6 +131,23 @@ def _with_direction(model: FormersModel, config: TransformerConfig) -> Transform
     return config if config.causal is not None else config.swap(causal=model.config.causal)
 
 
+def _check_given(model: FormersModel, config: TransformerConfig, extension: str, fresh: Sequence[str]) -> None:
+    """Raise TypeError for arguments of another kind, and ValueError for an extension that there is not."""
+    if not isinstance(model, FormersModel):
+        raise TypeError(
+            f"a {type(model).__name__} was given; make it one of this library: formers.adapt.from_hf(model)"
+        )
+    if type(config) is not type(model.config):
+        raise TypeError(
+            f"config must be a {type(model.config).__name__}, as the model's is, but {quoted(config)} "
+            f"({type(config).__name__}) was given; write model.config.swap(mixer=…)"
+        )
+    if extension not in get_args(Extension):
+        raise ValueError(f"extension={extension!r} was given; expected one of {', '.join(get_args(Extension))}")
+    if isinstance(fresh, str):
+        raise TypeError(f"fresh must list names of weights, or their ends; write fresh=[{fresh!r}]")
+
+
 def _check_configs(old: TransformerConfig, new: TransformerConfig) -> None:
     """Raise ValueError where the configurations differ in more than the mixer and the context length."""
     exchangeable = all(isinstance(one.computation, _ONE_LAYER_A_STEP) for one in (old, new))
@@ -137,6 +157,11 @@ def _check_configs(old: TransformerConfig, new: TransformerConfig) -> None:
                 f"the given model has {name}={getattr(old, name)}, but the new configuration "
                 f"{name}={getattr(new, name)}; start from model.config.swap(mixer=…), which keeps the rest"
             )
+    if old.norm_at_end() != new.norm_at_end():
+        raise ValueError(
+            f"the given model has {old.norm_at_end()} behind its last layer, but the new configuration "
+            f"{new.norm_at_end()}; leave out final_norm={new.final_norm}"
+        )
     if new.causal is not None and bool(new.causal) != bool(old.causal):
         raise ValueError(f"the given model has causal={old.causal}, but the new configuration causal={new.causal}")
     if type(old.position) is not type(new.position):
@@ -151,12 +176,11 @@ def _check_configs(old: TransformerConfig, new: TransformerConfig) -> None:
 
 def _check_mixers(before: TransformerConfig, target: FormersModel, fresh: tuple[str, ...]) -> None:
     """Raise Unsupported if nothing of a layer's new mixer comes from the given model."""
-    config, new = target.config, target.state_dict()
-    for layer in range(config.depth):
-        own = {name for name in new if f"layers.{layer}.mixer." in name}
-        if config.mixer_at(layer) != before.mixer_at(layer) and not own - set(fresh):
+    taken, old = {place_of(name) for name in target.state_dict() if name not in set(fresh)}, mixers_by_place(before)
+    for place, mixer in mixers_by_place(target.config).items():
+        if mixer != old.get(place) and place not in taken:
             raise Unsupported(
-                f"{config.mixer_at(layer)} has no weight in common with the given model's mixer; train it from the "
+                f"{mixer} has no weight in common with the given model's mixer; train it from the "
                 "start, or take one with q_proj, k_proj, v_proj and o_proj, such as longformer(), bigbird() or "
                 "sparse(); with replace=True, what is around it is kept"
             )

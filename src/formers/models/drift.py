@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,13 +41,17 @@ class Drift:
         return f"drift on {self.tokens} tokens: outputs move by {size} % of their size{agreeing}"
 
 
-def output_drift(old: Any, new: Any, input_ids: Tensor) -> Drift:
-    """Return how far a model's outputs on some tokens, (B, L), are from those of the model that it comes from."""
+def output_drift(old: Any, new: Any, inputs: Mapping[str, Tensor]) -> Drift:
+    """Return how far a model's outputs are from those of the model that it comes from.
+
+    Args:
+        inputs: tokens, (B, L), by the names of what the models read.
+    """
     with evaluating(old), evaluating(new):
-        outputs = [one(input_ids=input_ids) for one in (old, new)]
+        outputs = [one(**inputs) for one in (old, new)]
     want, got = (one[0].float() for one in outputs)
     agreement = None
     if "logits" in outputs[0]:
         agreement = float((want.argmax(-1) == got.argmax(-1)).float().mean())
         want, got = (one - one.mean(-1, keepdim=True) for one in (want, got))
-    return Drift(input_ids.shape[1], float((got - want).norm() / want.norm()), agreement)
+    return Drift(next(iter(inputs.values())).shape[1], float((got - want).norm() / want.norm()), agreement)

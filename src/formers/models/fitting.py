@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from formers.models.config import TransformerConfig
+from formers.models.weight_names import place_of
 from formers.positions import Learned
 
 Extension = Literal["repeat", "interpolate"]
@@ -55,9 +56,9 @@ def fitted(name: str, old: Tensor, new: Tensor, layout: Layout) -> tuple[Tensor,
             return _other_length(old, len(new), layout)
         if _KEYS_VALUES.search(name) and len(new) % len(old) == 0 and len(old) % layout.head_width == 0:
             return _more_heads(old, len(new), layout.head_width)
+    keep = "the new mixer the same heads, kv_heads and widths as the old one" if place_of(name) else "it no other sizes"
     raise ValueError(
-        f"{name} has shape {tuple(old.shape)} in the given model, but {tuple(new.shape)} is needed; "
-        "give the new mixer the same heads, kv_heads and widths as the old one"
+        f"{name} has shape {tuple(old.shape)} in the given model, but {tuple(new.shape)} is needed; give {keep}"
     )
 
 
@@ -68,6 +69,8 @@ def _other_length(table: Tensor, rows: int, layout: Layout) -> tuple[Tensor, str
         wide = old.to(torch.promote_types(old.dtype, torch.float32)).T[None]
         stretched = F.interpolate(wide, size=length, mode="linear", align_corners=True)[0].T.to(old.dtype)
         return torch.cat([unused, stretched]), f"{len(old)} positions stretched to {length}"
+    if length < len(old):
+        return torch.cat([unused, old[:length]]), f"the first {length} of {len(old)} positions"
     repeated = old[torch.arange(length, device=old.device) % len(old)]
     return torch.cat([unused, repeated]), f"{len(old)} positions repeated to {length}"
 

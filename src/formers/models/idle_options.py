@@ -6,8 +6,9 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
+from formers.mixers import Mixer
 from formers.models.config import TransformerConfig
-from formers.models.weight_names import named_by
+from formers.models.weight_names import mixers_by_place, named_by, place_of
 from formers.part import Part, default_of, value_text, warn_caller
 
 
@@ -18,14 +19,13 @@ def idle_options(old: TransformerConfig, new: TransformerConfig, kept: Collectio
         kept: names of the weights and buffers of the new model that come from the old one.
     """
     lines = dict[str, None]()
-    for axis in new.part_options:
-        before, after = getattr(old, axis), getattr(new, axis)
-        if axis != "mixer":
-            lines |= dict.fromkeys(_of(before, after, kept))
-            continue
-        for layer in range(new.depth):
-            inside = [name for name in kept if f"layers.{layer}.mixer." in name]
-            lines |= dict.fromkeys(_of(old.mixer_at(layer), new.mixer_at(layer), inside))
+    for option, axis in new.part_options.items():
+        if axis is not Mixer:
+            lines |= dict.fromkeys(_of(getattr(old, option), getattr(new, option), kept))
+    before = mixers_by_place(old)
+    for place, mixer in mixers_by_place(new).items():
+        inside = [name for name in kept if place_of(name) == place]
+        lines |= dict.fromkeys(_of(before.get(place), mixer, inside))
     return tuple(lines)
 
 
