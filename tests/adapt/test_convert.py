@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
 
 from formers import CausalLM, TransformerConfig
 from formers.adapt import convert, from_hf, to_hf, use_attention
@@ -110,8 +109,9 @@ def test_what_is_no_model_is_told_how_to_become_one(take: Any) -> None:
     more = [] if take is from_hf else ["linear()"]
     with pytest.raises(TypeError, match=r"'gpt2' \(str\) was given; load one"):
         take("gpt2", *more)
+    peft = pytest.importorskip("peft", reason="LoRA needs the extra adapt: pip install peft")
     with pytest.raises(TypeError, match=r"give model\.merge_and_unload\(\)"):
-        take(get_peft_model(made(DECODERS["llama"]), LoraConfig(target_modules=["q_proj"])), *more)
+        take(peft.get_peft_model(made(DECODERS["llama"]), peft.LoraConfig(target_modules=["q_proj"])), *more)
 
 
 def test_what_is_no_mixer_and_a_model_that_has_mixers_are_named() -> None:

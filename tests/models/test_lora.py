@@ -14,6 +14,7 @@ from formers.catalogue import AXES, CATALOGUE, members
 from formers.ffn import Glu
 from formers.memory import NoMemory
 from formers.mixers import FeatureMap, Linear, Mixer
+from formers.models import convert_weights
 from formers.part import Part
 from formers.positions import Xl
 from formers.testing import assert_same
@@ -128,3 +129,11 @@ def test_only_adapters_train() -> None:
     assert trained
     assert all("lora_" in name for name in trained)
     assert lora.generate(input_ids=ids, max_new_tokens=3, do_sample=False).shape == (2, 12)
+
+
+def test_a_model_with_adapters_in_it_is_not_converted(causal_lm: Any) -> None:
+    """Their base weights would be left out, under the names that they have there."""
+    model = causal_lm()
+    peft.get_peft_model(model, peft.LoraConfig(target_modules=["q_proj"]))
+    with pytest.raises(ValueError, match=r"adapters in it \(PEFT\).* merge_and_unload\(\)"):
+        convert_weights(model, model.config.swap(mixer="linear()"))

@@ -210,3 +210,26 @@ def test_settings_that_are_none_are_named(name: str, text: str, config: Any, tmp
     (tmp_path / name).write_text(text)
     with pytest.raises(ValueError, match=name):
         CausalLM.from_pretrained(tmp_path)
+
+
+def test_options_that_the_weights_do_not_fit_are_told_from_a_damaged_folder(config: Any, tmp_path: Any) -> None:
+    CausalLM(config()).save_pretrained(tmp_path)
+    for changes in ({"depth": 1}, {"depth": 3}, {"mixer": "softmax(kv_heads=1)"}, {"mixer": "metric()"}):
+        with pytest.raises(ValueError, match=r"do not fit the options that were given .*convert_weights\(model"):
+            CausalLM.from_pretrained(tmp_path, **changes)
+    with pytest.raises(ValueError, match="do not fit the options"):
+        AutoModelForCausalLM.from_pretrained(tmp_path, depth=1)
+    weights = load_file(tmp_path / "model.safetensors")
+    weights.pop(next(iter(weights)))
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    for load in (CausalLM.from_pretrained, AutoModelForCausalLM.from_pretrained):
+        with pytest.raises(ValueError, match=r"do not fit its config\.json, .*copy the folder again"):
+            load(tmp_path, dropout=0.0)
+
+
+def test_a_misspelt_option_and_a_folder_that_is_not_there_are_named(config: Any, tmp_path: Any) -> None:
+    CausalLM(config()).save_pretrained(tmp_path)
+    with pytest.raises(TypeError, match=r"TransformerConfig has no option 'mixr'; did you mean 'mixer'\?"):
+        CausalLM.from_pretrained(tmp_path, mixr="linear()")
+    with pytest.raises(OSError, match=r"there is no folder .*none; give one that save_pretrained has written"):
+        CausalLM.from_pretrained(tmp_path / "none")

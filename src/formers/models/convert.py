@@ -132,10 +132,14 @@ def _with_direction(model: FormersModel, config: TransformerConfig) -> Transform
 
 
 def _check_given(model: FormersModel, config: TransformerConfig, extension: str, fresh: Sequence[str]) -> None:
-    """Raise TypeError for arguments of another kind, and ValueError for an extension that there is not."""
+    """Raise TypeError for arguments of another kind, ValueError for adapters and an extension that there is not."""
     if not isinstance(model, FormersModel):
         raise TypeError(
             f"a {type(model).__name__} was given; make it one of this library: formers.adapt.from_hf(model)"
+        )
+    if any(".base_layer." in name for name in model.state_dict()):
+        raise ValueError(
+            "the model has adapters in it (PEFT), whose weights have no place; merge_and_unload() them first"
         )
     if type(config) is not type(model.config):
         raise TypeError(

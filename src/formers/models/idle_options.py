@@ -29,15 +29,13 @@ def idle_options(old: TransformerConfig, new: TransformerConfig, kept: Collectio
     return tuple(lines)
 
 
-def warn_of_idle_options(model: Any, info: Mapping[str, Any], saved: TransformerConfig | None, folder: object) -> None:
+def warn_of_idle_options(model: Any, info: Mapping[str, Any], saved: TransformerConfig, folder: object) -> None:
     """Give a UserWarning that names the options without effect of a loaded model: those beside the saved ones.
 
     Args:
         info: `output_loading_info` of Hugging Face's `from_pretrained`: names of weights that were not loaded.
-        saved: the configuration in the folder; None: there is nothing to compare with.
+        saved: the configuration in the folder.
     """
-    if saved is None:
-        return
     anew = {*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])}
     lines = idle_options(saved, model.config, [name for name in model.state_dict() if name not in anew])
     if lines:

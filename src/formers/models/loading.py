@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import PreTrainedConfig
 
-from formers.part import Unsupported
+from formers.part import Unsupported, check_names
 
 _Config = TypeVar("_Config", bound=PreTrainedConfig)
 _WHERE = ("cache_dir", "local_files_only", "proxies", "revision", "subfolder", "token")
@@ -21,6 +22,11 @@ _WHERE = ("cache_dir", "local_files_only", "proxies", "revision", "subfolder", "
 _SHOWN = 4
 """The most names that an error lists."""
 _REMEDY = "copy the folder again, or save the model anew with save_pretrained"
+_CONVERT = (
+    "load the model as it was saved, and change it by formers.models.convert_weights(model, model.config.swap(…)), "
+    "which tells what fits"
+)
+_UNKNOWN = re.compile(r"unexpected keyword argument '(\w+)'")
 
 
 @contextmanager
@@ -40,8 +46,20 @@ def naming(folder: object) -> Iterator[None]:
         raise kind(f"{folder}: {error}") from error
 
 
+def refuse_unknown_option(error: TypeError, config_class: type[Any]) -> None:
+    """Raise TypeError with the nearest right name if an error tells of an option that no model has."""
+    found = _UNKNOWN.search(str(error))
+    if found is not None:
+        check_names(config_class.__name__, [found[1]], config_class.own_names())
+
+
 def check_settings(folder: object) -> None:
-    """Raise ValueError for a file of settings in a model's folder that is no mapping; nothing for a name on the hub."""
+    """Raise ValueError for a file of settings in a model's folder that is no mapping; nothing for a name on the hub.
+
+    Raise FileNotFoundError for a path where nothing is, which Hugging Face takes for a name.
+    """
+    if str(folder).startswith(("/", "./", "../", "~")) and not Path(str(folder)).exists():
+        raise FileNotFoundError(f"there is no folder {folder}; give one that save_pretrained has written")
     for name in ("config.json", "generation_config.json"):
         path = Path(str(folder)) / name
         if not path.is_file():
@@ -72,7 +90,15 @@ def saved_config(config: _Config, folder: object, options: Mapping[str, Any]) ->
         return None
 
 
-def check_whole(model: Any, info: dict[str, Any], folder: object, *, may_misfit: bool) -> None:
+def are_changed(saved: Any, config: Any) -> bool:
+    """Return whether two configurations differ in an option of ours; the direction aside, which the head decides."""
+    names = [name for name in config.own_names() if name != "causal"]
+    return any(getattr(saved, name) != getattr(config, name) for name in names)
+
+
+def check_whole(
+    model: Any, info: dict[str, Any], folder: object, *, may_misfit: bool, is_changed: bool = False
+) -> None:
     """Raise ValueError where a loaded model is not what the file says: weights missing, left over or of another shape.
 
     A model of another head than the saved one may lack all weights of its own, and of a pooler that only it has, which
@@ -81,6 +107,7 @@ def check_whole(model: Any, info: dict[str, Any], folder: object, *, may_misfit:
     Args:
         info: `output_loading_info` of Hugging Face's `from_pretrained`.
         may_misfit: `ignore_mismatched_sizes` of the same: weights of another shape start anew.
+        is_changed: whether the model has other options than it was saved with.
     """
     same_head = type(model).__name__ in (model.config.architectures or ())
     prefix = "" if model.base_model is model else f"{model.base_model_prefix}."
@@ -99,9 +126,10 @@ def check_whole(model: Any, info: dict[str, Any], folder: object, *, may_misfit:
         *(f"{name} has the shape {tuple(got)} instead of {tuple(want)}" for name, (got, want) in misfits.items()),
     ]
     if wrong:
+        what = "the options that were given beside it" if is_changed else "its config.json"
         raise ValueError(
-            f"{folder}: the weights do not fit its config.json, which describes a {type(model).__name__}: "
-            f"{'; '.join(wrong[: _SHOWN + 2])}; {_REMEDY}"
+            f"{folder}: the weights do not fit {what}, for a {type(model).__name__}: "
+            f"{'; '.join(wrong[: _SHOWN + 2])}; {_CONVERT if is_changed else _REMEDY}"
         )
 
 

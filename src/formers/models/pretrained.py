@@ -13,7 +13,14 @@ from transformers import PreTrainedModel
 from formers.models import costs
 from formers.models.config import TransformerConfig
 from formers.models.idle_options import warn_of_idle_options
-from formers.models.loading import check_settings, check_whole, naming, saved_config
+from formers.models.loading import (
+    are_changed,
+    check_settings,
+    check_whole,
+    naming,
+    refuse_unknown_option,
+    saved_config,
+)
 from formers.models.model_card import model_card
 from formers.models.spans import attention_spans
 from formers.models.tokenizer_check import check_tokenizer
@@ -74,18 +81,25 @@ class FormersModel(PreTrainedModel):
         """
         folder = pretrained_model_name_or_path or "the given state_dict"
         check_settings(folder)
-        with naming(folder):
-            model, info = super().from_pretrained(
-                pretrained_model_name_or_path,
-                *args,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # the check names them, with both shapes
-                **options,
-            )
-        check_whole(model, info, folder, may_misfit=ignore_mismatched_sizes)
-        changed = options.get("config") is not None or options.keys() & cls.config_class.part_options
-        if changed and pretrained_model_name_or_path is not None:
-            warn_of_idle_options(model, info, saved_config(model.config, folder, options), folder)
+        try:
+            with naming(folder):
+                model, info = super().from_pretrained(
+                    pretrained_model_name_or_path,
+                    *args,
+                    output_loading_info=True,
+                    ignore_mismatched_sizes=True,  # the check names them, with both shapes
+                    **options,
+                )
+        except TypeError as error:
+            refuse_unknown_option(error, cls.config_class)
+            raise
+        given = options.get("config") is not None or not options.keys().isdisjoint(cls.config_class.own_names())
+        named = given and pretrained_model_name_or_path is not None
+        saved = saved_config(model.config, folder, options) if named else None
+        is_changed = saved is not None and are_changed(saved, model.config)
+        check_whole(model, info, folder, may_misfit=ignore_mismatched_sizes, is_changed=is_changed)
+        if saved is not None:
+            warn_of_idle_options(model, info, saved, folder)
         return (model, info) if output_loading_info else model
 
     def save_pretrained(
