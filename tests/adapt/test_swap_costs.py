@@ -39,6 +39,17 @@ def test_each_line_is_the_model_with_that_swap() -> None:
     assert swaps[1].nats == mean_nats(use_attention(made(DECODERS["llama"]), "window(4)"), ids())
 
 
+def test_what_can_be_refused_is_before_the_first_measurement() -> None:
+    model, never = made(DECODERS["llama"]), lambda done, total: pytest.fail("something was measured")
+    with pytest.raises(Unsupported, match=r"windowed_linear\(\) cannot stand in"):
+        swap_costs(model, ids(), ["window(4)", "windowed_linear()"], progress=never)
+    assert model.config._attn_implementation == "sdpa"
+    for wrong in (ids()[0], ids()[:, :1]):
+        with pytest.raises(ValueError, match=r"expected \(batch, length\), 2 tokens a row or more"):
+            swap_costs(model, wrong, ["window(4)"], progress=never)
+    assert len(swap_costs(model, ids(), "window(4)", layers=[])) == 2
+
+
 def test_measurements_are_kept_and_gone_on_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file, done = tmp_path / "sub" / "swaps.jsonl", list[int]()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
+from formers.adapt.attention_function import as_mixers
 from formers.adapt.given_model import check_given_model
 from formers.adapt.json_lines import JsonLines, hash_of_model, hash_of_tokens
 from formers.adapt.use_attention import use_attention
@@ -68,10 +69,12 @@ def swap_costs(
 ) -> list[Swap]:
     """Return what each mixer costs in each layer alone, and in all of them: the model as it is first, then all swaps.
 
+    All that can be refused is before the first measurement.
+
     Args:
         model: of Hugging Face's: a causal language model, or what `score` takes; it has its own attention again
             afterwards.
-        ids_bl: tokens to predict, (B, L), each row on its own.
+        ids_bl: tokens to predict, (B, L), each row on its own; of two or more for `mean_nats`.
         mixers: the mixers to try.
         layers: numbers of the layers to try one by one; all unless given, none for an empty list.
         file: where each measurement is kept as it is made: the same call goes on behind the last one.
@@ -81,16 +84,21 @@ def swap_costs(
     A swap that runs out of memory, or whose loss is not a number, is a row that says so; the next call tries it again.
 
     Cost: (layers + 1)·mixers + 1 passes over the tokens.
-    Raise ValueError for a file of other tokens or of another model, and where the model as it is cannot be measured;
-    Unsupported for a model that does not take mixers.
+    Raise ValueError for tokens of another shape, a file of other tokens or of another model, and where the model as it
+    is cannot be measured; Unsupported for a model that does not take mixers, or not one of these.
     """
     check_given_model(model)
+    if ids_bl.dim() != 2 or (score is None and ids_bl.shape[1] < 2):
+        raise ValueError(
+            f"ids_bl has shape {tuple(ids_bl.shape)}; expected (batch, length) with 2 tokens a row or more"
+        )
     wanted = _wanted(model.config.num_hidden_layers, mixers, layers)
     header = {"model": hash_of_model(model), "tokens": hash_of_tokens(ids_bl)}
     header |= {} if score is None else {"score": getattr(score, "__qualname__", type(score).__qualname__)}
     kept = JsonLines(file, header, "another model or other tokens")
     lines = (line for line in kept.lines if not line.get("failure"))
     known = {(line["mixer"], tuple(line["layers"])): line["nats"] for line in lines}
+    _check_taken(model, {text for text, which in wanted if text and (text, which) not in known})
     swaps = list[Swap]()
     own = model.config._attn_implementation
     try:
@@ -116,9 +124,19 @@ def _wanted(
     alone = range(depth) if layers is None else layers
     if wrong := [layer for layer in alone if not 0 <= layer < depth]:
         raise ValueError(f"the model has layers 0 to {depth - 1}, but {wrong[0]} was given")
-    texts = [str(Mixer.parse(one) if isinstance(one, str) else one) for one in mixers]
+    texts = [str(one) for one in as_mixers(mixers)] if mixers else []
     places = [tuple(range(depth)), *((layer,) for layer in alone)]
     return [("", ()), *((text, which) for text in texts for which in places)]
+
+
+def _check_taken(model: PreTrainedModel, mixers: Collection[str]) -> None:
+    """Raise Unsupported if a model does not take one of the mixers in all layers; it keeps its own attention."""
+    own = model.config._attn_implementation
+    try:
+        for text in sorted(mixers):
+            use_attention(model, text)
+    finally:
+        model.set_attn_implementation(own)
 
 
 def _measured(model: PreTrainedModel, ids_bl: Tensor, mixer: str, layers: tuple[int, ...], score: Score) -> Swap:
