@@ -45,7 +45,7 @@ def test_what_can_be_refused_is_before_the_first_measurement() -> None:
         swap_costs(model, ids(), ["window(4)", "windowed_linear()"], progress=never)
     assert model.config._attn_implementation == "sdpa"
     for wrong in (ids()[0], ids()[:, :1]):
-        with pytest.raises(ValueError, match=r"expected \(batch, length\), 2 tokens a row or more"):
+        with pytest.raises(ValueError, match=r"expected \(batch, length\) with 2 tokens a row or more"):
             swap_costs(model, wrong, ["window(4)"], progress=never)
     assert len(swap_costs(model, ids(), "window(4)", layers=[])) == 2
 
