@@ -207,11 +207,16 @@ def _predicted(model: CausalLM, ids: Tensor) -> tuple[Tensor, Tensor]:
 def _rule_of(model: CausalLM) -> Any:
     """Return the rule of a model. Raise Unsupported where there is none with a threshold."""
     part = model.config.computation
-    rule = part.rule if isinstance(part, EarlyExit) else None
-    if rule is None or not hasattr(rule, "threshold"):
+    if not isinstance(part, EarlyExit):
         raise Unsupported(
-            f"the model has computation={part}, which has no threshold to find; give it a rule that has one, such as "
-            "early_exit(rule=margin()), with convert_weights(model, model.config.swap(computation=…))"
+            f"the model has computation={part}, which has no threshold to find; train one with computation=early_exit, "
+            "so that every layer learns to predict"
+        )
+    rule = part.rule
+    if not hasattr(rule, "threshold"):
+        raise Unsupported(
+            f"the model has computation={part}, which has no threshold to find; give it a rule that has one: --rule "
+            "margin on the command line, in Python convert_weights(model, model.config.swap(computation=…))"
         )
     return rule
 

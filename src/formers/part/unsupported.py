@@ -8,6 +8,9 @@ from typing import Any
 
 from formers.part.quoted import LONGEST, quoted
 
+_MEANT = {"gpu": "cuda"}
+"""Words that people write → the one that is known."""
+
 
 class Unsupported(ValueError):
     """A combination that cannot exist. The message names both sides, the reason, and what to use instead."""
@@ -21,6 +24,7 @@ def check_names(owner: str, given: Iterable[Any], known: Sequence[str], word: st
     for name in given:
         if name not in known:
             near = get_close_matches(name, known, n=1, cutoff=0.6 if unlike else 0.5) if _is_word(name) else []
+            near = [_MEANT[name]] if _is_word(name) and _MEANT.get(name) in known else near
             listed = f"it has {', '.join(dict.fromkeys(known)) or 'none'}" + (f"; {unlike}" if unlike else "")
             hint = f"did you mean {near[0]!r}?" if near else listed
             raise (TypeError if word == "option" else ValueError)(f"{owner} has no {word} {quoted(name)}; {hint}")

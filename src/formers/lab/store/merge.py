@@ -55,9 +55,11 @@ def _check_comparable(studies: Mapping[str, Results]) -> None:
     }
     for what, values in facts.items():
         if len(set(values.values())) > 1:
-            listed = "; ".join(f"{name}: {value}" for name, value in values.items())
+            groups = {value: [name for name in values if values[name] == value] for value in values.values()}
+            listed = "; ".join(f"{value}: {', '.join(names)}" for value, names in groups.items())
             raise ValueError(
-                f"studies can be merged if they have the same {what}, but these have different ones: {listed}"
+                f"studies can be merged if they have the same {what}, but these have different ones: {listed}; give "
+                "those of one"
             )
     data = {name: {row.data_hash for row in results.rows if row.data_hash} for name, results in studies.items()}
     if len(set().union(*data.values())) > 1:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from formers.lab.study.alternatives import Alternatives
 from formers.part import Part, Unsupported, parse_value, quoted
+from formers.part.quoted import LONGEST
 from formers.part.tokens import tokens
 
 if TYPE_CHECKING:
@@ -123,9 +124,18 @@ def split_top_level(text: str, separator: str = ",") -> list[str]:
     return pieces
 
 
+def _assignment_like(text: str) -> str:
+    """Return how to write a choice: the part that a text names with its axis before it, else an example."""
+    from formers.catalogue import AXES  # loads every part
+
+    name = text.partition("(")[0].partition(",")[0].strip()
+    axes = [axis for axis, kind in AXES.items() if axis != "feature" and name in [part.name() for part in kind.kinds()]]
+    return f"{axes[0]}={text.strip()}" if axes and len(text) <= LONGEST else "mixer=softmax or depth=4"
+
+
 def _split_assignment(text: str) -> tuple[str, str]:
     """Return the name and the value of `mixer=softmax`."""
     name, equals, value = text.partition("=")
     if not equals or not name.strip().removeprefix(OF_TASK).isidentifier() or not value.strip():
-        raise ValueError(f"cannot read {quoted(text)}; write name=value, as in mixer=softmax or depth=4")
+        raise ValueError(f"cannot read {quoted(text)}; write name=value, as in {_assignment_like(text)}")
     return name.strip(), value.strip()
