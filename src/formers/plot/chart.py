@@ -10,6 +10,9 @@ from formers.plot.labels import Label
 from formers.plot.looks import Look
 from formers.plot.scales import Tick
 
+_LETTER, _GAP, _USUAL = 10.5, 9, 5
+"""Width of a digit, room beside a number of the vertical axis, and the digits that every frame has room for."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Hover:
@@ -84,3 +87,9 @@ class Chart:
     front: str = ""
     "SVG path through the arms that are on the Pareto front."
     note: str = ""
+
+    @property
+    def overhang(self) -> int:
+        """Return how far the numbers of the vertical axis reach beyond the left edge, at the letter size of phones."""
+        longest = max((len(text) for _, text in self.y_ticks), default=0)
+        return max(0, round(_LETTER * longest) + _GAP - self.frame.left) if longest > _USUAL else 0

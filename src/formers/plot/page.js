@@ -184,10 +184,11 @@ function standalone(chart) {
     const style = getComputedStyle(one);
     for (const name of STYLES) twins[index].style.setProperty(name, style.getPropertyValue(name));
   });
-  const { width, height } = chart.viewBox.baseVal;
+  const { x, width, height } = chart.viewBox.baseVal;
   twin.setAttribute("width", width);
   twin.setAttribute("height", height);
   const paper = document.createElementNS(chart.namespaceURI, "rect");
+  paper.setAttribute("x", x);
   paper.setAttribute("width", width);
   paper.setAttribute("height", height);
   paper.setAttribute("fill", getComputedStyle(document.body).backgroundColor);

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from formers.plot.looks import SHARED_LOOK
-from formers.plot.number_format import fixed, percent
+from formers.plot.number_format import fixed, grouped, percent
 from formers.plot.visible_text import visible
 
 
@@ -28,7 +28,7 @@ def render_page(
             may import the templates beside other modules by their paths.
         contents: the template's variables, of which `looks`, name → `Look`, is read by the macros of `chart.svg.jinja`.
             Text in them is escaped. With `reload_seconds` the browser reads the file again so often.
-        filters: filters of the template besides `breakable`, `fixed` and `percent`.
+        filters: filters of the template besides `breakable`, `fixed`, `grouped` and `percent`.
 
     Raises:
         jinja2.UndefinedError: for a variable that the template uses and `contents` lacks.
@@ -42,7 +42,7 @@ def render_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(breakable=_breakable, fixed=fixed, percent=percent, **(filters or {}))
+    environment.filters.update(breakable=_breakable, fixed=fixed, grouped=grouped, percent=percent, **(filters or {}))
     environment.globals.update(
         css=Markup(css),
         script=Markup(script),

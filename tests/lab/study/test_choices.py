@@ -44,6 +44,8 @@ def test_mistakes_name_the_nearest() -> None:
         parse_choices("mixer=linear(featur=relu)")
     with pytest.raises(ValueError, match="name=value"):
         parse_choices("softmax")
+    with pytest.raises(ValueError, match=r"as in mixer=linear\(feature=relu\)"):
+        parse_choices("linear(feature=relu)")
     with pytest.raises(ValueError, match="twice"):
         parse_choices("depth=2, depth=3")
 

@@ -41,7 +41,7 @@ def test_commands_hold_it():
     ("wrong", "message"),
     [
         ({"precision": "bf61"}, "bf16"),
-        ({"device": "gpu"}, "did you mean 'cpu'"),
+        ({"device": "gpu"}, "did you mean 'cuda'"),
         ({"compile": 1}, "true or false"),
         ({"accumulate": 0}, "at least 1"),
         ({"accumulate": "2"}, "whole number"),
