@@ -88,8 +88,8 @@ def test_different_budgets_match_nothing_and_are_all_told() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"metric": TaskMetric(name="accuracy", label="accuracy")}, "same metric.*x: loss; y: accuracy"),
-        ({"title": "sort(length=9)"}, r"same task.*x: sort; y: sort\(length=9\)"),
+        ({"metric": TaskMetric(name="accuracy", label="accuracy")}, "same metric.*loss: x; accuracy: y"),
+        ({"title": "sort(length=9)"}, r"same task.*sort: x; sort\(length=9\): y"),
         ({"metric": TaskMetric(name="loss", label="loss", unit="bits")}, "way to read their metric"),
     ],
 )
