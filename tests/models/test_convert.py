@@ -304,3 +304,15 @@ def test_fewer_positions_are_the_first_ones() -> None:
     old, new = (one.model.input_position.table.weight for one in (model, made.model))
     assert torch.equal(new, old[:9])
     assert "the first 9 of" in made.derived["model.input_position.table.weight"]
+
+
+@pytest.mark.parametrize("name", ["embed_tokens.weight", "lm_head.weight"])
+def test_a_tied_weight_that_starts_anew_does_so_under_both_of_its_names(name: str) -> None:
+    model = dense(CausalLM)
+    made = convert_weights(model, model.config, fresh=[name])
+    assert made.model.lm_head.weight is made.model.model.embed_tokens.weight
+    assert float(made.model.lm_head.weight.detach().std()) < 0.1 < float(model.lm_head.weight.detach().std())
+    assert set(made.derived) == {"model.embed_tokens.weight", "lm_head.weight"}
+    with torch.device("meta"):
+        there = CausalLM(model.config)
+    assert convert_weights(there, model.config, fresh=[name]).derived == made.derived

@@ -97,6 +97,8 @@ def test_counting_leaves_the_model_alone(config: Any) -> None:
     assert model.device.type == "cpu"
     with pytest.raises(ValueError, match="length must be at least 2"):
         model.state_bytes_per_token(1)
+    with pytest.raises(ValueError, match="length must be at least 1, but 0 was given"):
+        model.flops_per_token(0)
 
 
 class OperatorCalls(TorchDispatchMode):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace as with_changes
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -70,7 +71,7 @@ def convert_weights(
     """
     _check_given(model, config, extension, fresh)
     _check_configs(model.config, config)
-    target = type(model)(_with_direction(model, config)).to(model.device, model.dtype).train(model.training)
+    target = _new_model(model, _with_direction(model, config))
     if model.can_generate() and target.can_generate():
         target.generation_config = copy.deepcopy(model.generation_config)
     target.made_from = model.made_from
@@ -92,6 +93,8 @@ def _copied(old: dict[str, Tensor], target: FormersModel, layout: Layout, anew: 
     """Copy into a new model all old tensors that have a place there; return it with the origin of each tensor."""
     new = target.state_dict()
     copied, derived, used = list[str](), dict.fromkeys(_ending(new, anew), _ANEW), set[str]()
+    starting = {_place_in_memory(new[name]) for name in derived}
+    derived |= {name: _ANEW for name in new if _place_in_memory(new[name]) in starting}  # weights tied to those, too
     for name, tensor in new.items():
         source = _source_of(name, old)
         if source is None:
@@ -118,6 +121,19 @@ def _ending(names: Iterable[str], ends: Sequence[str]) -> list[str]:
             raise ValueError(f"fresh={end!r} is the end of no weight's name here; there are, for one, {known[-1]}")
         found.update(meant)
     return [name for name in known if name in found]
+
+
+def _new_model(model: FormersModel, config: TransformerConfig) -> FormersModel:
+    """Return a new model of the class, dtype, device and mode of the given one."""
+    without_data = model.device.type == "meta"
+    with torch.device("meta") if without_data else nullcontext():  # moved there, tied weights would be two
+        target = type(model)(config)
+    return target.to(model.device, model.dtype).train(model.training)
+
+
+def _place_in_memory(weight: Tensor) -> tuple[Any, Any]:
+    """Return what two weights have alike where they are one, as tied ones, on the meta device too."""
+    return weight.untyped_storage()._cdata, weight.storage_offset()
 
 
 def _source_of(name: str, old: dict[str, Tensor]) -> str | None:

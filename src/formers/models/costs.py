@@ -31,8 +31,10 @@ def flops_per_token(model: PreTrainedModel, length: int, steps: float | None = N
     With `steps`, a token takes so many of the steps or layers on average, each at an equal share of what all of them
     cost, and those that it does not take cost nothing: the least that such a pass can cost. Its keys and values in
     steps that others take, and steps of tokens that wait for others in a batch, come on top. Raise ValueError for steps
-    below 0 or beyond the model's depth, and for a model without one stack of layers.
+    below 0 or beyond the model's depth, for a model without one stack of layers, and for no tokens.
     """
+    if length < 1:
+        raise ValueError(f"length must be at least 1, but {length} was given")
     model = on_meta(model)
     past = _full_memory(model)
     return count_flops(model, lambda: model(**model.example_inputs(length), **past), steps) / length
