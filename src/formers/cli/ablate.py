@@ -129,6 +129,7 @@ def ablate(
     """
     budget = {"steps": steps, "batch_size": batch, "learning_rate": learning_rate, "warmup": warmup}
     budget |= {"weight_decay": weight_decay, "clip": clip, "evaluations": evaluations, "stages": stages}
+    start = _sized(_starting_study(task, length), budget_size)  # first: its files may define parts
     choices = options.given({"width": width, "depth": depth, "heads": heads}) | options.read_choices(base or [])
     changes: dict[str, Any] = {"arms": _read_arms(vary or [], arm or []) or None, "match": match}
     changes |= {"eval_lengths": eval_length, "shard": shard, "folder": folder}
@@ -136,7 +137,6 @@ def ablate(
         changes["search_seeds"] = options.read_search_seeds(search_seeds)
     compute: dict[str, Any] = {"device": device, "precision": precision, "compile": compile}
     compute |= {"accumulate": accumulate, "checkpointing": checkpointing}
-    start = _sized(_starting_study(task, length), budget_size)
     numbers = {"trials": trials, "front": front, "together": together}
     changes["space"] = search_options.read_space(start.space, search or [], under, numbers)
     study = _changed(start, task, changes, seeds, choices, budget, compute)

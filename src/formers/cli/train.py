@@ -65,13 +65,13 @@ def train(
     from formers.lab.train.job import Job
     from formers.part import Unsupported
 
+    made = options.read_task(task, length)  # first: its file may define parts
     sizes = options.given({"width": width, "depth": depth, "heads": heads})
     swaps = options.read_choices(choices or [])
     budget = {"steps": steps, "batch_size": batch, "learning_rate": learning_rate, "warmup": warmup}
     budget |= {"weight_decay": weight_decay, "clip": clip, "evaluations": evaluations, "stages": stages}
     compute: dict[str, Any] = {"device": device, "precision": precision, "compile": compile}
     compute |= {"accumulate": accumulate, "checkpointing": checkpointing}
-    made = options.read_task(task, length)
     study = Study(
         task=made,
         arms=(Arm(", ".join(choices or []) or "base", swaps),),
