@@ -9,9 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).with_name("forked")))
 from forked_python import ForkedPython
+
+# A busy machine is no fault: nothing that hypothesis draws is timed.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 NOTHING_SKIPPED = os.environ.get("FORMERS_NOTHING_SKIPPED") == "true"
 """Where everything is that a test may need, but a GPU, one that skips itself fails: set by continuous integration."""

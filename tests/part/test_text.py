@@ -61,7 +61,7 @@ def parts(draw: Any, kind: type[Part], depth: int = 2) -> Part:
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_any_option_reads_back(kind: type[Part]) -> None:
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=20)
     @given(parts(kind))
     def reads_back(part: Part) -> None:
         assert type(part).parse(str(part)) == part
@@ -71,7 +71,6 @@ def test_any_option_reads_back(kind: type[Part]) -> None:
     reads_back()
 
 
-@settings(deadline=None)
 @given(st.text())
 @example("window(2) | global, every")
 @example('it\'s "quoted" \\ \n \x00 \ud800 \u202e')
@@ -81,7 +80,6 @@ def test_any_text_in_quotes_reads_back(text: str) -> None:
     assert parse_task(f"shakespeare(path={text!r})").path == text
 
 
-@settings(deadline=None)
 @given(st.text(alphabet="softmaxwindow()[]{}|&~=,.:'\"\\ #*-+0123456789eE_\nglobal", max_size=60))
 def test_any_text_is_read_or_refused(text: str) -> None:
     for axis in (Mixer, Pattern, Ffn):

@@ -107,7 +107,7 @@ def test_words_of_yaml_mean_the_same_inside_and_outside_of_texts(tmp_path: Path)
         assert read_study(written(tmp_path, f"task: sort\nbase: {base}\n")).base == {"causal": False}
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(st.text(st.characters(codec="utf-8"), min_size=1).filter(str.strip))
 def test_any_name_of_an_arm_reads_back(tmp_path: Path, name: str) -> None:
     study = replace(python_study(), arms=(Arm(name, {"depth": 1}), Arm(f"{name}: {name}", {})))
