@@ -168,13 +168,12 @@ class Needle(Task):
         return _drawn(self, split, depth)
 
     def evaluate(self, model: PreTrainedModel, split: Split = "validation") -> Evaluation:
-        """Return `accuracy`, the mean over sequences of the share of answers that are right, and that at each depth."""
+        """Return `accuracy`, the mean over sequences of the share of answers that are right, and its slices by depth."""
         items = {f"{depth:.0%}": self.shares(model, *self.held_out(split, depth)) for depth in DEPTHS}
         every = torch.cat([*items.values()])
-        by_depth = {depth: share_b.mean().item() for depth, share_b in items.items()}
         return Evaluation(
-            metrics={"accuracy": every.mean().item()} | {f"accuracy at {d}": share for d, share in by_depth.items()},
-            slices={"depth": by_depth},
+            metrics={"accuracy": every.mean().item()},
+            slices={"depth": {depth: share_b.mean().item() for depth, share_b in items.items()}},
             items=tuple(every.tolist()),
         )
 
