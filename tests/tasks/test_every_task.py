@@ -27,7 +27,7 @@ EXAMPLES = {
     "tmaze": "tmaze(length=4, corridor=8)",
     "needle": "needle(length=32, keys=1)",
 }
-"""Name → one task of its kind. `opinions` stands for a table of 120 short texts; mnist's results are checked in mnist/test_task.py."""
+"""Name → one task of its kind; mnist's is in mnist/test_task.py. `opinions` stands for a table of 120 short texts."""
 
 
 def test_no_task_is_missing() -> None:

@@ -168,7 +168,7 @@ class Needle(Task):
         return _drawn(self, split, depth)
 
     def evaluate(self, model: PreTrainedModel, split: Split = "validation") -> Evaluation:
-        """Return `accuracy`, the mean over sequences of the share of answers that are right, and its slices by depth."""
+        """Return `accuracy`, the mean over sequences of the share of right answers, and its slices by depth."""
         items = {f"{depth:.0%}": self.shares(model, *self.held_out(split, depth)) for depth in DEPTHS}
         every = torch.cat([*items.values()])
         return Evaluation(
