@@ -60,7 +60,7 @@ def test_other_options_keep_the_core_laws(text: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("text", VARIANTS)
+@pytest.mark.parametrize("text", [text for text in VARIANTS if "window=[" not in text])  # some laws build one layer
 def test_other_options_keep_the_laws(text: str) -> None:
     check(Mixer.parse(text))
 

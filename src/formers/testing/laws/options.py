@@ -119,8 +119,8 @@ def _values_of(hint: Any, now: Any) -> list[Any]:
     if get_origin(hint) is Literal:
         return list(get_args(hint))
     if get_origin(hint) is tuple:
-        inner = get_args(hint)[0]
-        return [(value,) for value in _values_of(inner, now[0] if now else None)]
+        inner, first = get_args(hint)[0], now[0] if isinstance(now, tuple) and now else None
+        return [(value,) for value in _values_of(inner, first)] + ([] if first is None else [()])
     if hint is bool:
         return [True, False]
     if hint is int:
