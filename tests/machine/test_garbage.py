@@ -44,12 +44,12 @@ def test_imports_are_not_searched_again() -> None:
         gc.unfreeze()
 
 
-def test_what_a_study_finds_as_garbage_is_not_kept_for_good() -> None:
+def test_garbage_of_before_a_study_is_not_kept_for_good() -> None:
     gone, later = weakref.ref(_Cycle()), _Cycle()
-    with short_searches():
-        assert gone() is None
-        assert gc.get_freeze_count()
     followed = weakref.ref(later)
-    del later
+    with short_searches():
+        assert gc.get_freeze_count()
+        del later
     gc.collect()
+    assert gone() is None
     assert followed() is None

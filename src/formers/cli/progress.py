@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from formers.cli.say import say
 
 _SECONDS_BETWEEN_LINES = 10.0
 _SHARE_BETWEEN_LINES = 0.05
@@ -56,4 +57,4 @@ class _ProgressLog:
         if now - self.printed_at < _SECONDS_BETWEEN_LINES or more < _SHARE_BETWEEN_LINES * total:
             return
         self.printed_at, self.printed[stage] = now, done
-        print(f"{stage}: {done:,} of {total:,}", file=sys.stderr, flush=True)
+        say(f"{stage}: {done:,} of {total:,}", err=True)

@@ -36,8 +36,7 @@ def lasting_imports() -> Iterator[None]:
 
 @contextmanager
 def short_searches() -> Iterator[None]:
-    """Look for garbage now, and among new objects alone while the block runs."""
-    gc.collect()
+    """Look for garbage among new objects alone while the block runs."""
     gc.freeze()
     try:
         yield
