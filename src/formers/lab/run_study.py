@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -31,7 +32,6 @@ from formers.lab.train.other_lengths import untested_lengths
 from formers.lab.train.progress import Progress, Silent
 from formers.lab.train.stop import Stop, Stopped, catch_signals
 from formers.lab.train.training import remove_checkpoints
-from formers.machine.garbage import short_searches
 from formers.machine.quiet_libraries import quiet_libraries
 
 _SINGLE_PROCESS = (
@@ -68,15 +68,10 @@ def run(study: Study, progress: Progress | None = None, executor: Executor | Non
     if executor is None:
         device_for(study.compute)  # raises before anything trains
     quiet_libraries()
-    with short_searches():  # a training collects garbage at its start; what was imported before it is none
-        return _run(study, progress or Silent(), executor)
-
-
-def _run(study: Study, progress: Progress, executor: Executor | None) -> Results:
-    """Run a study in this process, or as one of those that train together."""
+    gc.freeze()  # a training collects garbage at its start; what was imported before it is none
     if ranks.world_size() == 1:
         try:
-            return _run_and_publish(study, progress, executor or Serial())
+            return _run_and_publish(study, progress or Silent(), executor or Serial())
         finally:
             forget_batches()
     if executor is not None:
@@ -88,7 +83,7 @@ def _run(study: Study, progress: Progress, executor: Executor | None) -> Results
     with ranks.process_group():
         if not ranks.is_rank0():
             return follow_rank0()
-        return lead_ranks(lambda: _run_and_publish(study, progress, Torchrun()))
+        return lead_ranks(lambda: _run_and_publish(study, progress or Silent(), Torchrun()))
 
 
 def _run_and_publish(study: Study, progress: Progress, executor: Executor) -> Results:

@@ -32,13 +32,3 @@ def lasting_imports() -> Iterator[None]:
     with no_garbage():
         yield
         gc.freeze()
-
-
-@contextmanager
-def short_searches() -> Iterator[None]:
-    """Look for garbage among new objects alone while the block runs."""
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
