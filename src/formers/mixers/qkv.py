@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import fields, replace
 from typing import ClassVar, NamedTuple
 
@@ -46,12 +47,13 @@ def mix_in_pieces(
     length, state = qkv.q.shape[2], context.state
     if length <= at_once:
         return step(qkv, context, slice(0, length))
-    alike, ys = qkv.q.is_meta and not torch.is_grad_enabled(), list[Tensor]()
+    alike = qkv.q.is_meta and not torch.is_grad_enabled()
+    ys: list[Tensor] = []
     start, times = 0, 1
     while start < length:
         some = slice(start, min(start + at_once, length))
         q, k, v = (t[:, :, some] for t in qkv)
-        with counted_times(times):
+        with counted_times(times) if times > 1 else nullcontext():
             y_bhlv, after = step(QKV(q, k, v), context.piece(some.start, some.stop, state), some)
         ys += [y_bhlv] * times
         start += times * at_once
