@@ -25,7 +25,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import formers.models  # noqa: F401  so that its own models are known
 from formers.adapt import convert, from_hf
-from formers.machine.quiet_libraries import no_loading_bar
+from formers.machine.quiet_libraries import quiet_loading
 from formers.models import CausalLM
 from formers.tasks.text import read_text
 
@@ -81,7 +81,7 @@ def main() -> None:
     gguf, out, models = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
     kept = out.with_suffix(".losses.json")
     found: dict[str, list[float]] = json.loads(kept.read_text()) if kept.exists() else {}
-    with no_loading_bar():
+    with quiet_loading():
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
         loaded = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
         own = from_hf(loaded).eval()

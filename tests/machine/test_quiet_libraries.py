@@ -8,7 +8,7 @@ import pytest
 from tqdm.auto import tqdm
 from transformers.utils import logging
 
-from formers.machine.quiet_libraries import no_loading_bar
+from formers.machine.quiet_libraries import quiet_loading
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def transformers_draws() -> Iterator[None]:
 @pytest.mark.usefixtures("transformers_draws")
 @pytest.mark.parametrize("draw", [tqdm, logging.tqdm], ids=["tqdm", "transformers"])
 def test_no_bar_is_drawn_while_a_model_is_loaded(draw: object, capsys: pytest.CaptureFixture[str]) -> None:
-    with no_loading_bar():
+    with quiet_loading():
         assert [*draw(range(3), desc="Converting and de-quantizing GGUF tensors...")] == [0, 1, 2]  # type: ignore[operator]
     assert capsys.readouterr().err == ""
     assert [*draw(range(3), desc="Downloading")] == [0, 1, 2]  # type: ignore[operator]

@@ -52,7 +52,7 @@ def calibrate(
     before the last of Shakespeare's plays, are read with thresholds from cautious to bold, up to the first that is not
     safe; those of the last 5 % show what the one before it comes to. Then some text is generated, and timed.
     """
-    from formers.machine.quiet_libraries import no_loading_bar
+    from formers.machine.quiet_libraries import quiet_loading
     from formers.models.exit_calibration import calibrate_exits, set_threshold
     from formers.part import check_names
 
@@ -72,7 +72,7 @@ def calibrate(
     set_threshold(model, found.chosen.threshold)
     _say_check(model, found, test, length)
     if output is not None:
-        with no_loading_bar():
+        with quiet_loading():
             model.save_pretrained(output)
         coder.save(output)
         say(f"wrote {output}: {model.config.computation}")

@@ -61,7 +61,7 @@ def _read(kind: Any, name: str, gguf: str | None) -> tuple[PreTrainedModel, Any,
 
     import formers  # noqa: F401  so that its own models are known
     from formers.machine.hub import hub_trouble, only_cached
-    from formers.machine.quiet_libraries import no_loading_bar
+    from formers.machine.quiet_libraries import quiet_loading
 
     if name.startswith((".", "/", "~")) and not Path(name).expanduser().is_dir():
         raise ValueError(f"there is no folder {name}; give one with a model and its tokenizer, or a hub name")
@@ -70,7 +70,7 @@ def _read(kind: Any, name: str, gguf: str | None) -> tuple[PreTrainedModel, Any,
     with _missing_is_said(name, trouble):
         if gguf is None:
             _check_config(name, only_cached(trouble), wants_words=kind is AutoModelForCausalLM)
-        with no_loading_bar() if Path(name).is_dir() else nullcontext():  # of a download, the bars are wanted
+        with quiet_loading() if Path(name).is_dir() else nullcontext():  # of a download, the bars are wanted
             if gguf is None and Path(name).is_dir() and not has_tokenizer(Path(name)):
                 raise no_tokenizer(name)
             tokenizer = AutoTokenizer.from_pretrained(name, **more)

@@ -202,9 +202,9 @@ def _save(student: FormersModel, tokenizer: Any, results: RepairResults, folder:
     from formers.adapt.report.repair_page import write_repair_results
     from formers.cli.running import print_path
     from formers.cli.swap_tables import say_stages
-    from formers.machine.quiet_libraries import no_loading_bar
+    from formers.machine.quiet_libraries import quiet_loading
 
-    with no_loading_bar():
+    with quiet_loading():
         student.save_pretrained(folder / "model", tokenizer=tokenizer)
     page = write_repair_results(results, folder)
     say_stages(results)

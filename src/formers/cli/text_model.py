@@ -44,11 +44,11 @@ def text_coder(place: Path) -> Characters | Pieces:
 
 def text_model(place: Path, coder: Characters | Pieces) -> CausalLM:
     """Return the model in a folder. Raise ValueError where it is not whole, or knows other characters or tokens."""
-    from formers.machine.quiet_libraries import no_loading_bar
+    from formers.machine.quiet_libraries import quiet_loading
     from formers.models import CausalLM
     from formers.models.loading import check_finite
 
-    with no_loading_bar():
+    with quiet_loading():
         model: CausalLM = CausalLM.from_pretrained(place)
     check_finite(model, place)
     coder.check_size(model.config.vocab_size, place)

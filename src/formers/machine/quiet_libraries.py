@@ -34,13 +34,11 @@ def quiet_libraries() -> None:
 
 
 @contextmanager
-def no_loading_bar() -> Iterator[None]:
+def quiet_loading() -> Iterator[None]:
     """Keep transformers from drawing a bar while it reads or writes a model; bars of downloads come back.
 
-    Its reports of weights that are missing, or not used, are kept away, too: callers ask for them, and say so.
-
-    Those that a GGUF file's weights are made into numbers under, which transformers does not turn off, are kept away,
-    too.
+    Also kept away are the bars under which a GGUF file's weights are made into numbers, which transformers does not
+    turn off, and its reports of weights that are missing or not used: callers ask for these, and say so themselves.
     """
     from transformers.utils import logging as transformers_logging
 

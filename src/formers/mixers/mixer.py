@@ -14,7 +14,7 @@ from formers.mixers.cross import CrossMixer
 from formers.mixers.documents import DocumentBatch, Documents, GlobalMask, Grouping, Mask, check_global_tokens
 from formers.mixers.shorthand import begins_with
 from formers.part import Part, SharingModule, Site, State, Unsupported, weighted_losses
-from formers.positions.position import build_at
+from formers.positions.position import ABILITY_FOR, build_at
 
 
 class Mixer(Part):
@@ -72,11 +72,10 @@ class Mixer(Part):
 
     def check_site(self, site: Site) -> None:
         """Raise `Unsupported` unless the mixer can be causal (or bidirectional) here and take the site's position."""
-        self.require(way := "causal" if site.causal else "bidirectional", why=self.instead.get(way, ""))
-        place = site.position.acts_on if site.position else "nothing"
-        needed = {"heads": "qk_position", "scores": "score_position", "weights": "weight_position"}.get(place, "")
+        direction = "causal" if site.causal else "bidirectional"
+        self.require(direction, why=self.instead.get(direction, ""))
+        needed, what = ABILITY_FOR.get(site.position.acts_on if site.position else "", ("", ""))
         if needed and needed not in self.abilities:
-            what = {"heads": "queries and keys", "scores": "attention scores", "weights": "attention weights"}[place]
             own = f", or add {needed!r} to {type(self).__name__}.can if it applies them" if self.is_own() else ""
             raise Unsupported(
                 f"{self} cannot take position {site.position}: it acts on {what}, and {self.name()} forms none. "

@@ -10,6 +10,13 @@ from formers.ops import can_read, is_free_to_read, read_once
 from formers.part import Part, Site
 from formers.part.site import Place
 
+ABILITY_FOR = {
+    "heads": ("qk_position", "queries and keys"),
+    "scores": ("score_position", "attention scores"),
+    "weights": ("weight_position", "attention weights"),
+}
+"""Where a position acts within a mixer → the ability of a mixer that takes it there, and the place in words."""
+
 
 class Position(Part):
     """How a model knows the order of its tokens. Where it acts decides what it combines with (`acts_on`)."""
