@@ -40,11 +40,12 @@ from formers.patterns import (
 )
 from formers.testing import CORE_LAWS, SITE, assert_same, build, check, tokens
 
+TWO_LAYERS = "longformer(window=[4, 8], dilation=[1, 2], tokens=[0, 5], bias=True)"
 VARIANTS = [
     "sparse(pattern=window(8) | global(3))",
     "sparse(per_head=[chunk(16), fixed(8), global(3)])",
     "sparse(pattern=random(1) | neighbours(8))",
-    "longformer(window=[4, 8], dilation=[1, 2], tokens=[0, 5], bias=True)",
+    TWO_LAYERS,
     "bigbird(first=3)",
     "sparse_transformer(factors=merged)",
     "sparse_transformer(pattern=fixed(12), factors=merged, distinct=True)",
@@ -60,9 +61,14 @@ def test_other_options_keep_the_core_laws(text: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("text", [text for text in VARIANTS if "window=[" not in text])  # some laws build one layer
+@pytest.mark.parametrize("text", [text for text in VARIANTS if text != TWO_LAYERS])
 def test_other_options_keep_the_laws(text: str) -> None:
     check(Mixer.parse(text))
+
+
+@pytest.mark.slow
+def test_windows_of_two_layers_keep_the_laws() -> None:
+    check(Mixer.parse(TWO_LAYERS), site=replace(SITE, layers=2))
 
 
 def copied(module: Any, other: Any) -> Any:

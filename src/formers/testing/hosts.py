@@ -195,14 +195,14 @@ def _host_computation(part: Any, site: Site) -> nn.Module:
 
 
 def deciding(part: Any, site: Site) -> DecisionTransformer:
-    """Return a Decision Transformer of one layer of a mixer: states as wide as the site, and one of three actions.
+    """Return a Decision Transformer of a mixer, as deep as the site: states as wide as the site, one of three actions.
 
     It is no host of the axis, as it takes steps and not tokens: `laws.decisions` tries every causal mixer in it.
     """
     config = DecisionConfig(
         width=site.width,
         heads=site.heads,
-        depth=1,
+        depth=site.layers,
         mixer=part,
         context_length=site.context_length,
         initializer_range=0.3,

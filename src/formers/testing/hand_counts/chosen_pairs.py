@@ -36,6 +36,7 @@ def longformer(part: Longformer, site: Site, length: int) -> Count:
     placed = turned or site.qk_norm is not None
     if 2 * heads * there <= d and not placed:
         seen = 2 * heads * (product(there, d, k) + product(there, length, d))
+        seen += heads * product(there, 1, k) if part.bias else NOTHING  # of queries with the bias of the keys
     else:
         seen = 2 * product(length, heads * k, d) + 2 * heads * product(there, length, k)
     return sparse(part, site, length) + product(there, heads * k, d) + seen
