@@ -48,3 +48,10 @@ def test_an_axis_ends_before_floats_do(values: tuple[float, float], log: bool) -
     assert math.isfinite(made.high)
     assert all(math.isfinite(place) for place, _ in made.ticks(5))
     assert all(0 <= made.inside(value) <= 100 for value in values)
+
+
+def test_a_narrow_axis_by_logarithm_has_numbers() -> None:
+    texts = [text for _, text in scale([4.15, 4.28], 0, 100, log=True).ticks(4)]
+    assert len(texts) > 1
+    assert all(4.1 < float(text) < 4.3 for text in texts)
+    assert len(scale([1e-300], 0, 100, log=True).ticks(4)) > 1

@@ -34,17 +34,18 @@ class Scale:
         return self(min(max(value, self.low), self.high))
 
     def ticks(self, wanted: int) -> list[Tick]:
-        """Return about `wanted` round values within the scale."""
+        """Return about `wanted` round values within the scale, or by logarithm 1, 2 and 5 of each decade."""
         if self.log:
             decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
             values = [digit * 10.0**decade for decade in decades for digit in (1, 2, 5)]
-            return [(self(value), f"{value:g}") for value in values if self.low <= value <= self.high]
+            marked = [(self(value), f"{value:g}") for value in values if self.low <= value <= self.high]
+            if len(marked) > 1:
+                return marked
         step = _round_step((self.high - self.low) / wanted)
         places = max(0, -math.floor(math.log10(step) + 1e-9)) + (1 if _needs_a_half(step) else 0)
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
-        return [
-            (self(index * step), f"{index * step:.{places}f}".replace("-", "−")) for index in range(first, last + 1)
-        ]
+        form = "g" if self.log else f".{places}f"
+        return [(self(index * step), f"{index * step:{form}}".replace("-", "−")) for index in range(first, last + 1)]
 
 
 def scale(values: Sequence[float], start: float, end: float, margin: float = 0.06, log: bool = False) -> Scale:
