@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow.exceptions import MlflowException
@@ -51,6 +53,14 @@ def test_no_trace_of_where_they_were_made(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path / "elsewhere")
     store = Store(tmp_path / "study", "test")
     assert store.experiment.client.get_experiment("0").artifact_location.startswith(str(tmp_path / "elsewhere"))
+
+
+def test_nothing_is_said_while_they_are_made(python: Any, tmp_path: Path) -> None:
+    database = tmp_path / "one.db"
+    code = f"import pathlib, formers.lab.store.database as d; d.make_database(pathlib.Path({str(database)!r}))"
+    done = python.run("-c", code, env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")})
+    assert (done.returncode, done.out, done.err) == (0, "", "")
+    assert database.stat().st_size
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from formers.machine.files import flush_to_disk
+from formers.machine.quiet_libraries import quiet_libraries
 
 _WRITE_FAILURES = (
     sqlite3.SQLITE_FULL,
@@ -114,6 +115,7 @@ def create_tables(part: Path) -> None:
     """Let MLflow make its tables. Remove the experiment that it adds: it points to the present working directory."""
     from mlflow.tracking import MlflowClient
 
+    quiet_libraries()  # importing MLflow sets its own log level
     MlflowClient(tracking_uri=sqlite_uri(part)).search_experiments(max_results=1)
     with closing(sqlite3.connect(part)) as database, database:
         database.execute("DELETE FROM experiments")
