@@ -26,16 +26,20 @@ from formers.part import Part, Site
 from formers.positions import Position
 from formers.testing.harness import BATCH, LENGTH, SITE, abilities, build, directions, padding_mask, tokens
 from formers.testing.naive_ops import naive_ops
-from formers.testing.tolerance import FACTOR, FLOOR, convert, error, evaluate, size
+from formers.testing.tolerance import (
+    DRAWS,
+    FACTOR,
+    FLOOR,
+    LUCK,
+    convert,
+    error,
+    evaluate,
+    moved_slightly,
+    root_mean_square,
+    scales_of,
+    size,
+)
 
-_VANISHING = 1e-12
-"""A gradient this much smaller than the largest is zero in exact arithmetic, as that of a bias on the keys of a
-softmax: all of it is rounding, which is judged by what it is the rounding of."""
-_DRAWS = 16
-"""Draws that judge a form which is over the bound in one: two root mean squares of single numbers, of equal size, then
-differ by a factor of 2 once in 250 times."""
-_LUCK = 1000.0
-"""How many times the bound a right form may be off in one draw, by bad luck; a wrong one is off by more in float64."""
 _NAIVE = "the naive form"
 _ON_PAIRS = ("score_position.", "share_h", "span_proj", "q_proj.bias", "k_proj.bias", "q_norm.", "k_norm.")
 """Parts of the names of parameters that act on the scores of pairs, or alike on all queries or keys: those of
@@ -90,8 +94,8 @@ def _compare(module: nn.Module, x: Tensor, mask_bl: Tensor | None) -> None:
 
     labels, inputs = ["the input", *names], convert([x, *values], torch.float32)
     wrong = _over_bounds([_errors(fast, naive, inputs, labels)])
-    if wrong and max(wrong.values()) < _LUCK:
-        wrong = _over_bounds([_errors(fast, naive, _moved(inputs, draw), labels) for draw in range(_DRAWS)])
+    if wrong and max(wrong.values()) < LUCK:
+        wrong = _over_bounds([_errors(fast, naive, moved_slightly(inputs, draw), labels) for draw in range(DRAWS)])
     assert not wrong, "; ".join(wrong)
 
 
@@ -104,9 +108,7 @@ def _errors(
 ) -> _Errors:
     """Return the errors of both forms."""
     exact = evaluate(naive, inputs, torch.float64, labels, True)
-    sizes = {name: size(value) for name, value in exact.items()}
-    largest = max(sizes.values()) or 1.0
-    scales = {name: one if one > _VANISHING * largest else largest for name, one in sizes.items()}
+    scales = {name: scale or 1.0 for name, scale in scales_of(exact).items()}
     found: dict[str, dict[str, float]] = {}
     for form, function, dtype in (
         (_NAIVE, naive, torch.float32),
@@ -116,8 +118,7 @@ def _errors(
         values = evaluate(function, inputs, dtype, labels, True)
         unit = torch.finfo(dtype).eps
         found[form] = {name: error(value, exact[name]) / scales[name] / unit for name, value in values.items()}
-    least = _VANISHING * largest
-    found[_NAIVE] = {name: one for name, one in found[_NAIVE].items() if sizes[name] > least}
+    found[_NAIVE] = {name: one for name, one in found[_NAIVE].items() if size(exact[name]) == scales[name]}
     return found
 
 
@@ -127,22 +128,14 @@ def _over_bounds(draws: Sequence[_Errors]) -> dict[str, float]:
     What the naive form loses is one number, the worst of its outputs and gradients, because a tensor of a few numbers
     may be exact by luck.
     """
-    lost = max(_mean([draw[_NAIVE][name] for draw in draws if name in draw[_NAIVE]]) for name in draws[0][_NAIVE])
+    lost = max(
+        root_mean_square([draw[_NAIVE][name] for draw in draws if name in draw[_NAIVE]]) for name in draws[0][_NAIVE]
+    )
     wrong: dict[str, float] = {}
     for form in (form for form in draws[0] if form != _NAIVE):
         for name in draws[0][form]:
-            off, bound = _mean([draw[form][name] for draw in draws]), FACTOR * max(lost, _least_lost(name)) + FLOOR
+            off = root_mean_square([draw[form][name] for draw in draws])
+            bound = FACTOR * max(lost, _least_lost(name)) + FLOOR
             if not off <= bound:
                 wrong[f"{name} is off by {off:.3g} roundings in {form}; {bound:.3g} are allowed"] = off / bound
     return wrong
-
-
-def _mean(values: Sequence[float]) -> float:
-    """Return the root mean square."""
-    return math.sqrt(sum(value * value for value in values) / len(values))
-
-
-def _moved(inputs: Sequence[Any], draw: int) -> list[Any]:
-    """Return the inputs, moved so little that nothing but their roundings is another: by 1e-4 of themselves."""
-    generator = torch.Generator().manual_seed(draw)
-    return [t * (1 + 1e-4 * torch.randn(t.shape, generator=generator)) if t.is_floating_point() else t for t in inputs]
