@@ -195,7 +195,9 @@ class StepTrainer(SafeTrainer):
         return self.loss_of(model, inputs)
 
 
-def train(model: FormersModel, texts: Texts, loss: Loss, folder: Path, steps: int, rate: float, seed: int) -> float:
+def train(
+    model: FormersModel, texts: Texts, loss: Loss, folder: Path, steps: int, rate: float, seed: int, bf16: bool
+) -> float:
     """Train in place, from the last checkpoint in the folder on; return the steps a second of this call."""
     args = TrainingArguments(
         output_dir=str(folder),
@@ -210,7 +212,7 @@ def train(model: FormersModel, texts: Texts, loss: Loss, folder: Path, steps: in
         logging_steps=max(1, steps // 20),
         save_steps=max(50, steps // 5),
         save_total_limit=1,
-        bf16=True,
+        bf16=bf16,
         use_cpu=not torch.cuda.is_available(),
         report_to=[],
         remove_unused_columns=False,
@@ -285,6 +287,7 @@ class Effort:
         repair: steps of its second stage.
         masked: steps of masked language modelling.
         copies: edited copies of each text of a task for each that it has.
+        bf16: whether products are made in bfloat16.
     """
 
     epochs: float
@@ -292,6 +295,7 @@ class Effort:
     repair: int
     masked: int
     copies: int
+    bf16: bool
 
 
 @dataclass(frozen=True)
@@ -327,6 +331,12 @@ class Experiment:
         (place / "result.json").write_text(json.dumps(result))
         say(f"{data.task.task}: {arm}, seed {seed}: {result['test']:.3f}")
 
+    def train(
+        self, model: FormersModel, texts: Texts, loss: Loss, place: Path, steps: int, rate: float, seed: int
+    ) -> None:
+        """Train a model in place; checkpoints are kept where it will be."""
+        train(model, texts, loss, place / "training", steps, rate, seed, self.effort.bf16)
+
     def fine_tuned(self, data: Data, arm: str, seed: int) -> FormersModel:
         """Return the classifier of an arm, trained on a task, or as it was kept."""
         place = self.folder / data.task.task / f"{arm}-{seed}"
@@ -340,7 +350,7 @@ class Experiment:
             mixer = base.config.mixer if arm == "original" else NAIVE
             model = with_mixer(base, mixer, SequenceClassifier)
             steps = max(10, round(self.effort.epochs * len(data.train.ids) / BATCH))
-            train(model, data.train, labels_loss, place / "training", steps, RATES[arm], seed)
+            self.train(model, data.train, labels_loss, place, steps, RATES[arm], seed)
         model.save_pretrained(place)
         return model
 
@@ -351,7 +361,7 @@ class Experiment:
         add_difference(student, self.base, teacher)
         texts = data.train + data.unlabelled
         texts += edited(texts, self.effort.copies, seed)
-        train(student, texts, taught_by(teacher), place / "training", self.effort.repair, RATES[arm], seed + 1)
+        self.train(student, texts, taught_by(teacher), place, self.effort.repair, RATES[arm], seed + 1)
         return student
 
     def transferred(self, arm: str) -> FormersModel:
@@ -362,7 +372,7 @@ class Experiment:
             torch.manual_seed(0)
             student = with_mixer(self.base, self.mixers(arm), Transformer, dropout=0.0)
             loss = hidden_states_of(self.base)
-            train(student, self.unlabelled, loss, place / "training", self.effort.transfer, TRANSFER_RATE, seed=0)
+            self.train(student, self.unlabelled, loss, place, self.effort.transfer, TRANSFER_RATE, seed=0)
             student.save_pretrained(place)
         return Transformer.from_pretrained(place)
 
@@ -374,7 +384,7 @@ class Experiment:
             torch.manual_seed(0)
             model = with_mixer(self.base, mixer, MaskedLM)
             loss = masked_loss(self.mask)
-            train(model, self.unlabelled, loss, place / "training", self.effort.masked, RATES["mlm"], seed=0)
+            self.train(model, self.unlabelled, loss, place, self.effort.masked, RATES["mlm"], seed=0)
             model.base_model.save_pretrained(place)
         return type(self.base).from_pretrained(place)
 
@@ -472,6 +482,7 @@ def main() -> None:
     parser.add_argument("--transfer-steps", type=int, default=2_000, help="of a repair's first stage, once for all")
     parser.add_argument("--repair-steps", type=int, default=1_000, help="of its second stage")
     parser.add_argument("--masked-steps", type=int, default=2_000, help="of masked language modelling")
+    parser.add_argument("--fp32", action="store_true", help="no products in bfloat16, which not every CPU has")
     parser.add_argument("--copies", type=int, default=2, help="edited copies of each text")
     parser.add_argument("--kept", default="-2,-1", help="layers of the hybrid that keep attention")
     parser.add_argument("--no-speed", action="store_true", help="leave out the time of a step")
@@ -484,7 +495,8 @@ def main() -> None:
     all_data = [read(name, words.model, words.examples, words.longest) for name in tasks]
     depth = base.config.depth
     kept = tuple(int(layer) % depth for layer in words.kept.split(","))
-    effort = Effort(words.epochs, words.transfer_steps, words.repair_steps, words.masked_steps, words.copies)
+    efforts = (words.epochs, words.transfer_steps, words.repair_steps, words.masked_steps, words.copies)
+    effort = Effort(*efforts, bf16=not words.fp32)
     experiment = Experiment(base, tokenizer.mask_token_id, words.folder, without_labels(all_data), effort, kept)
     for seed in words.seeds:
         for data in all_data:

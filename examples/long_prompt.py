@@ -5,6 +5,9 @@
 A code stands somewhere in a long text, and the question for it at the end. The model answers with its own attention,
 with windows in all layers, and with windows in all but a few: those that the answer needs, found on a short prompt.
 Printed beside each answer: −log p of the right one, the time of the prompt and of each token after it, and the cache.
+
+A model often promises longer texts than it was trained on. With --trained 2048 its rotary positions are scaled (YaRN)
+from so many tokens to --length, without any training.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.cache_utils import DynamicCache
 
 from formers.adapt import AttentionCache, use_attention
@@ -93,20 +96,32 @@ def needed_layers(model: PreTrainedModel, tokenizer: Any, count: int, length: in
     return sorted(layer for first in worst for layer in range(first, first + _GROUP) if layer < depth)
 
 
+def scaled(config: Any, length: int, trained: int) -> dict[str, Any]:
+    """Return the rotary positions of a model that was trained on so many tokens, scaled by YaRN to a length."""
+    if length <= trained:
+        raise SystemExit(f"--trained {trained} is for longer prompts than --length {length}")
+    yarn = {"rope_type": "yarn", "factor": length / trained, "original_max_position_embeddings": trained}
+    return {**config.rope_parameters, **yarn}
+
+
 def main() -> None:
     """Ask with each attention, at each depth."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="a causal language model of the Llama kind with a chat template")
     parser.add_argument("--gguf", help="its GGUF file, in the folder")
     parser.add_argument("--length", type=int, default=2048, help="tokens of the prompt")
+    parser.add_argument("--trained", type=int, help="tokens that the model was trained on: scales its positions")
     parser.add_argument("--window", type=int, default=256, help="keys that a layer keeps, beside four sinks")
     parser.add_argument("--full", type=int, default=9, help="layers that keep their attention")
     parser.add_argument("--layers", help="these layers, 9,10,11, instead of looking for them")
     parser.add_argument("--short", type=int, default=384, help="tokens of the prompt that finds them")
     parser.add_argument("--depths", default="0.1,0.5,0.9", help="places of the code in the text")
     words = parser.parse_args()
-    more = {"gguf_file": words.gguf} if words.gguf else {}
+    more: dict[str, Any] = {"gguf_file": words.gguf} if words.gguf else {}
     tokenizer = AutoTokenizer.from_pretrained(words.model, **more)
+    if words.trained:
+        config = AutoConfig.from_pretrained(words.model, **more)
+        more["rope_parameters"] = scaled(config, words.length, words.trained)
     model = AutoModelForCausalLM.from_pretrained(words.model, dtype=torch.float32, **more).eval()
     own, depth = model.config._attn_implementation, model.config.num_hidden_layers
     window = f"window({words.window}) | sinks(4)"

@@ -197,6 +197,15 @@ def test_rotary_positions_reach_farther() -> None:
     assert same.drift.difference == 0
 
 
+def test_a_model_that_promises_more_than_it_was_trained_on_is_scaled_from_there() -> None:
+    ours = from_hf(made(DECODERS["llama"]))
+    promised = ours.config.context_length
+    part = convert(ours, context_length=promised, positions="yarn", trained_length=promised // 4).model.config.position
+    assert (part.scaling, part.factor, part.trained_length) == ("yarn", 4, promised // 4)
+    part = convert(ours, context_length=promised, positions="ntk", trained_length=promised // 2).model.config.position
+    assert (part.scaling, part.factor, part.trained_length) == ("ntk", 2, None)
+
+
 def test_positions_that_cannot_be_extended_say_so() -> None:
     ours = from_hf(made(DECODERS["llama"]))
     longer = 2 * ours.config.context_length
@@ -204,6 +213,15 @@ def test_positions_that_cannot_be_extended_say_so() -> None:
         convert(ours, context_length=longer, positions="repeat")
     with pytest.raises(ValueError, match="give a context_length"):
         convert(ours, positions="yarn")
+    with pytest.raises(ValueError, match="longer sequences than the 16 tokens"):
+        convert(ours, context_length=16, positions="yarn", trained_length=16)
+    for without in (
+        {},
+        {"positions": "yarn", "trained_length": 2 * longer},
+        {"positions": "yarn", "trained_length": 0},
+    ):
+        with pytest.raises(ValueError, match=r"trained_length=.* is for rotary positions that are to be scaled"):
+            convert(ours, context_length=longer, **({"trained_length": 16} | without))
     alibi = CausalLM(TransformerConfig(vocab_size=9, width=8, heads=2, depth=1, position="alibi()"))
     with pytest.raises(ValueError, match=r"does not extend alibi\(\); for it there is nothing"):
         convert(alibi, context_length=1024, positions="linear")

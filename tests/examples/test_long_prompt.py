@@ -60,3 +60,14 @@ def test_answers_are_the_models(tokenizer: PreTrainedTokenizerFast) -> None:
         assert answer.cache > 0
     layers = example.needed_layers(tiny, tokenizer, 3, 300, "window(4)")
     assert layers in ([0, 1, 2], [3])
+
+
+def test_positions_reach_from_the_trained_length_to_the_prompts() -> None:
+    plain = model()
+    positions = {"rope_parameters": example.scaled(plain.config, 8192, 2048)}
+    longer = LlamaForCausalLM(LlamaConfig(**plain.config.to_dict() | positions))
+    slow, slower = (one.model.rotary_emb.inv_freq for one in (plain, longer))
+    assert slower[0] == slow[0]
+    assert float(slower[-1] * 4) == pytest.approx(float(slow[-1]))
+    with pytest.raises(SystemExit, match="--trained 2048 is for longer prompts than --length 2048"):
+        example.scaled(plain.config, 2048, 2048)

@@ -32,6 +32,7 @@ def convert(
     *,
     context_length: int | None = None,
     positions: Positions | None = None,
+    trained_length: int | None = None,
     bias: bool = True,
     input_ids: Tensor | None = None,
     strict: bool = False,
@@ -57,6 +58,8 @@ def convert(
         context_length: the longest sequence that the new model promises to take; None: as before.
         positions: `repeat` (unless given) or `interpolate` for learned positions; `linear`, `ntk` or `yarn` for rotary
             ones, which otherwise turn on as they are.
+        trained_length: the longest sequence that the model was trained on, where its configuration promises more;
+            `positions` extend that one.
         bias: whether mixers get biases where those before had some.
         input_ids: tokens to measure the drift on, (B, L); None: 256 drawn ones, or as many as the model takes. Of a
             model without data, on the meta device, or one that reads no tokens, none is measured.
@@ -72,7 +75,7 @@ def convert(
     if mixer is not None:
         config = config.swap(mixer=shortest_cycle(layer_mixers(config, mixer, bias=bias)))
     extension: Extension = "interpolate" if positions == "interpolate" else "repeat"
-    config = _extended(config, context_length, positions)
+    config = _extended(config, context_length, positions, trained_length)
     made = convert_weights(ours, config, strict=strict, extension=extension, replace=True, fresh=fresh)
     read = ours.example_inputs(1)  # of an encoder–decoder, a source and an output
     if ours.device.type == "meta" or ours.main_input_name not in read:
@@ -81,14 +84,23 @@ def convert(
     return replace(made, drift=output_drift(ours, made.model, dict.fromkeys(read, ids.to(ours.device))))
 
 
-def _extended(config: TransformerConfig, length: int | None, how: Positions | None) -> TransformerConfig:
+def _extended(
+    config: TransformerConfig, length: int | None, how: Positions | None, trained: int | None
+) -> TransformerConfig:
     """Return the configuration for longer sequences. Raise ValueError where positions cannot be extended like that."""
-    part, before = config.position, config.context_length
+    part, before = config.position, config.context_length if trained is None else trained
+    if trained is not None and (how is None or isinstance(part, Learned) or not 0 < trained <= config.context_length):
+        raise ValueError(
+            f"trained_length={trained} is for rotary positions that are to be scaled, positions='linear', 'ntk' or "
+            f"'yarn', and at most the {config.context_length} tokens of the model; but {part} and positions={how!r} "
+            "were given"
+        )
     if how is None:
         return config if length is None else config.swap(context_length=length)
     if length is None or length <= before:
         raise ValueError(
-            f"positions={how!r} is for longer sequences than the {before} tokens of the model; give a context_length"
+            f"positions={how!r} is for longer sequences than the {before} tokens of the model; give a context_length, "
+            "and a trained_length where it was trained on fewer"
         )
     if isinstance(part, Learned) and how in ("repeat", "interpolate"):
         return config.swap(context_length=length)
@@ -98,8 +110,8 @@ def _extended(config: TransformerConfig, length: int | None, how: Positions | No
         raise ValueError(f"positions={how!r} does not extend {part}; for it there is {known}")
     if part.scaling != "none":
         raise Unsupported(f"{part} is scaled already; set another factor with config.swap(position=…)")
-    trained: dict[str, Any] = {"trained_length": before} if how == "yarn" else {}
-    scaled = part.swap(scaling=how, factor=length / before, **trained)
+    known_length: dict[str, Any] = {"trained_length": before} if how == "yarn" else {}
+    scaled = part.swap(scaling=how, factor=length / before, **known_length)
     return config.swap(context_length=length, position=scaled)
 
 
