@@ -6,6 +6,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -33,6 +34,13 @@ def render_page(
     Raises:
         jinja2.UndefinedError: for a variable that the template uses and `contents` lacks.
     """
+    environment = _environment(tuple((filters or {}).items()))
+    return visible(environment.get_template(template).render(contents))
+
+
+@cache
+def _environment(filters: tuple[tuple[str, Callable], ...]) -> Environment:
+    """Return what compiles templates, with its filters; once a process: a page takes longer to compile than to fill."""
     folder = Path(__file__).parent
     css, script = ((folder / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     environment = Environment(
@@ -42,7 +50,7 @@ def render_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(breakable=_breakable, fixed=fixed, grouped=grouped, percent=percent, **(filters or {}))
+    environment.filters.update(breakable=_breakable, fixed=fixed, grouped=grouped, percent=percent, **dict(filters))
     environment.globals.update(
         css=Markup(css),
         script=Markup(script),
@@ -50,7 +58,7 @@ def render_page(
         shared_look=SHARED_LOOK,
         reload_seconds=None,
     )
-    return visible(environment.get_template(template).render(contents))
+    return environment
 
 
 def csv_download(text: str) -> str:
