@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from formers.part import Part, Site
 from formers.testing.compare import assert_finite, assert_zero
-from formers.testing.harness import LENGTH, SITE, build, directions, tokens
+from formers.testing.harness import LENGTH, SITE, build, directions, seed_cpu, tokens
 from formers.testing.hosts import HOSTS, axis_of
 
 _SPOILED = 123456789
@@ -65,7 +65,7 @@ def builds_in_bfloat16(part: Part, site: Site = SITE) -> None:
 def _built(part: Part, causal: bool, site: Site) -> nn.Module:
     """Return the part in its host as a model builds it: with the start that it gives itself."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        seed_cpu(0)
         return HOSTS[axis_of(part)](part, replace(site, causal=causal))
 
 

@@ -24,7 +24,16 @@ from formers.part import Part, Site
 from formers.positions import Position
 from formers.testing.compare import assert_same, assert_zero
 from formers.testing.gradients import outputs_and_gradients
-from formers.testing.harness import LENGTH, SITE, build, directions, directions_and_padding, padding_mask, tokens
+from formers.testing.harness import (
+    LENGTH,
+    SITE,
+    build,
+    directions,
+    directions_and_padding,
+    padding_mask,
+    seed_cpu,
+    tokens,
+)
 from formers.testing.hosts import axis_of
 
 _LENGTHS = (LENGTH, 50)
@@ -99,7 +108,7 @@ def _trained(module: nn.Module, x_bld: Tensor, recompute: bool) -> dict[str, Ten
     """Output and gradients of one training pass with a fixed seed."""
     x = x_bld.clone().requires_grad_()
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(3)
+        seed_cpu(3)
         y, _ = checkpoint(module, x, use_reentrant=False) if recompute else module(x)
         names = ["the input", *(name for name, _ in module.named_parameters())]
         gradients = torch.autograd.grad(y.square().sum(), [x, *module.parameters()])

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from formers.part import Part, Site
-from formers.testing.harness import SITE, build, directions, tokens
+from formers.testing.harness import SITE, build, directions, seed_cpu, tokens
 
 _STEP = torch.finfo(torch.float64).eps ** (1 / 3)
 """The step at which a central difference is best: its own error and that of rounding are alike."""
@@ -90,7 +90,7 @@ def _gradients(module: nn.Module, names: list[str], values: list[Tensor], keep: 
     """Return the gradients of one random weighting of the outputs; with `keep`, as functions of the inputs."""
     x, *others = values
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
+        seed_cpu(1)
         module = deepcopy(module)  # in training a backward pass may change it
         y, _ = functional_call(module, dict(zip(names[1:], others, strict=True)), (x,))
     weighting = torch.randn(y.shape, generator=torch.Generator().manual_seed(1), dtype=y.dtype)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from formers.part import Part, Site
 from formers.testing.compare import assert_same, assert_zero
-from formers.testing.harness import LENGTH, SITE, build, tokens
+from formers.testing.harness import LENGTH, SITE, build, seed_cpu, tokens
 
 _CUTS = (1, LENGTH // 2, 64, LENGTH - 1)
 """The laws look at the outputs before these tokens; 64 is where a block would end."""
@@ -51,5 +51,5 @@ def _future_has_no_gradient(module: nn.Module, cut: int, width: int, what: str) 
 def _seeded(module: nn.Module, x: Tensor) -> Tensor:
     """Return the output, with the same random choices every time."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
+        seed_cpu(1)
         return module(x)[0]

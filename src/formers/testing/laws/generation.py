@@ -22,7 +22,7 @@ from formers.mixers import FeatureMap, Linear
 from formers.part import Part, Site, Unsupported
 from formers.positions import NoPosition
 from formers.testing.compare import assert_same
-from formers.testing.harness import SITE, abilities
+from formers.testing.harness import SITE, abilities, seed_cpu
 
 if TYPE_CHECKING:
     from formers.models import CausalLM
@@ -85,21 +85,21 @@ def _language_model(part: Part, site: Site, depth: int = 2) -> CausalLM:
         initializer_range=0.3,
         tie_word_embeddings=False,  # tied, a model that has not learned anything likes to repeat its last token
     )
-    torch.manual_seed(0)
+    seed_cpu(0)
     return CausalLM(config).double().eval()
 
 
 def _generated(model: CausalLM, ids: Tensor, *, new: int = _NEW, **options: Any) -> _Continuation:
     """Return what `generate()` makes of a prompt, greedily unless the options say otherwise."""
     options = {"do_sample": False, "attention_mask": torch.ones_like(ids), "pad_token_id": 0} | options
-    torch.manual_seed(1)
+    seed_cpu(1)
     out = model.generate(ids, max_new_tokens=new, return_dict_in_generate=True, output_logits=True, **options)
     return _Continuation(out.sequences, torch.stack(out.logits, 1), out.get("past_key_values"))
 
 
 def _by_hand(model: CausalLM, ids: Tensor, mask: Tensor, choose: Callable[[Tensor], Tensor]) -> _Continuation:
     """Return a prompt with new tokens, each chosen from the logits of a forward pass over all tokens before it."""
-    torch.manual_seed(1)
+    seed_cpu(1)
     logits_bnv = torch.empty(len(ids), 0, _WORDS)
     for _ in range(_NEW):
         logits_bv = model(ids, attention_mask=mask, use_cache=False).logits[:, -1].float()

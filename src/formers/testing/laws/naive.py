@@ -25,7 +25,7 @@ from torch.func import functional_call
 from formers.part import Part, Site
 from formers.positions import Position
 from formers.testing.harness import BATCH, LENGTH, SITE, abilities, build, directions, padding_mask, tokens
-from formers.testing.naive_ops import naive_ops
+from formers.testing.naive_ops import Import, imports_of_ops, naive_ops
 from formers.testing.tolerance import (
     DRAWS,
     FACTOR,
@@ -50,10 +50,11 @@ def same_as_naive(part: Part, site: Site = SITE) -> None:
     """Output and all gradients equal those of the naive forms of the ops, within twice what these lose in float32."""
     for causal in directions(part):
         module = build(part, causal=causal, site=site)
+        imports = imports_of_ops()  # once the part is built, and so loaded
         for mask_bl in (None, padding_mask()) if "padding" in abilities(part) else (None,):
             how = f"{part}, {'causal' if causal else 'bidirectional'}{'' if mask_bl is None else ', padded'}"
             try:
-                _compare(module.float(), _inputs(part, site), mask_bl)
+                _compare(module.float(), _inputs(part, site), mask_bl, imports)
             except AssertionError as error:
                 raise AssertionError(f"{how}: {error}") from None
 
@@ -75,7 +76,7 @@ def _least_lost(name: str) -> float:
     return math.sqrt(BATCH * LENGTH * pairs)
 
 
-def _compare(module: nn.Module, x: Tensor, mask_bl: Tensor | None) -> None:
+def _compare(module: nn.Module, x: Tensor, mask_bl: Tensor | None, imports: Sequence[Import]) -> None:
     """The module against itself on naive forms; its parameters and floating-point buffers are inputs like the tokens.
 
     A few numbers may be exact by luck: at least what the sum in a gradient loses is allowed.
@@ -89,7 +90,7 @@ def _compare(module: nn.Module, x: Tensor, mask_bl: Tensor | None) -> None:
         return y[real_bl]
 
     def naive(x: Tensor, *values: Tensor) -> Any:
-        with naive_ops():
+        with naive_ops(imports):
             return fast(x, *values)
 
     labels, inputs = ["the input", *names], convert([x, *values], torch.float32)

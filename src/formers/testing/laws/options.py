@@ -27,7 +27,7 @@ from formers.memory import Memory
 from formers.mixers import Mixer
 from formers.part import Part, Site, alternatives, collect_losses, option_hints
 from formers.positions import Position, RelationalPosition
-from formers.testing.harness import LENGTH, SITE, build, directions, output_with_memory, tokens
+from formers.testing.harness import LENGTH, SITE, build, directions, output_with_memory, seed_cpu, tokens
 from formers.testing.sites import POSITIONED, places_of
 
 
@@ -72,12 +72,18 @@ def every_option_counts(part: Part, site: Site = SITE) -> None:
 def _comparable(part: Part, name: str, show: Callable[[Part], str]) -> list[Part]:
     """Return the part with each value of one option that can be built, at least two, its own value first.
 
-    As few other options are changed as need be, at most two. Raise AssertionError where no two values can be compared.
+    As few other options are changed as need be, at most two. Of numbers, no more are returned than show a difference.
+    Raise AssertionError where no two values can be compared.
     """
     values = [getattr(part, name), *values_beside(part, name)]
     for others in _changes(part, name):
         written = [one for value in values if (one := _swapped(part, others | {name: value})) is not None]
-        buildable = [one for one in written if show(one)] if len(written) > 1 else []
+        buildable: list[Part] = []
+        for one in written if len(written) > 1 else ():
+            if show(one):
+                buildable.append(one)
+            if len(buildable) > 1 and show(one) != show(buildable[0]) and not has_named_values(buildable[0], name):
+                break
         if len(buildable) > 1:
             return buildable
     raise AssertionError(f"{part}: no two values of {name} can be compared, whatever the other options are: all raise")
@@ -168,7 +174,7 @@ def _shown(part: Part, causal: bool, site: Site) -> str:
     add_to(digest, "losses", train(module, x))
     for name, tensor in module.state_dict().items():
         add_to(digest, name, tensor)
-    torch.manual_seed(0)
+    seed_cpu(0)
     for owner in module.modules():
         if callable(start := getattr(owner, "init_weights", None)):
             start(0.02)
@@ -198,7 +204,7 @@ def train(module: nn.Module, x: Tensor) -> Tensor:
     optimiser = torch.optim.SGD([*module.parameters(), nn.Parameter(torch.zeros(()))], lr=0.0)
     with torch.enable_grad():
         for seed in range(2):
-            torch.manual_seed(seed)
+            seed_cpu(seed)
             with collect_losses() as losses:
                 with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
                     y = module(x.clone().requires_grad_())[0]

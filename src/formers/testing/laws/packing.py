@@ -20,7 +20,7 @@ from formers.mixers.documents import Documents
 from formers.part import Part, Site
 from formers.testing.compare import ROUNDING, assert_same
 from formers.testing.gradients import outputs_and_gradients
-from formers.testing.harness import SITE, abilities, build, directions, silences_padding, tokens
+from formers.testing.harness import SITE, abilities, build, directions, seed_cpu, silences_padding, tokens
 
 _ROWS = ((19, 12, 1, 8, 25, 12), (44, 33))
 """Lengths of the documents in each row."""
@@ -79,7 +79,7 @@ def _train_mode_is_alone(module: nn.Module, texts: list[Tensor], what: str) -> N
 def _seeded(module: nn.Module, x: Tensor, documents: Documents | None) -> Tensor:
     """The output, with the same random choices every time: those are made once for all documents."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
+        seed_cpu(1)
         return module(x, mask_bl=documents)[0]
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from formers.part import Part, Site
 from formers.testing.compare import assert_zero
-from formers.testing.harness import SITE, build, directions, tokens
+from formers.testing.harness import SITE, build, directions, seed_cpu, tokens
 
 
 def randomness_is_owned(part: Part, site: Site = SITE) -> None:
@@ -37,5 +37,5 @@ def randomness_is_owned(part: Part, site: Site = SITE) -> None:
 @torch.no_grad()
 def _run(module: nn.Module, x: Tensor, seed: int) -> Tensor:
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        seed_cpu(seed)
         return module(x)[0]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from formers.part import Part, Site
 from formers.testing.compare import assert_same
-from formers.testing.harness import SITE, abilities, build, directions, padding_mask, tokens
+from formers.testing.harness import SITE, abilities, build, directions, padding_mask, seed_cpu, tokens
 
 
 def rows_are_independent(part: Part, site: Site = SITE) -> None:
@@ -36,5 +36,5 @@ def rows_are_independent(part: Part, site: Site = SITE) -> None:
 def _seeded(module: nn.Module, x: Tensor, mask_bl: Tensor | None) -> Tensor:
     """The output, with the same random choices every time: those are made once for all rows."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
+        seed_cpu(1)
         return module(x, mask_bl=mask_bl)[0]
