@@ -29,8 +29,10 @@ def assert_same(got: Tensor, want: Tensor, what: str, allowed: float | None = No
     off = (got - want).abs()
     off = off.where(torch.isfinite(off), torch.inf)
     worst = float(off.max())
+    if worst <= allowed:
+        return
     where = tuple(int(i) for i in torch.unravel_index(off.argmax(), off.shape))
-    assert worst <= allowed, (
+    raise AssertionError(
         f"{what} moved by {worst:.1e} at {where}: {float(got[where]):.6g} instead of {float(want[where]):.6g} "
         f"(at most {allowed:.1e} allowed)"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -45,5 +46,10 @@ def outputs_and_gradients(
 
 def _weighting(y: Tensor, counts_bl: Tensor) -> Tensor:
     """Return fixed random weights of the outputs, of their shape; the same for the k-th counted token of every row."""
-    made = torch.randn(1024, y.shape[-1], generator=torch.Generator().manual_seed(7), dtype=torch.float64).to(y)
-    return made[counts_bl - 1].expand_as(y)
+    return _drawn(y.shape[-1]).to(y)[counts_bl - 1].expand_as(y)
+
+
+@lru_cache(maxsize=64)
+def _drawn(width: int) -> Tensor:
+    """Return random weights for 1,024 tokens, which take longer to draw than a small part takes to run."""
+    return torch.randn(1024, width, generator=torch.Generator().manual_seed(7), dtype=torch.float64)

@@ -32,11 +32,11 @@ def finite_in_half(part: Part, site: Site = SITE) -> None:
     """Outputs and gradients are finite and of the input's dtype; a row that is all padding too, and it has no
     gradient."""
     for causal in directions(part):
+        exact = build(part, causal=causal, site=site)
         for dtype in (torch.float16, torch.bfloat16):
             module = build(part, causal=causal, site=site, dtype=dtype)
             for scale in (*_SCALES, _LARGE) if isinstance(part, FeatureMap) and not isinstance(part, Exp) else _SCALES:
                 x = tokens(width=site.width, dtype=dtype) * scale
-                exact = build(part, causal=causal, site=site)
                 _all_finite(module, exact, x, f"{part} in {dtype}, inputs of size {scale:g}")
             if "padding" in abilities(part):
                 _masked_row_is_harmless(module, site.width, dtype, f"{part} in {dtype}")

@@ -33,32 +33,33 @@ def packed_documents_are_separate(part: Part, site: Site = SITE) -> None:
     too."""
     texts = [tokens(1, length, site.width, seed=n)[0] for n, length in enumerate(sum(_ROWS, ()))]
     anywhere = [torch.arange(len(text)) + 7 * n for n, text in enumerate(texts)]
+    given = list(zip(texts, anywhere, strict=True))
     filling = torch.nan if silences_padding(part) else 1e4
     for causal in directions(part):
         module = build(part, causal=causal, site=site)
         what = f"{part}, {'causal' if causal else 'bidirectional'}, packed"
-        _packed_is_alone(module, texts, None, _packed(texts), what)
-        _packed_is_alone(module, texts, anywhere, _packed(texts), f"{what}, at given positions")
+        alone = [outputs_and_gradients(module, text[None]) for text in texts]
+        _packed_is_alone(module, alone, None, _packed(texts), what)
         if "padding" in abilities(part):
-            _packed_is_alone(module, texts, None, _packed(texts, _GAP, filling), f"{what}, with {filling:g} between")
+            _packed_is_alone(module, alone, None, _packed(texts, _GAP, filling), f"{what}, with {filling:g} between")
+        alone = [outputs_and_gradients(module, text[None], positions_bl=own[None]) for text, own in given]
+        _packed_is_alone(module, alone, anywhere, _packed(texts), f"{what}, at given positions")
         _train_mode_is_alone(module.train(), [texts[0] * 1e4, *texts[1:]], what)
 
 
 def _packed_is_alone(
     module: nn.Module,
-    texts: list[Tensor],
+    alone: list[dict[str, Tensor]],
     positions: list[Tensor] | None,
     packed: tuple[Tensor, Documents, list[Tensor]],
     what: str,
 ) -> None:
+    """Compare packed documents with the outputs and gradients of each alone."""
     x, documents, places = packed
     in_rows = None if positions is None else torch.zeros(x.shape[:2], dtype=torch.long)
-    each: list[Tensor | None] = [None] * len(texts)
     if positions is not None and in_rows is not None:
         in_rows.view(-1)[torch.cat(places)] = torch.cat(positions)
-        each = [own.unsqueeze(0) for own in positions]
     found = outputs_and_gradients(module, x, mask_bl=documents, positions_bl=in_rows)
-    alone = [outputs_and_gradients(module, text[None], positions_bl=own) for text, own in zip(texts, each, strict=True)]
     for n, (place, want) in enumerate(zip(places, alone, strict=True)):
         for name in ("output", "gradient of the input"):
             assert_same(found[name].flatten(0, 1)[place], want[name][0], f"{what}: {name} of document {n}")
