@@ -7,14 +7,15 @@ BIN := .venv/bin
 help:             ## list the commands
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
+# --no-compile: Python compiles what it imports, once; all 24,000 modules would be a third of the installation.
 .venv/lab: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "formers needs Python 3.11 or newer; set PYTHON=python3.11 or the like")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[lab]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e ".[lab]"
 	touch $@
 
 .venv/installed: .venv/lab
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[lab,adapt,cluster,slurm,search,retrieval,control,mujoco,oracles,site,notebooks,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e ".[lab,adapt,cluster,slurm,search,retrieval,control,mujoco,oracles,site,notebooks,dev]"
 	touch $@
 
 # lm-evaluation-harness brings pandas and scikit-learn, which every import of transformers would load and take half as
