@@ -200,7 +200,10 @@ def test_rotary_positions_reach_farther() -> None:
 def test_a_model_that_promises_more_than_it_was_trained_on_is_scaled_from_there() -> None:
     ours = from_hf(made(DECODERS["llama"]))
     promised = ours.config.context_length
-    part = convert(ours, context_length=promised, positions="yarn", trained_length=promised // 4).model.config.position
+    done = convert(ours, context_length=promised, positions="yarn", trained_length=promised // 4)
+    part = done.model.config.position
+    assert f"positions were {ours.config.position}, and are {part}" in str(done)
+    assert "positions were" not in str(convert(ours, context_length=promised))
     assert (part.scaling, part.factor, part.trained_length) == ("yarn", 4, promised // 4)
     part = convert(ours, context_length=promised, positions="ntk", trained_length=promised // 2).model.config.position
     assert (part.scaling, part.factor, part.trained_length) == ("ntk", 2, None)

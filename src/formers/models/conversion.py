@@ -27,6 +27,7 @@ class Conversion:
         fresh: names of tensors without a counterpart, which start as in a new model.
         left: names of tensors of the old model that were of no use.
         idle: lines on options without effect, as they set what weights start as that were taken over.
+        positions: a line on positions whose options are others than before; empty where they are the same.
         drift: how far outputs are from those of the old model, where it was measured.
     """
 
@@ -36,6 +37,7 @@ class Conversion:
     fresh: tuple[str, ...]
     left: tuple[str, ...]
     idle: tuple[str, ...] = ()
+    positions: str = ""
     drift: Drift | None = None
 
     @property
@@ -58,8 +60,8 @@ class Conversion:
         lines += [f"derived {name}: {how}" for name, how in self.derived.items()]
         lines += [f"fresh {name}" for name in self.fresh]
         lines += [f"left out {name}" for name in self.left]
-        drift = [] if self.drift is None else [str(self.drift)]
-        return "\n".join([*_alike(lines), *self.idle, *drift, *self._share_lines()])
+        lines = [*_alike(lines), *self.idle, self.positions, *([] if self.drift is None else [str(self.drift)])]
+        return "\n".join([*filter(None, lines), *self._share_lines()])
 
     __repr__ = __str__
 

@@ -55,7 +55,7 @@ def convert_weights(
     A UserWarning names all that is new or dropped: biases of the given model, for which the new mixer has no place,
     or projections of the new mixer that the given model does not have. It also names options without effect, of
     whichever part: those that only set what a weight starts as, such as the `gate` of memorizing(), where the given
-    model's weight is kept. Print the result for all of it.
+    model's weight is kept. Print the result for all of it, and for positions whose options are others.
 
     Args:
         strict: whether anything new, dropped or without effect is an error.
@@ -77,7 +77,9 @@ def convert_weights(
     target.made_from = model.made_from
     conversion = _copied(model.state_dict(), target, layout_of(model.config, extension), fresh)
     kept = [*conversion.copied, *(name for name, how in conversion.derived.items() if how != _ANEW)]
-    conversion = with_changes(conversion, idle=idle_options(model.config, config, kept))
+    before, now = model.config.position, config.position
+    positions = "" if mean_the_same(before, now) else f"positions were {before}, and are {now}"
+    conversion = with_changes(conversion, idle=idle_options(model.config, config, kept), positions=positions)
     if not replace:
         _check_mixers(model.config, target, conversion.fresh)
     if caveats := conversion.caveats:
