@@ -484,7 +484,7 @@ def main() -> None:
     parser.add_argument("--masked-steps", type=int, default=2_000, help="of masked language modelling")
     parser.add_argument("--fp32", action="store_true", help="no products in bfloat16, which not every CPU has")
     parser.add_argument("--copies", type=int, default=2, help="edited copies of each text")
-    parser.add_argument("--kept", default="-2,-1", help="layers of the hybrid that keep attention")
+    parser.add_argument("--kept", default="-2,-1", help="layers of the hybrid that keep attention; 0,1 keep more")
     parser.add_argument("--no-speed", action="store_true", help="leave out the time of a step")
     parser.add_argument("--folder", type=Path, default=Path("fnet-glue"))
     words = parser.parse_args()
