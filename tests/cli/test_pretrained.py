@@ -50,6 +50,25 @@ def test_a_path_that_is_not_there_is_not_asked_of_the_hub() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "gguf", "said"),
+    [
+        ("notes.txt", None, r"notes\.txt is a file; give the folder of a model"),
+        ("folder/one.gguf", None, r"one\.gguf is a file; give .*folder --gguf one\.gguf"),
+        ("folder", None, r"folder holds no config\.json, .*; it has a GGUF file: give --gguf one\.gguf"),
+        ("folder", "two.gguf", r"folder holds no two\.gguf, .*: give --gguf one\.gguf"),
+        ("empty", None, r"empty holds no config\.json, and so no model to be read$"),
+    ],
+)
+def test_a_path_where_no_model_is_is_said(tmp_path: Path, name: str, gguf: str | None, said: str) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "folder").mkdir()
+    for file in ("notes.txt", "folder/one.gguf"):
+        (tmp_path / file).touch()
+    with pytest.raises(ValueError, match=said):
+        read_model(str(tmp_path / name), gguf)
+
+
+@pytest.mark.parametrize(
     ("kind", "said"),
     [
         (BertForMaskedLM, "holds a BertForMaskedLM, which is no causal language model"),

@@ -24,7 +24,7 @@ _NO_CAUSAL = (
 def read_model(name: str, gguf: str | None) -> tuple[PreTrainedModel, Any]:
     """Return a causal language model in float32, and its tokenizer, from a folder or the hub.
 
-    Raise ValueError for a folder that is not there, and for quantised weights; `gguf` is a file in the folder, whose
+    Raise ValueError for a path where no model is, and for quantised weights; `gguf` is a file in the folder, whose
     weights are made into numbers. Raise FileNotFoundError where neither a folder nor the hub has the model: within
     seconds, also where the hub is out of reach. Raise ValueError for a model of another kind, such as an encoder.
     """
@@ -63,8 +63,7 @@ def _read(kind: Any, name: str, gguf: str | None) -> tuple[PreTrainedModel, Any,
     from formers.machine.hub import hub_trouble, only_cached
     from formers.machine.quiet_libraries import quiet_loading
 
-    if name.startswith((".", "/", "~")) and not Path(name).expanduser().is_dir():
-        raise ValueError(f"there is no folder {name}; give one with a model and its tokenizer, or a hub name")
+    _check_place(name, gguf)
     trouble = None if Path(name).is_dir() else hub_trouble()
     more: dict[str, Any] = only_cached(trouble) | ({} if gguf is None else {"gguf_file": gguf})
     with _missing_is_said(name, trouble):
@@ -76,6 +75,22 @@ def _read(kind: Any, name: str, gguf: str | None) -> tuple[PreTrainedModel, Any,
             tokenizer = AutoTokenizer.from_pretrained(name, **more)
             model, found = kind.from_pretrained(name, dtype=torch.float32, output_loading_info=True, **more)
             return model.eval(), tokenizer, set(found["missing_keys"])
+
+
+def _check_place(name: str, gguf: str | None) -> None:
+    """Raise ValueError for a path where no model is: nothing, a file, or a folder without what is to be read."""
+    place = Path(name).expanduser()
+    if place.is_file():
+        how = f"{place.parent} --gguf {place.name}" if place.suffix == ".gguf" else "the folder of a model"
+        raise ValueError(f"{name} is a file; give {how}")
+    if not place.is_dir():
+        if name.startswith((".", "/", "~")):
+            raise ValueError(f"there is no folder {name}; give one with a model and its tokenizer, or a hub name")
+        return  # a name that the hub may know
+    if not (place / (gguf or "config.json")).is_file():
+        others = sorted(file.name for file in place.glob("*.gguf"))
+        hint = f"; it has a GGUF file: give --gguf {others[0]}" if others else ""
+        raise ValueError(f"{name} holds no {gguf or 'config.json'}, and so no model to be read{hint}")
 
 
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.txt", "vocab.json")
