@@ -287,7 +287,6 @@ class Effort:
         repair: steps of its second stage.
         masked: steps of masked language modelling.
         copies: edited copies of each text of a task for each that it has.
-        bf16: whether products are made in bfloat16.
     """
 
     epochs: float
@@ -295,12 +294,12 @@ class Effort:
     repair: int
     masked: int
     copies: int
-    bf16: bool
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A pretrained model, where results are kept, how long is trained, and which layers of a hybrid keep attention."""
+    """A pretrained model, where results are kept, how long is trained, which layers of a hybrid keep attention, and
+    whether products are made in bfloat16."""
 
     base: FormersModel
     mask: int
@@ -308,6 +307,7 @@ class Experiment:
     unlabelled: Texts
     effort: Effort
     kept: tuple[int, ...]
+    bf16: bool
 
     def mixers(self, arm: str) -> str | list[str]:
         """Return the mixers of a repaired model; a hybrid keeps attention in some layers."""
@@ -335,7 +335,7 @@ class Experiment:
         self, model: FormersModel, texts: Texts, loss: Loss, place: Path, steps: int, rate: float, seed: int
     ) -> None:
         """Train a model in place; checkpoints are kept where it will be."""
-        train(model, texts, loss, place / "training", steps, rate, seed, self.effort.bf16)
+        train(model, texts, loss, place / "training", steps, rate, seed, self.bf16)
 
     def fine_tuned(self, data: Data, arm: str, seed: int) -> FormersModel:
         """Return the classifier of an arm, trained on a task, or as it was kept."""
@@ -495,9 +495,9 @@ def main() -> None:
     all_data = [read(name, words.model, words.examples, words.longest) for name in tasks]
     depth = base.config.depth
     kept = tuple(int(layer) % depth for layer in words.kept.split(","))
-    efforts = (words.epochs, words.transfer_steps, words.repair_steps, words.masked_steps, words.copies)
-    effort = Effort(*efforts, bf16=not words.fp32)
-    experiment = Experiment(base, tokenizer.mask_token_id, words.folder, without_labels(all_data), effort, kept)
+    effort = Effort(words.epochs, words.transfer_steps, words.repair_steps, words.masked_steps, words.copies)
+    mask, unlabelled = tokenizer.mask_token_id, without_labels(all_data)
+    experiment = Experiment(base, mask, words.folder, unlabelled, effort, kept, bf16=not words.fp32)
     for seed in words.seeds:
         for data in all_data:
             for arm in words.arms.split(","):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -20,14 +20,17 @@ FACTOR = 2.0
 FLOOR = 4.0
 """Where the naive form happens to be exact, so many units of rounding, relative to the size of the whole, are
 allowed."""
-VANISHING = 1e-12
+_VANISHING = 1e-12
 """A gradient this much smaller than the largest is zero in exact arithmetic, as that of a bias on the keys of a
 softmax, or of the query of a single key: all of it is rounding, which is judged by what it is the rounding of."""
-DRAWS = 16
+_DRAWS = 16
 """Draws that judge a form which is over the bound in one: two root mean squares of single numbers, of equal size, then
 differ by a factor of 2 once in 250 times."""
-LUCK = 1000.0
+_LUCK = 1000.0
 """How many times the bound a right form may be off in one draw, by bad luck; a wrong one is off by more in float64."""
+_Found = TypeVar("_Found")
+_Errors: TypeAlias = dict[str, tuple[float, float, float]]
+"""Output or gradient → the error of the fast form, of the naive one, and what rounding it once is."""
 
 
 def assert_close_derived(
@@ -51,12 +54,30 @@ def assert_close_derived(
 
     Raise AssertionError, naming the tensor, its error and what was allowed.
     """
-    rounded = convert(inputs, dtype)  # the same for both, so that only the computation differs
-    wrong = _over_bounds([_errors(fast, naive, rounded, dtype, names, gradients)])
-    if wrong and max(wrong.values()) < LUCK:
-        draws = [moved_slightly(inputs, draw) for draw in range(DRAWS)]
-        wrong = _over_bounds([_errors(fast, naive, convert(one, dtype), dtype, names, gradients) for one in draws])
+
+    def errors(inputs: Sequence[Any]) -> _Errors:
+        # rounded alike for both, so that only the computation differs
+        return _errors(fast, naive, convert(inputs, dtype), dtype, names, gradients)
+
+    wrong = judged_by_draws(inputs, errors, _over_bounds)
     assert not wrong, "; ".join(f"{what} in {dtype}" for what in wrong)
+
+
+def judged_by_draws(
+    inputs: Sequence[Any],
+    errors: Callable[[Sequence[Any]], _Found],
+    over: Callable[[Sequence[_Found]], dict[str, float]],
+) -> dict[str, float]:
+    """Return what is over its bound, and how many times: by the given inputs, or else by several draws close to them.
+
+    Args:
+        errors: inputs → the errors of both forms on them.
+        over: such errors on one or more inputs → what is over its bound, by their root mean square.
+    """
+    wrong = over([errors(inputs)])
+    if wrong and max(wrong.values()) < _LUCK:
+        wrong = over([errors(_moved_slightly(inputs, draw)) for draw in range(_DRAWS)])
+    return wrong
 
 
 def _errors(
@@ -66,8 +87,8 @@ def _errors(
     dtype: torch.dtype,
     names: Sequence[str],
     gradients: bool,
-) -> dict[str, tuple[float, float, float]]:
-    """Return of each output and gradient the error of the fast form, of the naive one, and what rounding it once is.
+) -> _Errors:
+    """Return the errors of both forms.
 
     What float64 loses, which nothing finer can judge, follows from float32 by scale. Raise AssertionError for outputs
     of other shapes.
@@ -93,7 +114,7 @@ def _errors(
     }
 
 
-def _over_bounds(draws: Sequence[dict[str, tuple[float, float, float]]]) -> dict[str, float]:
+def _over_bounds(draws: Sequence[_Errors]) -> dict[str, float]:
     """Return what the fast form is off by more than it may, by the root mean square over draws → how many times."""
     wrong: dict[str, float] = {}
     for name in draws[0]:
@@ -108,10 +129,10 @@ def scales_of(exact: Mapping[str, Tensor]) -> dict[str, float]:
     """Return the size that the error of each output and gradient is relative to: its own, unless that vanishes."""
     sizes = {name: size(value) for name, value in exact.items()}
     largest = max(sizes.values(), default=0.0)
-    return {name: one if one > VANISHING * largest else largest for name, one in sizes.items()}
+    return {name: one if one > _VANISHING * largest else largest for name, one in sizes.items()}
 
 
-def moved_slightly(inputs: Sequence[Any], draw: int) -> list[Any]:
+def _moved_slightly(inputs: Sequence[Any], draw: int) -> list[Any]:
     """Return the inputs, moved so little that nothing but their roundings is another: by 1e-4 of themselves."""
     generator = torch.Generator().manual_seed(draw)
     return [t * (1 + 1e-4 * torch.randn(t.shape, generator=generator)) if _is_float(t) else t for t in inputs]

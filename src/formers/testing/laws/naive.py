@@ -27,14 +27,12 @@ from formers.positions import Position
 from formers.testing.harness import BATCH, LENGTH, SITE, abilities, build, directions, padding_mask, tokens
 from formers.testing.naive_ops import Import, imports_of_ops, naive_ops
 from formers.testing.tolerance import (
-    DRAWS,
     FACTOR,
     FLOOR,
-    LUCK,
     convert,
     error,
     evaluate,
-    moved_slightly,
+    judged_by_draws,
     root_mean_square,
     scales_of,
     size,
@@ -94,9 +92,7 @@ def _compare(module: nn.Module, x: Tensor, mask_bl: Tensor | None, imports: Sequ
             return fast(x, *values)
 
     labels, inputs = ["the input", *names], convert([x, *values], torch.float32)
-    wrong = _over_bounds([_errors(fast, naive, inputs, labels)])
-    if wrong and max(wrong.values()) < LUCK:
-        wrong = _over_bounds([_errors(fast, naive, moved_slightly(inputs, draw), labels) for draw in range(DRAWS)])
+    wrong = judged_by_draws(inputs, lambda inputs: _errors(fast, naive, inputs, labels), _over_bounds)
     assert not wrong, "; ".join(wrong)
 
 
