@@ -116,8 +116,19 @@ def test_a_budget_that_cannot_be_met_says_what_can() -> None:
     with pytest.raises(ValueError, match="holds 30 bytes a row after 8 tokens, and 29 were asked for"):
         plan_swaps(SWAPS, BYTES, SwapBudget(8, state_bytes=29))
     assert SwapBudget.parse("1.5MB at 8k") == SwapBudget(8192, state_bytes=3 << 19)
+    assert SwapBudget.parse("state 1.5MB at 8k") == SwapBudget.parse("1.5MB at 8k")
+    assert SwapBudget.parse("+2% perplexity") == SwapBudget.parse("+2% perplexity at 8k")
     assert SwapBudget.parse("+2% perplexity at 100").added_nats == pytest.approx(math.log(1.02))
-    for text in ("1MB", "8k", "-2% perplexity at 8k", "1 TB at 8k", "1MB at 0", "1MB at 8k "[:-1] + "k"):
+    for text in (
+        "1MB",
+        "state 1MB",
+        "state +2% perplexity",
+        "8k",
+        "-2% perplexity at 8k",
+        "1 TB at 8k",
+        "1MB at 0",
+        "1MB at 8k "[:-1] + "k",
+    ):
         with pytest.raises(ValueError, match="expected like"):
             SwapBudget.parse(text)
 

@@ -49,20 +49,25 @@ class SwapBudget:
 
     @classmethod
     def parse(cls, text: str) -> SwapBudget:
-        """Return the budget that `1MB at 8k` or `+2% perplexity at 8k` means; 8k is 8,192 tokens."""
+        """Return the budget that `state 1MB at 8k`, `1MB at 8k` or `+2% perplexity at 8k` means.
+
+        8k is 8,192 tokens. A loss may leave the length out: then caches are compared at 8,192 tokens.
+        """
         found = _BUDGET.fullmatch(text.strip())
         if found is None:
             raise ValueError(f"--budget is {text!r}; expected like '1MB at 8k' (KB, MB, GB) or '+2% perplexity at 8k'")
-        length = int(found["length"]) * (1024 if found["thousands"] else 1)
+        length = int(found["length"]) * (1024 if found["thousands"] else 1) if found["length"] else _USUAL_LENGTH
         if found["percent"]:
             return cls(length, added_nats=math.log1p(float(found["percent"]) / 100))
         return cls(length, state_bytes=int(float(found["size"]) * 1024 ** ("KMG".index(found["unit"]) + 1)))
 
 
 _BUDGET = re.compile(
-    r"(?:(?P<size>\d+(?:\.\d+)?) ?(?P<unit>[KMG])B|\+(?P<percent>\d+(?:\.\d+)?)% perplexity)"
-    r" at (?P<length>[1-9]\d{0,8})(?P<thousands>k?)"
+    r"(?:(?:state )?(?P<size>\d+(?:\.\d+)?) ?(?P<unit>[KMG])B(?= at )|\+(?P<percent>\d+(?:\.\d+)?)% perplexity)"
+    r"(?: at (?P<length>[1-9]\d{0,8})(?P<thousands>k?))?"
 )
+_USUAL_LENGTH = 8192
+"""Tokens at which the caches of a plan are compared where its budget is a loss and names no length."""
 
 
 def plan_swaps(swaps: Sequence[Swap], state_bytes: Mapping[str, int], budget: SwapBudget) -> SwapPlan:
