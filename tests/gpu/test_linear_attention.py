@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from formers.ops import linear_attention
+from formers.mixers import Taylor2
+from formers.ops import kernel_attention, linear_attention
 from formers.testing.linear_cases import CASES, LinearCase
 
 EVERY_WAY = (
@@ -26,7 +27,8 @@ LONG = {
     "long, all pairs": LinearCase(2000, 3000, features=64, width=64, causal=False),
 }
 
-
+FLEX_TOLERANCES = {torch.float32: 2e-3, torch.float16: 2e-2, torch.bfloat16: 6e-2}
+"""Of products in TF32 and in half types, relative to the largest value."""
 TRIALS = [
     *((name, torch.bfloat16) for name in (*LONG, *EVERY_WAY)),
     *((name, torch.float16) for name in ("long", "long, decay", "segments of two chunks")),
@@ -90,3 +92,48 @@ def test_compiles_without_a_break(device: str) -> None:
     found, wanted = torch.compile(run, fullgraph=True)(*given), run(*given)
     torch.testing.assert_close(found, wanted)
     torch.testing.assert_close(torch.autograd.grad(found, given), torch.autograd.grad(wanted, given))
+
+
+@pytest.mark.parametrize("dtype", FLEX_TOLERANCES, ids=str)
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("padded", [True, False])
+def test_a_known_kernel_through_flex(dtype: torch.dtype, causal: bool, padded: bool, device: str) -> None:
+    draw, kernel = torch.Generator().manual_seed(0), Taylor2().kernel()
+    q, k, v, g = (torch.randn(2, 2, 700, 64, generator=draw).to(device, dtype) for _ in range(4))
+    mask = torch.rand(2, 700, generator=draw).to(device) < 0.8 if padded else None
+    if mask is not None:
+        mask[1, :200] = False  # queries that see no key
+        k = k.masked_fill(~mask[:, None, :, None], torch.nan)
+
+    def outcome(impl: str) -> list[torch.Tensor]:
+        at = [t.clone().requires_grad_() for t in (q, k, v)]
+        y = kernel_attention(*at, kernel, causal=causal, key_mask_bs=mask, impl=impl)
+        return [y.detach(), *torch.autograd.grad(y, at, g)]
+
+    for got, want in zip(outcome("flex"), outcome("torch"), strict=True):
+        assert got.dtype == dtype
+        torch.testing.assert_close(got, want, rtol=0, atol=FLEX_TOLERANCES[dtype] * float(want.abs().max()))
+
+
+def test_a_known_kernel_takes_flex_keeps_no_scores_and_waits_for_nothing(
+    device: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    q, k, v = (torch.randn(1, 8, 8192, 64, device=device, dtype=torch.bfloat16, requires_grad=True) for _ in range(3))
+    kernel = Taylor2().kernel()
+
+    def step() -> None:
+        y = kernel_attention(q, k, v, kernel, causal=True)
+        torch.autograd.grad(y, (q, k, v), y.detach())
+
+    with caplog.at_level("DEBUG", logger="formers.ops"):
+        step()
+    assert "auto chose impl 'flex'" in caplog.text
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        step()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    own = torch.cuda.max_memory_allocated() - before
+    assert own < 10 * q.nbytes  # scores would be 128 times q

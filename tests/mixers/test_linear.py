@@ -11,6 +11,7 @@ from formers.mixers import (
     Rfa,
     SquaredRelu,
     Taylor2,
+    linear_mixer,
 )
 from formers.mixers.linear_mixer import LinearMixerState, LinearPrefixState
 from formers.part import Site
@@ -66,6 +67,22 @@ def test_as_many_tokens_as_features_are_summed_at_once():
     own, _ = mixers(True)
     states = {length: own(torch.randn(1, length, WIDTH, dtype=torch.float64))[1] for length in (14, 15)}
     assert [type(state) for state in states.values()] == [LinearPrefixState, LinearMixerState]
+
+
+@pytest.mark.parametrize("mask", [None, MASK.repeat(1, 3)], ids=["", "padded"])
+def test_scores_of_more_tokens_than_features_leave_sums(monkeypatch, mask):
+    """Where scores are less work up to more tokens, as on a GPU: what is kept after them is no larger for it."""
+    monkeypatch.setattr(linear_mixer, "kernel_attention_reach", lambda *qkv, **options: 100)
+    own, features = mixers(True)
+    x, later = torch.randn(2, 39, WIDTH, dtype=torch.float64), torch.randn(2, 5, WIDTH, dtype=torch.float64)
+    (y, state), (wanted, sums) = (mixer.eval()(x, mask_bl=mask) for mixer in (own, features))
+    torch.testing.assert_close(y, wanted)
+    assert state.nbytes == sums.nbytes
+    torch.testing.assert_close(state.sums, sums.sums)
+    torch.testing.assert_close(own(later, state)[0], features(later, sums)[0])
+    kept = own.train()(x, mask_bl=mask)[1]  # in training, where nothing asks for the sums
+    assert isinstance(kept, LinearPrefixState)
+    torch.testing.assert_close(own(later, kept)[0], features(later, sums)[0])
 
 
 @pytest.mark.parametrize("feature", ["elu", "favor(features=8)", "taylor2"])

@@ -79,13 +79,15 @@ def by_definition(q, k, v, use, *, block_mask, score_mod, scale, enable_gqa=Fals
     (batch, heads, rows, _), keys = q.shape, k.shape[2]
     k, v = (t.repeat_interleave(heads // t.shape[1], 1) for t in (k, v))
     at = torch.meshgrid(*(torch.arange(n) for n in (batch, heads, rows, keys)), indexing="ij")
-    kinds = [
-        (block_mask.kv_num_blocks, block_mask.kv_indices),
-        (block_mask.full_kv_num_blocks, block_mask.full_kv_indices),
-    ]
-    partly, wholly = (as_pairs(count, index, rows, keys) for count, index in kinds)
-    assert not (partly & wholly).any()
-    seen = (partly & block_mask.mask_mod(*at)) | wholly
+    seen = torch.ones((), dtype=torch.bool)
+    if block_mask is not None:
+        kinds = [
+            (block_mask.kv_num_blocks, block_mask.kv_indices),
+            (block_mask.full_kv_num_blocks, block_mask.full_kv_indices),
+        ]
+        partly, wholly = (as_pairs(count, index, rows, keys) for count, index in kinds)
+        assert not (partly & wholly).any()
+        seen = (partly & block_mask.mask_mod(*at)) | wholly
     s = q @ k.mT * scale
     s = (s if score_mod is None else score_mod(s, *at)).masked_fill(~seen, -torch.inf)
     dead = (s == -torch.inf).all(3, keepdim=True)

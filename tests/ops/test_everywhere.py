@@ -54,6 +54,8 @@ CALLS = {
     "dense_attention of itself": lambda q, k, v: ops.dense_attention(q, q, causal=True)[0] + 0 * (k + v),
     "linear_attention, decay": lambda q, k, v: ops.linear_attention(q, k, v, causal=True, log_decay_bhl=-q[..., 0])[0],
     "dense_attention": lambda q, k, v: ops.dense_attention(q, k, causal=True)[0] + ops.dense_attention(k, v)[0],
+    "kernel_attention": lambda q, k, v: ops.kernel_attention(q, k, v, torch.exp, causal=True),
+    "kernel_attention, blocks": lambda q, k, v: ops.kernel_attention(q, k, v, torch.exp, impl="blocks"),
     "fourier_mix": lambda q, k, v: ops.fourier_mix((q + k + v)[0], impl="torch"),
     "fourier_mix, matmul": lambda q, k, v: ops.fourier_mix((q + k + v)[0], impl="matmul"),
     "pool_mix": lambda q, k, v: ops.pool_mix((q + k + v)[:, 0], mask_bl=MASK.to(q.device), causal=True)[0],
@@ -117,7 +119,7 @@ def test_finite_in_half_types(name, dtype):
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in CALLS if "attention" not in name or name.startswith(("linear", "dense"))]
+    "name", [name for name in CALLS if "attention" not in name or name.startswith(("linear", "dense", "kernel"))]
 )
 def test_autocast_does_not_narrow_what_is_summed_in_float32(name):
     given = [t.requires_grad_() for t in heads()]

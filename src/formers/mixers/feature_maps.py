@@ -13,9 +13,6 @@ from formers.ops import (
     ElementwiseFeature,
     accumulation_dtype,
     elementwise_features,
-    multiplies_half,
-    wide_product,
-    without_autocast,
 )
 from formers.part import Part
 
@@ -45,8 +42,8 @@ class FeatureMap(Part):
         """Return M, the number of features made of K."""
         return width
 
-    def kernel(self) -> Callable[[Tensor, Tensor], Tensor] | None:
-        """Return (B, H, L, K), (B, H, S, K) → φ(q)·φ(k), (B, H, L, S), as a function without φ, or None."""
+    def kernel(self) -> Callable[[Tensor], Tensor] | None:
+        """Return q·k/√K → φ(q)·φ(k), positive, as a function of each number without φ, or None."""
         return None
 
     def floor(self) -> float:
@@ -103,19 +100,13 @@ class Taylor2(FeatureMap):
     def count(self, width: int) -> int:
         return 1 + width + width * (width + 1) // 2
 
-    def kernel(self) -> Callable[[Tensor, Tensor], Tensor]:
+    def kernel(self) -> Callable[[Tensor], Tensor]:
         return _taylor2_kernel
 
 
-def _taylor2_kernel(q_bhlk: Tensor, k_bhsk: Tensor) -> Tensor:
-    """Return 1 + s + s²/2 = ((1 + s)² + 1)/2, s = q·k/√K, in float32 or wider."""
-    with without_autocast(q_bhlk.device):
-        if multiplies_half(q_bhlk, k_bhsk):
-            s = wide_product(q_bhlk, k_bhsk.mT) * q_bhlk.shape[3] ** -0.5
-        else:
-            q, k = (t.to(accumulation_dtype(t.dtype)) for t in (q_bhlk, k_bhsk))
-            s = (q * q.shape[3] ** -0.5) @ k.mT
-        return (s + 1).square().add(1).mul(0.5)
+def _taylor2_kernel(s: Tensor) -> Tensor:
+    """Return 1 + s + s²/2 = ((1 + s)² + 1)/2."""
+    return (s + 1).square().add(1).mul(0.5)
 
 
 class Elementwise(nn.Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 from typing import ClassVar, TypedDict
 
 import torch
@@ -13,9 +14,10 @@ from formers.mixers.feature_maps import FeatureMap
 from formers.mixers.qkv import QKV, QkvMixer
 from formers.ops import (
     LinearState,
+    accumulation_dtype,
     is_left_open,
     kernel_attention,
-    kernel_attention_in_blocks,
+    kernel_attention_reach,
     linear_attention,
     linear_state,
 )
@@ -42,7 +44,6 @@ class _LinearOptions(TypedDict):
     causal: bool
     key_mask_bs: Tensor | None
     normalize: bool
-    floor: float
 
 
 class LinearMixer(QkvMixer):
@@ -57,35 +58,54 @@ class LinearMixer(QkvMixer):
 
     def attend(self, qkv: QKV, context: Context) -> tuple[Tensor, State | None]:
         (q, k, v), mask_bl = qkv, context.mask_bl
-        options = _LinearOptions(causal=self.causal, key_mask_bs=mask_bl, normalize=self.normalize, floor=self.floor)
-        if self.kernel is not None and context.state is None and self.is_short(q.shape[2]):
-            if q.is_cuda:
-                y = kernel_attention_in_blocks(self.kernel, q, k, v, **options)
-            else:
-                y = kernel_attention(self.kernel(q, k), v, **options)
-            return y, LinearPrefixState(context.seen_b, k, v, mask_bl) if self.causal else None
+        options = _LinearOptions(causal=self.causal, key_mask_bs=mask_bl, normalize=self.normalize)
+        if self.kernel is not None and context.state is None and self.is_short(qkv):
+            y = kernel_attention(q, k, v, self.kernel, **options)
+            return y, self.state_of(LinearPrefixState(context.seen_b, k, v, mask_bl)) if self.causal else None
         if self.elementwise is None:
             q, k = (factors_of(phi, v) for phi in (self.feature(q, query=True), self.feature(k)))
         v_wide = v.to(k.dtype)  # features may be float32 where the model is not
         sums, feature = self.sums_of(context.state), self.elementwise or "identity"
-        y, sums = linear_attention(q, k, v_wide, state=sums, feature=feature, **options)
+        y, sums = linear_attention(q, k, v_wide, state=sums, floor=self.floor, feature=feature, **options)
         return y.to(v.dtype), LinearMixerState(context.seen_b, sums) if self.causal else None
 
     def with_fixed_size(self, state: State, length: int) -> State:
         sums = self.sums_of(state) if isinstance(state, LinearPrefixState) else None
         return state if sums is None else LinearMixerState(state.seen_b, sums)
 
-    def is_short(self, length: int) -> bool:
-        """Return whether scores of so many tokens take less than their features; a length left open takes these."""
-        return not is_left_open(length) and length < self.features
+    def is_short(self, qkv: QKV) -> bool:
+        """Return whether scores of these tokens take less than their features; a length left open takes these."""
+        length = qkv.q.shape[2]
+        return not is_left_open(length) and length < kernel_attention_reach(
+            *qkv, self.features, causal=self.causal, normalize=self.normalize
+        )
+
+    def state_of(self, prefix: LinearPrefixState) -> State:
+        """Return a prefix as it is where it holds less than twice the sums, and in training, where nothing follows."""
+        length, dtype = prefix.k_bhlk.shape[2], prefix.v_bhlv.dtype
+        few = length * dtype.itemsize < self.features * accumulation_dtype(dtype).itemsize
+        return prefix if few or self.training else self.with_fixed_size(prefix, length)
 
     def sums_of(self, state: State | None) -> LinearState | None:
         """Return what came before as sums; None at the start."""
         if isinstance(state, LinearPrefixState):
-            phi_k = self.feature(state.k_bhlk)
-            v = state.v_bhlv.to(phi_k.dtype)
-            return linear_state(phi_k, v, key_mask_bs=state.mask_bl, normalize=self.normalize)
+            return self.sums_of_prefix(state)
         return state.sums if isinstance(state, LinearMixerState) else None
+
+    def sums_of_prefix(self, prefix: LinearPrefixState) -> LinearState:
+        """Return the sums over a prefix, features of M tokens at a time."""
+        at_once = self.features
+        ks, vs = prefix.k_bhlk.split(at_once, 2), prefix.v_bhlv.split(at_once, 2)
+        masks = [None] * len(ks) if prefix.mask_bl is None else prefix.mask_bl.split(at_once, 1)
+        return reduce(_added, map(self._sums, ks, vs, masks))
+
+    def _sums(self, k_bhlk: Tensor, v_bhlv: Tensor, mask_bl: Tensor | None) -> LinearState:
+        phi_k = self.feature(k_bhlk)
+        return linear_state(phi_k, v_bhlv.to(phi_k.dtype), key_mask_bs=mask_bl, normalize=self.normalize)
+
+
+def _added(a: LinearState, b: LinearState) -> LinearState:
+    return LinearState(a.s_bhmv + b.s_bhmv, None if a.z_bhm is None or b.z_bhm is None else a.z_bhm + b.z_bhm)
 
 
 def factors_of(phi_bhlm: Tensor, v_bhlv: Tensor) -> Tensor:

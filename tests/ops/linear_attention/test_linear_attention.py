@@ -11,8 +11,6 @@ from torch.utils.checkpoint import checkpoint
 from formers.ops import (
     LinearState,
     dense_attention,
-    kernel_attention,
-    kernel_attention_in_blocks,
     linear_attention,
     linear_state,
 )
@@ -81,48 +79,6 @@ def test_a_beginning_equals_the_plain_form(
 
     given = [q, poison(k, mask, 2), poison(v, mask, 2)]
     assert_close_derived(run(linear_attention), run(naive.linear_attention), given, names=NAMES[:3])
-
-
-@pytest.mark.parametrize("causal", [True, False])
-@pytest.mark.parametrize("normalize", [True, False])
-@pytest.mark.parametrize("kind", [None, "left", "interior", "row"])
-def test_from_similarities_equals_the_plain_form(rand, randn, padding, poison, kind, normalize, causal):
-    mask = padding(kind, 2, 41)
-    q, k, v, _, _ = inputs(rand, randn, 41 if causal else 70, 41)
-    options = {"causal": causal, "normalize": normalize, "key_mask_bs": mask}
-    assert_close_derived(
-        lambda q, k, v: kernel_attention(q @ k.mT, v, **options),
-        lambda q, k, v: naive.linear_attention(q, k, v, **options)[0],
-        [q, k, poison(v, mask, 2)],
-        names=NAMES[:3],
-    )
-    bad = torch.full_like(q @ k.mT, torch.nan)  # at hidden pairs
-    seen = torch.ones_like(bad, dtype=torch.bool) if mask is None else mask[:, None, None].expand_as(bad)
-    seen = seen.tril() if causal else seen
-    given = kernel_attention((q @ k.mT).where(seen, bad), v, **options)
-    torch.testing.assert_close(given, naive.linear_attention(q, k, v, **options)[0])
-
-
-@pytest.mark.parametrize("causal", [True, False])
-@pytest.mark.parametrize("kind", [None, "interior", "row"])
-def test_similarities_some_queries_at_a_time(rand, randn, padding, kind, causal):
-    mask, saved = padding(kind, 2, 41), []
-    q, k, v, _, _ = inputs(rand, randn, 41 if causal else 70, 41)
-    options = {"causal": causal, "key_mask_bs": mask}
-
-    def kernel(q, k):
-        return (q @ k.mT + 1).square()
-
-    assert_close_derived(
-        lambda *t: kernel_attention_in_blocks(kernel, *t, **options, queries_at_once=16),
-        lambda q, k, v: kernel_attention(kernel(q, k), v, **options),
-        [q, k, v],
-        names=NAMES[:3],
-    )
-    given = [t.requires_grad_() for t in (q, k, v)]
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t.numel()), lambda t: t):
-        kernel_attention_in_blocks(kernel, *given, **options, queries_at_once=16)
-    assert max(saved, default=0) <= v.numel()  # inputs, no similarities
 
 
 def test_a_state_made_of_keys_and_values_is_the_one_after_them(rand, randn, padding, poison):

@@ -4,8 +4,7 @@ from formers.ops.linear_attention.chunks import CHUNK
 from formers.ops.linear_attention.dense_attention import dense_attention
 from formers.ops.linear_attention.elementwise import ElementwiseFeature, elementwise_features
 from formers.ops.linear_attention.exp_features import exp_features, largest_exponents
-from formers.ops.linear_attention.half_products import wide_product
-from formers.ops.linear_attention.kernel_attention import kernel_attention, kernel_attention_in_blocks
+from formers.ops.linear_attention.kernel_attention import kernel_attention, kernel_attention_reach
 from formers.ops.linear_attention.linear_attention import linear_attention
 from formers.ops.linear_attention.matmul import SCORES_TO, STATE_FROM
 from formers.ops.linear_attention.normalizer import safe_divisor
@@ -22,11 +21,10 @@ __all__ = [
     "elementwise_features",
     "exp_features",
     "kernel_attention",
-    "kernel_attention_in_blocks",
+    "kernel_attention_reach",
     "largest_exponents",
     "linear_attention",
     "linear_state",
     "safe_divisor",
-    "wide_product",
     "windowed_linear_attention",
 ]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
 
 from torch import Tensor
 
 from formers.ops.linear_attention.state import LinearState
+
+Similarity: TypeAlias = Callable[[Tensor], Tensor]
+"""Scaled scores → the products of features φ(q)·φ(k), number by number."""
 
 
 class LinearInputs(NamedTuple):
@@ -33,3 +37,16 @@ class DenseInputs(NamedTuple):
     key_mask_bs: Tensor | None
     state: LinearState | None
     order: str
+
+
+class KernelInputs(NamedTuple):
+    """The inputs of `kernel_attention`."""
+
+    q_bhlk: Tensor
+    k_bhsk: Tensor
+    v_bhsv: Tensor
+    kernel: Similarity
+    causal: bool
+    key_mask_bs: Tensor | None
+    normalize: bool
+    scale: float

@@ -1,109 +1,87 @@
-"""Linear attention from its similarities, where tokens are fewer than features."""
+"""Linear attention whose features are not made, since their products φ(q)·φ(k) are known: a function of scores."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-
-import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from formers.ops.common import checks
-from formers.ops.common.derivatives import is_transformed
-from formers.ops.common.dtypes import accumulation_dtype, without_autocast
-from formers.ops.common.padding import zero_masked
-from formers.ops.linear_attention.half_products import scores_product
-from formers.ops.linear_attention.normalizer import safe_divisor
+from formers.ops.common.dispatch import Form, Forms
+from formers.ops.common.dtypes import without_autocast
+from formers.ops.common.flex_kernel import flex_reasons
+from formers.ops.common.half_types import multiplies_half
+from formers.ops.linear_attention import kernel_flex, kernel_scores, naive
+from formers.ops.linear_attention.half_products import LARGEST_CHUNK
+from formers.ops.linear_attention.inputs import KernelInputs, Similarity
 from formers.ops.linear_attention.state import check_causal
 
 
 def kernel_attention(
-    a_bhls: Tensor,
-    v_bhsv: Tensor,
-    *,
-    causal: bool = False,
-    key_mask_bs: Tensor | None = None,
-    normalize: bool = True,
-    floor: float = 1e-18,
-) -> Tensor:
-    """Return linear attention from a_ij = φ(q_i)·φ(k_j): y_i = Σ_j a_ij v_j / Σ_j a_ij, over j ≤ i when causal.
-
-    Cheaper than `linear_attention` where tokens are fewer than features and the kernel φ(q)·φ(k) has a closed form.
-
-    Args:
-        a_bhls: similarities (B, H, L, S). What stands at masked pairs, NaN too, does not matter.
-        v_bhsv, causal, key_mask_bs, normalize, floor: as in `linear_attention`.
-
-    Returns:
-        y (B, H, L, V) in the dtype of v. Sums are float32 for half types.
-
-    Cost: O(L S V) time, O(L S) memory. Raises ValueError for shapes or masks that do not fit.
-    """
-    size = checks.sizes(a=(a_bhls, "BHLS"), v=(v_bhsv, "BHSV"))
-    checks.mask("key_mask_bs", key_mask_bs, size["B"], size["S"])
-    check_causal(causal, size["L"], size["S"])
-    dtype = accumulation_dtype(v_bhsv.dtype)
-    a, v = a_bhls.to(dtype), zero_masked(v_bhsv, key_mask_bs)
-    a = a if key_mask_bs is None else a.masked_fill(~key_mask_bs[:, None, None], 0)
-    a = a.tril() if causal else a
-    with without_autocast(v.device):
-        y = scores_product(a, v)
-        if normalize:
-            y = y / safe_divisor(a.sum(-1, keepdim=True), floor)
-        return y.to(v_bhsv.dtype)
-
-
-def kernel_attention_in_blocks(
-    kernel: Callable[[Tensor, Tensor], Tensor],
     q_bhlk: Tensor,
     k_bhsk: Tensor,
     v_bhsv: Tensor,
+    kernel: Similarity,
     *,
     causal: bool = False,
     key_mask_bs: Tensor | None = None,
     normalize: bool = True,
-    floor: float = 1e-18,
-    queries_at_once: int = 512,
+    scale: float | None = None,
+    impl: str = "auto",
 ) -> Tensor:
-    """Return `kernel_attention(kernel(q, k), v, …)`, some queries at a time, whose similarities are not kept.
+    """Return linear attention from similarities a_ij = f(q_i·k_j·scale): y_i = Σ_j a_ij v_j / Σ_j a_ij.
 
-    The backward pass makes them again, so that memory is O(block · S) beside inputs and outputs, for a third more time;
-    causal blocks look at no later key. For a GPU, where similarities of all pairs fill the memory before they take
-    long.
+    Cheaper than `linear_attention` where tokens are few beside features: see `kernel_attention_reach`.
 
     Args:
-        kernel: (B, H, L, K), (B, H, S, K) → φ(q)·φ(k), (B, H, L, S).
-        q_bhlk, k_bhsk: what features would be made of. The others are those of `kernel_attention`.
+        q_bhlk, k_bhsk, v_bhsv: queries (B, H, L, K), keys (B, H, S, K) and values (B, H, S, V), not their features.
+        kernel: f, scores → φ(q)·φ(k), number by number and positive. Define it once: kernels are compiled for it.
+        causal: query i sees keys up to i; needs L = S.
+        key_mask_bs: (B, S) bool, True where a key is real. What masked keys and values hold, NaN too, does not matter.
+        normalize: divide by the sum of similarities. False gives Σ_j a_ij v_j.
+        scale: 1/√K by default.
+        impl: "auto", "torch" (all scores at once), "blocks" (those of some queries at a time, made again in the
+            backward pass), "flex" (y is softmax over log f, which FlexAttention computes without keeping any score; its
+            restrictions raise) or "naive" (from the formula). On a GPU "auto" is "flex" wherever that can run, else
+            "blocks".
 
-    Raises ValueError for shapes or masks that do not fit.
+    Returns:
+        y (B, H, L, V) in the dtype of v. A query that sees no key gives zeros. Similarities, and sums of half types,
+        are float32.
+
+    Cost: O(L S (K + V)) time; memory O(L S) by "torch", O(512 S) by "blocks", and beside the outputs none by "flex".
+    Raises ValueError for shapes, dtypes or masks that do not fit.
     """
-    length, keys = q_bhlk.shape[2], k_bhsk.shape[2]
-    checks.mask("key_mask_bs", key_mask_bs, q_bhlk.shape[0], keys)
-    check_causal(causal, length, keys)
-    ys = []
-    for start in range(0, length, queries_at_once):
-        end = min(start + queries_at_once, length)
-        seen = end if causal else keys
-        mask = None if key_mask_bs is None else key_mask_bs[:, :seen]
-        run = partial(_block, kernel, start if causal else seen, mask, normalize, floor)
-        given = q_bhlk[:, :, start:end], k_bhsk[:, :, :seen], v_bhsv[:, :, :seen]
-        if torch.is_grad_enabled() and not is_transformed():
-            ys.append(checkpoint(run, *given, use_reentrant=False, preserve_rng_state=False))
-        else:
-            ys.append(run(*given))
-    return torch.cat(ys, 2)
+    size = checks.sizes(q=(q_bhlk, "BHLK"), k=(k_bhsk, "BHSK"), v=(v_bhsv, "BHSV"))
+    checks.same_dtype(q=q_bhlk, k=k_bhsk, v=v_bhsv)
+    checks.mask("key_mask_bs", key_mask_bs, size["B"], size["S"])
+    check_causal(causal, size["L"], size["S"])
+    scale = q_bhlk.shape[3] ** -0.5 if scale is None else scale
+    inputs = KernelInputs(q_bhlk, k_bhsk, v_bhsv, kernel, causal, key_mask_bs, normalize, scale)
+    with without_autocast(q_bhlk.device):
+        return _FORMS.run(impl, inputs, q_bhlk.device)
 
 
-def _block(
-    kernel: Callable[[Tensor, Tensor], Tensor],
-    first: int,
-    mask: Tensor | None,
-    normalize: bool,
-    floor: float,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-) -> Tensor:
-    """Return y of queries of which the first sees the keys up to `first`, each one more than the one before."""
-    return kernel_attention(kernel(q, k).tril(first), v, key_mask_bs=mask, normalize=normalize, floor=floor)
+def kernel_attention_reach(
+    q_bhlk: Tensor, k_bhsk: Tensor, v_bhsv: Tensor, features: int, *, causal: bool, normalize: bool
+) -> int:
+    """Return below how many tokens `kernel_attention` is less work than `linear_attention` over so many features M.
+
+    That is M of them in general. Causal in half precision on a GPU it is M·C/K, C = min(512, M), from counts of
+    multiplications for each query, K = V, not measured: products of matrices over chunks of C tokens take M C + 2 M K,
+    three times that with the backward pass; "flex" takes L/2 · 2K, three and a half times with the backward pass, which
+    makes scores again. These are equal at 6/7 · (C/K + 2) M: 8.6 M for K = 64, where M·C/K is 8 M.
+    """
+    q, k, v = q_bhlk, k_bhsk, v_bhsv
+    if causal and normalize and multiplies_half(q, k, v) and not flex_reasons(q, k, v, instead="blocks"):
+        return max(features, features * min(LARGEST_CHUNK, features) // q.shape[3])
+    return features
+
+
+# On a CPU "flex" runs on request only: there it has no gradients.
+_FORMS: Forms[KernelInputs, Tensor] = Forms(
+    "kernel_attention",
+    Form("torch", kernel_scores.all_at_once),
+    Form("blocks", kernel_scores.in_blocks),
+    Form("flex", kernel_flex.kernel_attention, kernel_flex.unsupported_reasons),
+    Form("naive", naive.kernel_attention),
+    preference={"cpu": ["torch"], "cuda": ["flex", "blocks"]},
+)

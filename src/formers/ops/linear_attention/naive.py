@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from formers.ops.linear_attention.inputs import Similarity
 from formers.ops.linear_attention.state import LinearState
 
 
@@ -40,6 +41,27 @@ def linear_attention(
     d = torch.where(d.abs() < floor, d.sign() * floor, d)
     y = torch.where(d == 0, 0, y / torch.where(d == 0, 1, d))
     return y.to(q_bhlm.dtype), LinearState(s_bhmv, z_bhm)
+
+
+def kernel_attention(
+    q_bhlk: Tensor,
+    k_bhsk: Tensor,
+    v_bhsv: Tensor,
+    kernel: Similarity,
+    causal: bool,
+    key_mask_bs: Tensor | None,
+    normalize: bool,
+    scale: float,
+) -> Tensor:
+    """Return y_i = Σ_j a_ij v_j / Σ_j a_ij, a_ij = f(q_i·k_j·scale), over the real keys, j ≤ i when causal."""
+    work = torch.promote_types(q_bhlk.dtype, torch.float32)
+    q, k, v = q_bhlk.to(work), k_bhsk.to(work), v_bhsv.to(work)
+    real = torch.ones_like(k[:, :1, :, :1], dtype=torch.bool) if key_mask_bs is None else key_mask_bs[:, None, :, None]
+    k, v = k.where(real, 0), v.where(real, 0)
+    w_bhls = kernel(q @ k.mT * scale).where(real.mT, 0)
+    w_bhls = w_bhls.tril() if causal else w_bhls
+    y, d = w_bhls @ v, w_bhls.sum(-1, keepdim=True)
+    return (torch.where(d == 0, 0, y / torch.where(d == 0, 1, d)) if normalize else y).to(v_bhsv.dtype)
 
 
 def _feature(x: Tensor, name: str) -> Tensor:
