@@ -31,6 +31,11 @@ def is_transformed() -> bool:
     )
 
 
+def is_recorded(*tensors: Tensor | None) -> bool:
+    """Return True where autograd records what is made of these tensors."""
+    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+
+
 def needs_autograd() -> bool:
     """Return True in a backward pass whose gradients are to be differentiated again, or come as a batch by `vmap`.
 

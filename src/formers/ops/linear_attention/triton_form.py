@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from formers.ops.common.derivatives import gradients_by_autograd, is_transformed, needs_autograd
+from formers.ops.common.derivatives import gradients_by_autograd, is_recorded, is_transformed, needs_autograd
 from formers.ops.common.tracing import is_left_open
 from formers.ops.linear_attention import matmul
 from formers.ops.linear_attention.inputs import DenseInputs, LinearInputs
@@ -74,7 +74,9 @@ def linear_attention(*fields: Any) -> tuple[Tensor, LinearState]:
     v = v.view_as(v) if v is k or v is q else v
     s0, z0 = (None, None) if state is None else (state.s_bhmv, state.z_bhm if given.normalize else None)
     options = (given.causal, given.normalize, given.floor, given.feature)
-    y, s, z, *_ = _TritonLinearAttention.apply(q, k, v, s0, z0, given.log_decay_bhl, mask, *options)
+    tensors = (q, k, v, s0, z0, given.log_decay_bhl)
+    run = _TritonLinearAttention.apply if is_recorded(*tensors) else forward
+    y, s, z, *_ = run(*tensors, mask, *options)
     return y, LinearState(s, z if given.normalize else None)
 
 
@@ -109,22 +111,22 @@ class _TritonLinearAttention(torch.autograd.Function):
     """(q, k, v, S₀, z₀, log g, mask, options) → (y, S, z, d, states); the last two are for the backward pass."""
 
     @staticmethod
-    def forward(q: Tensor, *rest: Any) -> tuple[Tensor, ...]:
-        return forward(q, *rest)
+    def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, ...]:  # `setup_context` costs 30 µs more a call
+        found = forward(*arguments)
+        ctx.options = arguments[7:]
+        ctx.set_materialize_grads(False)  # no zeros are written for states that nothing was made of
+        ctx.mark_non_differentiable(*found[3:])
+        ctx.save_for_backward(*arguments[:7], *found)
+        return found
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        ctx.options = inputs[7:]
-        ctx.mark_non_differentiable(*output[3:])
-        ctx.save_for_backward(*inputs[:7], *output)
-
-    @staticmethod
-    def backward(ctx: Any, gy: Tensor, gs: Tensor, gz: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, gy: Tensor | None, gs: Tensor | None, gz: Tensor | None, *_: Any) -> tuple[Any, ...]:
         saved = ctx.saved_tensors
         inputs, outputs = saved[:7], saved[7:]
         if needs_autograd():
             form = partial(_by_autograd, mask=inputs[6], options=ctx.options)
             return *gradients_by_autograd(form, inputs[:6], (gy, gs, gz)), *(None,) * 5
+        gy = torch.zeros_like(outputs[0]) if gy is None else gy
         found = backward(*inputs, *outputs, gy, gs, gz, *ctx.options)
         gradients = [None if t is None else g.to(t.dtype) for t, g in zip(inputs[:6], found, strict=True)]
         return *gradients, *(None,) * 5

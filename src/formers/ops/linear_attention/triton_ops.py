@@ -85,7 +85,7 @@ _FIVE, _SIX = ", ".join(["Tensor"] * 5), ", ".join(["Tensor"] * 6)
 _OPS: dict[str, tuple[str, Callable[..., Any], Callable[..., Any]]] = {
     "linear_forward": (f"({_GIVEN}, {_OPTIONS}) -> ({_FIVE})", _forward, _forward_without_data),
     "linear_backward": (
-        f"({_GIVEN}, {_FOUND}, Tensor gy, Tensor gs, Tensor gz, {_OPTIONS}) -> ({_SIX})",
+        f"({_GIVEN}, {_FOUND}, Tensor gy, Tensor? gs, Tensor? gz, {_OPTIONS}) -> ({_SIX})",
         _backward,
         _backward_without_data,
     ),
