@@ -16,7 +16,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "positions": ("part", "ops"),
     "mixers": ("part", "ops", "patterns", "positions"),
     "memory": ("part", "ops", "mixers"),
-    "norms": ("part",),
+    "norms": ("part", "ops"),
     "ffn": ("part", "ops", "mixers"),
     "residuals": ("part", "ops", "mixers", "norms", "ffn"),
     "computation": ("part", "ops", "mixers", "positions", "residuals"),

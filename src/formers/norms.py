@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from formers.ops import max_norm
 from formers.part import Part, Site
 
 
@@ -96,7 +97,7 @@ class MaxNormModule(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.weight is not None and self.place == "before":
             x = x * self.weight
-        y = x / (x.abs().amax(-1, keepdim=True) + self.eps)
+        y = max_norm(x, eps=self.eps)
         return y * self.weight if self.weight is not None and self.place == "after" else y
 
     def init_weights(self, std: float) -> None:

@@ -94,9 +94,9 @@ class DenseMixer(QueryMixer):
     def attend(self, qkv: QKV, context: Context) -> tuple[Tensor, State | None]:
         counts_bl, positions_bl = context.counts_bl, context.positions_bl
         counts_b1l1 = (counts_bl if self.causal else counts_bl[:, -1:])[:, None, :, None]
-        # 1/N in two steps, so that neither the queries nor the sums leave float16's range
         dtype = product_dtype(qkv.v)
-        q, x = (qkv.q * _power(counts_b1l1, -2 / 3, qkv.v.dtype)).to(dtype), qkv.v.to(dtype)
+        of_queries, of_outputs = exponents_of_count(dtype)
+        q, x = (qkv.q * _power(counts_b1l1, of_queries, qkv.v.dtype)).to(dtype), qkv.v.to(dtype)
         sums = context.state.sums if isinstance(context.state, LinearMixerState) else None
         options = _SumOptions(causal=self.causal, key_mask_bs=context.mask_bl, state=sums)
         if self.head_position is None:
@@ -104,7 +104,16 @@ class DenseMixer(QueryMixer):
         else:  # a key with a position is no longer the value
             q, k = self.apply_position(q, positions_bl), self.apply_position(x, positions_bl)
             y, sums = linear_attention(q, k, x, normalize=False, **options)
-        return y * _power(counts_b1l1, -1 / 3, y.dtype), LinearMixerState(context.seen_b, sums) if self.causal else None
+        y = y * _power(counts_b1l1, of_outputs, y.dtype) if of_outputs else y
+        return y, LinearMixerState(context.seen_b, sums) if self.causal else None
+
+
+def exponents_of_count(*dtypes: torch.dtype) -> tuple[float, float]:
+    """Return the powers of N that queries and outputs are multiplied by, 1/N together.
+
+    With float16 among the dtypes of factors two, since queries, or sums, would leave its range with one.
+    """
+    return (-2 / 3, -1 / 3) if torch.float16 in dtypes else (-1.0, 0.0)
 
 
 def _power(counts: Tensor, exponent: float, dtype: torch.dtype) -> Tensor:

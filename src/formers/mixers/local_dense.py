@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from formers.mixers.context import Context, count_tokens
+from formers.mixers.dense import exponents_of_count
 from formers.mixers.heads import check_head_count
 from formers.mixers.mixer import Mixer, MixerModule
 from formers.mixers.qkv import QKV
@@ -63,14 +64,15 @@ class LocalDenseMixer(WindowedDenseMixer):
         """Attend within each window, the first and the last one filled up with zeros."""
         positions_bl, width, (rows, length, _) = context.positions_bl, self.part.window, context.x_bld.shape
         x_bhlk = qkv.v
-        # 1/N in two steps, so that neither the queries nor the sums leave float16's range
-        q_bhlk = (qkv.q * width ** (-2 / 3)).to(x_bhlk.dtype)
+        of_queries, of_outputs = exponents_of_count(qkv.q.dtype, x_bhlk.dtype)
+        q_bhlk = (qkv.q * width**of_queries).to(x_bhlk.dtype)
         q_bhlk, k_bhlk = self.apply_position(q_bhlk, positions_bl), self.apply_position(x_bhlk, positions_bl)
         before = -self.part.shift % width
         after = -(before + length) % width
         q, k, x = (_windows(t, before, after, width) for t in (q_bhlk, k_bhlk, x_bhlk))
         y_bhlv = self.within(q, k, x).unflatten(0, (rows, -1)).transpose(1, 2).flatten(2, 3)
-        return y_bhlv[:, :, before : before + length] * width ** (-1 / 3), None
+        y_bhlv = y_bhlv[:, :, before : before + length]
+        return y_bhlv * width**of_outputs if of_outputs else y_bhlv, None
 
     def within(self, q: Tensor, k: Tensor, x: Tensor) -> Tensor:
         """Return Q Kᵀ X of every window, by the cheaper product first."""

@@ -15,7 +15,7 @@ from formers.mixers.qkv import QKV
 from formers.mixers.score_bias import row_bias
 from formers.mixers.sparse import Sparse, SparseMixer, check_patterns
 from formers.ops import attention, can_read, sparse_attention
-from formers.part import Site, Unsupported
+from formers.part import Site, Unsupported, is_plain_linear
 from formers.patterns import Global, Pattern, Window
 
 
@@ -152,11 +152,7 @@ class LongformerMixer(SparseMixer):
 
     def can_fold(self) -> bool:
         """Return whether keys and values of global tokens are plain products: no norm, position, adapter or hook."""
-        projections = (self.k_proj_global, self.v_proj_global)
-        hooks = [
-            getattr(one, f"_{when}_hooks") for one in projections for when in ("forward", "forward_pre", "backward")
-        ]
-        plain = all(type(one) is nn.Linear for one in projections) and not any(hooks)
+        plain = is_plain_linear(self.k_proj_global) and is_plain_linear(self.v_proj_global)
         return plain and self.k_norm is None and self.head_position is None and self.score_position is None
 
     def folded_outputs(self, q_bhgk: Tensor, x_bld: Tensor, mask_bl: Tensor | None) -> Tensor:

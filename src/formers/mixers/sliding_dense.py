@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from formers.mixers.context import Context, seen_after
+from formers.mixers.dense import exponents_of_count
 from formers.mixers.heads import check_head_count
 from formers.mixers.mixer import Mixer, MixerModule
 from formers.mixers.qkv import QKV
@@ -61,14 +62,15 @@ class SlidingDenseMixer(WindowedDenseMixer):
 
     def attend(self, qkv: QKV, context: Context) -> tuple[Tensor, State | None]:
         width, positions_bl = self.part.window, context.positions_bl
-        # 1/w in two steps, so that neither the queries nor the sums leave float16's range
-        q, k, x = qkv.q * width ** (-2 / 3), None, qkv.v
+        of_queries, of_outputs = exponents_of_count(qkv.q.dtype, qkv.v.dtype)
+        q, k, x = qkv.q * width**of_queries, None, qkv.v
         if self.head_position is not None:
             q, k = self.apply_position(q, positions_bl), self.apply_position(x, positions_bl)
         before = context.state if isinstance(context.state, SlidingDenseState) else None
         x = _preceded(x, before.x_bhsk if before else None, width - 1)
         k = None if k is None else _preceded(k, before.k_bhsk if before else None, width - 1)
-        y_bhlv = _windowed(q, x if k is None else k, x, width) * width ** (-1 / 3)
+        y_bhlv = _windowed(q, x if k is None else k, x, width)
+        y_bhlv = y_bhlv * width**of_outputs if of_outputs else y_bhlv
         count_b = seen_after(context.x_bld, context.mask_bl, None)
         last_x, last_k = (None if t is None else _last(t, count_b, width - 1) for t in (x, k))
         assert last_x is not None

@@ -42,6 +42,7 @@ from formers.ops.linear_attention import (
 )
 from formers.ops.sparse_attention import OfPair, PairBias, sparse_attention, varlen_attention
 from formers.ops.token_mixing import PoolState, fourier_mix, pool_mix
+from formers.ops.token_wise import activated_linear, max_norm
 
 __all__ = [
     "Bias",
@@ -55,6 +56,7 @@ __all__ = [
     "PoolState",
     "Relation",
     "accumulation_dtype",
+    "activated_linear",
     "attention",
     "bucketed_attention",
     "can_read",
@@ -75,6 +77,7 @@ __all__ = [
     "largest_exponents",
     "linear_attention",
     "linear_state",
+    "max_norm",
     "metric_attention",
     "multiplies_half",
     "needs_autograd",

@@ -10,6 +10,7 @@ from formers.part.nesting import check_nesting
 from formers.part.option_types import alternatives, describe
 from formers.part.own_files import load_parts, own_code, own_kinds
 from formers.part.part import ABILITIES, Part
+from formers.part.plain_linear import is_plain_linear
 from formers.part.quoted import quoted, shortened
 from formers.part.sharing import SharingModule, layers_share, share_across_layers, weights_of
 from formers.part.site import Site
@@ -36,6 +37,7 @@ __all__ = [
     "default_of",
     "describe",
     "evaluating",
+    "is_plain_linear",
     "layers_share",
     "load_parts",
     "members_in",

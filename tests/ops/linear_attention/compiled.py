@@ -1,4 +1,4 @@
-"""Compile the Triton kernels of linear attention for GPUs that need not be there, and print what they take as JSON.
+"""Compile the Triton kernels for GPUs that need not be there, and print what they take as JSON.
 
 `python compiled.py 90` compiles for compute capability 9.0. A driver that only names the target stands in for the
 real one; what Triton makes of the kernels is what it makes on such a GPU.
@@ -15,6 +15,7 @@ from triton.runtime import driver
 from triton.runtime.jit import JITFunction
 
 from formers.ops.linear_attention.triton_launch import TritonInputs, TritonOptions, backward, forward
+from formers.ops.token_wise import triton_max_norm
 
 
 class NamedTarget:
@@ -58,6 +59,9 @@ def main() -> None:
         given = TritonInputs(q, k, v, None, None, torch.empty(1, 16, 2048) if decays else None, None)
         found = forward(given, options)
         backward(given, found, (torch.empty_like(found.y), None, None), options)
+    x = torch.empty(512, 768, dtype=torch.bfloat16)
+    triton_max_norm.normalized(x, 1e-3)
+    triton_max_norm.gradient_of(x, x, 1e-3)
     print(json.dumps(shared))
 
 

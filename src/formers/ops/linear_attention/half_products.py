@@ -32,40 +32,48 @@ def scores_product(a_bhls: Tensor, v_bhsv: Tensor) -> Tensor:
 
 
 def half_through_state(
-    q: Tensor, k: Tensor, v: Tensor, before: LinearState, floor: float
+    q: Tensor, k: Tensor, v: Tensor, before: LinearState | None, normalize: bool, floor: float
 ) -> tuple[Tensor, LinearState]:
-    """Return y = q S / q z over all pairs and the state after, as `through_state` does."""
-    s = before.s_bhmv + wide_product(k.mT, v)
-    y = _times(q, s)
-    if before.z_bhm is None:
-        return y.to(q.dtype), LinearState(s, None)
-    z = before.z_bhm + k.sum(2, dtype=torch.float32)
-    return (y / safe_divisor(_dot(q, z), floor)).to(q.dtype), LinearState(s, z)
+    """Return y = q S / q z over all pairs and the state after, as `through_state` does; None before is zeros."""
+    s = _added(wide_product(k.mT, v), before and before.s_bhmv)
+    if not normalize:
+        return _rounded_product(q, *_narrowed(s, q.dtype)), LinearState(s, None)
+    z = _added(k.sum(2, dtype=torch.float32), before and before.z_bhm)
+    return (_times(q, s) / safe_divisor(_dot(q, z), floor)).to(q.dtype), LinearState(s, z)
 
 
-def half_through_scores(q: Tensor, x: Tensor, before: LinearState) -> tuple[Tensor, LinearState]:
+def half_through_scores(q: Tensor, x: Tensor, before: LinearState | None) -> tuple[Tensor, LinearState]:
     """Return y = (q xᵀ) x + q S₀ over all pairs, and S₀ + xᵀ x: dense attention where keys are few."""
-    y = _times(q, x.mT, x)
-    return (y + _times(q, before.s_bhmv)).to(q.dtype), LinearState(before.s_bhmv + wide_product(x.mT, x), None)
+    s = wide_product(x.mT, x)
+    if before is None:
+        scores, scale = _narrow_product(q, x.mT)
+        return _rounded_product(scores, x, scale), LinearState(s, None)
+    y = _times(q, x.mT, x) + _times(q, before.s_bhmv)
+    return y.to(q.dtype), LinearState(before.s_bhmv + s, None)
 
 
-def half_chunks(q: Tensor, k: Tensor, v: Tensor, before: LinearState, floor: float) -> tuple[Tensor, LinearState]:
+def half_chunks(
+    q: Tensor, k: Tensor, v: Tensor, before: LinearState | None, normalize: bool, floor: float
+) -> tuple[Tensor, LinearState]:
     """Return y and the state after the last token, causal: chunk after chunk, in operations that autograd knows.
 
     Cost: O(L M V + L C (M + V)) time; keeps the scores of each chunk in half precision, and its state.
     """
     chunk = min(max(SMALLEST_CHUNK, 1 << (q.shape[3] - 1).bit_length()), LARGEST_CHUNK)
-    ys, (s, z) = [], before
+    ys, s, z = [], before and before.s_bhmv, before.z_bhm if before and normalize else None
     for start in range(0, q.shape[2], chunk):
         here = slice(start, start + chunk)
         q_c, k_c, v_c = q[:, :, here], k[:, :, here], v[:, :, here]
-        scores, scale = _narrowed(wide_product(q_c, k_c.mT).tril(), q.dtype)
-        y = wide_product(scores, v_c) * scale + _times(q_c, s)
-        if z is not None:
-            d = scores.sum(3, keepdim=True, dtype=torch.float32) * scale + _dot(q_c, z)
-            y, z = y / safe_divisor(d, floor), z + k_c.sum(2, dtype=torch.float32)
+        scores, scale = _narrow_product(q_c, k_c.mT, causal=True)
+        y = _scaled(wide_product(scores, v_c), scale)
+        y = y if s is None else y + _times(q_c, s)
+        if normalize:
+            d = _scaled(scores.sum(3, keepdim=True, dtype=torch.float32), scale)
+            d, z = d if z is None else d + _dot(q_c, z), _added(k_c.sum(2, dtype=torch.float32), z)
+            y = y / safe_divisor(d, floor)
         ys.append(y.to(q.dtype))
-        s = s + wide_product(k_c.mT, v_c)
+        s = _added(wide_product(k_c.mT, v_c), s)
+    assert s is not None
     return torch.cat(ys, 2), LinearState(s, z)
 
 
@@ -87,7 +95,20 @@ class _WideProduct(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
         a, b = ctx.saved_tensors
         g, scale = _narrowed(gradient, a.dtype)
-        return (wide_product(g, b.mT) * scale).to(a.dtype), (wide_product(a.mT, g) * scale).to(b.dtype)
+        return _rounded_product(g, b.mT, scale), _rounded_product(a.mT, g, scale)
+
+
+def _rounded_product(a: Tensor, b: Tensor, scale: Tensor | float) -> Tensor:
+    """Return a b · scale in half precision; products of bfloat16, which have float32's range, come out in it."""
+    return a @ b if isinstance(scale, float) else (wide_product(a, b) * scale).to(a.dtype)
+
+
+def _narrow_product(a: Tensor, b: Tensor, *, causal: bool = False) -> tuple[Tensor, Tensor | float]:
+    """Return (a b/s in half precision, s) as `_narrowed` does; nothing above the diagonal where causal."""
+    if a.dtype != torch.float16:
+        return (a @ b).tril() if causal else a @ b, 1.0
+    product = wide_product(a, b)
+    return _narrowed(product.tril() if causal else product, a.dtype)
 
 
 def _times(q: Tensor, *factors: Tensor, dtype: torch.dtype | None = None) -> Tensor:
@@ -99,13 +120,13 @@ def _times(q: Tensor, *factors: Tensor, dtype: torch.dtype | None = None) -> Ten
         a, of_a = _narrowed(product, dtype)
         b, of_b = _narrowed(factor, dtype)
         product, scale = wide_product(a, b), scale * of_a * of_b
-    return product * scale
+    return _scaled(product, scale)
 
 
 def _dot(q: Tensor, z_bhm: Tensor) -> Tensor:
     """Return q z, (B, H, L, 1), in float32."""
     z, scale = _narrowed(z_bhm.unsqueeze(2), q.dtype)
-    return wide_product(z, q.mT).mT * scale
+    return _scaled(wide_product(z, q.mT).mT, scale)
 
 
 def _narrowed(t: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor | float]:
@@ -115,3 +136,12 @@ def _narrowed(t: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor | float]:
     largest = t.detach().abs().amax((2, 3), keepdim=True)
     scale = largest.masked_fill(largest == 0, 1)
     return (t / scale).to(dtype), scale
+
+
+def _scaled(t: Tensor, scale: Tensor | float) -> Tensor:
+    """Return t · s for the s of `_narrowed`."""
+    return t if isinstance(scale, float) else t * scale
+
+
+def _added(t: Tensor, before: Tensor | None) -> Tensor:
+    return t if before is None else before + t

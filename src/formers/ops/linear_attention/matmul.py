@@ -59,7 +59,7 @@ def linear_attention(
         return chunked(q, k, v, initial_sums(q, v, state, normalize), floor, log_decay_bhl)
     if log_decay_bhl is None and multiplies_half(q, k, v) and length > 1:
         form = half_chunks if causal else half_through_state
-        return form(q, k, v, initial_sums(q, v, state, normalize), floor)
+        return form(q, k, v, state, normalize, floor)
     if not causal or length <= 1:
         return through_state(q, k, v, initial_sums(q, v, state, normalize), floor, log_decay_bhl)
     if state is None and log_decay_bhl is None and length <= SCORES_TO:
@@ -75,7 +75,7 @@ def dense_attention(
     if not causal and (order == "scores" or (order == "auto" and few_keys)):
         x = zero_masked(x, key_mask_bs)
         if multiplies_half(q, x):
-            return half_through_scores(q, x, initial_sums(q, x, state, normalize=False))
+            return half_through_scores(q, x, state)
         return through_scores(q, x, x, causal, state, normalize=False, floor=0.0)
     return linear_attention(q, x, x, causal, key_mask_bs, state, normalize=False, floor=0.0, log_decay_bhl=None)
 

@@ -6,9 +6,7 @@ Triton is imported with the first call that needs it.
 
 from __future__ import annotations
 
-import os
 from functools import partial
-from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -16,6 +14,7 @@ from torch import Tensor
 
 from formers.ops.common.derivatives import gradients_by_autograd, is_recorded, is_transformed, needs_autograd
 from formers.ops.common.tracing import is_left_open
+from formers.ops.common.triton_reasons import triton_reasons
 from formers.ops.linear_attention import matmul
 from formers.ops.linear_attention.inputs import DenseInputs, LinearInputs
 from formers.ops.linear_attention.state import LinearState
@@ -23,29 +22,12 @@ from formers.ops.linear_attention.triton_ops import backward, forward
 
 WIDEST = 256
 """The most features, and the most columns of values, that a program's registers hold."""
-_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
-
-
-def _is_installed() -> bool:
-    try:
-        return find_spec("triton") is not None
-    except ModuleNotFoundError:  # from a finder that refuses it
-        return False
-
-
-_INSTALLED = _is_installed()
-_INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-"""Whether Triton runs kernels on CPU tensors, for tests. Constants, because a compiler cannot look for them."""
 
 
 def unsupported_reasons(inputs: LinearInputs) -> list[str]:
     """Return why the kernels cannot run on these inputs, a sentence each."""
     q, k, v = inputs[:3]
-    reasons = [] if _INSTALLED else ["Triton is not installed"]
-    if q.device.type != "cuda" and not (q.device.type == "cpu" and _INTERPRETED):
-        reasons.append(f"Triton runs on CUDA, and these tensors are on {q.device.type}")
-    if q.dtype not in _DTYPES:
-        reasons.append(f"it multiplies float16, bfloat16 and float32, and these are {q.dtype}")
+    reasons = triton_reasons(q)
     if max(q.shape[3], v.shape[3]) > WIDEST:
         reasons.append(f"it takes up to {WIDEST} features and columns of values, these are {q.shape[3]}, {v.shape[3]}")
     if any(is_left_open(size) for size in (*q.shape, *v.shape)):

@@ -1,0 +1,33 @@
+"""Whether Triton's kernels run on a tensor. Triton itself is imported by the first call of a kernel."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor
+
+_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
+
+
+def _is_installed() -> bool:
+    try:
+        return find_spec("triton") is not None
+    except ModuleNotFoundError:  # from a finder that refuses it
+        return False
+
+
+_INSTALLED = _is_installed()
+_INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+"""Whether Triton runs kernels on CPU tensors, for tests. Constants, because a compiler cannot look for them."""
+
+
+def triton_reasons(t: Tensor) -> list[str]:
+    """Return why Triton's kernels cannot run on a tensor, a sentence each."""
+    reasons = [] if _INSTALLED else ["Triton is not installed"]
+    if t.device.type != "cuda" and not (t.device.type == "cpu" and _INTERPRETED):
+        reasons.append(f"Triton runs on CUDA, and these tensors are on {t.device.type}")
+    if t.dtype not in _DTYPES:
+        reasons.append(f"it multiplies float16, bfloat16 and float32, and these are {t.dtype}")
+    return reasons

@@ -1,0 +1,42 @@
+"""The Triton kernels of the maximum norm: rows of features, whole rows in a program, in float32."""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def _larger(a, b):
+    return tl.maximum(a, b, propagate_nan=tl.PropagateNan.ALL)
+
+
+@triton.jit
+def _tile(rows, width, ROWS: tl.constexpr, BLOCK: tl.constexpr):
+    """Return the offsets of a program's numbers, and which of them there are."""
+    row, col = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS), tl.arange(0, BLOCK)
+    return row[:, None] * width + col[None, :], (row < rows)[:, None] & (col < width)[None, :]
+
+
+@triton.jit
+def max_norms(x, out, rows, width, eps, ROWS: tl.constexpr, BLOCK: tl.constexpr):
+    """Write x/(max |x| + ε). Programs: blocks of rows."""
+    at, inside = _tile(rows, width, ROWS, BLOCK)
+    t = tl.load(x + at, mask=inside, other=0.0).to(tl.float32)
+    d = tl.reduce(tl.abs(t), 1, _larger) + eps
+    tl.store(out + at, (t / d[:, None]).to(out.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def max_norm_gradients(x, gradient, out, rows, width, eps, ROWS: tl.constexpr, BLOCK: tl.constexpr):
+    """Write the gradient of x. Programs: blocks of rows."""
+    at, inside = _tile(rows, width, ROWS, BLOCK)
+    t = tl.load(x + at, mask=inside, other=0.0).to(tl.float32)
+    g = tl.load(gradient + at, mask=inside, other=0.0).to(tl.float32)
+    largest = tl.reduce(tl.abs(t), 1, _larger)
+    d = largest + eps
+    top = (tl.abs(t) == largest[:, None]) & inside
+    share = tl.sum(g * t, 1) / (d * d * tl.sum(top.to(tl.float32), 1))
+    sign = tl.where(t > 0, 1.0, tl.where(t < 0, -1.0, 0.0))
+    found = g / d[:, None] - tl.where(top, sign * share[:, None], 0.0)
+    tl.store(out + at, found.to(out.dtype.element_ty), mask=inside)

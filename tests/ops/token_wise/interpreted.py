@@ -1,0 +1,57 @@
+"""Run the maximum norm by Triton's interpreter, on a CPU, against its naive form; print how many checks passed.
+
+In a process of its own, because the interpreter is chosen when kernels are first imported.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+os.environ["TRITON_INTERPRET"] = "1"
+
+import torch
+from torch import Tensor
+
+from formers.ops import max_norm
+
+
+def drawn(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0)).to(dtype)
+
+
+def check(x: Tensor, tolerance: float) -> None:
+    """Compare the result and its gradient."""
+    given = [x.detach().clone().requires_grad_() for _ in range(2)]
+    found, wanted = (max_norm(t, eps=0.1, impl=impl) for t, impl in zip(given, ("triton", "naive"), strict=True))
+    torch.testing.assert_close(found, wanted, rtol=tolerance, atol=tolerance)
+    gradients = [torch.autograd.grad(y.float().sin().sum(), t)[0] for y, t in zip((found, wanted), given, strict=True)]
+    torch.testing.assert_close(*gradients, rtol=tolerance, atol=tolerance)
+
+
+def check_second_derivatives(x: Tensor) -> None:
+    second = []
+    for impl in ("triton", "naive"):
+        t = x.clone().requires_grad_()
+        (first,) = torch.autograd.grad(max_norm(t, impl=impl).sin().sum(), t, create_graph=True)
+        second.append(torch.autograd.grad(first.square().sum(), t)[0])
+    torch.testing.assert_close(*second, rtol=1e-4, atol=1e-4)
+
+
+def main() -> None:
+    check(drawn(3, 50, 24), 1e-6)
+    check(drawn(7, 5000), 1e-6)
+    check(drawn(2, 24, 6).transpose(1, 2).round(), 1e-6)  # strides, ties and zeros
+    check(drawn(3, 5, 24, dtype=torch.float16), 2e-3)
+    check_second_derivatives(drawn(3, 5))
+    with torch.no_grad():
+        row = drawn(2, 20)
+        row[0, 3] = torch.nan
+        found = max_norm(row, impl="triton")
+    assert found[0].isnan().all()
+    assert found[1].isfinite().all()
+    print(json.dumps({"checked": 5}))
+
+
+if __name__ == "__main__":
+    main()
