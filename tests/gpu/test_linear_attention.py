@@ -23,6 +23,7 @@ LONG = {
     "long": LinearCase(3000, heads=4, features=64, width=64, mask="interior"),
     "long, decay": LinearCase(700, features=64, width=64, decay="moderate"),
     "long, 256 features": LinearCase(700, features=256, width=64, feature="relu"),
+    "long, 300 features": LinearCase(700, features=300, width=64, feature="relu", decay="moderate"),
     "long, 128 of both": LinearCase(1000, features=128, width=128, feature="identity"),
     "long, all pairs": LinearCase(2000, 3000, features=64, width=64, causal=False),
 }

@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from formers import CausalLM, TransformerConfig
 from formers.catalogue import CATALOGUE
 from formers.computation import Act
 from formers.mixers import Longformer
@@ -67,11 +68,12 @@ def as_on_a_gpu(monkeypatch):
     monkeypatch.setitem(forms.preference, "cpu", ("flex", "gathered"))
 
 
+@pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("part", PARTS, ids=str)
-def test_no_pass_and_no_step_waits(part, monkeypatch):
+def test_no_pass_and_no_step_waits(part, training, monkeypatch):
     site = sites_of(part)[0]
     for causal in directions(part):
-        module, x = build(part, causal=causal, site=site), tokens(width=site.width)
+        module, x = build(part, causal=causal, site=site).train(training), tokens(width=site.width)
         positions = torch.arange(x.shape[1])[None]
         mask = padding_mask() if "padding" in abilities(part) else None
 
@@ -108,3 +110,32 @@ def test_what_changes_is_read_again():
     t[0] = 9
     assert readable.read_once(t, "most", lambda t: int(t.max())) == 9
     assert readable.read_once(t, "least", lambda t: int(t.min())) == 1
+
+
+def test_what_was_told_of_a_tensor_holds_until_it_changes():
+    t = torch.arange(4)
+    assert readable.told_bound(t) is None
+    readable.tell_bound(t, 3)
+    assert readable.told_bound(t) == 3
+    assert readable.told_bound(t.clone()) is None
+    t[0] = 9
+    assert readable.told_bound(t) is None
+
+
+@pytest.mark.parametrize("mixer", ["performer(redraw=3)", "rfa(redraw=3)", "linear()"])
+def test_training_steps_of_a_model_do_not_wait(mixer, monkeypatch):
+    sizes = {"vocab_size": 11, "width": 16, "depth": 2, "heads": 2, "context_length": 20}
+    model = CausalLM(TransformerConfig(mixer=mixer, position="learned()", **sizes)).train()
+    optimizer, ids = torch.optim.SGD(model.parameters(), lr=0.1), torch.arange(10).expand(2, 10)
+
+    def step():
+        model(input_ids=ids, labels=ids).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    step()  # the count of steps until the next draw is read once
+    with no_waiting(monkeypatch):
+        for _ in range(4):
+            step()
+    with pytest.raises(ValueError, match=r"learned\(\) knows 20 positions, but position 20"):
+        model(input_ids=torch.zeros(1, 21, dtype=torch.long))

@@ -59,7 +59,8 @@ class Centroids(nn.Module):
     def move_towards(self, x_bhlk: Tensor, mask_bl: Tensor | None) -> None:
         """Move each centroid towards the mean of the vectors nearest to it."""
         x = x_bhlk.to(self.mu_hck.dtype)
-        nearest = F.one_hot(self(x).argmax(-1), self.mu_hck.shape[1]).to(x.dtype)
+        scores = self(x)
+        nearest = torch.zeros_like(scores, dtype=x.dtype).scatter_(-1, scores.argmax(-1, keepdim=True), 1)
         if mask_bl is not None:
             nearest = nearest * mask_bl[:, None, :, None]
         sums, counts = torch.einsum("bhlc,bhlk->hck", nearest, x), nearest.sum((0, 2)).unsqueeze(-1)

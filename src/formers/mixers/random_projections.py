@@ -68,6 +68,7 @@ class RandomProjections(nn.Module):
     def __init__(self, count: int, width: int, *, orthogonal: bool, redraw: int | None, one_length: bool = False):
         super().__init__()
         self.orthogonal, self.redraw, self.one_length = orthogonal, redraw, one_length
+        self._read: tuple[Tensor, int, int] | None = None
         self.register_buffer("w_mk", torch.empty(count, width))
         if redraw is not None:
             self.register_buffer("left", torch.empty((), dtype=torch.long))
@@ -79,7 +80,7 @@ class RandomProjections(nn.Module):
         `first`: whether this is the first use in a forward pass, the one that draws and counts.
         """
         if self.training and self.redraw is not None and first:
-            if not self.left.is_meta and int(self.left) <= 0:
+            if not self.left.is_meta and self._steps_left() <= 0:
                 self.init_weights(0.0)
             if x.requires_grad and torch.is_grad_enabled():
                 x.register_hook(self.await_step)
@@ -93,7 +94,17 @@ class RandomProjections(nn.Module):
     def count_step(self) -> None:
         """Count a training step. Only loops that train without an optimiser of torch need to call it."""
         if self.redraw is not None:
+            left = self._steps_left() - 1
             self.left -= 1
+            self._read = (self.left, self.left._version, left)
+
+    def _steps_left(self) -> int:
+        """Return `left`, read from its device once and counted along, as reading waits for the device."""
+        if torch.compiler.is_compiling():
+            return int(self.left)
+        if self._read is None or self._read[0] is not self.left or self._read[1] != self.left._version:
+            self._read = (self.left, self.left._version, int(self.left))
+        return self._read[2]
 
     @torch.no_grad()
     def init_weights(self, std: float) -> None:
@@ -103,6 +114,7 @@ class RandomProjections(nn.Module):
         self.w_mk.copy_(drawn)
         if self.redraw is not None:
             self.left.fill_(self.redraw)
+            self._read = (self.left, self.left._version, self.redraw)
             if dist.is_available() and dist.is_initialized() and self.training and not self.w_mk.is_meta:
                 dist.broadcast(self.w_mk, 0)
 

@@ -24,7 +24,14 @@ from formers.ops.common.dtypes import accumulation_dtype, product_dtype, without
 from formers.ops.common.half_types import multiplies_half
 from formers.ops.common.operations import OperationCount, counted_times
 from formers.ops.common.padding import Packing, check_lengths, packing, pad_input, unpad_input
-from formers.ops.common.readable import can_read, is_free_to_read, read_once, require_data
+from formers.ops.common.readable import (
+    can_read,
+    is_free_to_read,
+    read_once,
+    require_data,
+    tell_bound,
+    told_bound,
+)
 from formers.ops.common.tracing import is_left_open
 from formers.ops.linear_attention import (
     ElementwiseFeature,
@@ -89,6 +96,8 @@ __all__ = [
     "require_data",
     "safe_divisor",
     "sparse_attention",
+    "tell_bound",
+    "told_bound",
     "unpad_input",
     "varlen_attention",
     "windowed_linear_attention",

@@ -76,7 +76,7 @@ class GridPosition(nn.Module):
     def check(self, positions_bl: Tensor) -> None:
         """Raise ValueError for a position that is no pixel of the image, where positions can be read."""
         pixels = self.part.rows * self.part.columns
-        if (farthest := farthest_position(positions_bl)) >= pixels:
+        if (farthest := farthest_position(positions_bl, pixels)) >= pixels:
             raise ValueError(
                 f"{self.part} has {pixels} pixels, but position {farthest} was asked for; give it the "
                 "image's rows and columns"

@@ -48,7 +48,7 @@ class LearnedPosition(nn.Module):
         length = self.table.num_embeddings - self.offset
         if self.copy:
             return positions_bl % length + self.offset
-        if (farthest := farthest_position(positions_bl)) >= length:
+        if (farthest := farthest_position(positions_bl, length)) >= length:
             raise ValueError(
                 f"learned() knows {length} positions, but position {farthest} was asked for; "
                 "raise context_length, use learned(beyond='copy'), or a position that extrapolates, such as alibi() or "

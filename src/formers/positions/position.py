@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from formers.ops import can_read, is_free_to_read, read_once
+from formers.ops import can_read, is_free_to_read, read_once, told_bound
 from formers.part import Part, Site
 from formers.part.site import Place
 
@@ -45,12 +45,16 @@ class Position(Part):
         return site.width
 
 
-def farthest_position(positions_bl: Tensor) -> int:
-    """Return the largest position, −1 where it is not looked at: positions that cannot be read, and single tokens on a
-    device that would be waited for, step by step. A table fails there by itself for a position that it has not.
+def farthest_position(positions_bl: Tensor, known: int) -> int:
+    """Return the largest position, or −1 where it is not looked at: where none can be beyond the `known` ones, where
+    positions cannot be read, and at single tokens on a device that would be waited for, step by step. A table fails
+    there by itself for a position that it has not.
     """
     looked_at = can_read(positions_bl) and (positions_bl.shape[1] > 1 or is_free_to_read(positions_bl))
     if not looked_at or not positions_bl.numel():
+        return -1
+    bound = told_bound(positions_bl)
+    if bound is not None and bound < known:
         return -1
     return read_once(positions_bl, "farthest", lambda t: int(t.max()))
 

@@ -129,6 +129,7 @@ CASES: dict[str, LinearCase] = {
     "a token more than a chunk": LinearCase(65, heads=2),
     "wide heads": LinearCase(70, features=70, width=40, feature="identity"),
     "values wider than a block": LinearCase(33, features=20, width=300 // 2, feature="relu"),
+    "more than 256 features": LinearCase(40, features=260, feature="relu", mask="left"),
     "three chunks": LinearCase(150, mask="interior"),
     "three chunks, not normalised": LinearCase(150, normalize=False, feature="identity", mask="left"),
     "segments of two chunks": LinearCase(200, programs=4, feature="exp", mask="interior"),

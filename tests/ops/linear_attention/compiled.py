@@ -37,6 +37,7 @@ class NamedTarget:
 CALLS = {
     "elu, normalised": (64, 64, torch.bfloat16, TritonOptions(True, True, 1e-18, "elu"), False),
     "decay, float16": (64, 64, torch.float16, TritonOptions(True, True, 1e-18, "exp"), True),
+    "512 features": (300, 64, torch.bfloat16, TritonOptions(True, True, 1e-18, "identity"), True),
     "256 features": (256, 64, torch.bfloat16, TritonOptions(True, True, 1e-18, "identity"), False),
     "all pairs, not normalised": (64, 64, torch.bfloat16, TritonOptions(False, False, 0.0, "identity"), False),
 }

@@ -47,6 +47,20 @@ def read_once(tensor: Tensor, name: str, read: Callable[[Tensor], Read]) -> Read
     return found
 
 
+def tell_bound(tensor: Tensor, most: int) -> None:
+    """Say that no number of a tensor is larger, so that nobody has to read it: see `told_bound`."""
+    if can_read(tensor) and not is_transformed() and not tensor.is_inference():
+        _known_of(tensor)["bound"] = ((tensor._version, tensor.data_ptr()), most)
+
+
+def told_bound(tensor: Tensor) -> int | None:
+    """Return what no number of a tensor is larger than, as `tell_bound` said; None where nothing is known."""
+    if not can_read(tensor) or is_transformed() or tensor.is_inference():
+        return None
+    version, most = _known_of(tensor).get("bound", (None, None))
+    return most if version == (tensor._version, tensor.data_ptr()) else None
+
+
 def _known_of(tensor: Tensor) -> dict[str, tuple[tuple[int, int], Any]]:
     """Return what has been read from a tensor, with the tensor's version then, by name."""
     key = id(tensor)

@@ -20,7 +20,7 @@ from formers.ops.linear_attention.inputs import DenseInputs, LinearInputs
 from formers.ops.linear_attention.state import LinearState
 from formers.ops.linear_attention.triton_ops import backward, forward
 
-WIDEST = 256
+WIDEST = 512
 """The most features, and the most columns of values, that a program's registers hold."""
 
 

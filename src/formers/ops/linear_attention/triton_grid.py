@@ -10,7 +10,9 @@ from torch import Tensor
 PROGRAMS = 512
 """How many programs a launch should have at least: about four for each multiprocessor of an H100."""
 ROWS = 64
-"""The most tokens in a chunk."""
+"""The most tokens in a chunk, half as many where its features are more than `NARROW`."""
+NARROW = 256
+"""Features of which chunks of `ROWS` tokens fit the registers."""
 LARGEST_STATE = 8192
 """Numbers of a state in one program: 32 kB of registers."""
 
@@ -23,10 +25,13 @@ class Cut(NamedTuple):
     segments: int
 
 
-def cut_of(t_bhlx: Tensor, *, single_chunks: bool = False) -> Cut:
-    """Return the cut of a sequence: segments as long as leaves enough of them, or of one chunk each."""
+def cut_of(t_bhlx: Tensor, widest: int, *, single_chunks: bool = False) -> Cut:
+    """Return the cut of a sequence: segments as long as leaves enough of them, or of one chunk each.
+
+    `widest` is the larger of the numbers of features and of columns of values.
+    """
     batch, heads, length, _ = t_bhlx.shape
-    rows = min(ROWS, block_of(length))
+    rows = min(ROWS if widest <= NARROW else ROWS // 2, block_of(length))
     chunks = -(-length // rows)
     wanted = -(-PROGRAMS // (batch * heads))
     each = 1 if single_chunks else max(chunks // wanted, 1)

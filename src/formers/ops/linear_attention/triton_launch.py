@@ -97,6 +97,11 @@ class Launches:
     single_chunks: bool = False
 
     @property
+    def widest(self) -> int:
+        """Return the larger of the numbers of features and of columns of values."""
+        return max(self.given.q.shape[3], self.given.v.shape[3])
+
+    @property
     def shared(self) -> dict[str, Any]:
         """Return the arguments that kernels share."""
         mask = self.given.mask
@@ -122,7 +127,7 @@ class Launches:
             (B·H, segments, M V + M), S and z in a row; S (B, H, M, V); z (B, H, M).
         """
         (batch, heads, length, m), width = b.shape, c.shape[3]
-        cut = cut_of(b, single_chunks=self.single_chunks)
+        cut = cut_of(b, self.widest, single_chunks=self.single_chunks)
         sums = b.new_empty(batch * heads, cut.segments, m * width + m, dtype=torch.float32)
         decays = None if self.given.log_g is None else b.new_empty(sums.shape[:2], dtype=torch.float32)
         block_b, block_c = min(block_of(m), 64), min(block_of(width), 64)
@@ -160,7 +165,7 @@ class Launches:
         """
         a, c, keys = mixture.a, mixture.c, mixture.b.shape[2]
         (batch, heads, length, m), width = a.shape, c.shape[3]
-        cut = cut_of(a, single_chunks=self.single_chunks)
+        cut = cut_of(a, self.widest, single_chunks=self.single_chunks)
         block_a, block_c = block_of(m), column_block(m, width)
         map_a, map_b, map_c = mixture.maps
         triton_mixtures.mixtures[(batch * heads, cut.segments * -(-width // block_c))](
@@ -208,7 +213,7 @@ class Launches:
         `running`."""
         q, k, v = self.given[:3]
         (batch, heads, length, m), width = q.shape, v.shape[3]
-        cut = cut_of(q, single_chunks=True)
+        cut = cut_of(q, self.widest, single_chunks=True)
         glog, block_v = q.new_empty(batch, heads, length, dtype=torch.float32), min(column_block(m, width), 32)
         triton_decay.decay_gradient[(batch * heads, cut.segments)](
             **{name: strided(t) for name, t in {"q": q, "k": k, "v": v, "gy": gy, "row": row, "extra": extra}.items()},
@@ -233,7 +238,7 @@ def forward(given: TritonInputs, options: TritonOptions) -> TritonOutputs:
     d = q.new_empty(q.shape[:3] if options.normalize else 0, dtype=torch.float32)
     mixture = Mixture(q, k, v, y, (options.feature, options.feature, "identity"), d=d if options.normalize else None)
     states = None
-    if options.causal and cut_of(k).segments == 1:
+    if options.causal and cut_of(k, launches.widest).segments == 1:
         s = q.new_empty(*q.shape[:2], q.shape[3], v.shape[3], dtype=torch.float32)
         z = q.new_empty(s.shape[:3], dtype=torch.float32)
         launches.mix(mixture, _of_sequences(_dense(given.s0), _dense(given.z0)), end=(s, z))

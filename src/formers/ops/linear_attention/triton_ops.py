@@ -62,7 +62,7 @@ def _forward_without_data(
 ) -> tuple[Tensor, ...]:
     """Return outputs of the right sizes."""
     batch, heads, length, m = q.shape
-    width, cut, float32 = v.shape[3], cut_of(k), torch.float32
+    width, cut, float32 = v.shape[3], cut_of(k, max(m, v.shape[3])), torch.float32
     many = causal and cut.segments > 1
     return (
         empty_heads(q, width),
