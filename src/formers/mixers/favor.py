@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from formers.mixers.feature_maps import FeatureMap
+from formers.mixers.feature_maps import FeatureMap, factor_dtype
 from formers.mixers.random_features import check_count, check_redraw, sines_and_cosines
 from formers.mixers.random_projections import RandomProjections
 from formers.ops import accumulation_dtype, exp_features, largest_exponents, without_autocast
@@ -88,9 +88,10 @@ class ExponentialFavorFeatures(nn.Module):
     def forward(self, x_bhlk: Tensor, *, query: bool = False, shift_bhl: Tensor | None = None) -> Tensor:
         x, w = self._exact(x_bhlk), self._scaled_directions(x_bhlk, first=query)
         if query:
-            return exp_features(x, w)
+            return exp_features(x, w, dtype=factor_dtype(x_bhlk))
         lowered = self._half_squares(x) + math.log(len(w)) / 2
-        return exp_features(x, w, lowered if shift_bhl is None else lowered + shift_bhl)
+        shift_bhl = lowered if shift_bhl is None else lowered + shift_bhl
+        return exp_features(x, w, shift_bhl, dtype=factor_dtype(x_bhlk))
 
     def largest_exponents(self, k_bhlk: Tensor) -> Tensor:
         """Return max_m w_m·x − |x|²/2 of each key, (B, H, L), without a gradient."""

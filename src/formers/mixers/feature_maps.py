@@ -51,6 +51,14 @@ class FeatureMap(Part):
         return 1e-18
 
 
+def factor_dtype(t: Tensor) -> torch.dtype:
+    """Return the dtype in which features meet tensors like t: bfloat16 on a GPU where these are, else float32 or wider.
+
+    bfloat16 has the range of float32, which denominators need; in float16 they could vanish.
+    """
+    return t.dtype if t.is_cuda and t.dtype == torch.bfloat16 else accumulation_dtype(t.dtype)
+
+
 class Elu(FeatureMap):
     """φ(x) = elu(x) + 1, positive. Source: Katharopoulos et al. 2020, arXiv:2006.16236."""
 

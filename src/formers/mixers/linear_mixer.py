@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from formers.mixers.context import Context
-from formers.mixers.feature_maps import FeatureMap
+from formers.mixers.feature_maps import FeatureMap, factor_dtype
 from formers.mixers.qkv import QKV, QkvMixer
 from formers.ops import (
     LinearState,
@@ -109,8 +109,5 @@ def _added(a: LinearState, b: LinearState) -> LinearState:
 
 
 def factors_of(phi_bhlm: Tensor, v_bhlv: Tensor) -> Tensor:
-    """Return features as factors of products with values: on a GPU in bfloat16 where these are.
-
-    bfloat16 has the range of float32, which denominators need; in float16 they could vanish, and features stay float32.
-    """
-    return phi_bhlm.to(v_bhlv.dtype) if v_bhlv.is_cuda and v_bhlv.dtype == torch.bfloat16 else phi_bhlm
+    """Return features as factors of products with values."""
+    return phi_bhlm.to(factor_dtype(v_bhlv)) if factor_dtype(v_bhlv) == torch.bfloat16 else phi_bhlm

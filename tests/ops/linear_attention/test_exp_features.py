@@ -25,6 +25,18 @@ def test_with_a_shift(dtype):
     )
 
 
+@pytest.mark.parametrize("shifted", [True, False])
+def test_features_in_half_precision_are_rounded_at_the_end(shifted):
+    x, w = (t.float().requires_grad_() for t in given())
+    shift = torch.randn(2, 3, 1100, requires_grad=True) if shifted else None
+    found, wanted = (exp_features(x, w, shift, dtype=dtype) for dtype in (torch.bfloat16, None))
+    assert torch.equal(found, wanted.bfloat16())
+    inputs = [x, shift] if shifted else [x]
+    gradients = [torch.autograd.grad((y.float() * wanted.detach().cos()).sum(), inputs) for y in (found, wanted)]
+    for half, wide in zip(*gradients, strict=True):
+        torch.testing.assert_close(half, wide, rtol=0.02, atol=0.02 * float(wide.abs().max()))
+
+
 def test_pieces_change_nothing(monkeypatch):
     x, w = given()
     whole = exp_features(x, w)

@@ -34,9 +34,7 @@ def read_once(tensor: Tensor, name: str, read: Callable[[Tensor], Read]) -> Read
     It is read again when the tensor has been changed in place, as torch counts that: not through `.data`. What is read
     must not hold the tensor itself, and has no gradient.
     """
-    if torch.compiler.is_compiling() or is_transformed():
-        return read(tensor)
-    if type(tensor) not in (Tensor, torch.nn.Parameter) or tensor.is_inference():
+    if not _is_kept(tensor):
         return read(tensor)
     known, version = _known_of(tensor), (tensor._version, tensor.data_ptr())
     entry = known.get(name)
@@ -47,15 +45,22 @@ def read_once(tensor: Tensor, name: str, read: Callable[[Tensor], Read]) -> Read
     return found
 
 
+def _is_kept(tensor: Tensor) -> bool:
+    """Return whether what is known of a tensor can be kept: it has numbers, and counts its changes."""
+    if torch.compiler.is_compiling() or is_transformed():
+        return False
+    return type(tensor) in (Tensor, torch.nn.Parameter) and not tensor.is_inference()
+
+
 def tell_bound(tensor: Tensor, most: int) -> None:
     """Say that no number of a tensor is larger, so that nobody has to read it: see `told_bound`."""
-    if can_read(tensor) and not is_transformed() and not tensor.is_inference():
+    if _is_kept(tensor):
         _known_of(tensor)["bound"] = ((tensor._version, tensor.data_ptr()), most)
 
 
 def told_bound(tensor: Tensor) -> int | None:
     """Return what no number of a tensor is larger than, as `tell_bound` said; None where nothing is known."""
-    if not can_read(tensor) or is_transformed() or tensor.is_inference():
+    if not _is_kept(tensor):
         return None
     version, most = _known_of(tensor).get("bound", (None, None))
     return most if version == (tensor._version, tensor.data_ptr()) else None

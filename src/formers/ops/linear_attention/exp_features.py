@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from formers.ops.common import checks
@@ -12,7 +13,14 @@ from formers.ops.common.dtypes import without_autocast
 from formers.ops.linear_attention import exp_features_tiled, naive
 
 
-def exp_features(x_bhlk: Tensor, w_mk: Tensor, shift_bhl: Tensor | None = None, *, impl: str = "auto") -> Tensor:
+def exp_features(
+    x_bhlk: Tensor,
+    w_mk: Tensor,
+    shift_bhl: Tensor | None = None,
+    *,
+    dtype: torch.dtype | None = None,
+    impl: str = "auto",
+) -> Tensor:
     """Return exponential random features, φ_m(x) = exp(w_m·x − shift), (B, H, L, M).
 
     Args:
@@ -20,6 +28,7 @@ def exp_features(x_bhlk: Tensor, w_mk: Tensor, shift_bhl: Tensor | None = None, 
         w_mk: random projections (M, K). They get no gradient.
         shift_bhl: subtracted from the exponents of each token. None subtracts the token's largest, without a gradient:
             for features that a normaliser scales anyway.
+        dtype: that φ is rounded to at the end, and kept in; that of x unless given.
         impl: "auto", "torch" or "naive".
 
     Cost: O(L M K); keeps φ for the backward pass.
@@ -31,7 +40,7 @@ def exp_features(x_bhlk: Tensor, w_mk: Tensor, shift_bhl: Tensor | None = None, 
     if shift_bhl is not None:
         checks.sizes(x=(x_bhlk, "BHLK"), shift=(shift_bhl, "BHL"))
     with without_autocast(x_bhlk.device):
-        return _FORMS.run(impl, ExpFeaturesInputs(x_bhlk, w_mk, shift_bhl), x_bhlk.device)
+        return _FORMS.run(impl, ExpFeaturesInputs(x_bhlk, w_mk, shift_bhl, dtype or x_bhlk.dtype), x_bhlk.device)
 
 
 def largest_exponents(x_bhlk: Tensor, w_mk: Tensor, *, impl: str = "auto") -> Tensor:
@@ -52,6 +61,7 @@ class ExpFeaturesInputs(NamedTuple):
     x_bhlk: Tensor
     w_mk: Tensor
     shift_bhl: Tensor | None
+    dtype: torch.dtype
 
 
 class LargestExponentsInputs(NamedTuple):

@@ -103,10 +103,10 @@ def dense_attention(
     return linear_attention(q_bhlk, x_bhsk, x_bhsk, causal, key_mask_bs, state, normalize=False)
 
 
-def exp_features(x_bhlk: Tensor, w_mk: Tensor, shift_bhl: Tensor | None) -> Tensor:
+def exp_features(x_bhlk: Tensor, w_mk: Tensor, shift_bhl: Tensor | None, dtype: torch.dtype) -> Tensor:
     """Return exp(w·x − shift), the shift being each row's largest w·x unless it is given."""
     p_bhlm = x_bhlk @ w_mk.detach().mT
-    return (p_bhlm - (p_bhlm.detach().amax(-1) if shift_bhl is None else shift_bhl)[..., None]).exp()
+    return (p_bhlm - (p_bhlm.detach().amax(-1) if shift_bhl is None else shift_bhl)[..., None]).exp().to(dtype)
 
 
 def largest_exponents(x_bhlk: Tensor, w_mk: Tensor) -> Tensor:
