@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from formers.mixers import Taylor2
-from formers.ops import kernel_attention, linear_attention
+from formers.ops import exp_features, kernel_attention, linear_attention
 from formers.testing.linear_cases import CASES, LinearCase
 
 EVERY_WAY = (
@@ -138,3 +138,22 @@ def test_a_known_kernel_takes_flex_keeps_no_scores_and_waits_for_nothing(
         torch.cuda.set_sync_debug_mode("default")
     own = torch.cuda.max_memory_allocated() - before
     assert own < 10 * q.nbytes  # scores would be 128 times q
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("features", "width"), [(266, 64), (620, 128), (70, 24)])
+@pytest.mark.parametrize("shifted", [True, False])
+def test_exponential_features(shifted: bool, features: int, width: int, dtype: torch.dtype, device: str) -> None:
+    draw = torch.Generator().manual_seed(0)
+    x, w = torch.randn(2, 3, 500, width, generator=draw), torch.randn(features, width, generator=draw) / width**0.5
+    shift = torch.randn(2, 3, 500, generator=draw).to(device).requires_grad_() if shifted else None
+    x, w = x.to(device).requires_grad_(), w.to(device)
+    given = [x] if shift is None else [x, shift]
+    found = exp_features(x, w, shift, dtype=dtype, impl="triton")
+    wanted = exp_features(x, w, shift, impl="naive")
+    tolerance = 1e-4 if dtype == torch.float32 else 1e-2
+    torch.testing.assert_close(found.float(), wanted, rtol=tolerance, atol=tolerance)
+    weight = wanted.detach().cos()
+    gradients = [torch.autograd.grad((y.float() * weight).sum(), given) for y in (found, wanted)]
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance * float(other.abs().max()))

@@ -14,6 +14,7 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 from triton.runtime.jit import JITFunction
 
+from formers.ops.linear_attention import exp_features_triton
 from formers.ops.linear_attention.triton_launch import TritonInputs, TritonOptions, backward, forward
 from formers.ops.token_wise import triton_max_norm
 
@@ -60,6 +61,10 @@ def main() -> None:
         given = TritonInputs(q, k, v, None, None, torch.empty(1, 16, 2048) if decays else None, None)
         found = forward(given, options)
         backward(given, found, (torch.empty_like(found.y), None, None), options)
+    for features, width in ((266, 64), (620, 128)):
+        q, w, shift = torch.empty(1, 12, 2048, width), torch.empty(features, width), torch.empty(1, 12, 2048)
+        phi = exp_features_triton.features(q, w, None, torch.bfloat16)
+        exp_features_triton.gradients(phi, phi, w, q, shift)
     x = torch.empty(512, 768, dtype=torch.bfloat16)
     triton_max_norm.normalized(x, 1e-3)
     triton_max_norm.gradient_of(x, x, 1e-3)

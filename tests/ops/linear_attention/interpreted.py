@@ -19,7 +19,7 @@ from torch import Tensor
 from torch._subclasses import FakeTensorMode
 from triton.runtime import interpreter
 
-from formers.ops import dense_attention, linear_attention
+from formers.ops import dense_attention, exp_features, largest_exponents, linear_attention
 from formers.ops.linear_attention import triton_form, triton_ops
 from formers.testing.linear_cases import CASES
 
@@ -159,6 +159,31 @@ def large_numbers_stay_finite_in_float16() -> None:
         assert all(g.isfinite().all() for g in torch.autograd.grad(y.float().mean(), large))
 
 
+def exponential_features() -> None:
+    x, w, shift = drawn(2, 3, 50, 24), drawn(70, 24, seed=1).detach() / 5, drawn(2, 3, 50, seed=2)
+    outside = drawn(2, 50, 3, 24).transpose(1, 2)  # heads side by side
+    for t, c, dtype in ((x, None, torch.float32), (x, shift, torch.float32), (outside, shift, torch.float16)):
+        given = [t] if c is None else [t, c]
+        found, wanted = (exp_features(t, w, c, dtype=dtype, impl=impl) for impl in TWO)
+        tolerance = 1e-5 if dtype == torch.float32 else 3e-3
+        torch.testing.assert_close(found, wanted, rtol=tolerance, atol=tolerance)
+        weight = wanted.detach().float().cos()
+        gradients = [torch.autograd.grad((y.float() * weight).sum(), given) for y in (found, wanted)]
+        for one, other in zip(*gradients, strict=True):
+            torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance * float(other.abs().max()))
+    largest = [largest_exponents(x, w, impl=impl) for impl in TWO]
+    torch.testing.assert_close(*largest)
+
+
+def second_derivatives_of_features() -> None:
+    x, w = drawn(1, 1, 6, 4), drawn(5, 4, seed=1).detach()
+    second = []
+    for impl in TWO:
+        (first,) = torch.autograd.grad(exp_features(x, w, x[..., 0], impl=impl).sin().sum(), x, create_graph=True)
+        second.append(torch.autograd.grad(first.square().sum(), x)[0])
+    torch.testing.assert_close(*second, rtol=1e-3, atol=1e-3)
+
+
 TWO = ("triton", "naive")
 OTHERS: list[Callable[[], None]] = [
     dense_is_linear,
@@ -172,6 +197,8 @@ OTHERS: list[Callable[[], None]] = [
     refusals_have_reasons,
     the_future_does_not_reach_the_past,
     large_numbers_stay_finite_in_float16,
+    exponential_features,
+    second_derivatives_of_features,
 ]
 SELDOM = {
     "segments of two chunks that decay",

@@ -12,7 +12,7 @@ import pytest
 from formers.ops import forms_table
 
 
-@pytest.mark.parametrize(("which", "count"), [("often", 21), pytest.param("all", 35, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("which", "count"), [("often", 23), pytest.param("all", 37, marks=pytest.mark.slow)])
 def test_by_the_interpreter(which: str, count: int) -> None:
     pytest.importorskip("triton")
     script = Path(__file__).with_name("interpreted.py")

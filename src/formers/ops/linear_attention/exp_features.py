@@ -11,6 +11,7 @@ from formers.ops.common import checks
 from formers.ops.common.dispatch import Form, Forms
 from formers.ops.common.dtypes import without_autocast
 from formers.ops.linear_attention import exp_features_tiled, naive
+from formers.ops.linear_attention import exp_features_triton as by_triton
 
 
 def exp_features(
@@ -29,7 +30,7 @@ def exp_features(
         shift_bhl: subtracted from the exponents of each token. None subtracts the token's largest, without a gradient:
             for features that a normaliser scales anyway.
         dtype: that φ is rounded to at the end, and kept in; that of x unless given.
-        impl: "auto", "torch" or "naive".
+        impl: "auto", "torch", "triton" (exponents stay in registers; on a GPU) or "naive".
 
     Cost: O(L M K); keeps φ for the backward pass.
     Source: Choromanski et al. 2021 (FAVOR+), arXiv:2009.14794.
@@ -74,12 +75,14 @@ class LargestExponentsInputs(NamedTuple):
 _FORMS: Forms[ExpFeaturesInputs, Tensor] = Forms(
     "exp_features",
     Form("torch", exp_features_tiled.exp_features),
+    Form("triton", by_triton.exp_features, by_triton.unsupported_reasons, by_triton.slow_reasons),
     Form("naive", naive.exp_features),
-    preference={"cpu": ["torch"], "cuda": ["torch"]},
+    preference={"cpu": ["torch"], "cuda": ["triton", "torch"]},
 )
 _EXPONENTS: Forms[LargestExponentsInputs, Tensor] = Forms(
     "largest_exponents",
     Form("torch", exp_features_tiled.largest_exponents),
+    Form("triton", by_triton.largest_exponents, by_triton.unsupported_reasons, by_triton.slow_reasons),
     Form("naive", naive.largest_exponents),
-    preference={"cpu": ["torch"], "cuda": ["torch"]},
+    preference={"cpu": ["torch"], "cuda": ["triton", "torch"]},
 )
