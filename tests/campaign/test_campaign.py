@@ -20,10 +20,10 @@ SECONDS = 20
 def campaign(python: Any) -> Campaign:
     """Runs `python -m campaign`."""
 
-    def run(*words: str) -> Any:
+    def run(*words: str, timeout: float = 600) -> Any:
         paths = os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
         environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
-        return python.run("-m", "campaign", *words, env=environment)
+        return python.run("-m", "campaign", *words, env=environment, timeout=timeout)
 
     return run
 
@@ -52,5 +52,5 @@ def test_a_case_can_be_made_again(campaign: Campaign) -> None:
 
 @pytest.mark.slow
 def test_a_long_campaign_finds_nothing(campaign: Campaign) -> None:
-    done = campaign("--cases", "12000", "--kills", "100")
+    done = campaign("--cases", "12000", "--kills", "100", timeout=7200)
     assert done.returncode == 0, done.out + done.err

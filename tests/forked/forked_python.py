@@ -43,10 +43,16 @@ class ForkedPython:
             os.close(end)
         return ForkedProcess(open(out), open(errors), open(told))
 
-    def run(self, *words: str, cwd: str | Path | None = None, env: Mapping[str, str] | None = None) -> ForkedProcess:
+    def run(
+        self,
+        *words: str,
+        cwd: str | Path | None = None,
+        env: Mapping[str, str] | None = None,
+        timeout: float = 600,
+    ) -> ForkedProcess:
         """Start a process and wait for its end; it keeps what it wrote as `out` and `err`."""
         with self.start(*words, cwd=cwd, env=env) as process:
-            process.communicate()
+            process.communicate(timeout)
         return process
 
     def close(self) -> None:
@@ -99,6 +105,8 @@ class ForkedProcess:
             reader.start()
         for reader in readers:
             reader.join(max(0, end - time.monotonic()))
+        if any(reader.is_alive() for reader in readers):
+            raise TimeoutError(f"process {self.pid} goes on after {timeout} s")
         self.wait(max(0, end - time.monotonic()))
         self.out, self.err = written["out"], written["err"]
         return self.out, self.err
