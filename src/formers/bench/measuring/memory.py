@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # the profiler would tell standard error of each start and end
 _SHARE = 0.9
 "Of the memory that is free, the share that one process may take."
 STATUS, MEMINFO, CGROUP = Path("/proc/self/status"), Path("/proc/meminfo"), Path("/sys/fs/cgroup")
@@ -24,6 +23,7 @@ def peak_bytes(run: Callable[[], Any], device: str = "cpu") -> int:
     """
     if device.startswith("cuda"):
         return _gpu_peak_bytes(run, device)
+    os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # the profiler would tell standard error of each start and end
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
         run()
     events = [e for e in recorded.profiler.kineto_results.events() if e.name() == "[memory]"]  # type: ignore[union-attr]
