@@ -39,8 +39,8 @@ def check_second_derivatives(x: Tensor) -> None:
 
 
 def main() -> None:
-    check(drawn(3, 50, 24), 1e-6)
-    check(drawn(7, 5000), 1e-6)
+    check(drawn(3, 40, 24), 1e-6)
+    check(drawn(2, 300), 1e-6)
     check(drawn(2, 24, 6).transpose(1, 2).round(), 1e-6)  # strides, ties and zeros
     check(drawn(3, 5, 24, dtype=torch.float16), 2e-3)
     check_second_derivatives(drawn(3, 5))
