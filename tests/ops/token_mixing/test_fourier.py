@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -10,6 +15,9 @@ from formers.ops.common.dispatch import Forms
 from formers.ops.token_mixing import fourier_matmul, naive
 from formers.ops.token_mixing.fourier import FourierInputs
 from formers.testing.tolerance import assert_close_derived
+
+SIZES = [(1, 1), (1, 6), (8, 1), (2, 2), (7, 6), (8, 5), (13, 40), (33, 17), (31, 64), (128, 192)]
+"""Lengths and widths, odd and even, prime, and such that half of them fills a multiple of 16 and does not."""
 
 
 @pytest.mark.parametrize("impl", ["torch", "matmul"])
@@ -21,7 +29,7 @@ def test_equals_the_naive_form(randn, length, width, dtype, impl):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize(("length", "width"), [(1, 1), (1, 6), (8, 1), (7, 6), (33, 17), (128, 192)])
+@pytest.mark.parametrize(("length", "width"), SIZES)
 def test_products_in_half_precision_equal_the_naive_form(randn, length, width, dtype):
     given = [randn(2, length, width)]
     assert_close_derived(lambda x: fourier_mix(x, impl="half"), naive.fourier_mix, given, dtype=dtype)
@@ -34,11 +42,47 @@ def test_products_in_half_precision_are_finite_where_the_result_is(axis):
     torch.testing.assert_close(y, wanted, rtol=2**-10, atol=4 * 2**-10 * float(wanted.float().square().mean().sqrt()))
 
 
+def test_gradients_of_any_order_of_products_in_half_precision_are_the_same_products(randn):
+    x, v, w = (randn(2, 7, 10).bfloat16().requires_grad_() for _ in range(3))
+    y = fourier_mix(x, impl="half")
+    (first,) = torch.autograd.grad(y, x, v, create_graph=True)
+    (second,) = torch.autograd.grad(first, v, w)
+    assert torch.equal(first, fourier_mix(v, impl="half"))
+    assert torch.equal(second, fourier_mix(w, impl="half"))
+
+
+@pytest.mark.parametrize("impl", ["torch", "half"])
+def test_transforms_of_functions(randn, impl):
+    x, v = randn(3, 2, 7, 10).bfloat16(), randn(3, 2, 7, 10).bfloat16()
+    found, along = torch.func.jvp(torch.func.vmap(lambda x: fourier_mix(x, impl=impl)), (x,), (v,))
+    torch.testing.assert_close(found, torch.stack([fourier_mix(t, impl=impl) for t in x]))
+    torch.testing.assert_close(along, torch.stack([fourier_mix(t, impl=impl) for t in v]))
+    gradient = torch.func.grad(lambda x: (fourier_mix(x, impl=impl) * v[0]).sum())(x[0])
+    torch.testing.assert_close(gradient, fourier_mix(v[0], impl=impl), rtol=0.05, atol=0.3)
+
+
+def test_products_in_half_precision_compile_in_one_graph(randn):
+    x, v = randn(2, 7, 10).bfloat16().requires_grad_(), randn(2, 7, 10).bfloat16()
+    compiled = torch.compile(lambda x: fourier_mix(x, impl="half"), backend="aot_eager", fullgraph=True)
+    y = compiled(x)
+    (gradient,) = torch.autograd.grad(y, x, v)
+    assert torch.equal(y, fourier_mix(x, impl="half"))
+    assert torch.equal(gradient, fourier_mix(v, impl="half"))
+
+
+def test_kernels_by_the_interpreter() -> None:
+    pytest.importorskip("triton")
+    script = Path(__file__).with_name("interpreted.py")
+    run = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout) == {"checked": 14}
+
+
 def test_on_a_gpu_half_precision_is_multiplied_as_it_is_while_that_is_little_work():
     forms, gpu = Forms.registry["fourier_mix"], torch.device("cuda")
     chosen = [
         forms.choose("auto", FourierInputs(torch.empty(32, length, 768, dtype=dtype, device="meta")), gpu).name
-        for length, dtype in ((512, torch.bfloat16), (4096, torch.bfloat16), (512, torch.float32))
+        for length, dtype in ((512, torch.bfloat16), (16384, torch.bfloat16), (512, torch.float32))
     ]
     assert chosen == ["half", "torch", "torch"]
 

@@ -18,14 +18,15 @@ def _is_installed() -> bool:
         return False
 
 
-_INSTALLED = _is_installed()
+INSTALLED = _is_installed()
+"""Whether Triton is here."""
 _INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-"""Whether Triton runs kernels on CPU tensors, for tests. Constants, because a compiler cannot look for them."""
+"""Whether Triton runs kernels on CPU tensors, for tests. Constants, because a compiler cannot look for either."""
 
 
 def triton_reasons(t: Tensor) -> list[str]:
     """Return why Triton's kernels cannot run on a tensor, a sentence each."""
-    reasons = [] if _INSTALLED else ["Triton is not installed"]
+    reasons = [] if INSTALLED else ["Triton is not installed"]
     if t.device.type != "cuda" and not (t.device.type == "cpu" and _INTERPRETED):
         reasons.append(f"Triton runs on CUDA, and these tensors are on {t.device.type}")
     if t.dtype not in _DTYPES:

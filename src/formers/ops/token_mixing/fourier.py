@@ -9,6 +9,7 @@ from torch import Tensor
 from formers.ops.common import checks
 from formers.ops.common.dispatch import Form, Forms
 from formers.ops.common.half_types import HALF
+from formers.ops.common.triton_reasons import INSTALLED
 from formers.ops.token_mixing import naive
 from formers.ops.token_mixing.fourier_half import by_half_products
 from formers.ops.token_mixing.fourier_matmul import by_matmul
@@ -18,10 +19,11 @@ MATMUL_UP_TO = 1 << 20
 """Two matrix products are faster than a transform while B·L·D·(L + D), half their multiplications, is at most this:
 they are fewer calls, and a small transform is mostly calls. Measured by `benchmarks/fourier.py`."""
 
-HALF_UP_TO = 2048
+HALF_UP_TO = 8192
 """On a GPU, products in half precision are taken while L + D is at most this. An estimate, not measured: they take
-4 D (D + L) operations a token, at 400 TFLOP/s as long as the transform does for D + L = 1,850 (one H200: 0.31 ms for
-16,384 tokens of width 1,024). `python -m benchmarks.gpu --only fourier` times both."""
+D (D + L)/2 operations and 10 D bytes a token, at 400 TFLOP/s and 3 TB/s as long as the transform does for
+D + L = 12,000 (one H200: 0.31 ms for 16,384 tokens of width 1,024); tables of 8,192 places take 67 MB.
+`python -m benchmarks.gpu --only fourier` times both."""
 
 
 def fourier_mix(x_bld: Tensor, *, impl: str = "auto") -> Tensor:
@@ -31,8 +33,8 @@ def fourier_mix(x_bld: Tensor, *, impl: str = "auto") -> Tensor:
         x_bld: (B, L, D). float16 and bfloat16 are computed in float32, but by "half"; y is about √(LD) times as large
             as x, which float16 may not hold.
         impl: "auto" (by size), "torch" (real-input transform), "matmul" (two matrix products with cosine and sine
-            tables), "half" (the same, of factors in half precision, which a GPU sums in float32), or "naive" (from the
-            formula).
+            tables), "half" (products in half precision, of the quarter of x that symmetry leaves, which a GPU sums in
+            float32), or "naive" (from the formula).
 
     Returns:
         (B, L, D), in the dtype of x. There is no mask: padding mixes in.
@@ -72,6 +74,8 @@ def _not_half(inputs: FourierInputs) -> list[str]:
 def _slow_in_half(inputs: FourierInputs) -> list[str]:
     _, length, width = inputs.x_bld.shape
     both = length + width
+    if not INSTALLED:
+        return ["without Triton, which finds the quarter of x to multiply, a transform is faster"]
     return [f"L + D is {both:,}, and beyond {HALF_UP_TO:,} a transform is faster"] if both > HALF_UP_TO else []
 
 

@@ -23,8 +23,11 @@ def by_matmul(x_bld: Tensor) -> Tensor:
 
 @lru_cache(maxsize=32)
 @torch.inference_mode(False)  # a table first made for inference must serve training later
-def tables(size: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return cos and sin of 2π ij/size, (size, size); reduced as integers, so that large i·j cost no digits."""
-    i = torch.arange(size, device=device)
+def tables(size: int, dtype: torch.dtype, device: torch.device, places: int | None = None) -> tuple[Tensor, Tensor]:
+    """Return cos and sin of 2π ij/size for i and j below `places`, by default size.
+
+    They are reduced as integers, so that large i·j cost no digits.
+    """
+    i = torch.arange(size if places is None else places, device=device)
     angle = torch.outer(i, i).remainder(size).double() * (2 * pi / size)
     return angle.cos().to(dtype), angle.sin().to(dtype)

@@ -2,33 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from formers.ops.common.dtypes import accumulation_dtype
+from formers.ops.token_mixing.symmetric import symmetric
 
 
 def by_transform(x_bld: Tensor) -> Tensor:
     """Return Re F_length F_width x by a fast transform, O(LD (log L + log D))."""
-    return _RealFourier.apply(x_bld.to(accumulation_dtype(x_bld.dtype))).to(x_bld.dtype)
-
-
-class _RealFourier(torch.autograd.Function):
-    """The map is symmetric: the gradient of its input is the map of the gradient of its output."""
-
-    @staticmethod
-    def forward(x: Tensor) -> Tensor:
-        return _transform(x)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
-        pass
-
-    @staticmethod
-    def backward(ctx: Any, gy: Tensor) -> Tensor:
-        return _RealFourier.apply(gy)
+    return symmetric(_transform, x_bld.to(accumulation_dtype(x_bld.dtype))).to(x_bld.dtype)
 
 
 def _transform(x_bld: Tensor) -> Tensor:
