@@ -33,7 +33,21 @@ def test_activated_linear(activation: str, biased: bool, dtype: torch.dtype, dev
         pytest.skip("on a CPU the kernel ends with another GELU")
     x, w, b = (torch.randn(*s, device=device).to(dtype) for s in ((4, 64, 96), (256, 96), (256,)))
     given = [x, w / 10, b if biased else None]
-    tolerance = 8 * torch.finfo(dtype).eps if dtype != torch.float32 else 1e-4
+    tolerance = 8 * torch.finfo(dtype).eps if dtype != torch.float32 else 1e-5
     with torch.no_grad():
         found, wanted = (activated_linear(*given, activation, impl=impl) for impl in ("fused", "torch"))
+        x[0, 3] = torch.nan
+        assert activated_linear(*given, activation, impl="fused")[0, 3].isnan().all()
     torch.testing.assert_close(found, wanted, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_gradients_of_a_linear_layer_with_relu(dtype: torch.dtype, device: str) -> None:
+    given = [torch.randn(*s, device=device).to(dtype).requires_grad_() for s in ((4, 64, 96), (256, 96), (256,))]
+    tolerance = 16 * torch.finfo(dtype).eps if dtype != torch.float32 else 1e-4
+    found, wanted = (
+        torch.autograd.grad(activated_linear(*given, "relu", impl=impl).float().sum(), given)
+        for impl in ("fused", "torch")
+    )
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance * float(other.abs().max()))

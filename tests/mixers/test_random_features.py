@@ -131,6 +131,20 @@ def test_steps_are_counted_and_not_the_passes_that_make_them(part: Mixer, how: d
         assert int(directions.left) == left
 
 
+def test_what_a_copy_loads_counts() -> None:
+    module = Performer(redraw=30).build(Site(width=16, heads=2, causal=True)).train()
+    saved = {**module.state_dict(), "feature.directions.left": torch.tensor(2)}
+    copied = copy.deepcopy(module)
+    copied.load_state_dict(saved)
+    assert copied.feature.directions._steps_left() == 2
+
+
+def test_directions_may_be_made_for_inference() -> None:
+    with torch.inference_mode():
+        module = Performer(redraw=30).build(Site(width=16, heads=2, causal=True))
+        assert module(torch.randn(1, 5, 16))[0].isfinite().all()
+
+
 def test_one_forward_pass_of_a_step_draws() -> None:
     module, x = Performer(redraw=1).build(Site(width=16, heads=2, causal=True)).train(), torch.randn(1, 5, 16)
     drawn = module.feature.directions.w_mk

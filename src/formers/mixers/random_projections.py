@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 from weakref import WeakSet
 
 import torch
@@ -96,15 +97,27 @@ class RandomProjections(nn.Module):
         if self.redraw is not None:
             left = self._steps_left() - 1
             self.left -= 1
-            self._read = (self.left, self.left._version, left)
+            self._remember(left)
 
     def _steps_left(self) -> int:
-        """Return `left`, read from its device once and counted along, as reading waits for the device."""
-        if torch.compiler.is_compiling():
+        """Return `left`, read from its device once and counted along, as reading waits for the device.
+
+        It is read every time where ranks train together: DDP sets buffers to rank 0's without counting the change.
+        """
+        if torch.compiler.is_compiling() or (dist.is_available() and dist.is_initialized()):
             return int(self.left)
         if self._read is None or self._read[0] is not self.left or self._read[1] != self.left._version:
-            self._read = (self.left, self.left._version, int(self.left))
+            left = int(self.left)
+            self._remember(left)
+            return left
         return self._read[2]
+
+    def _remember(self, left: int) -> None:
+        """Keep what `left` is now; inference tensors count no changes."""
+        self._read = None if self.left.is_inference() else (self.left, self.left._version, left)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_read": None}  # a copy counts its changes from the start
 
     @torch.no_grad()
     def init_weights(self, std: float) -> None:
@@ -114,7 +127,7 @@ class RandomProjections(nn.Module):
         self.w_mk.copy_(drawn)
         if self.redraw is not None:
             self.left.fill_(self.redraw)
-            self._read = (self.left, self.left._version, self.redraw)
+            self._remember(self.redraw)
             if dist.is_available() and dist.is_initialized() and self.training and not self.w_mk.is_meta:
                 dist.broadcast(self.w_mk, 0)
 

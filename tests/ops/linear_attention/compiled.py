@@ -40,12 +40,14 @@ CALLS = {
     "elu, normalised": (64, 64, torch.bfloat16, TritonOptions(True, True, 1e-18, "elu"), False),
     "decay, float16": (64, 64, torch.float16, TritonOptions(True, True, 1e-18, "exp"), True),
     "512 features": (300, 64, torch.bfloat16, TritonOptions(True, True, 1e-18, "identity"), True),
+    "float32 by TF32, decay": (128, 64, torch.float32, TritonOptions(True, True, 1e-18, "identity"), True),
     "256 features": (256, 64, torch.bfloat16, TritonOptions(True, True, 1e-18, "identity"), False),
     "all pairs, not normalised": (64, 64, torch.bfloat16, TritonOptions(False, False, 0.0, "identity"), False),
 }
 
 
 def main() -> None:
+    torch.set_float32_matmul_precision("high")
     driver.set_active(NamedTarget(int(sys.argv[1])))
     shared: dict[str, int] = {}
     run = JITFunction.run

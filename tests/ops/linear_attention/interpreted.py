@@ -135,6 +135,8 @@ def zero_denominators_give_zeros_and_no_gradient() -> None:
 def refusals_have_reasons() -> None:
     wide = triton_form.LinearInputs(*(torch.zeros(1, 1, 4, 600),) * 3, True, None, None, True, 1e-18, None, "elu")
     assert "up to 512 features" in triton_form.unsupported_reasons(wide)[0]
+    exact = wide._replace(log_decay_bhl=torch.zeros(1, 1, 4))
+    assert "float32 with a decay" in triton_form.unsupported_reasons(exact)[0]
     none = wide._replace(**dict.fromkeys(("q_bhlm", "k_bhsm", "v_bhsv"), torch.zeros(1, 1, 0, 4)))
     assert triton_form.unsupported_reasons(none) == ["there is nothing to compute"]
     assert "tensor cores" in triton_form.slow_reasons(wide)[0]

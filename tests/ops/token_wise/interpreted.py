@@ -26,7 +26,7 @@ def check(x: Tensor, tolerance: float) -> None:
     found, wanted = (max_norm(t, eps=0.1, impl=impl) for t, impl in zip(given, ("triton", "naive"), strict=True))
     torch.testing.assert_close(found, wanted, rtol=tolerance, atol=tolerance)
     gradients = [torch.autograd.grad(y.float().sin().sum(), t)[0] for y, t in zip((found, wanted), given, strict=True)]
-    torch.testing.assert_close(*gradients, rtol=tolerance, atol=tolerance)
+    torch.testing.assert_close(*gradients, rtol=10 * tolerance, atol=tolerance * float(gradients[1].abs().max()))
 
 
 def check_second_derivatives(x: Tensor) -> None:
@@ -43,6 +43,7 @@ def main() -> None:
     check(drawn(2, 300), 1e-6)
     check(drawn(2, 24, 6).transpose(1, 2).round(), 1e-6)  # strides, ties and zeros
     check(drawn(3, 5, 24, dtype=torch.float16), 2e-3)
+    check(1e20 * drawn(2, 9), 1e-6)
     check_second_derivatives(drawn(3, 5))
     with torch.no_grad():
         row = drawn(2, 20)
@@ -50,7 +51,7 @@ def main() -> None:
         found = max_norm(row, impl="triton")
     assert found[0].isnan().all()
     assert found[1].isfinite().all()
-    print(json.dumps({"checked": 5}))
+    print(json.dumps({"checked": 6}))
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def test_by_the_interpreter() -> None:
     script = Path(__file__).with_name("interpreted.py")
     run = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
-    assert json.loads(run.stdout) == {"checked": 5}
+    assert json.loads(run.stdout) == {"checked": 6}
 
 
 @pytest.mark.parametrize(

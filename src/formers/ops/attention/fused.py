@@ -98,9 +98,11 @@ def _fold_scale(q: Tensor, scale: float) -> tuple[Tensor, float]:
 def _pad_to_one_width(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return q, k and v filled up with zeros to one width, which the fused kernels want.
 
-    On a GPU heads too wide for flash attention go to a kernel that takes values of their own width.
+    On a GPU heads too wide for flash attention go to a kernel that takes values of another width, a multiple of eight.
     """
     gap = v.shape[3] - q.shape[3]
-    if gap == 0 or (q.is_cuda and max(q.shape[3], v.shape[3]) > _WIDEST_FLASH):
+    if q.is_cuda and max(q.shape[3], v.shape[3]) > _WIDEST_FLASH:
+        return q, k, (pad(v, (0, -v.shape[3] % 8)) if v.shape[3] % 8 else v)
+    if gap == 0:
         return q, k, v
     return (pad(q, (0, gap)), pad(k, (0, gap)), v) if gap > 0 else (q, k, pad(v, (0, -gap)))

@@ -29,6 +29,8 @@ def triton_reasons(t: Tensor) -> list[str]:
     reasons = [] if INSTALLED else ["Triton is not installed"]
     if t.device.type != "cuda" and not (t.device.type == "cpu" and _INTERPRETED):
         reasons.append(f"Triton runs on CUDA, and these tensors are on {t.device.type}")
+    if type(t) not in (Tensor, torch.nn.Parameter):
+        reasons.append(f"it reads memory, which a {type(t).__name__} does not have")
     if t.dtype not in _DTYPES:
         reasons.append(f"it multiplies float16, bfloat16 and float32, and these are {t.dtype}")
     return reasons

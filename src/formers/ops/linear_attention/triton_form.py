@@ -22,12 +22,16 @@ from formers.ops.linear_attention.triton_ops import backward, forward
 
 WIDEST = 512
 """The most features, and the most columns of values, that a program's registers hold."""
+WIDEST_EXACT = 128
+"""The same for float32 with a decay, whose gradient holds two blocks of states."""
 
 
 def unsupported_reasons(inputs: LinearInputs) -> list[str]:
     """Return why the kernels cannot run on these inputs, a sentence each."""
     q, k, v = inputs[:3]
     reasons = triton_reasons(q)
+    if q.dtype == torch.float32 and inputs.log_decay_bhl is not None and max(q.shape[3], v.shape[3]) > WIDEST_EXACT:
+        reasons.append(f"float32 with a decay fits a GPU's shared memory up to {WIDEST_EXACT} features and columns")
     if max(q.shape[3], v.shape[3]) > WIDEST:
         reasons.append(f"it takes up to {WIDEST} features and columns of values, these are {q.shape[3]}, {v.shape[3]}")
     if any(is_left_open(size) for size in (*q.shape, *v.shape)):

@@ -70,21 +70,21 @@ def _fused(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str) -> T
         dtype = torch.get_autocast_dtype(kind)
         x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
     with torch.autocast(kind, enabled=False):
-        if not is_recorded(x, weight, bias):
-            return _kernel(x, weight, bias, activation)
-        y: Tensor = _LinearRelu.apply(x, weight, bias)
-        return y
+        rows = x.reshape(-1, x.shape[-1])
+        if is_recorded(x, weight, bias):
+            y = _LinearRelu.apply(rows, weight, bias)
+        else:
+            y = _kernel(rows, weight, bias, activation)
+        return y.view(*x.shape[:-1], len(weight))
 
 
-def _kernel(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str) -> Tensor:
-    bias = x.new_zeros(len(weight)) if bias is None else bias
-    rows = x.reshape(-1, x.shape[-1])
-    y = torch._addmm_activation(bias, rows, weight.mT, use_gelu=activation == "gelu_tanh")
-    return y.view(*x.shape[:-1], len(weight))
+def _kernel(x_nk: Tensor, weight: Tensor, bias: Tensor | None, activation: str) -> Tensor:
+    bias = x_nk.new_zeros(len(weight)) if bias is None else bias
+    return torch._addmm_activation(bias, x_nk, weight.mT, use_gelu=activation == "gelu_tanh")
 
 
 class _LinearRelu(torch.autograd.Function):
-    """(x, W, b) → max(x Wᵀ + b, 0); the backward pass is made of operations that autograd knows."""
+    """(x (N, K), W, b) → max(x Wᵀ + b, 0); the backward pass is made of operations that autograd knows."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -97,11 +97,10 @@ class _LinearRelu(torch.autograd.Function):
         x, weight, y = ctx.saved_tensors
         wants_x, wants_weight, wants_bias = ctx.needs_input_grad
         g = torch.ops.aten.threshold_backward(gradient, y, 0)
-        rows = g.reshape(-1, g.shape[-1])
         return (
             g @ weight if wants_x else None,
-            rows.mT @ x.reshape(-1, x.shape[-1]) if wants_weight else None,
-            rows.sum(0) if wants_bias else None,
+            g.mT @ x if wants_weight else None,
+            g.sum(0) if wants_bias else None,
         )
 
 

@@ -36,7 +36,7 @@ def max_norm_gradients(x, gradient, out, rows, width, eps, ROWS: tl.constexpr, B
     largest = tl.reduce(tl.abs(t), 1, _larger)
     d = largest + eps
     top = (tl.abs(t) == largest[:, None]) & inside
-    share = tl.sum(g * t, 1) / (d * d * tl.sum(top.to(tl.float32), 1))
+    share = tl.sum(g * (t / d[:, None]), 1) / (d * tl.sum(top.to(tl.float32), 1))  # d² may leave float32
     sign = tl.where(t > 0, 1.0, tl.where(t < 0, -1.0, 0.0))
     found = g / d[:, None] - tl.where(top, sign * share[:, None], 0.0)
     tl.store(out + at, found.to(out.dtype.element_ty), mask=inside)
