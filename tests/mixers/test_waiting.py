@@ -114,12 +114,12 @@ def test_what_changes_is_read_again():
 
 def test_what_was_told_of_a_tensor_holds_until_it_changes():
     t = torch.arange(4)
-    assert readable.told_bound(t) is None
-    readable.tell_bound(t, 3)
-    assert readable.told_bound(t) == 3
-    assert readable.told_bound(t.clone()) is None
+    assert readable.told(t, "most") is None
+    readable.tell(t, "most", 3)
+    assert readable.told(t, "most") == readable.read_once(t, "most", lambda t: 4) == 3
+    assert readable.told(t.clone(), "most") is None
     t[0] = 9
-    assert readable.told_bound(t) is None
+    assert readable.told(t, "most") is None
 
 
 @pytest.mark.parametrize("mixer", ["performer(redraw=3)", "rfa(redraw=3)", "linear()"])

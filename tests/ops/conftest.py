@@ -1,12 +1,32 @@
-"""Inputs that the tests of the ops share."""
+"""What the tests of the ops share: inputs, and scripts that run kernels in a process of their own."""
 
 from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch.nn.attention.flex_attention import AuxOutput
 
 from formers.ops.common.flex_kernel import TILE
+
+
+@pytest.fixture
+def kernel_script(request):
+    """Runs a script beside the test that needs Triton, and returns what it prints last, read as JSON."""
+
+    def run(name: str, *words: str) -> Any:
+        pytest.importorskip("triton")
+        command = [sys.executable, str(Path(request.path).with_name(name)), *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    return run
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
 from weakref import WeakSet
 
 import torch
@@ -11,6 +10,8 @@ from torch import Tensor, nn
 from torch import distributed as dist
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from formers.ops import read_once, tell
 
 
 def draw(
@@ -69,7 +70,6 @@ class RandomProjections(nn.Module):
     def __init__(self, count: int, width: int, *, orthogonal: bool, redraw: int | None, one_length: bool = False):
         super().__init__()
         self.orthogonal, self.redraw, self.one_length = orthogonal, redraw, one_length
-        self._read: tuple[Tensor, int, int] | None = None
         self.register_buffer("w_mk", torch.empty(count, width))
         if redraw is not None:
             self.register_buffer("left", torch.empty((), dtype=torch.long))
@@ -97,27 +97,16 @@ class RandomProjections(nn.Module):
         if self.redraw is not None:
             left = self._steps_left() - 1
             self.left -= 1
-            self._remember(left)
+            tell(self.left, "steps", left)
 
     def _steps_left(self) -> int:
         """Return `left`, read from its device once and counted along, as reading waits for the device.
 
         It is read every time where ranks train together: DDP sets buffers to rank 0's without counting the change.
         """
-        if torch.compiler.is_compiling() or (dist.is_available() and dist.is_initialized()):
+        if dist.is_available() and dist.is_initialized():
             return int(self.left)
-        if self._read is None or self._read[0] is not self.left or self._read[1] != self.left._version:
-            left = int(self.left)
-            self._remember(left)
-            return left
-        return self._read[2]
-
-    def _remember(self, left: int) -> None:
-        """Keep what `left` is now; inference tensors count no changes."""
-        self._read = None if self.left.is_inference() else (self.left, self.left._version, left)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_read": None}  # a copy counts its changes from the start
+        return read_once(self.left, "steps", int)
 
     @torch.no_grad()
     def init_weights(self, std: float) -> None:
@@ -127,7 +116,7 @@ class RandomProjections(nn.Module):
         self.w_mk.copy_(drawn)
         if self.redraw is not None:
             self.left.fill_(self.redraw)
-            self._remember(self.redraw)
+            tell(self.left, "steps", self.redraw)
             if dist.is_available() and dist.is_initialized() and self.training and not self.w_mk.is_meta:
                 dist.broadcast(self.w_mk, 0)
 

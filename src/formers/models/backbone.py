@@ -25,7 +25,7 @@ from formers.models.static_cache import StaticStateCache
 from formers.models.token_masks import global_tokens, real_tokens
 from formers.models.token_types import TokenTypes, check_no_types
 from formers.norms import NoNorm
-from formers.ops import tell_bound
+from formers.ops import tell
 from formers.part import Site, State, Unsupported, layers_share, share_across_layers
 from formers.positions.position import build_at
 from formers.residuals import Block
@@ -167,7 +167,7 @@ class Transformer(FormersModel):
             past = states_in(cache, count, len(x))
         positions = position_ids if position_ids is not None else count_tokens(x, mask, past[0]) - 1
         if position_ids is None and past[0] is None:
-            tell_bound(positions, x.shape[1] - 1)
+            tell(positions, "bound", x.shape[1] - 1)
         out = self._run(x, mask, positions, past, cache, output_hidden_states, exit_scores)
         if self.pooler is not None and documents is None:
             out.pooler_output = self.pooler(out.last_hidden_state, real_bl)

@@ -29,8 +29,8 @@ from formers.ops.common.readable import (
     is_free_to_read,
     read_once,
     require_data,
-    tell_bound,
-    told_bound,
+    tell,
+    told,
 )
 from formers.ops.common.tracing import is_left_open
 from formers.ops.linear_attention import (
@@ -96,8 +96,8 @@ __all__ = [
     "require_data",
     "safe_divisor",
     "sparse_attention",
-    "tell_bound",
-    "told_bound",
+    "tell",
+    "told",
     "unpad_input",
     "varlen_attention",
     "windowed_linear_attention",

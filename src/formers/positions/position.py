@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from formers.ops import can_read, is_free_to_read, read_once, told_bound
+from formers.ops import can_read, is_free_to_read, read_once, told
 from formers.part import Part, Site
 from formers.part.site import Place
 
@@ -53,7 +53,7 @@ def farthest_position(positions_bl: Tensor, known: int) -> int:
     looked_at = can_read(positions_bl) and (positions_bl.shape[1] > 1 or is_free_to_read(positions_bl))
     if not looked_at or not positions_bl.numel():
         return -1
-    bound = told_bound(positions_bl)
+    bound = told(positions_bl, "bound")
     if bound is not None and bound < known:
         return -1
     return read_once(positions_bl, "farthest", lambda t: int(t.max()))

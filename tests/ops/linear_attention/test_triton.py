@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 from formers.ops import forms_table
 
 
 @pytest.mark.parametrize(("which", "count"), [("often", 23), pytest.param("all", 37, marks=pytest.mark.slow)])
-def test_by_the_interpreter(which: str, count: int) -> None:
-    pytest.importorskip("triton")
-    script = Path(__file__).with_name("interpreted.py")
-    run = subprocess.run([sys.executable, str(script), which], capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
-    results = json.loads(run.stdout.splitlines()[-1])
+def test_by_the_interpreter(which: str, count: int, kernel_script) -> None:
+    results = kernel_script("interpreted.py", which)
     assert {name: message for name, message in results["wrong"].items() if message} == {}
     assert len(results["wrong"]) == count
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("capability", "shared"), [("80", 163 * 1024), ("90", 227 * 1024)])
-def test_compiles_for_gpus_that_are_not_here(capability: str, shared: int) -> None:
-    pytest.importorskip("triton")
-    script = Path(__file__).with_name("compiled.py")
-    run = subprocess.run([sys.executable, str(script), capability], capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
-    sizes = json.loads(run.stdout.splitlines()[-1])
+def test_compiles_for_gpus_that_are_not_here(capability: str, shared: int, kernel_script) -> None:
+    sizes = kernel_script("compiled.py", capability)
     assert len(sizes) > 20
     assert max(sizes.values()) <= shared  # bytes that a program of such a GPU may take
 

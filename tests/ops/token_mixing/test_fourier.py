@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -70,12 +65,8 @@ def test_products_in_half_precision_compile_in_one_graph(randn):
     assert torch.equal(gradient, fourier_mix(v, impl="half"))
 
 
-def test_kernels_by_the_interpreter() -> None:
-    pytest.importorskip("triton")
-    script = Path(__file__).with_name("interpreted.py")
-    run = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
-    assert json.loads(run.stdout) == {"checked": 14}
+def test_kernels_by_the_interpreter(kernel_script) -> None:
+    assert kernel_script("interpreted.py") == {"checked": 14}
 
 
 def test_on_a_gpu_half_precision_is_multiplied_as_it_is_while_that_is_little_work():

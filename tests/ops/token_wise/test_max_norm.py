@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -32,12 +27,8 @@ def test_equal_features_share_the_gradient_and_zeros_stay_zeros():
     torch.testing.assert_close(gradient[1], torch.tensor([0.0, 0.0, 2.0], dtype=torch.float64))
 
 
-def test_by_the_interpreter() -> None:
-    pytest.importorskip("triton")
-    script = Path(__file__).with_name("interpreted.py")
-    run = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
-    assert json.loads(run.stdout) == {"checked": 6}
+def test_by_the_interpreter(kernel_script) -> None:
+    assert kernel_script("interpreted.py") == {"checked": 6}
 
 
 @pytest.mark.parametrize(

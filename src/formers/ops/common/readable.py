@@ -34,9 +34,10 @@ def read_once(tensor: Tensor, name: str, read: Callable[[Tensor], Read]) -> Read
     It is read again when the tensor has been changed in place, as torch counts that: not through `.data`. What is read
     must not hold the tensor itself, and has no gradient.
     """
-    if not _is_kept(tensor):
+    version = _version_of(tensor)
+    if version is None:
         return read(tensor)
-    known, version = _known_of(tensor), (tensor._version, tensor.data_ptr())
+    known = _known_of(tensor)
     entry = known.get(name)
     if entry is None or entry[0] != version:
         with torch.inference_mode(False), torch.no_grad():  # else checkpointing, which runs it again, misses a graph
@@ -45,25 +46,27 @@ def read_once(tensor: Tensor, name: str, read: Callable[[Tensor], Read]) -> Read
     return found
 
 
-def _is_kept(tensor: Tensor) -> bool:
-    """Return whether what is known of a tensor can be kept: it has numbers, and counts its changes."""
+def tell(tensor: Tensor, name: str, value: Any) -> None:
+    """Let `read_once` and `told` return a value by this name without reading, until the tensor changes."""
+    version = _version_of(tensor)
+    if version is not None:
+        _known_of(tensor)[name] = (version, value)
+
+
+def told(tensor: Tensor, name: str) -> Any:
+    """Return what is known of a tensor by this name, None where nothing is: it is not read."""
+    version = _version_of(tensor)
+    entry = None if version is None else _known_of(tensor).get(name)
+    return None if entry is None or entry[0] != version else entry[1]
+
+
+def _version_of(tensor: Tensor) -> tuple[int, int] | None:
+    """Return what is another after each change in place; None where numbers are not there, or changes not counted."""
     if torch.compiler.is_compiling() or is_transformed():
-        return False
-    return type(tensor) in (Tensor, torch.nn.Parameter) and not tensor.is_inference()
-
-
-def tell_bound(tensor: Tensor, most: int) -> None:
-    """Say that no number of a tensor is larger, so that nobody has to read it: see `told_bound`."""
-    if _is_kept(tensor):
-        _known_of(tensor)["bound"] = ((tensor._version, tensor.data_ptr()), most)
-
-
-def told_bound(tensor: Tensor) -> int | None:
-    """Return what no number of a tensor is larger than, as `tell_bound` said; None where nothing is known."""
-    if not _is_kept(tensor):
         return None
-    version, most = _known_of(tensor).get("bound", (None, None))
-    return most if version == (tensor._version, tensor.data_ptr()) else None
+    if type(tensor) not in (Tensor, torch.nn.Parameter) or tensor.is_inference():
+        return None
+    return tensor._version, tensor.data_ptr()
 
 
 def _known_of(tensor: Tensor) -> dict[str, tuple[tuple[int, int], Any]]:

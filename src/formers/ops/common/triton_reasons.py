@@ -8,6 +8,8 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
+from formers.ops.common.derivatives import is_transformed
+
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 
 
@@ -33,4 +35,14 @@ def triton_reasons(t: Tensor) -> list[str]:
         reasons.append(f"it reads memory, which a {type(t).__name__} does not have")
     if t.dtype not in _DTYPES:
         reasons.append(f"it multiplies float16, bfloat16 and float32, and these are {t.dtype}")
+    return reasons
+
+
+def eager_triton_reasons(t: Tensor) -> list[str]:
+    """Return the same of kernels that give way to operations of torch wherever these are transformed."""
+    reasons = triton_reasons(t)
+    if not t.numel():
+        reasons.append("there is nothing to compute")
+    if torch.compiler.is_compiling() or is_transformed():
+        reasons.append("compilers fuse operations of torch as well, and torch.func transforms them")
     return reasons

@@ -44,7 +44,7 @@ def _by_torch(x: Tensor, eps: float) -> Tensor:
 _FORMS: Forms[MaxNormInputs, Tensor] = Forms(
     "max_norm",
     Form("torch", _by_torch),
-    Form("triton", triton_max_norm.max_norm, triton_max_norm.unsupported_reasons, triton_max_norm.slow_reasons),
+    Form("triton", triton_max_norm.max_norm, triton_max_norm.unsupported_reasons),
     Form("naive", naive_max_norm),
     preference={"cpu": ["torch"], "cuda": ["triton", "torch"]},
 )

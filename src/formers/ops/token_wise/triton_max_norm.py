@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from formers.ops.common.derivatives import gradients_by_autograd, is_recorded, is_transformed, needs_autograd
-from formers.ops.common.triton_reasons import triton_reasons
+from formers.ops.common.derivatives import gradients_by_autograd, is_recorded, needs_autograd
+from formers.ops.common.triton_reasons import eager_triton_reasons
 from formers.ops.token_wise import naive
 
 _WIDEST = 8192
@@ -25,19 +25,10 @@ _NUMBERS = 4096
 def unsupported_reasons(inputs: tuple[Tensor, float]) -> list[str]:
     """Return why the kernels cannot run on these inputs, a sentence each."""
     x, _ = inputs
-    reasons = triton_reasons(x)
+    reasons = eager_triton_reasons(x)
     if x.shape[-1] > _WIDEST:
         reasons.append(f"it takes up to {_WIDEST} features, these are {x.shape[-1]}")
-    if not x.numel():
-        reasons.append("there is nothing to compute")
-    if torch.compiler.is_compiling() or is_transformed():
-        reasons.append("compilers fuse operations of torch as well, and torch.func transforms them")
     return reasons
-
-
-def slow_reasons(inputs: tuple[Tensor, float]) -> list[str]:
-    """Return why another form is faster: nothing."""
-    return []
 
 
 def max_norm(x: Tensor, eps: float) -> Tensor:
