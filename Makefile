@@ -1,29 +1,37 @@
 # Two commands for a newcomer: `make study` and `make test`. Everything runs inside .venv, made on first use.
 PYTHON ?= python3
 BIN := .venv/bin
+MAKEFLAGS += --jobs=2  # style and types are checked while the last packages are installed
 
 .PHONY: help install study test lint test-slow test-oldest campaign test-gpu bench docs notebooks pictures site clean
 
 help:             ## list the commands
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-# --no-compile: Python compiles what it imports, once; all 24,000 modules would be a third of the installation.
-.venv/lab: pyproject.toml constraints.txt
+# A newer pip than the one that Python brings takes half as long. --no-compile: Python compiles what it imports, once; all
+# 24,000 modules would be a third of the installation.
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
+
+.venv/pip:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "formers needs Python 3.11 or newer; set PYTHON=python3.11 or the like")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e ".[lab]"
+	$(BIN)/python $(PIP_INSTALL) --upgrade pip
 	touch $@
 
-.venv/installed: .venv/lab
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e ".[lab,adapt,cluster,slurm,search,retrieval,control,mujoco,oracles,site,notebooks,dev]"
+.venv/lab: pyproject.toml constraints.txt | .venv/pip
+	$(BIN)/python $(PIP_INSTALL) -e ".[lab]"
 	touch $@
+
+.venv/installed: pyproject.toml constraints.txt | .venv/pip
+	$(BIN)/python $(PIP_INSTALL) -e ".[lab,adapt,cluster,slurm,search,retrieval,control,mujoco,oracles,site,notebooks,dev]"
+	touch .venv/lab $@
 
 # lm-evaluation-harness brings pandas and scikit-learn, which every import of transformers would load and take half as
-# long again: it has an environment of its own, on top of the other.
+# long again: it has an environment of its own, on top of the other, whose pip it uses.
 .venv/harness/installed: .venv/installed
-	$(PYTHON) -m venv .venv/harness
+	$(PYTHON) -m venv --without-pip .venv/harness
 	.venv/harness/bin/python -c 'import pathlib, sys, sysconfig; here = pathlib.Path(sysconfig.get_path("purelib")); below = pathlib.Path(sys.prefix).parent / here.relative_to(sys.prefix); (here / "below.pth").write_text(f"import site; site.addsitedir({str(below)!r})")'
-	.venv/harness/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e ".[eval]"
+	.venv/harness/bin/python $(PIP_INSTALL) -e ".[eval]"
 	touch $@
 
 install: .venv/installed  ## make the environment with everything that the tests and examples need
