@@ -26,11 +26,17 @@ CHOICES = [
     *({"mixer": mixer, "position": position} for mixer in (Sparse(), Longformer()) for position in WITHOUT_WEIGHTS),
     *({"residual": kind()} for kind in members(Residual)),
 ]
-DTYPES = [torch.float64, torch.bfloat16]
 
 
 def name(choice: dict[str, Any]) -> str:
     return "-".join(map(str, choice.values()))
+
+
+CASES = [
+    *(pytest.param(choice, torch.bfloat16, id=name(choice)) for choice in CHOICES),
+    *(pytest.param({"position": one}, torch.float64, id=f"{one} in float64") for one in POSITIONS),
+]
+"""bfloat16 shows what was made in the wrong dtype in every model; float64 what of a position was made in float32."""
 
 
 @contextmanager
@@ -56,7 +62,7 @@ def sizes(request: pytest.FixtureRequest, config: Any) -> Any:
     return config(**{"width": 32, "heads": 4} | request.param)
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(("sizes", "dtype"), CASES, indirect=["sizes"])
 def test_wherever_it_is_built_a_model_is_the_one_that_was_cast(
     sizes: Any, ids: torch.Tensor, dtype: torch.dtype, tmp_path: Any
 ) -> None:

@@ -76,11 +76,13 @@ def test_left_padding_changes_no_row(causal_lm: Any, ids: torch.Tensor, choices:
     model = causal_lm(**choices)
     lengths = (13, 7, 10)
     mask = torch.arange(13) >= 13 - torch.tensor(lengths)[:, None]
-    for options in ({}, {"use_cache": False}, {"num_beams": 2}):
-        got = generate(model, ids.where(mask, 28), attention_mask=mask.long(), **options)[:, 13:]
+    padded = {"ids": ids.where(mask, 28), "attention_mask": mask.long()}
+    for options in ({}, {"num_beams": 2}):
+        got = generate(model, **padded, **options)[:, 13:]
         for row, length in enumerate(lengths):
             alone = generate(model, ids[row : row + 1, -length:], **options)[0, length:]
             assert torch.equal(got[row], alone), f"row {row}, {options}"
+    assert torch.equal(generate(model, **padded, use_cache=False), generate(model, **padded))
 
 
 @pytest.mark.parametrize("mixer", STREAMING, ids=str)

@@ -69,9 +69,7 @@ VARIANTS = [
 
 @pytest.mark.parametrize("part", VARIANTS, ids=str)
 def test_operations_are_those_by_hand(part: Mixer) -> None:
-    counted_as_by_hand(part)
-    if "qk_position" in part.abilities:
-        counted_as_by_hand(part, POSITIONED["heads"])
+    counted_as_by_hand(part, POSITIONED["heads"] if "qk_position" in part.abilities else SITE)
 
 
 @pytest.mark.parametrize("kind", members(Mixer), ids=lambda kind: kind.name())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -50,7 +51,9 @@ from formers.testing.laws import (
     runs_under_autocast,
     same_as_naive,
     second_derivatives_are_right_or_refused,
+    state_is_a_value,
     traces_whole,
+    trims_as_promised,
     two_ranks_equal_one_for,
 )
 from formers.testing.sites import WIDE_PAIR, label
@@ -93,15 +96,19 @@ LONG = {(Memorizing(), law) for law in (every_option_counts, no_option_is_idle, 
 """Parts and laws that take up to a minute, and are slow tests at every site."""
 LONG_TO_TRACE = (Performer(), Lsh(), Routing())
 """Parts whose tracing takes a quarter of a minute each."""
-BESIDE_CORE = {
-    WIDE: {finite_in_half},
-    WIDE_PAIR: {finite_in_half},
-    POSITIONED["layer"]: {packed_documents_are_separate, generation_equals_recomputation},
-    POSITIONED["heads"]: {runs_under_autocast, second_derivatives_are_right_or_refused},
-    POSITIONED["scores"]: {counted_as_by_hand, second_derivatives_are_right_or_refused},
-    POSITIONED["weights"]: {runs_under_autocast, counted_as_by_hand},
+AROUND_OPS = CORE_LAWS - {same_as_naive, state_is_a_value, trims_as_promised}
+"""The laws on the numbers themselves that a position on hidden states, or on queries and keys, has to do with: neither
+ops nor states know of it."""
+OFTEN = {
+    SITE: CORE_LAWS,
+    WIDE: {*CORE_LAWS, finite_in_half},
+    WIDE_PAIR: {*CORE_LAWS, finite_in_half},
+    POSITIONED["layer"]: {*AROUND_OPS, packed_documents_are_separate, generation_equals_recomputation},
+    POSITIONED["heads"]: {*AROUND_OPS, runs_under_autocast, second_derivatives_are_right_or_refused},
+    POSITIONED["scores"]: {*CORE_LAWS, counted_as_by_hand, second_derivatives_are_right_or_refused},
+    POSITIONED["weights"]: {*CORE_LAWS, runs_under_autocast, counted_as_by_hand},
 }
-"""Laws of a mixer that a width or a position has most to do with, beside those on the numbers themselves."""
+"""Laws of a mixer that a width or a position has most to do with."""
 
 
 def cases() -> list[Any]:
@@ -117,12 +124,12 @@ def cases() -> list[Any]:
     ]
 
 
-def often_at(part: Part, site: Site) -> set[Any]:
+def often_at(part: Part, site: Site) -> Collection[Any]:
     """The laws that are tried every time at another site than the first; none of what mixes no tokens, as others are
     alike for it but for the width."""
     if mixes_nothing(part):
         return set()
-    return {*CORE_LAWS, *(BESIDE_CORE[site] if isinstance(part, Mixer) else ())}
+    return OFTEN[site] if isinstance(part, Mixer) else CORE_LAWS & OFTEN[site]
 
 
 @pytest.mark.parametrize(("part", "law", "site"), cases())

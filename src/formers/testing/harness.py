@@ -97,15 +97,17 @@ def directions(part: Part) -> list[bool]:
     return [causal for causal, ability in ((True, "causal"), (False, "bidirectional")) if ability in can]
 
 
-def directions_and_padding(part: Part) -> list[tuple[bool, bool]]:
-    """Return each direction with and without padding, for mixers; for others, which their host's mixer shares, each
-    direction once and padding with one of them; for what looks at each token alone, the first of these."""
-    masked = (True, False) if "padding" in abilities(part) else (False,)
-    if axis_of(part) is Mixer:
-        return [(causal, padded) for causal in directions(part) for padded in masked]
+def directions_and_padding(part: Part, *, every: bool = False) -> list[tuple[bool, bool]]:
+    """Return each direction once, with padding in one of them; for mixers `every` one with and without.
+
+    A mixer of one direction has both with it. What looks at each token alone leaves both to its host's mixer.
+    """
+    ways, masked = directions(part), (True, False) if "padding" in abilities(part) else (False,)
     if mixes_nothing(part) or (isinstance(part, FeatureMap) and not part.exponential):
-        return [(directions(part)[0], masked[0])]
-    return [(causal, masked[i % len(masked)]) for i, causal in enumerate(directions(part))]
+        return [(ways[0], masked[0])]
+    if axis_of(part) is Mixer and (every or len(ways) == 1):
+        return [(causal, padded) for causal in ways for padded in masked]
+    return [(causal, masked[i % len(masked)]) for i, causal in enumerate(ways)]
 
 
 def mixes_nothing(part: Part) -> bool:

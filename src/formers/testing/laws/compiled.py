@@ -4,7 +4,7 @@ The compiler takes the forward pass in one graph and gives the same numbers; rec
 backward gives exactly the same gradients.
 
 Inputs: output and all gradients, in float64, at two lengths one after the other, since compilers leave the second one
-open; each direction without and with padding, for parts around a mixer padding with one direction. Recomputation with
+open; each direction, and padding in one of them; with compiled kernels, for mixers padding in both. Recomputation with
 dropout 0.2.
 
 Exempt: nothing. Compiled kernels are slow to make, and tried only when slow laws are asked for.
@@ -55,7 +55,7 @@ def compiled_equals_eager(part: Part, site: Site = SITE) -> None:
     Angles of positions are float32 for every dtype, and compiled sines and powers round differently: by one unit of
     float32, which the position multiplies.
     """
-    for causal, masked in directions_and_padding(part):
+    for causal, masked in directions_and_padding(part, every=True):
         rounding = LENGTH * torch.finfo(torch.float32).eps
         _same_when_compiled(part, site, causal, masked, _LENGTHS, "inductor", rounding)
 

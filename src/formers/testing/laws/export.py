@@ -5,7 +5,7 @@ gives. Any other refuses to be traced for a batch or a length that is left open,
 the same from a graph of one size. The part itself stays as it was.
 
 Inputs: traced with 3 rows of 41 tokens, then run at 2 of 77, 5 of 33, 16 of 128 and 1 of 2, in evaluation mode; each
-direction without and with padding, for parts around a mixer padding with one direction.
+direction, and padding in one of them.
 
 Exempt: nothing. Graphs of one size are slow to make for some parts, and tried only when slow laws are asked for.
 """
@@ -60,14 +60,13 @@ def _refusal_of(module: nn.Module, sizes: dict[int, object], width: int) -> str 
 @torch.no_grad()
 def exports_one_size(part: Part, site: Site = SITE) -> None:
     """The graph of a part for one batch and length gives the same, and the part gives what it gave before. Slow."""
-    for causal in directions(part):
+    for causal, masked in directions_and_padding(part):
         module = _Output(build(part, causal=causal, site=site))
-        for masked in (False, True) if "padding" in abilities(part) else (False,):
-            x_bld, mask_bl = _inputs(3, 41, site.width, masked)
-            real = slice(None) if mask_bl is None else mask_bl
-            graph = export(module, (x_bld, mask_bl)).module()
-            want = module(x_bld, mask_bl)[real]
-            assert_same(graph(x_bld, mask_bl)[real], want, f"{part}, exported for one size")
+        x_bld, mask_bl = _inputs(3, 41, site.width, masked)
+        real = slice(None) if mask_bl is None else mask_bl
+        graph = export(module, (x_bld, mask_bl)).module()
+        want = module(x_bld, mask_bl)[real]
+        assert_same(graph(x_bld, mask_bl)[real], want, f"{part}, exported for one size")
 
 
 @torch.no_grad()
