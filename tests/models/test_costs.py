@@ -10,10 +10,23 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from formers import CausalLM, MaskedLM, SequenceClassifier
 from formers.catalogue import members
-from formers.mixers import AdaptiveSpan, Linear, Metric, Mixer, Pool, Quadratic, Softmax, Sparse, WindowedLinear
+from formers.mixers import (
+    AdaptiveSpan,
+    BlockwiseAttention,
+    Linear,
+    Metric,
+    Mixer,
+    Pool,
+    Quadratic,
+    Softmax,
+    Sparse,
+    WindowedLinear,
+)
 from formers.ops import OperationCount
+from formers.ops.attention import query_blocks
 from formers.part import Site
 from formers.patterns import Window
+from formers.positions import Alibi, Position, Shaw, Xl
 
 D, H, K, V, L, DEPTH = 24, 3, 8, 29, 64, 2
 MLP = 2 * 2 * D * 4 * D
@@ -122,6 +135,70 @@ def test_counting_a_state_of_fixed_size_takes_no_longer_for_long_texts(config: A
             model.flops_per_token(length)
         calls.append(count.calls)
     assert calls[0] == calls[1]
+
+
+@pytest.mark.parametrize(
+    ("part", "causal", "a_block"),
+    [
+        (AdaptiveSpan(), True, 20),
+        (AdaptiveSpan(dynamic=True), True, 40),
+        (AdaptiveSpan(), False, 0),
+        (AdaptiveSpan(dynamic=True), False, 0),
+        (BlockwiseAttention(), False, 5),
+        (Sparse(pattern=Window(512)), True, 3),
+    ],
+    ids=str,
+)
+def test_blocks_of_one_size_are_counted_as_one_and_others_in_few_operators(
+    part: Mixer, causal: bool, a_block: int
+) -> None:
+    calls = list[int]()
+    lengths = (2048, 4096)
+    for length in lengths:
+        site = Site(width=16, heads=4, causal=causal, context_length=4096)
+        with torch.device("meta"):
+            module: Any = part.build(site).eval()
+            x = torch.empty(1, length, 16)
+        with torch.no_grad(), OperatorCalls() as count:
+            module(x)
+        calls.append(count.calls)
+    assert calls[1] - calls[0] <= a_block * (lengths[1] - lengths[0]) / 128
+
+
+@pytest.mark.parametrize("position", [Alibi(), Shaw(), Xl()], ids=str)
+@pytest.mark.parametrize("causal", [True, False], ids=["causal", "bidirectional"])
+@pytest.mark.parametrize("rows", [156, 160, 176], ids=["some left over", "an even number", "an odd number"])
+def test_blocks_of_rows_in_the_middle_count_for_all(
+    monkeypatch: pytest.MonkeyPatch, position: Position, causal: bool, rows: int
+) -> None:
+    monkeypatch.setattr(query_blocks, "SCORES_AT_ONCE", 16)
+    counts, calls = list[int](), list[int]()
+    for mode in (torch.enable_grad, torch.no_grad):  # with gradients every block runs
+        with torch.device("meta"):
+            site = Site(width=16, heads=2, causal=causal, context_length=rows, position=position)
+            module: Any = Softmax().build(site).eval()
+            x = torch.empty(1, rows, 16)
+        with mode(), OperatorCalls() as operators, OperationCount() as counted:
+            module(x)
+        counts.append(counted.total)
+        calls.append(operators.calls)
+    assert counts[0] == counts[1]
+    assert calls[1] < calls[0] / 2
+
+
+@pytest.mark.parametrize(
+    "part", [AdaptiveSpan(span=100, dynamic=True, init=0.9), BlockwiseAttention(), Sparse(pattern=Window(90))], ids=str
+)
+def test_blocks_without_data_count_as_with_data(part: Mixer) -> None:
+    module: Any = part.build(Site(width=16, heads=2, causal=False, context_length=1100)).eval()
+    totals = list[int]()
+    for device in ("cpu", "meta"):
+        x = torch.zeros(2, 1100, 16, device=device)
+        with torch.no_grad(), OperationCount() as counted:
+            y, _ = module.to(device)(x)
+        assert y.shape == x.shape
+        totals.append(counted.total)
+    assert totals[0] == totals[1]
 
 
 @pytest.mark.parametrize(

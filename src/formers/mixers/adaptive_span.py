@@ -17,7 +17,17 @@ from formers.mixers.score_bias import row_bias
 from formers.mixers.span_mask import SpanScores, folded, log_span_mask, visible_keys, with_score_mask
 from formers.mixers.sparse_state import SparseState, take_tokens
 from formers.mixers.static_sparse_state import StaticSparseState
-from formers.ops import attention, is_transformed, packing, pad_input, read_once, unpad_input, works_by_distance
+from formers.ops import (
+    attention,
+    counted_times,
+    each_kind,
+    is_transformed,
+    packing,
+    pad_input,
+    read_once,
+    unpad_input,
+    works_by_distance,
+)
 from formers.part import Site, State, add_loss
 
 _QUERIES = 128
@@ -173,17 +183,24 @@ class AdaptiveSpanMixer(QkvMixer):
         again = several and not torch.compiler.is_compiling()
         before = min(visible, length) - 1
         mask = None if self.part.dynamic else self._mask(z_bhl, min(_QUERIES, length), before)
+        blocks = [self._block(start, length, before) for start in range(0, length, _QUERIES)]
         ys = []
-        for start in range(0, length, _QUERIES):
-            stop = min(start + _QUERIES, length)
-            first, last = max(start - before, 0), stop if self.causal else min(stop + before, length)
-            part = None if mask is None else mask[:, :, : stop - start, first - start + before : last - start + before]
-            args = (qkv, context, z_bhl, part, slice(start, stop), slice(first, last))
-            if again:
-                ys.append(checkpoint(self._attend_block, *args, use_reentrant=False, preserve_rng_state=False))
-            else:
-                ys.append(self._attend_block(*args))
+        for (queries, keys), times in each_kind(blocks, _sizes_of, qkv.q):
+            columns = slice(keys.start - queries.start + before, keys.stop - queries.start + before)
+            part = None if mask is None else mask[:, :, : queries.stop - queries.start, columns]
+            args = (qkv, context, z_bhl, part, queries, keys)
+            with counted_times(times):
+                if again:
+                    y_bhlv = checkpoint(self._attend_block, *args, use_reentrant=False, preserve_rng_state=False)
+                else:
+                    y_bhlv = self._attend_block(*args)
+            ys += [y_bhlv] * times
         return torch.cat(ys, 2)
+
+    def _block(self, start: int, length: int, before: int) -> tuple[slice, slice]:
+        """Return queries from `start` on, and the keys that any of them may see, `before` of them in front."""
+        stop = min(start + _QUERIES, length)
+        return slice(start, stop), slice(max(start - before, 0), stop if self.causal else min(stop + before, length))
 
     def _attend_block(
         self, qkv: QKV, context: Context, z_bhl: Tensor, mask: Tensor | None, queries: slice, keys: slice
@@ -255,6 +272,11 @@ class AdaptiveSpanMixer(QkvMixer):
         if not isinstance(state, SpanState):
             return state
         return StaticSparseState.of(state.filled(state.index_bs >= 0, state.kept))
+
+
+def _sizes_of(block: tuple[slice, slice]) -> tuple[int, ...]:
+    """Return the numbers of queries and keys of a block."""
+    return tuple(some.stop - some.start for some in block)
 
 
 def _mean_over_real(share_bhl: Tensor, mask_bl: Tensor | None) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import fields, replace
 from typing import ClassVar, NamedTuple
 
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from formers.mixers.context import Context
 from formers.mixers.heads import join_heads, normed, split_heads
 from formers.mixers.mixer import MixerModule
-from formers.ops import counted_times
+from formers.ops import counted_times, has_only_sizes
 from formers.part import Site, State, Unsupported
 from formers.positions.position import build_at
 
@@ -47,13 +46,13 @@ def mix_in_pieces(
     length, state = qkv.q.shape[2], context.state
     if length <= at_once:
         return step(qkv, context, slice(0, length))
-    alike = qkv.q.is_meta and not torch.is_grad_enabled()
+    alike = has_only_sizes(qkv.q)
     ys: list[Tensor] = []
     start, times = 0, 1
     while start < length:
         some = slice(start, min(start + at_once, length))
         q, k, v = (t[:, :, some] for t in qkv)
-        with counted_times(times) if times > 1 else nullcontext():
+        with counted_times(times):
             y_bhlv, after = step(QKV(q, k, v), context.piece(some.start, some.stop, state), some)
         ys += [y_bhlv] * times
         start += times * at_once

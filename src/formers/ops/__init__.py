@@ -22,7 +22,7 @@ from formers.ops.common.derivatives import gradients_by_autograd, is_transformed
 from formers.ops.common.dispatch import forms_table
 from formers.ops.common.dtypes import accumulation_dtype, product_dtype, without_autocast
 from formers.ops.common.half_types import multiplies_half
-from formers.ops.common.operations import OperationCount, counted_times
+from formers.ops.common.operations import OperationCount, counted_times, each_kind, has_only_sizes
 from formers.ops.common.padding import Packing, check_lengths, packing, pad_input, unpad_input
 from formers.ops.common.readable import (
     can_read,
@@ -71,11 +71,13 @@ __all__ = [
     "clustered_attention",
     "counted_times",
     "dense_attention",
+    "each_kind",
     "elementwise_features",
     "exp_features",
     "forms_table",
     "fourier_mix",
     "gradients_by_autograd",
+    "has_only_sizes",
     "is_free_to_read",
     "is_left_open",
     "is_transformed",

@@ -7,13 +7,13 @@ import math
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
-from torch.nn.functional import scaled_dot_product_attention as sdpa
 
 from formers.ops.attention.bias import Bias, without_first_rows
 from formers.ops.attention.by_distance import works_by_distance
 from formers.ops.attention.query_blocks import by_query_blocks
 from formers.ops.attention.related import related_attention
 from formers.ops.attention.relation import Relation
+from formers.ops.attention.sdpa import sdpa
 
 _WIDEST_FLASH = 256
 """The widest heads that flash attention on a GPU takes."""
@@ -57,7 +57,7 @@ def attention(
     if q.shape[1] != k.shape[1]:
         grouped = True
     if bias is None and (not causal or rows >= keys):
-        y = sdpa(q, k, v, is_causal=causal, scale=scale, enable_gqa=grouped)
+        y = sdpa(q, k, v, causal=causal, scale=scale, grouped=grouped)
     else:
         y = by_query_blocks(q, k, v, causal, bias, scale)
     y = y if y.shape[3] == width else y[..., :width]

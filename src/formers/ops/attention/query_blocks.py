@@ -7,11 +7,12 @@ from typing import TypeAlias
 
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention as sdpa
 from torch.utils.checkpoint import checkpoint
 
 from formers.ops.attention.bias import AddedBias, same_for_all_rows
+from formers.ops.attention.sdpa import sdpa
 from formers.ops.common.derivatives import is_transformed
+from formers.ops.common.operations import counted_times, has_only_sizes
 
 Block: TypeAlias = Callable[[int, int, Tensor, Tensor, Tensor], Tensor]
 """(start, stop, q of these rows, k, v) → y of these rows."""
@@ -30,7 +31,7 @@ def by_query_blocks(q: Tensor, k: Tensor, v: Tensor, causal: bool, bias: AddedBi
     def block(start: int, stop: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         end = keys - rows + stop if causal else keys
         mask = _score_mask(start, stop, end, keys - rows if causal else None, bias, q)
-        return sdpa(q, k[:, :, :end], v[:, :, :end], attn_mask=mask, scale=scale, enable_gqa=grouped)
+        return sdpa(q, k[:, :, :end], v[:, :, :end], mask, scale=scale, grouped=grouped)
 
     if not causal and isinstance(bias, Tensor) and same_for_all_rows(bias):
         return block(0, rows, q, k, v)
@@ -48,11 +49,27 @@ def run_blocks(block: Block, q: Tensor, k: Tensor, v: Tensor, *, scores_a_row: i
     if step >= rows:
         return block(0, rows, q, k, v)
     ys, again = [], torch.is_grad_enabled() and not is_transformed()
-    for start in range(0, rows, step):
+    for start, times in _starts(rows, step, q):
         stop = min(start + step, rows)
         args = (start, stop, q[:, :, start:stop], k, v)
-        ys.append(checkpoint(block, *args, use_reentrant=False, preserve_rng_state=False) if again else block(*args))
+        with counted_times(times):
+            y = checkpoint(block, *args, use_reentrant=False, preserve_rng_state=False) if again else block(*args)
+        ys += [y] * times
     return torch.cat(ys, 2)
+
+
+def _starts(rows: int, step: int, q: Tensor) -> list[tuple[int, int]]:
+    """Return where blocks start, and how many each stands for: itself alone, but where `has_only_sizes`.
+
+    Operations are the same in all whole blocks, or grow evenly with the keys before them: those in the middle stand for
+    all.
+    """
+    starts = range(0, rows, step)
+    if not has_only_sizes(q):
+        return [(start, 1) for start in starts]
+    whole = rows // step
+    middle = {(whole - 1) // 2, whole // 2}
+    return [(starts[n], whole // len(middle)) for n in sorted(middle)] + [(start, 1) for start in starts[whole:]]
 
 
 def _score_mask(start: int, stop: int, end: int, offset: int | None, bias: AddedBias, q: Tensor) -> Tensor:

@@ -8,16 +8,19 @@ written; and no module is hooked, so that a count does not depend on which modul
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry, shape_wrapper
 
+_Piece = TypeVar("_Piece")
 _aten = torch.ops.aten
 _TIMES: ContextVar[int] = ContextVar("times", default=1)
 """How often what runs now is counted."""
@@ -54,9 +57,34 @@ class OperationCount(TorchDispatchMode):
         return result
 
 
+def has_only_sizes(t: Tensor) -> bool:
+    """Return whether nothing but sizes and operations can be asked for: no data, on the meta device, and no gradients.
+
+    Of pieces of work that are alike, one says then what all do, and how much memory they take does not matter.
+    """
+    return t.is_meta and not torch.is_grad_enabled()
+
+
+def counted_times(times: int) -> AbstractContextManager[None]:
+    """Return a context that counts what runs inside as if it ran so many times."""
+    return nullcontext() if times == 1 else _counted_times(times)
+
+
+def each_kind(pieces: Iterable[_Piece], kind: Callable[[_Piece], Hashable], t: Tensor) -> list[tuple[_Piece, int]]:
+    """Return pieces of the work on a tensor, and how many each stands for: itself alone, but where `has_only_sizes`.
+
+    There one of a kind stands for all. Pieces of a kind do the same operations, on tensors of the same sizes.
+    """
+    pieces = list(pieces)
+    if not has_only_sizes(t):
+        return [(piece, 1) for piece in pieces]
+    kinds = [kind(piece) for piece in pieces]
+    counts = Counter(kinds)
+    return [(piece, counts[kind]) for kind, piece in dict(zip(kinds, pieces, strict=True)).items()]
+
+
 @contextmanager
-def counted_times(times: int) -> Iterator[None]:
-    """Count what runs inside as if it ran so many times: on tensors without data, once is enough of what is alike."""
+def _counted_times(times: int) -> Iterator[None]:
     before = _TIMES.set(_TIMES.get() * times)
     try:
         yield

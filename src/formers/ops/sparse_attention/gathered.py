@@ -19,6 +19,7 @@ from torch.utils.checkpoint import checkpoint
 
 from formers.ops.common.derivatives import gradients_by_autograd, is_transformed, needs_autograd
 from formers.ops.common.dtypes import without_autocast
+from formers.ops.common.operations import counted_times, each_kind
 from formers.ops.common.row_index import Rows, as_rows, contiguous_strides, from_heads_last, heads_last_strides
 from formers.ops.common.tracing import fixed_size, outside_tracing
 from formers.ops.sparse_attention.block_lists import BLOCK, BlockLists, block_lists, heads_by_pattern
@@ -94,13 +95,14 @@ class _Gathered(torch.autograd.Function):
         inputs = GatheredInputs(q, k, v, mask_bs, plan)
         y = Rows(_new_rows(plan, q, v.shape[3], q.dtype), heads_last_strides(q))
         lse = q.new_full((len(y.flat) if plan.with_lse else 0, 1), -torch.inf, dtype=inputs.dtype)
-        for tile in gather_tiles(plan, q):
-            here = inputs.gather(tile)
-            s = inputs.scores(tile, here)
-            if plan.with_lse:
-                Rows(lse, y.strides).scatter(here.queries, s.logsumexp(2, keepdim=True))
-            p, _ = inputs.weights(s)
-            y.scatter(here.queries, bmm(p, here.v, out=inputs.workspace.out("y", *p.shape[:2], v.shape[3])))
+        for tile, times in each_kind(gather_tiles(plan, q), GatherTile.sizes, q):
+            with counted_times(times):
+                here = inputs.gather(tile)
+                s = inputs.scores(tile, here)
+                if plan.with_lse:
+                    Rows(lse, y.strides).scatter(here.queries, s.logsumexp(2, keepdim=True))
+                p, _ = inputs.weights(s)
+                y.scatter(here.queries, bmm(p, here.v, out=inputs.workspace.out("y", *p.shape[:2], v.shape[3])))
         return from_heads_last(y.flat, q), from_heads_last(lse, q).squeeze(3) if plan.with_lse else lse
 
     @staticmethod

@@ -54,6 +54,11 @@ class GatherTile(NamedTuple):
         """The queries of the tile."""
         return RowIndex(self.batch, self.heads, self.group.q_nl[self.n], _later(self.group.q_runs, self.n.start))
 
+    def sizes(self) -> tuple[int, ...]:
+        """Return all that the tile's operations depend on."""
+        count, keys = self.group.k_ns[self.n].shape
+        return count, self.group.q_nl.shape[1], keys, len(self.batch), len(self.heads)
+
     def keys(self, sharing: int) -> RowIndex:
         """Return the keys of the tile, where `sharing` query heads share one key/value head."""
         heads = self.heads if sharing == 1 else [head // sharing for head in self.heads]
