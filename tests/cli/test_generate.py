@@ -123,3 +123,23 @@ def test_an_empty_prompt_is_refused(folder: Path, command: Any) -> None:
     result = command("generate", "model", "--prompt", "")
     assert result.exit_code == 2
     assert "the prompt is empty" in result.output
+
+
+def test_a_text_longer_than_the_model_was_built_for_is_told_of(folder: Path, command: Any) -> None:
+    fitting = command("generate", "model", "--tokens", "31")
+    assert fitting.exit_code == 0, fitting.output
+    assert fitting.stderr == ""
+    longer = command("generate", "model", "--tokens", "32")
+    assert longer.exit_code == 0, longer.output
+    assert longer.stderr.count("\n") == 1
+    assert "the text has 33 characters, and the model was built for 32" in longer.stderr
+
+
+def test_a_memory_that_is_carried_knows_no_end(here: Path, command: Any) -> None:
+    CausalLM(TransformerConfig(**CONFIG | {"mixer": "softmax", "memory": "recurrent(length=8)"})).save_pretrained(
+        here / "model"
+    )
+    Characters("abcd").save(here / "model")
+    result = command("generate", "model", "--tokens", "40")
+    assert result.exit_code == 0, result.output
+    assert result.stderr == ""

@@ -8,7 +8,7 @@ import pytest
 from tqdm.auto import tqdm
 from transformers.utils import logging
 
-from formers.machine.quiet_libraries import quiet_loading
+from formers.machine.quiet_libraries import quiet_libraries, quiet_loading
 
 
 @pytest.fixture
@@ -29,3 +29,14 @@ def test_no_bar_is_drawn_while_a_model_is_loaded(draw: object, capsys: pytest.Ca
     assert capsys.readouterr().err == ""
     assert [*draw(range(3), desc="Downloading")] == [0, 1, 2]  # type: ignore[operator]
     assert "Downloading" in capsys.readouterr().err
+
+
+def test_transformers_stays_quiet_when_it_is_imported_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TRANSFORMERS_VERBOSITY", raising=False)
+    before = logging.get_verbosity()
+    try:
+        logging._reset_library_root_logger()
+        quiet_libraries()
+        assert logging.get_verbosity() == logging.ERROR  # the first call sets up the logger, as an import does
+    finally:
+        logging.set_verbosity(before)

@@ -38,4 +38,11 @@ def generate(
     if not len(ids):
         raise ValueError("the prompt is empty; give at least one character")
     model = text_model(place, coder)
+    config, length = model.config, len(ids) + tokens
+    if length > config.context_length and not config.memory.carried:
+        say(
+            f"formers: with its prompt the text has {length:,} {coder.unit}s, and the model was built for "
+            f"{config.context_length:,}: what stands behind them may make no sense",
+            err=True,
+        )
     say(coder.decode(continued(model, ids, tokens=tokens, temperature=temperature, seed=seed)))
