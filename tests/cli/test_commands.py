@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
-import formers.cli.running
 from formers.cli.options import read_seeds
 from formers.lab import Arm, Study, vary, write_study
 from formers.lab.store.records import Results
@@ -305,7 +304,6 @@ def test_stopping_says_how_to_go_on(command: Run, monkeypatch: pytest.MonkeyPatc
     result = command("ablate", "sort")
     assert result.exit_code == 130
     assert "go on with" in result.output
-    assert formers.cli.running.WIDE > 80
 
 
 def test_a_short_training_is_evaluated_in_proportion(command: Run, ran: list[Study]) -> None:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from formers.cli import bench_options as options
+from formers.cli.console import table_console
 from formers.cli.options import Parts
-from formers.cli.running import WIDE, print_path
+from formers.cli.running import print_path
 
 if TYPE_CHECKING:
     from formers.bench.plan import BenchPlan
@@ -99,14 +100,11 @@ def measure(plan: BenchPlan) -> BenchResults:
 
 def show(results: BenchResults, folder: Path) -> None:
     """Print the results of a benchmark, and write its files."""
-    from rich.console import Console
-
     from formers.bench.output_files import write_files
     from formers.bench.summarize import summarize
     from formers.bench.terminal import terminal
 
-    console = Console()
-    console = console if console.is_terminal else Console(width=WIDE)
+    console = table_console()
     for piece in terminal(summarize(results)):
         console.print(piece)
     for path in write_files(results, folder):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.text import Text
 
-from formers.cli.running import WIDE
+from formers.cli.console import table_console
 from formers.plot.fitting_table import FittingColumn, FittingTable
 from formers.plot.number_format import NOTHING, count, duration, size
 from formers.plot.visible_text import visible, visible_line
@@ -21,8 +20,7 @@ def show_forecast(study: Study, jobs: int = 1) -> None:
     """Print a line for each arm as it is measured, then all of them as a table, and how long the study takes here."""
     from formers.lab.plan.forecast import forecast, total_seconds
 
-    console = Console()
-    console = console if console.is_terminal else Console(width=WIDE)
+    console = table_console()
     found = []
     with console.status("counting and timing a few steps of each arm"):
         for it in forecast(study):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from formers.cli import options
+from formers.cli.console import table_console
 from formers.cli.evaluated_model import (
     AsJson,
     Batch,
@@ -98,7 +99,6 @@ def evaluate(
 
 def _show(results: list[HarnessResult], cut: int, model: TextModel) -> None:
     """Print a table, and what a reader of it has to know."""
-    from rich.console import Console
     from rich.table import Table
 
     from formers.plot.visible_text import visible_line
@@ -112,7 +112,7 @@ def _show(results: list[HarnessResult], cut: int, model: TextModel) -> None:
             counted += f" of {result.of:,}" if result.of != result.examples and result.of is not None else ""
             shots = "" if result.shots is None else str(result.shots)
             table.add_row(visible_line(result.task), name + arrow, f"{metric.value:.4f}", error, counted, shots)
-    Console().print(table, highlight=False)
+    table_console().print(table, highlight=False)
     if cut:
         say(
             f"requests that are longer than the {model.length:,} tokens that the model reads, lost their beginning: "

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from formers.cli import options
+from formers.cli.console import table_console
 from formers.cli.say import say
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ def list_parts(
     formers list
     formers list mixer
     """
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -49,7 +49,7 @@ def list_parts(
         for kind in kinds:
             table.add_row(f"  {kind.name()}", escape(_summary(kind)))
         table.add_row()
-    Console().print(table, highlight=False)
+    table_console().print(table, highlight=False)
 
 
 def parts_by_axis() -> dict[str, tuple[type[Part], ...]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from formers.cli import options
+from formers.cli.console import table_console
 from formers.cli.evaluated_model import (
     AsJson,
     Batch,
@@ -102,7 +103,6 @@ def needle(
 
 def _show(grid: NeedleGrid) -> None:
     """Print accuracy by length and depth."""
-    from rich.console import Console
     from rich.table import Table
 
     say(f"share of answers found, {grid.each} texts at each length and depth of the fact\n")
@@ -111,4 +111,4 @@ def _show(grid: NeedleGrid) -> None:
         column.justify = "right"
     for length, row in zip(grid.lengths, grid.shares, strict=True):
         table.add_row(f"{length:,}", *(f"{share:.2f}" for share in row), f"{grid.at_length(length):.2f}")
-    Console().print(table, highlight=False)
+    table_console().print(table, highlight=False)

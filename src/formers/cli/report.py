@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from formers.cli import options
-from formers.cli.running import WIDE, print_path
+from formers.cli.console import table_console
+from formers.cli.running import print_path
 from formers.cli.studies import chosen, chosen_results
 
 
@@ -65,9 +65,9 @@ def report(
     studies, places = chosen_results(folders)
     place = html or (places[0] / HTML if len(places) == len(studies) == 1 else Path(HTML))
     results = merge_studies(studies)
-    console = Console()
+    console = table_console()
     for part in terminal_report(results):
-        (console if console.is_terminal else Console(width=WIDE)).print(part)
+        console.print(part)
     figures = next((found for folder in places if (found := bench_figures(folder))), ())
     print_path("report", write_html(results, place, figures).resolve())
     if csv:

@@ -9,14 +9,13 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from formers.cli.console import table_console
 from formers.machine.garbage import lasting_imports
 from formers.plot.visible_text import visible_line
 
 if TYPE_CHECKING:
     from formers.lab.executors.executor import Executor
     from formers.lab.study.study import Study
-
-WIDE = 140  # columns of a table that nobody sees on a screen
 
 
 def run_and_show(study: Study, executor: Executor | None = None, track: str | None = None) -> None:
@@ -36,8 +35,7 @@ def run_and_show(study: Study, executor: Executor | None = None, track: str | No
     if track:
         check_tracker(track)
     quiet = not is_rank0()  # of processes that train together, one speaks
-    console = Console(quiet=quiet)
-    console = console if console.is_terminal else Console(width=WIDE, quiet=quiet)
+    console = table_console(quiet=quiet)
     say = nullcontext(Lines(console)) if not console.is_terminal else Bars(console)
     with say as progress:
         results = run(study, progress, executor)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from formers.cli.console import table_console
 from formers.cli.say import say
 
 if TYPE_CHECKING:
@@ -15,8 +16,6 @@ _LENGTHS = (1024, 8192, 32768)
 
 def say_swaps(results: SwapResults) -> None:
     """Print quality and cache of the model as it is, and with each mixer in all layers."""
-    from rich.console import Console
-
     from formers.plot.fitting_table import FittingColumn, FittingTable
     from formers.plot.number_format import NOTHING, grouped, significant, size
 
@@ -32,13 +31,11 @@ def say_swaps(results: SwapResults) -> None:
             [results.names[swap.mixer], *((swap.failure, NOTHING) if swap.failure else shown), *states],
             "dim" if swap.failure else "",
         )
-    Console().print(table)
+    table_console().print(table)
 
 
 def say_speeds(results: SwapResults) -> None:
     """Print the times of prompts and of the tokens after them."""
-    from rich.console import Console
-
     from formers.plot.fitting_table import FittingColumn, FittingTable
     from formers.plot.number_format import NOTHING, duration, size
 
@@ -55,7 +52,7 @@ def say_speeds(results: SwapResults) -> None:
         numbers = (duration(row.prefill_seconds), duration(row.token_seconds), size(row.cache_bytes))
         shown = (row.failure, NOTHING, NOTHING) if row.failure else numbers
         table.add_row([results.names[row.mixer], f"{row.length:,}", *shown, size(row.peak_bytes)])
-    Console().print(table)
+    table_console().print(table)
 
 
 def say_plan(results: SwapResults) -> None:
@@ -79,8 +76,6 @@ def say_plan(results: SwapResults) -> None:
 
 def say_stages(results: RepairResults) -> None:
     """Print a repaired model before and after each stage."""
-    from rich.console import Console
-
     from formers.plot.fitting_table import FittingColumn, FittingTable
     from formers.plot.number_format import grouped, significant, size
 
@@ -91,4 +86,4 @@ def say_stages(results: RepairResults) -> None:
     for stage in results.stages:
         shown = (grouped(stage.perplexity), significant(stage.perplexity / own, 4))
         table.add_row([stage.name, *shown, *(size(held) for held in stage.states.values())])
-    Console().print(table)
+    table_console().print(table)
