@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import sys
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from formers.mixers import Mixer
 from formers.norms import Norm
 from formers.part import Part, load_parts, own_code, own_kinds
+from formers.part.files_beside import files_beside
 
 TEXT = '''
 """A norm."""
@@ -78,6 +80,50 @@ def test_modules_beside_the_file_can_be_imported(file: Path) -> None:
     file.write_text(TEXT.replace("from torch", "from factor_beside import FACTOR\nfrom torch").replace("0.5", "FACTOR"))
     assert str(load_parts(file)[0](factor=1)) == "halved(factor=1.0)"
     assert str(load_parts(file)[0]()) == "halved()"
+
+
+@pytest.fixture
+def package(file: Path) -> Iterator[Path]:
+    """A package beside the file, from which it takes its factor by way of another module."""
+    package = file.parent / "beside_it"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "given.py").write_text("from .numbers_of_it import FACTOR\n")
+    (package / "numbers_of_it.py").write_text("FACTOR = 3.0\n")
+    (package / "unused.py").write_text("")
+    text = TEXT.replace("from torch", "from beside_it import given\nfrom torch")
+    file.write_text(text.replace("0.5", "given.FACTOR"))
+    yield package
+    for name in [name for name in sys.modules if name.partition(".")[0] == "beside_it"]:
+        del sys.modules[name]
+
+
+def test_a_file_that_imports_nothing_beside_it_is_known_by_its_text(file: Path) -> None:
+    (file.parent / "unused.py").write_text("x = 1")
+    [kind] = load_parts(file)
+    assert own_code(kind()) == {str(file): sha256(file.read_bytes()).hexdigest()}
+
+
+def test_a_changed_module_beside_it_is_another_code_and_runs(file: Path, package: Path) -> None:
+    [kind] = load_parts(file)
+    assert files_beside(file) == [package / name for name in ("__init__.py", "given.py", "numbers_of_it.py")]
+    before = own_code(kind())
+    (package / "unused.py").write_text("x = 1")
+    assert load_parts(file) == (kind,)
+    (package / "numbers_of_it.py").write_text("FACTOR = 30.0\n")
+    [newer] = load_parts(file)
+    assert newer().factor == 30.0  # type: ignore[attr-defined]
+    after = own_code(newer())
+    assert before.keys() == after.keys() == {str(file)}
+    assert before != after
+
+
+def test_modules_that_python_finds_elsewhere_are_not_beside_it(file: Path) -> None:
+    (file.parent / "torch.py").write_text("")
+    (file.parent / "json.py").write_text("")
+    file.write_text(f"import json\n{TEXT}")
+    load_parts(file)
+    assert files_beside(file) == []
 
 
 @pytest.mark.parametrize(

@@ -65,8 +65,13 @@ def test_an_edited_file_is_another_task(file: Path) -> None:
 
     before = fingerprint()
     assert fingerprint() == before
-    file.write_text(file.read_text(encoding="utf-8") + "\nCHANGED = True\n", encoding="utf-8")
-    assert fingerprint() != before
+    file.write_text(file.read_text(encoding="utf-8") + "\nimport bits_of_parity\n", encoding="utf-8")
+    bits = file.with_name("bits_of_parity.py")
+    bits.write_text("BITS = 2", encoding="utf-8")
+    changed = fingerprint()
+    assert changed != before
+    bits.write_text("BITS = 20", encoding="utf-8")
+    assert fingerprint() not in (before, changed)
 
 
 def test_another_process_gets_it(file: Path, tmp_path: Path, python: Any) -> None:

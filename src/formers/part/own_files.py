@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
@@ -14,17 +15,20 @@ from typing import Any
 
 from formers.part.annotations import option_hints
 from formers.part.error_line import one_line_of
+from formers.part.files_beside import files_beside
 from formers.part.part import Part
 
 _RUN: dict[str, tuple[str, tuple[type[Part], ...]]] = {}
-"""File → the sha256 of the text that was run, and the parts that it defines."""
+"""File → the sha256 of the text that was run, that of modules beside it included, and the parts that it defines."""
+_BESIDE: dict[str, str] = {}
+"""Module beside such a file → the sha256 of its text when the file was run."""
 
 
 def load_parts(file: str | Path) -> tuple[type[Part], ...]:
     """Run a Python file, and return the parts that it defines: their names are known from then on, in text and JSON.
 
     The file is run as one given to `python` is, so name only files that you trust; modules beside it can be imported.
-    One that was run before is run again only if it was changed since.
+    One that was run before is run again only if it was changed since, or a module beside it that it imports.
 
     Raises:
         FileNotFoundError: where there is no such file.
@@ -42,10 +46,14 @@ def load_parts(file: str | Path) -> tuple[type[Part], ...]:
 
 def kinds_in(path: Path, what: str) -> tuple[type[Part], ...]:
     """Return the parts and tasks that a file defines, which know their file; `what` names such a file in errors."""
-    text_hash = sha256(path.read_bytes()).hexdigest()
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))  # as Python does for a script; at the end, so that it hides nothing
+    beside = {str(file): _text_hash(file) for file in files_beside(path)}
+    code_hash = _joint_hash(path, beside)
     known = _RUN.get(str(path))
-    if known is None or known[0] != text_hash:
-        _RUN[str(path)] = (text_hash, _run(path, what))
+    if known is None or known[0] != code_hash:
+        _forget_changed(beside)
+        _RUN[str(path)] = (code_hash, _run(path, what))
     return _RUN[str(path)][1]
 
 
@@ -55,7 +63,10 @@ def own_kinds(axis: type[Part]) -> tuple[type[Part], ...]:
 
 
 def own_code(value: Any) -> dict[str, str]:
-    """Return file → sha256 of its text, for each user's file that parts in a value come from."""
+    """Return file → sha256 of its text, for each user's file that parts in a value come from.
+
+    The text of modules that it imports from its folder counts, too: a part may do another thing when they have changed.
+    """
     return {part.origin: _RUN[part.origin][0] for part in _parts_in(value) if part.origin}
 
 
@@ -65,6 +76,28 @@ def unpickled(origin: str, name: str, options: Mapping[str, Any]) -> Part:
         kinds_in(Path(origin), "file of parts")
     kind = next(kind for kind in _RUN[origin][1] if kind.__name__ == name)
     return kind(**options)
+
+
+def _text_hash(path: Path) -> str:
+    return sha256(path.read_bytes()).hexdigest()
+
+
+def _joint_hash(path: Path, beside: Mapping[str, str]) -> str:
+    """Return the sha256 of a file's text; where it imports others from its folder, of all of theirs and their names."""
+    if not beside:
+        return _text_hash(path)
+    named = [(Path(file).relative_to(path.parent).as_posix(), text_hash) for file, text_hash in beside.items()]
+    return sha256(json.dumps([_text_hash(path), named]).encode()).hexdigest()
+
+
+def _forget_changed(beside: Mapping[str, str]) -> None:
+    """Let modules be imported anew if any of them has changed since it was: the others may hold what it defined."""
+    if any(_BESIDE.get(file, text_hash) != text_hash for file, text_hash in beside.items()):
+        for name, module in [*sys.modules.items()]:
+            file = getattr(module, "__file__", None)
+            if file is not None and str(Path(file).resolve()) in beside:
+                del sys.modules[name]
+    _BESIDE.update(beside)
 
 
 def _parts_in(value: Any) -> Iterator[Part]:
@@ -86,8 +119,6 @@ def _run(path: Path, what: str) -> tuple[type[Part], ...]:
     module = _new_module(path)
     before = sys.modules.get(module.__name__)
     sys.modules[module.__name__] = module  # dataclasses and inspect look their classes' modules up there
-    if str(path.parent) not in sys.path:
-        sys.path.append(str(path.parent))  # as Python does for a script; at the end, so that it hides nothing
     try:
         assert module.__spec__ is not None
         assert module.__spec__.loader is not None

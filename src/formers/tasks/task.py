@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from formers.part import Part, Unsupported
+from formers.part import Part, Unsupported, own_code
 from formers.tasks.evaluation import Evaluation, Split
 from formers.tasks.metric import TaskMetric
 from formers.tasks.picture import Picture
@@ -132,8 +132,9 @@ class Task(Part):
 
     @property
     def code_hash(self) -> str:
-        """Return the sha256 of the user's file that a task comes from; empty for the library's own tasks."""
-        return hashlib.sha256(Path(self.origin).read_bytes()).hexdigest() if self.origin else ""
+        """Return the sha256 of the user's file that a task comes from, as `own_code` has it; empty for the library's
+        own tasks."""
+        return own_code(self).get(self.origin, "")
 
     def save(self, folder: Path) -> None:
         """Write beside a trained model what is needed to use it, such as its alphabet. Nothing by default."""
