@@ -61,6 +61,31 @@ def test_another_attention_in_some_layers(tmp_path: Path) -> None:
         open_text_model(str(tmp_path), layers="3", **OPTIONS)
 
 
+@pytest.mark.parametrize(("layers", "taken"), [(None, "sparse sparse sparse"), ("0,-1", "sparse softmax sparse")])
+def test_another_mixer_in_a_model_of_this_library(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], layers: str | None, taken: str
+) -> None:
+    config = TransformerConfig(vocab_size=5, width=16, depth=3, heads=2, context_length=12, position="rotary")
+    own = CausalLM(config).eval()
+    own.save_pretrained(tmp_path)
+    Characters("abcd\n").save(tmp_path)
+    capsys.readouterr()
+    model, _ = open_text_model(str(tmp_path), "window(4)", layers=layers, **OPTIONS)
+    assert [model.model.config.mixer_at(layer).name() for layer in range(3)] == taken.split()
+    ids = torch.arange(12)[None] % 5
+    with torch.no_grad():
+        before, after = (one(input_ids=ids).logits for one in (own, model.model))
+    assert torch.allclose(before[:, :4], after[:, :4], atol=1e-5), "a window is the same while it holds all"
+    assert not torch.allclose(before[:, -1], after[:, -1], atol=1e-5)
+    assert capsys.readouterr().err == ""
+
+
+def test_weights_that_another_mixer_has_no_use_for_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Characters("abcd\n").save(trained(tmp_path, mixer="softmax", position="none"))
+    open_text_model(str(tmp_path), "pool", **OPTIONS)
+    assert "dropped from the given model" in capsys.readouterr().err
+
+
 def test_a_token_that_begins_each_text_is_set_before_a_whole_one(tmp_path: Path) -> None:
     from tokenizers.processors import TemplateProcessing
 
@@ -81,7 +106,7 @@ def test_a_token_that_begins_each_text_is_set_before_a_whole_one(tmp_path: Path)
     ("choices", "options", "said"),
     [
         ({}, {}, "holds a model and no tokenizer"),
-        ({"mixer": "linear"}, {"mixer": "window(4)"}, "is made of parts, with mixer linear"),
+        ({}, {"mixer": "linear(feature=hedgehog)"}, r"not trained with linear(.|\n)*formers repair"),
         ({"position": "learned"}, {"length": 13}, "beyond the 12 positions"),
         ({}, {"precision": "fp8"}, "--precision"),
         ({}, {"device": "tpu"}, "--device"),

@@ -44,7 +44,7 @@ def test_a_table_a_heat_map_and_results(model: Path, command: Run) -> None:
         (["--lengths", "x"], "was given as lengths"),
         (["--lengths", "64"], "leave room for"),
         (["--text", "nowhere.txt"], "no text file at"),
-        (["--mixer", "window(4)"], "is made of parts"),
+        (["--mixer", "linear(feature=hedgehog)"], "was not trained with linear(feature=hedgehog)"),
     ],
 )
 def test_what_cannot_be_asked_is_said(model: Path, command: Run, words: list[str], said: str) -> None:

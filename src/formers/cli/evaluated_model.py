@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from formers.cli.say import say
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from formers.evaluation.coder import EvaluationCoder
     from formers.evaluation.text_model import TextModel
+    from formers.models.pretrained import FormersModel
 
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="A causal language model: a folder, a study's, or a hub name.")
 ]
-OtherMixer = Annotated[str | None, typer.Option(help="Another attention for a pretrained model, as in adapt.")]
+OtherMixer = Annotated[str | None, typer.Option(help="Another attention, as in adapt.")]
 OtherLayers = Annotated[
     str | None, typer.Option("--layers", help="Layers that take it, '::2' or '0,3,8:'; the others keep theirs.")
 ]
@@ -44,14 +47,15 @@ def open_text_model(
     """Return a model as evaluations ask it, and the folder that belongs to it: its own, or one for a model of the hub.
 
     Args:
-        mixer: another attention for a pretrained model.
+        mixer: another attention than the model's own.
         layers: those that take it, as text; all of them unless given.
         gguf: the file in the model's folder that holds its weights.
 
     Raises:
         FileNotFoundError: where there is no model.
-        ValueError: for a model without a tokenizer, for one that predicts no next token, for an unknown device or
-            precision, and for a length beyond the positions that were learned.
+        ValueError: for a model without a tokenizer, for one that predicts no next token, for a mixer with weights that
+            the model does not have, for an unknown device or precision, and for a length beyond the positions that were
+            learned.
     """
     from formers.evaluation.text_model import TextModel
 
@@ -99,24 +103,45 @@ def _pretrained(name: str, gguf: str | None = None) -> tuple[PreTrainedModel, Ev
 
 
 def _with_attention(model: PreTrainedModel, mixer: str, layers: str | None, name: str) -> PreTrainedModel:
-    """Return a pretrained model with another attention in some layers, or in all; the others have their own function.
+    """Return a model with another attention in some layers, or in all; the others have their own function.
 
-    Raise ValueError for a model of this library, and for layers that there are not.
+    Raise ValueError for layers that there are not.
     """
     from formers.adapt import use_attention
     from formers.adapt.layer_mixers import layer_numbers
-    from formers.models import TransformerConfig
+    from formers.models.pretrained import FormersModel
 
-    if isinstance(model.config, TransformerConfig):
-        raise ValueError(
-            f"--mixer is for pretrained models of Hugging Face; {name} is made of parts, with mixer "
-            f"{model.config.mixer}: train another one with the mixer that you want"
-        )
+    if isinstance(model, FormersModel):
+        return _with_mixer(model, mixer, layers, name)
     if layers is None:
         return use_attention(model, mixer)
     depth = model.config.num_hidden_layers
     taken = layer_numbers(layers, depth)
     return use_attention(model, [mixer if layer in taken else "softmax()" for layer in range(depth)])
+
+
+def _with_mixer(model: FormersModel, mixer: str, layers: str | None, name: str) -> PreTrainedModel:
+    """Return a model of this library with another mixer, on the weights that it has, and say what is dropped of them.
+
+    Raise ValueError for a mixer with weights that the model does not have: what it answers would tell nothing.
+    """
+    import warnings
+
+    from formers.adapt import convert
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # what it says is said here
+        made = convert(model, mixer if layers is None else {layers: mixer})
+    learned = dict(made.model.named_parameters())
+    if any(weight in learned for weight in made.fresh):
+        raise ValueError(
+            f"{name} was not trained with {mixer}:\n{made.caveats}\nGive a mixer that takes the weights which are "
+            "there, or train it first, by `formers repair` or anew"
+        )
+    if made.left:
+        say(f"formers: {name} with {mixer}:\n{made.caveats}", err=True)
+    taken: PreTrainedModel = made.model
+    return taken
 
 
 def check_length(model: PreTrainedModel, length: int | None) -> None:
