@@ -21,7 +21,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from formers.cli.pretrained import read_model
+from formers.cli.pretrained import read_classifier, read_model
 
 
 def test_a_name_that_neither_the_disk_nor_the_hub_knows_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,6 +66,24 @@ def test_a_path_where_no_model_is_is_said(tmp_path: Path, name: str, gguf: str |
         (tmp_path / file).touch()
     with pytest.raises(ValueError, match=said):
         read_model(str(tmp_path / name), gguf)
+
+
+@pytest.mark.parametrize("name", ["folder/one.gguf", "folder"])
+def test_a_classifier_is_not_to_be_given_as_gguf(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/one.gguf").touch()
+    with pytest.raises(ValueError, match=r"give .*with config\.json and weights in safetensors") as refused:
+        read_classifier(str(tmp_path / name))
+    assert "--gguf" not in str(refused.value)
+
+
+def test_quantised_weights_of_a_classifier_are_refused_without_a_way_that_is_none(tmp_path: Path) -> None:
+    config = BertConfig(quantization_config={"quant_method": "gptq", "bits": 4})
+    config.save_pretrained(tmp_path)
+    (tmp_path / "vocab.txt").touch()
+    with pytest.raises(ValueError, match=r"has quantised weights \(gptq\)") as refused:
+        read_classifier(str(tmp_path))
+    assert "GGUF" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

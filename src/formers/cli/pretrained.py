@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _OTHER_HEAD = re.compile("For(?!CausalLM|ConditionalGeneration)|^(MaskedLM|SequenceClassifier|TokenClassifier)$")
 """In the name of a model's class: it predicts something else than the next token."""
+_NO_GGUF = ", with config.json and weights in safetensors, as classifiers are not read from GGUF files"
 _NO_CAUSAL = (
     "no causal language model, the kind that predicts each token from those before it; give one. The score of a "
     "classifier on a task is measured by `formers adapt MODEL --task TASK`"
@@ -63,12 +64,13 @@ def _read(kind: Any, name: str, gguf: str | None) -> tuple[PreTrainedModel, Any,
     from formers.machine.hub import hub_trouble, only_cached
     from formers.machine.quiet_libraries import quiet_loading
 
-    _check_place(name, gguf)
+    wants_words = kind is AutoModelForCausalLM
+    _check_place(name, gguf, takes_gguf=wants_words)
     trouble = None if Path(name).is_dir() else hub_trouble()
     more: dict[str, Any] = only_cached(trouble) | ({} if gguf is None else {"gguf_file": gguf})
     with _missing_is_said(name, trouble):
         if gguf is None:
-            _check_config(name, only_cached(trouble), wants_words=kind is AutoModelForCausalLM)
+            _check_config(name, only_cached(trouble), wants_words=wants_words)
         with quiet_loading() if Path(name).is_dir() else nullcontext():  # of a download, the bars are wanted
             if gguf is None and Path(name).is_dir() and not has_tokenizer(Path(name)):
                 raise no_tokenizer(name)
@@ -77,11 +79,13 @@ def _read(kind: Any, name: str, gguf: str | None) -> tuple[PreTrainedModel, Any,
             return model.eval(), tokenizer, set(found["missing_keys"])
 
 
-def _check_place(name: str, gguf: str | None) -> None:
+def _check_place(name: str, gguf: str | None, *, takes_gguf: bool) -> None:
     """Raise ValueError for a path where no model is: nothing, a file, or a folder without what is to be read."""
     place = Path(name).expanduser()
     if place.is_file():
-        how = f"{place.parent} --gguf {place.name}" if place.suffix == ".gguf" else "the folder of a model"
+        how = "the folder of a model"
+        if place.suffix == ".gguf":
+            how = f"{place.parent} --gguf {place.name}" if takes_gguf else f"{how}{_NO_GGUF}"
         raise ValueError(f"{name} is a file; give {how}")
     if not place.is_dir():
         if name.startswith((".", "/", "~")):
@@ -89,7 +93,9 @@ def _check_place(name: str, gguf: str | None) -> None:
         return  # a name that the hub may know
     if not (place / (gguf or "config.json")).is_file():
         others = sorted(file.name for file in place.glob("*.gguf"))
-        hint = f"; it has a GGUF file: give --gguf {others[0]}" if others else ""
+        hint = ""
+        if others:
+            hint = f"; it has a GGUF file: give --gguf {others[0]}" if takes_gguf else f"; give a folder{_NO_GGUF}"
         raise ValueError(f"{name} holds no {gguf or 'config.json'}, and so no model to be read{hint}")
 
 
@@ -125,10 +131,11 @@ def _check_config(name: str, options: dict[str, Any], wants_words: bool) -> None
         raise ValueError(f"{name} holds a {others[0]}, which is {_NO_CAUSAL}")
     quantised = getattr(config, "quantization_config", None)
     if quantised is not None:
+        or_gguf = ", or a GGUF file with --gguf, whose weights are made into numbers" if wants_words else ""
         method = quantised.get("quant_method") if isinstance(quantised, dict) else quantised.quant_method
         raise ValueError(
             f"{name} has quantised weights ({method}), which can be neither compared nor trained here; give the "
-            "model in float16 or float32, or a GGUF file with --gguf, whose weights are made into numbers"
+            f"model in float16 or float32{or_gguf}"
         )
 
 
