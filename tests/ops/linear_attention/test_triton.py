@@ -14,14 +14,6 @@ def test_by_the_interpreter(which: str, count: int, kernel_script) -> None:
     assert len(results["wrong"]) == count
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("capability", "shared"), [("80", 163 * 1024), ("90", 227 * 1024)])
-def test_compiles_for_gpus_that_are_not_here(capability: str, shared: int, kernel_script) -> None:
-    sizes = kernel_script("compiled.py", capability)
-    assert len(sizes) > 20
-    assert max(sizes.values()) <= shared  # bytes that a program of such a GPU may take
-
-
 def test_a_gpu_runs_it_first() -> None:
     order = {(entry.op, entry.form): entry.order for entry in forms_table()}
     assert order["linear_attention", "triton"] == order["dense_attention", "triton"] == {"cuda": 1}

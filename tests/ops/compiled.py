@@ -1,4 +1,4 @@
-"""Compile the Triton kernels for GPUs that need not be there, and print what they take as JSON.
+"""Compile the Triton kernels of all ops for GPUs that need not be there, and print what they take as JSON.
 
 `python compiled.py 90` compiles for compute capability 9.0. A driver that only names the target stands in for the
 real one; what Triton makes of the kernels is what it makes on such a GPU.

@@ -1,0 +1,13 @@
+"""The Triton kernels of all ops, compiled for GPUs that need not be there: see `compiled.py`."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("capability", "shared"), [("80", 163 * 1024), ("90", 227 * 1024)])
+def test_compiles_for_gpus_that_are_not_here(capability: str, shared: int, kernel_script) -> None:
+    sizes = kernel_script("compiled.py", capability)
+    assert len(sizes) > 20
+    assert max(sizes.values()) <= shared  # bytes that a program of such a GPU may take
