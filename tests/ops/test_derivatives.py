@@ -165,6 +165,19 @@ def test_transforms_equal_those_of_the_naive_form(op):
         torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-12 * float(want.abs().max()))
 
 
+@parametrize
+@pytest.mark.parametrize("again", [False, True], ids=["once", "twice"])
+def test_several_gradients_at_once_equal_one_after_the_other(op, again):
+    x = x_()
+    y = op(x, "torch")
+    if again:  # of the gradient, whose graph is that of the second form
+        (y,) = torch.autograd.grad(y.sin().sum(), x, create_graph=True)
+    gradients = torch.stack([drawn(*y.shape, seed=seed) for seed in range(2)])
+    (got,) = torch.autograd.grad(y, x, gradients, is_grads_batched=True, retain_graph=True)
+    want = torch.stack([torch.autograd.grad(y, x, g, retain_graph=True)[0] for g in gradients])
+    torch.testing.assert_close(got, want)
+
+
 @pytest.mark.parametrize("op", [linear, dense, features, gathered], ids=lambda op: op.__name__)
 def test_gradients_by_sample(op):
     xs = torch.stack([x_().detach(), drawn(1, 2, LENGTH, 3, seed=5)])

@@ -188,7 +188,7 @@ class _ReversibleFunction(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         run, (y, place, *parameters) = ctx.run, ctx.saved_tensors
-        if needs_autograd():
+        if needs_autograd(gradient):
             with torch.no_grad():
                 x = run.call(run.undo, parameters, y)
             inputs = (x + place, *parameters)

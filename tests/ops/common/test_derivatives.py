@@ -43,3 +43,22 @@ def test_it_is_known_when_autograd_is_needed():
     with torch.autograd.forward_ad.dual_level():
         seen.append(is_transformed())
     assert seen == [True, True]
+
+
+def test_a_batch_of_gradients_needs_autograd_though_no_transform_is_active():
+    seen = []
+
+    class Twice(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return 2 * x
+
+        @staticmethod
+        def backward(ctx, gradient):
+            seen.append((is_transformed(), needs_autograd(None, gradient)))
+            return 2 * gradient
+
+    x = torch.ones(3, requires_grad=True)
+    torch.autograd.grad(Twice.apply(x), x, torch.eye(3), is_grads_batched=True)
+    torch.autograd.grad(Twice.apply(x), x, torch.ones(3))
+    assert seen == [(False, True), (False, False)]

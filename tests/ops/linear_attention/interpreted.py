@@ -186,6 +186,20 @@ def second_derivatives_of_features() -> None:
     torch.testing.assert_close(*second, rtol=1e-3, atol=1e-3)
 
 
+def gradients_come_in_batches() -> None:
+    linear, features = [drawn(1, 1, 20, 3, seed=seed) for seed in range(3)], [drawn(1, 1, 6, 4)]
+    w = drawn(5, 4, seed=1).detach()
+    for given, run in (
+        (linear, lambda q, k, v: linear_attention(q, k, v, causal=True, feature="elu", impl="triton")[0]),
+        (features, lambda x: exp_features(x, w, x[..., 0], impl="triton")),
+    ):
+        y = run(*given)
+        several = drawn(2, *y.shape, seed=3).detach()
+        found = torch.autograd.grad(y, given, several, is_grads_batched=True, retain_graph=True)
+        singly = [torch.autograd.grad(y, given, gradient, retain_graph=True) for gradient in several]
+        torch.testing.assert_close(found, tuple(map(torch.stack, zip(*singly, strict=True))), rtol=1e-3, atol=1e-4)
+
+
 TWO = ("triton", "naive")
 OTHERS: list[Callable[[], None]] = [
     dense_is_linear,
@@ -201,6 +215,7 @@ OTHERS: list[Callable[[], None]] = [
     large_numbers_stay_finite_in_float16,
     exponential_features,
     second_derivatives_of_features,
+    gradients_come_in_batches,
 ]
 SELDOM = {
     "segments of two chunks that decay",

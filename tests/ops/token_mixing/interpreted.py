@@ -45,7 +45,12 @@ def main() -> None:
         )
     strided = drawn(2, 14, 9).half().mT
     assert torch.equal(fourier_mix(strided, impl="half"), fourier_mix(strided.contiguous(), impl="half"))
-    print(json.dumps({"checked": len(SIZES) + 5}))
+    x = drawn(2, 7, 6).half().requires_grad_()
+    y, several = fourier_mix(x, impl="half"), drawn(3, 2, 7, 6).half()
+    (found,) = torch.autograd.grad(y, x, several, is_grads_batched=True, retain_graph=True)
+    wanted = [torch.autograd.grad(y, x, gradient, retain_graph=True)[0] for gradient in several]
+    torch.testing.assert_close(found, torch.stack(wanted), rtol=1e-2, atol=1e-2)
+    print(json.dumps({"checked": len(SIZES) + 6}))
 
 
 if __name__ == "__main__":

@@ -38,6 +38,14 @@ def check_second_derivatives(x: Tensor) -> None:
     torch.testing.assert_close(*second, rtol=1e-4, atol=1e-4)
 
 
+def check_a_batch_of_gradients(x: Tensor) -> None:
+    x.requires_grad_()
+    y, several = max_norm(x, impl="triton"), torch.stack([x.detach().cos(), x.detach()])
+    (found,) = torch.autograd.grad(y, x, several, is_grads_batched=True, retain_graph=True)
+    wanted = [torch.autograd.grad(y, x, gradient, retain_graph=True)[0] for gradient in several]
+    torch.testing.assert_close(found, torch.stack(wanted), rtol=1e-4, atol=1e-4)
+
+
 def main() -> None:
     check(drawn(3, 40, 24), 1e-6)
     check(drawn(2, 300), 1e-6)
@@ -45,13 +53,14 @@ def main() -> None:
     check(drawn(3, 5, 24, dtype=torch.float16), 2e-3)
     check(1e20 * drawn(2, 9), 1e-6)
     check_second_derivatives(drawn(3, 5))
+    check_a_batch_of_gradients(drawn(3, 5))
     with torch.no_grad():
         row = drawn(2, 20)
         row[0, 3] = torch.nan
         found = max_norm(row, impl="triton")
     assert found[0].isnan().all()
     assert found[1].isfinite().all()
-    print(json.dumps({"checked": 6}))
+    print(json.dumps({"checked": 7}))
 
 
 if __name__ == "__main__":

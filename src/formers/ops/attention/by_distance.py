@@ -94,7 +94,7 @@ class _AttentionByDistance(torch.autograd.Function):
     def backward(ctx: Any, gy: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         *tensors, y, lse = ctx.saved_tensors
         x = DistanceInputs(*tensors)
-        if needs_autograd():
+        if needs_autograd(gy):
             form = partial(attention_of_pairs, hidden=x.hidden, plan=ctx.plan)
             return *gradients_by_autograd(form, x[:-1], (gy,)), None, None
         return *backward(x, ctx.plan, y, lse, gy), None, None

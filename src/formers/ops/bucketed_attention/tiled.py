@@ -86,7 +86,7 @@ class _TiledAttention(torch.autograd.Function):
     def backward(ctx: Any, gy: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, order, place, u, y, lse = ctx.saved_tensors
         whole, workspace = Tiling(order, place, u, *ctx.rest), Workspace(q, q.dtype, enabled=should_tile(q))
-        if needs_autograd():
+        if needs_autograd(gy):
             form = partial(attention_of_tiles, tiling=whole)
             return *gradients_by_autograd(form, (q, k, v), (gy,)), *[None] * len(whole)
         gq, gk, gv = torch.empty_like(q), None if k is None else torch.empty_like(k), torch.empty_like(v)

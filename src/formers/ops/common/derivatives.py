@@ -4,7 +4,7 @@ Such a pass records no graph of what it computes, and marked `once_differentiabl
 derivatives without a word: `autograd.grad` prunes the node that should complain. So each of these kernels has a second
 form, the same function in operations that autograd knows, which takes its place
 
-- in a backward pass where `needs_autograd()`: it returns `gradients_by_autograd(form, inputs, gradients_of_outputs)`;
+- in a backward pass where `needs_autograd(…)`: it returns `gradients_by_autograd(form, inputs, gradients_of_outputs)`;
 - in a forward pass where `is_transformed()`.
 
 Nothing else runs the second forms: they cost ordinary training nothing, and need not be fast.
@@ -36,12 +36,26 @@ def is_recorded(*tensors: Tensor | None) -> bool:
     return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
 
 
-def needs_autograd() -> bool:
+def is_batched(*tensors: Tensor | None) -> bool:
+    """Return True where any tensor is several at once, as `torch.autograd.grad(…, is_grads_batched=True)` gives them.
+
+    `jacobian(…, vectorize=True)` does so, too. That is an older `vmap`, and no transform of `torch.func`: such tensors
+    cannot be written to, and a kernel finds no memory of theirs.
+    """
+    return not torch.compiler.is_compiling() and any(
+        t is not None and torch._C._functorch.is_legacy_batchedtensor(t) for t in tensors
+    )
+
+
+def needs_autograd(*gradients: Tensor | None) -> bool:
     """Return True in a backward pass whose gradients are to be differentiated again, or come as a batch by `vmap`.
 
     Grad mode is on inside a backward pass exactly where a graph is wanted, as with `create_graph=True`.
+
+    Args:
+        gradients: those of the outputs.
     """
-    return torch.is_grad_enabled() or is_transformed()
+    return torch.is_grad_enabled() or is_transformed() or is_batched(*gradients)
 
 
 def gradients_by_autograd(

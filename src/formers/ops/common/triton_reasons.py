@@ -8,7 +8,7 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
-from formers.ops.common.derivatives import is_transformed
+from formers.ops.common.derivatives import is_batched, is_transformed
 
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 
@@ -33,6 +33,8 @@ def triton_reasons(t: Tensor) -> list[str]:
         reasons.append(f"Triton runs on CUDA, and these tensors are on {t.device.type}")
     if type(t) not in (Tensor, torch.nn.Parameter):
         reasons.append(f"it reads memory, which a {type(t).__name__} does not have")
+    elif is_batched(t):
+        reasons.append("it reads memory, which a batch of gradients does not have")
     if t.dtype not in _DTYPES:
         reasons.append(f"it multiplies float16, bfloat16 and float32, and these are {t.dtype}")
     return reasons

@@ -59,7 +59,7 @@ class _ChunkedLinearAttention(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gy: Tensor, gs: Tensor, gz: Tensor | None) -> tuple[Tensor | None, ...]:
         inputs = ctx.saved_tensors
-        if needs_autograd():
+        if needs_autograd(gy, gs, gz):
             return *gradients_by_autograd(partial(chunk_by_chunk, floor=ctx.floor), inputs, (gy, gs, gz)), None
         q, s0 = inputs[0], inputs[3]
         gradients = [None if t is None else torch.empty_like(t) for t in inputs]

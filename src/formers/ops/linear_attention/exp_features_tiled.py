@@ -58,7 +58,7 @@ class _ExpFeatures(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         w, phi = ctx.saved_tensors
-        if needs_autograd():  # the gradients are functions of φ, through which their own go on
+        if needs_autograd(g):  # the gradients are functions of φ, through which their own go on
             gp = g.to(w.dtype) * phi
             return gp @ w.detach(), None, -gp.sum(1, keepdim=True) if ctx.shifted else None, None
         gx = w.new_empty(phi.shape[0], w.shape[1])

@@ -64,7 +64,7 @@ class _FeaturesByTriton(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, w, shift, phi = ctx.saved_tensors
-        if needs_autograd():
+        if needs_autograd(gradient):
 
             def form(x: Tensor, shift: Tensor | None) -> tuple[Tensor]:
                 return (naive.exp_features(x, w, shift, phi.dtype),)

@@ -109,7 +109,7 @@ class _TritonLinearAttention(torch.autograd.Function):
     def backward(ctx: Any, gy: Tensor | None, gs: Tensor | None, gz: Tensor | None, *_: Any) -> tuple[Any, ...]:
         saved = ctx.saved_tensors
         inputs, outputs = saved[:7], saved[7:]
-        if needs_autograd():
+        if needs_autograd(gy, gs, gz):
             form = partial(_by_autograd, mask=inputs[6], options=ctx.options)
             return *gradients_by_autograd(form, inputs[:6], (gy, gs, gz)), *(None,) * 5
         gy = torch.zeros_like(outputs[0]) if gy is None else gy

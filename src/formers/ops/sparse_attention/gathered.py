@@ -113,7 +113,7 @@ class _Gathered(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gy: Tensor, g_lse: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, mask_bs = ctx.saved_tensors
-        if needs_autograd():
+        if needs_autograd(gy, g_lse):
             form = partial(_by_autograd, mask_bs=mask_bs, plan=ctx.plan, recompute=False)
             return *gradients_by_autograd(form, (q, k, v), (gy, g_lse)), None, None
         with without_autocast(gy.device):

@@ -129,7 +129,7 @@ def _save_for_backward(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> Non
 
 def _differentiate(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
     q, k, v, length_b = ctx.saved_tensors
-    if needs_autograd():
+    if needs_autograd(g):
         found = gradients_by_autograd(lambda q, k, v: (_forward(q, k, v, length_b, *ctx.options),), (q, k, v), (g,))
     else:
         found = torch.ops.formers.varlen_attention_backward(g, q, k, v, length_b, *ctx.options)

@@ -51,7 +51,7 @@ class _NormByTriton(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None]:
         (x,) = ctx.saved_tensors
-        if needs_autograd():
+        if needs_autograd(gradient):
             (found,) = gradients_by_autograd(lambda x: (naive.max_norm(x, ctx.eps),), (x,), (gradient,))
             return found, None
         return gradient_of(x, gradient, ctx.eps), None
