@@ -158,7 +158,7 @@ def _attend(
     x_bl1 = q.new_zeros(len(q), length, 1)  # the mixer asks it for sizes only
     mask_bl = None if facts.new_are_real else mask_bs[:, seen:]
     state = None if layer is None else layer.state
-    context = Context(x_bl1, count_tokens(x_bl1, mask_bl, state) - 1, mask_bl, state)
+    context = Context(x_bl1, count_tokens(x_bl1, mask_bl, state) - 1, mask_bl, state, keep_state=layer is not None)
     y_bhlv, after = core.attend(QKV(q, k, v), context)
     if layer is not None and after is not None:
         layer.move_on(after, mask_bs, length)

@@ -209,8 +209,8 @@ class _LayerTraining:
     def _loss(self, x_bld: Tensor) -> Tensor:
         with torch.no_grad():
             given = self.block.mixer_input(x_bld)
-            want, _ = self.block.mixer(given, None, positions_bl=self.positions_bl)
-        got, _ = self.mixer(given, None, positions_bl=self.positions_bl)
+            want, _ = self.block.mixer(given, None, positions_bl=self.positions_bl, keep_state=False)
+        got, _ = self.mixer(given, None, positions_bl=self.positions_bl, keep_state=False)
         return relative_error(got, want)
 
     def _rate(self, step: int) -> float:

@@ -64,8 +64,9 @@ class ComputationModule(nn.Module):
         )
 
     def run(self, layer: nn.Module, x: Tensor, state: State | None, given: StackInput) -> tuple[Tensor, State | None]:
-        """Return a layer's output and the state after it; it runs again in the backward pass where that is asked
-        for."""
-        call = partial(layer.__call__, mask_bl=given.mask_bl, positions_bl=given.positions_bl)
+        """Return a layer's output, and the state after it if states are asked for; it runs again in the backward pass
+        where that is."""
+        options = {"mask_bl": given.mask_bl, "positions_bl": given.positions_bl, "keep_state": given.keep_states}
+        call = partial(layer.__call__, **options)
         out: Any = call(x, state) if given.recompute is None else given.recompute(call, x, state)
         return out[0], out[1]

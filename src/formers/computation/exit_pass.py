@@ -86,7 +86,8 @@ class ExitPass:
         state = settled(layer, state)
         given = self.given
         if rows is None or isinstance(given.mask_bl, Documents | GlobalMask):
-            after, state = layer(self.x_bld, state, mask_bl=given.mask_bl, positions_bl=given.positions_bl)
+            options = {"mask_bl": given.mask_bl, "positions_bl": given.positions_bl, "keep_state": given.keep_states}
+            after, state = layer(self.x_bld, state, **options)
         elif given.keep_states:
             some, state = layer.some_rows(
                 self.x_bld, state, rows, mask_bl=given.tensor_mask, positions_bl=given.positions_bl
@@ -117,6 +118,7 @@ class ExitPass:
             self.x_bld.index_select(0, rows),
             mask_bl=None if mask is None else mask.index_select(0, rows),
             positions_bl=positions_bl if len(positions_bl) == 1 else positions_bl.index_select(0, rows),
+            keep_state=False,
         )[0]
         return some
 

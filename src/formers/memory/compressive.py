@@ -136,6 +136,8 @@ class CompressiveMemory(MixerMemory):
         bias = row_bias(mixer.score_position, context.positions_bl, seen.positions_bs)
         y_bld = mixer.finish(mixer.attend_to(seen, q_bhlk, bias), context)
         most = context.x_bld.shape[1] + (0 if state is None else state.memory.size)  # all, until groups leave
+        if not context.keep_state and not self.training:  # in training the compressor learns
+            return y_bld, None
         held = new if state is None else state.memory.followed_by(new, most, seen)
         if self.part.by == "most_used":
             held = held._replace(used_bm=self._used(mixer, state, seen, q_bhlk, context))

@@ -84,5 +84,7 @@ class RecurrentMemory(MixerMemory):
         seen = seen_together(mixer, past, new, k_bglk, v_bglv)
         bias = row_bias(mixer.score_position, context.positions_bl, seen.positions_bs)
         y_bld = mixer.finish(mixer.attend_to(seen, q_bhlk, bias), context)
+        if not context.keep_state:
+            return y_bld, None
         kept = new.last(self.length) if state is None else state.memory.followed_by(new, self.length, seen)
         return y_bld, RecurrentState(context.seen_b, kept)

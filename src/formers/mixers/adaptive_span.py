@@ -145,7 +145,7 @@ class AdaptiveSpanMixer(QkvMixer):
             return self._attend_from_state(qkv, context, z_bhl)
         visible = self._visible_keys(z_bhl)
         y_bhlv = self._attend_without_padding(qkv, context, z_bhl, visible)
-        if not self.causal:
+        if not self.causal or not context.keep_state:
             return y_bhlv, None
         kept = self.span if self.part.dynamic else visible
         return y_bhlv, self._state_of(qkv, context, kept).forget_unseen()

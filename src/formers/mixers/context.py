@@ -25,6 +25,8 @@ class Context:
             None = as the mixer's own options say.
         most_global: the most global tokens that any row has, or more; None where it has not been read.
         length_b: real tokens of each row, (B,), where padding is behind them; None where it may be elsewhere.
+        keep_state: whether the state after the new tokens is asked for. Without, a mixer may give None in its place,
+            and should where it would have to be made.
     """
 
     x_bld: Tensor
@@ -34,6 +36,7 @@ class Context:
     global_bl: Tensor | None = None
     most_global: int | None = None
     length_b: Tensor | None = None
+    keep_state: bool = True
 
     @property
     def counts_bl(self) -> Tensor:

@@ -61,7 +61,9 @@ class LinearMixer(QkvMixer):
         options = _LinearOptions(causal=self.causal, key_mask_bs=mask_bl, normalize=self.normalize)
         if self.kernel is not None and context.state is None and self.is_short(qkv):
             y = kernel_attention(q, k, v, self.kernel, **options)
-            return y, self.state_of(LinearPrefixState(context.seen_b, k, v, mask_bl)) if self.causal else None
+            if not self.causal or not context.keep_state:
+                return y, None
+            return y, self.state_of(LinearPrefixState(context.seen_b, k, v, mask_bl))
         if self.elementwise is None:
             q, k = (factors_of(phi, v) for phi in (self.feature(q, query=True), self.feature(k)))
         v_wide = v.to(k.dtype)  # features may be float32 where the model is not
@@ -81,10 +83,10 @@ class LinearMixer(QkvMixer):
         )
 
     def state_of(self, prefix: LinearPrefixState) -> State:
-        """Return a prefix as it is where it holds less than twice the sums, and in training, where nothing follows."""
+        """Return a prefix as it is where it holds less than twice the sums."""
         length, dtype = prefix.k_bhlk.shape[2], prefix.v_bhlv.dtype
         few = length * dtype.itemsize < self.features * accumulation_dtype(dtype).itemsize
-        return prefix if few or self.training else self.with_fixed_size(prefix, length)
+        return prefix if few else self.with_fixed_size(prefix, length)
 
     def sums_of(self, state: State | None) -> LinearState | None:
         """Return what came before as sums; None at the start."""

@@ -108,20 +108,18 @@ class MixerModule(SharingModule):
     Args of `forward`:
         x_bld: hidden states of the new tokens, (B, L, D).
         state: what came before, or None at the start. Only streaming mixers take one, and only their own.
-        mask_bl: True = a real token, False = padding, (B, L); None = all real. `Documents`, where rows hold several
-            that must not see each other: each is mixed alone, in a batch with others of like length. `GlobalMask`,
-            where rows have global tokens of their own.
-        positions_bl: position of each token, (B, L) or (1, L). None counts the real tokens, on from the state, and of
-            each document anew.
+        mask_bl: True = a real token, False = padding, (B, L); None = all real. `Documents`, where rows hold several,
+            each of which is mixed alone; `GlobalMask`, where rows have global tokens of their own.
+        positions_bl: position of each token, (B, L) or (1, L). None counts the real ones, in each document anew.
+        keep_state: whether the state after the tokens is wanted; without, none is made.
 
     Returns:
-        y (B, L, D), and the state after the last token (None where the mixer keeps none, as bidirectional ones).
-        Without tokens y is empty, and the state the one that was given.
+        y (B, L, D), and the state after the last token (None where the mixer keeps none, as bidirectional ones, or none
+        is wanted). Without tokens y is empty, and the state the one that was given.
 
     Raises:
-        Unsupported, for a state where the mixer does not stream, and for a state and documents; TypeError, for a state
-        of another mixer's type; ValueError, for a state in a bidirectional model; Unsupported, for global tokens where
-        the mixer does not have that ability.
+        Unsupported, for a state where the mixer does not stream, for a state and documents, and for global tokens where
+        it lacks that ability; TypeError, for a state of another type; ValueError, for a state in a bidirectional model.
     """
 
     states: ClassVar[tuple[type[State], ...]] = ()
@@ -147,6 +145,7 @@ class MixerModule(SharingModule):
         *,
         mask_bl: Mask = None,
         positions_bl: Tensor | None = None,
+        keep_state: bool = True,
     ) -> tuple[Tensor, State | None]:
         global_bl = None
         if isinstance(mask_bl, GlobalMask):
@@ -161,7 +160,10 @@ class MixerModule(SharingModule):
         if not x_bld.shape[1]:
             return x_bld, state
         state = None if state is None else state.outside_inference_mode()
-        return self._step(self.context(x_bld, state, mask_bl, positions_bl).with_global(global_bl))
+        context = self.context(x_bld, state, mask_bl, positions_bl).with_global(global_bl)
+        if keep_state:
+            return self._step(context)
+        return self._step(replace(context, keep_state=False))[0], None
 
     def _step(self, context: Context) -> tuple[Tensor, State | None]:
         """Return y and the state, by the mixer itself or by the memory that it was given."""
@@ -183,12 +185,10 @@ class MixerModule(SharingModule):
         """Return y of some rows of the batch, (R, L, D), and the state after the tokens of all rows.
 
         The other rows cost what their part of the state does where a mixer overrides `mix_rows`; with others, as much
-        as those that are asked for.
+        as those that are asked for. Raise Unsupported where the mixer keeps no state.
 
         Args:
             rows: their indices, (R,), which may be none.
-
-        Raise Unsupported where the mixer keeps no state.
         """
         if not self.causal:
             raise Unsupported("a bidirectional mixer keeps no state: tokens still to come would change its outputs")
@@ -278,7 +278,7 @@ class MixerModule(SharingModule):
             global_nm = None if global_bl is None else batch.take(global_bl)
             context = self.context(batch.take(x_bld), None, batch.mask_nm, positions_nm)
             with weighted_losses(batch.share):
-                return self._step(context.with_global(global_nm))[0]
+                return self._step(replace(context.with_global(global_nm), keep_state=False))[0]
 
         return documents.map(mix, self._grouping())
 

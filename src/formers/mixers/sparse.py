@@ -128,7 +128,7 @@ class SparseMixer(QkvMixer):
             q, k, v = (take_tokens(t, pack.source_bl[:, :length], ~unpadded.mask_bl) for t in qkv)
             y_bhlv = self.attend_over_pattern(QKV(q, k, v), unpadded)
             y_bhlv = split_heads(pad_input(join_heads(y_bhlv), pack), self.heads)
-        if not self.streams:
+        if not self.streams or not context.keep_state:
             return y_bhlv, None
         return y_bhlv, self.state_of(qkv, context).forget(self.causal_forms, self.capacity)
 

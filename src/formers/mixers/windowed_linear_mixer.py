@@ -98,15 +98,14 @@ class WindowedLinearMixer(QkvMixer):
         """Return whether a sequence that begins is one call of each kernel: on a GPU, which pieces would leave idle."""
         return q_bhlk.is_cuda
 
-    def attend_at_once(self, qkv: QKV, context: Context) -> tuple[Tensor, WindowedLinearState]:
-        """Return y of a sequence that begins here, and the state after it."""
-        known = self._state_of(qkv, context)
+    def attend_at_once(self, qkv: QKV, context: Context) -> tuple[Tensor, WindowedLinearState | None]:
+        """Return y of a sequence that begins here, and the state after it, if it is asked for."""
         q, k, v = (self._per_head(t) for t in qkv)
         features = self.feature(q, query=True), self.feature(k)
         with without_autocast(q.device):
             dtype = accumulation_dtype(v.dtype)
             q, k, v, phi_q, phi_k = (t.to(dtype) for t in (q, k, v, *features))
-            state = self._forget(known, phi_k, v, None)
+            state = self._forget(self._state_of(qkv, context), phi_k, v, None) if context.keep_state else None
             given: tuple[Tensor, ...] = q, k, v, phi_q * self.log_gain_h.to(dtype).exp()[:, None, None], phi_k
             pack = None if context.mask_bl is None else packing(context.mask_bl)
             if pack is not None:  # padding behind the tokens is seen by none of them

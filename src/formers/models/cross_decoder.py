@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -82,6 +82,7 @@ class DecoderLayer(nn.Module):
         *,
         mask_bl: Tensor | None = None,
         positions_bl: Tensor | None = None,
+        keep_state: bool = True,
     ) -> tuple[Tensor, State]:
         if not isinstance(state, DecoderState) or state.source is None:
             raise TypeError(
@@ -89,7 +90,8 @@ class DecoderLayer(nn.Module):
                 "with what CrossDecoder.read returns"
             )
         block, before = self.block, state.own
-        mixed, own = block.mixer(block.mixer_input(x_bld), before, mask_bl=mask_bl, positions_bl=positions_bl)
+        given: dict[str, Any] = {"mask_bl": mask_bl, "positions_bl": positions_bl, "keep_state": keep_state}
+        mixed, own = block.mixer(block.mixer_input(x_bld), before, **given)
         read = self.cross_wiring(block.join(x_bld, mixed), partial(self.cross, source=state.source))
         return block.feed(read, mask_bl), replace(state, seen_b=seen_after(x_bld, mask_bl, state), own=own)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -47,7 +47,7 @@ class Residual(Part):
     def through(self, layers: nn.ModuleList, x: Tensor, mask_bl: Mask, positions_bl: Tensor | None) -> Tensor:
         """Run all layers one after the other and return the last output alone."""
         for layer in layers:
-            x, _ = layer(x, mask_bl=mask_bl, positions_bl=positions_bl)
+            x, _ = layer(x, mask_bl=mask_bl, positions_bl=positions_bl, keep_state=False)
         return x
 
 
@@ -63,7 +63,7 @@ class Sublayer(nn.Module):
 
 
 class Block(nn.Module):
-    """One layer: `x, state = block(x, state, mask_bl=…, positions_bl=…)`, arguments as in `MixerModule`.
+    """One layer: `x, state = block(x, state, mask_bl=…, positions_bl=…, keep_state=…)`, arguments as in `MixerModule`.
 
     x is the result of the wiring's `enter`: the hidden states themselves, unless the wiring changes them. A wiring
     defines what surrounds the mixer and the feed-forward: `join` and `feed`, or `merge` where nothing stands between
@@ -83,13 +83,15 @@ class Block(nn.Module):
         *,
         mask_bl: Mask = None,
         positions_bl: Tensor | None = None,
+        keep_state: bool = True,
     ) -> tuple[Tensor, State | None]:
+        given: dict[str, Any] = {"mask_bl": mask_bl, "positions_bl": positions_bl}
         if mixes_tokens(self.ffn):
             if state is not None:
                 raise _keeps_no_state()
-            mixed, _ = self.mixer(self.mixer_input(x_bld), None, mask_bl=mask_bl, positions_bl=positions_bl)
+            mixed, _ = self.mixer(self.mixer_input(x_bld), None, **given, keep_state=False)
             return self.merge(x_bld, mixed, mask_bl), None
-        mixed, state = self.mixer(self.mixer_input(x_bld), state, mask_bl=mask_bl, positions_bl=positions_bl)
+        mixed, state = self.mixer(self.mixer_input(x_bld), state, **given, keep_state=keep_state)
         return self.merge(x_bld, mixed, mask_bl), state
 
     def static_state(self, state: State, length: int) -> State:

@@ -72,7 +72,7 @@ class ReversibleBlock(Block):
 
     def mix(self, second: Tensor, mask_bl: Mask, positions_bl: Tensor | None) -> Tensor:
         """Return what is added to the first stream."""
-        mixed, _ = self.mixer(self.mixer_norm(second), mask_bl=mask_bl, positions_bl=positions_bl)
+        mixed, _ = self.mixer(self.mixer_norm(second), mask_bl=mask_bl, positions_bl=positions_bl, keep_state=False)
         return self.dropout(mixed)
 
     def transform(self, first: Tensor) -> Tensor:

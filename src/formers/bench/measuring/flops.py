@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from formers.bench.measuring.phase_calls import state_after
+from formers.bench.measuring.phase_calls import mixed, state_after
 from formers.bench.phases import Phase
 from formers.bench.sizes import Sizes
 from formers.ops import OperationCount
@@ -27,8 +27,10 @@ def mixer_flops(build: Callable[[], nn.Module], phase: Phase, sizes: Sizes) -> i
         x_bld = torch.zeros(sizes.batch, sizes.length, sizes.width)
     state = state_after(mixer, x_bld) if phase == "step" else None
     with torch.no_grad(), OperationCount() as counted:
-        if state is None:
+        if state is not None:
+            mixer(x_bld[:, :1], state)
+        elif phase == "prefill":
             mixer(x_bld)
         else:
-            mixer(x_bld[:, :1], state)
+            mixed(mixer, x_bld)
     return counted.total * (TRAINING_PASSES if phase == "training" else 1)
