@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from formers.mixers.feature_maps import FeatureMap
-from formers.ops import accumulation_dtype
+from formers.mixers.feature_maps import FeatureMap, factor_dtype
+from formers.ops import without_autocast
 
 
 class Hedgehog(FeatureMap):
@@ -59,10 +59,11 @@ class HedgehogFeatures(nn.Module):
             _set_identity(weight)
 
     def forward(self, x_bhlk: Tensor, *, query: bool = False) -> Tensor:
-        """Return the features, (B, H, L, 2K), in float32 or wider."""
+        """Return the features, (B, H, L, 2K), in the dtype in which they meet values."""
         x = x_bhlk @ (self.query_hkk if query else self.key_hkk).mT
-        x = x.to(accumulation_dtype(x.dtype))
-        return torch.cat([F.softmax(x, -1), F.softmax(-x, -1)], -1)
+        x = x.to(factor_dtype(x))
+        with without_autocast(x.device):  # which would keep them in float32; sums are float32 as it is
+            return torch.cat([F.softmax(x, -1), F.softmax(-x, -1)], -1)
 
 
 class T2rFeatures(nn.Module):
@@ -78,9 +79,9 @@ class T2rFeatures(nn.Module):
         nn.init.zeros_(self.bias_hm)
 
     def forward(self, x_bhlk: Tensor, *, query: bool = False) -> Tensor:
-        """Return the features, (B, H, L, M), in float32 or wider."""
+        """Return the features, (B, H, L, M), in the dtype in which they meet values."""
         x = x_bhlk @ self.weight_hmk.mT + self.bias_hm.unsqueeze(1)
-        return F.relu(x.to(accumulation_dtype(x.dtype)))
+        return F.relu(x.to(factor_dtype(x)))
 
 
 @torch.no_grad()

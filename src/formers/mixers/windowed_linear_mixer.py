@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from formers.mixers.context import Context
 from formers.mixers.feature_maps import FeatureMap
 from formers.mixers.heads import join_heads, split_heads
+from formers.mixers.linear_mixer import factors_of
 from formers.mixers.qkv import QKV, QkvMixer, mix_in_pieces
 from formers.mixers.sparse_state import SparseState, take_tokens
 from formers.ops import (
@@ -101,22 +102,19 @@ class WindowedLinearMixer(QkvMixer):
     def attend_at_once(self, qkv: QKV, context: Context) -> tuple[Tensor, WindowedLinearState | None]:
         """Return y of a sequence that begins here, and the state after it, if it is asked for."""
         q, k, v = (self._per_head(t) for t in qkv)
-        features = self.feature(q, query=True), self.feature(k)
-        with without_autocast(q.device):
-            dtype = accumulation_dtype(v.dtype)
-            q, k, v, phi_q, phi_k = (t.to(dtype) for t in (q, k, v, *features))
-            state = self._forget(self._state_of(qkv, context), phi_k, v, None) if context.keep_state else None
-            given: tuple[Tensor, ...] = q, k, v, phi_q * self.log_gain_h.to(dtype).exp()[:, None, None], phi_k
-            pack = None if context.mask_bl is None else packing(context.mask_bl)
-            if pack is not None:  # padding behind the tokens is seen by none of them
-                behind_bl = torch.arange(q.shape[2], device=q.device) >= pack.length_b.unsqueeze(1)
-                given = tuple(take_tokens(t, pack.source_bl, behind_bl) for t in given)
-            q, k, v, phi_q, phi_k = given
-            y = windowed_linear_attention(
-                q, k, v, phi_q, phi_k, window=self.near.window, sinks=self.near.sinks, floor=self.floor
-            )
-            y = y if pack is None else split_heads(pad_input(join_heads(y), pack), self.heads)
-            return y.to(qkv.v.dtype), state
+        phi_q, phi_k = (factors_of(phi, v) for phi in (self.feature(q, query=True), self.feature(k)))
+        wanted, v_wide = context.keep_state, v.to(phi_k.dtype)
+        state = self._forget(self._state_of(qkv, context), phi_k, v_wide, None) if wanted else None
+        given: tuple[Tensor, ...] = q, k, v, phi_q, phi_k
+        pack = None if context.mask_bl is None else packing(context.mask_bl)
+        if pack is not None:  # padding behind the tokens is seen by none of them
+            behind_bl = torch.arange(q.shape[2], device=q.device) >= pack.length_b.unsqueeze(1)
+            given = tuple(take_tokens(t, pack.source_bl, behind_bl) for t in given)
+        y = windowed_linear_attention(
+            *given, window=self.near.window, sinks=self.near.sinks, log_gain_h=self.log_gain_h, floor=self.floor
+        )
+        y = y if pack is None else split_heads(pad_input(join_heads(y), pack), self.heads)
+        return y, state
 
     def step(self, qkv: QKV, context: Context) -> tuple[Tensor, WindowedLinearState]:
         """Return y of a few new tokens, and the state after them."""

@@ -7,6 +7,7 @@ import torch
 
 from formers.ops import LinearState, multiplies_half
 from formers.ops.linear_attention import half_products, naive
+from formers.ops.linear_attention.wide_products import wide_product
 from formers.testing.tolerance import assert_close_derived
 
 HALF = (torch.float16, torch.bfloat16)
@@ -76,7 +77,7 @@ def test_second_derivatives_are_those_of_products(randn):
         return torch.autograd.grad(g.float().sum(), b)[0]
 
     plain = second(lambda a, b: a.float() @ b.float())
-    torch.testing.assert_close(second(half_products.wide_product), plain, rtol=0.05, atol=0.2)
+    torch.testing.assert_close(second(wide_product), plain, rtol=0.05, atol=0.2)
 
 
 def test_only_half_types_on_a_gpu_are_multiplied_so(randn):

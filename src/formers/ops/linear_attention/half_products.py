@@ -7,23 +7,16 @@ number, and the product is multiplied by it again.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from formers.ops.common.half_types import multiplies_half
 from formers.ops.linear_attention.normalizer import safe_divisor
 from formers.ops.linear_attention.state import LinearState
+from formers.ops.linear_attention.wide_products import narrowed, rounded_product, wide_product
 
 SMALLEST_CHUNK, LARGEST_CHUNK = 64, 512
 """Tokens in a chunk of causal attention: as many as features, so that its state is about as large as its keys."""
-
-
-def wide_product(a: Tensor, b: Tensor) -> Tensor:
-    """Return a b, (B, H, ·, ·), in float32, of factors in half precision."""
-    product: Tensor = _WideProduct.apply(a, b)
-    return product
 
 
 def scores_product(a_bhls: Tensor, v_bhsv: Tensor) -> Tensor:
@@ -37,7 +30,7 @@ def half_through_state(
     """Return y = q S / q z over all pairs and the state after, as `through_state` does; None before is zeros."""
     s = _added(wide_product(k.mT, v), before and before.s_bhmv)
     if not normalize:
-        return _rounded_product(q, *_narrowed(s, q.dtype)), LinearState(s, None)
+        return rounded_product(q, *narrowed(s, q.dtype)), LinearState(s, None)
     z = _added(k.sum(2, dtype=torch.float32), before and before.z_bhm)
     return (_times(q, s) / safe_divisor(_dot(q, z), floor)).to(q.dtype), LinearState(s, z)
 
@@ -47,7 +40,7 @@ def half_through_scores(q: Tensor, x: Tensor, before: LinearState | None) -> tup
     s = wide_product(x.mT, x)
     if before is None:
         scores, scale = _narrow_product(q, x.mT)
-        return _rounded_product(scores, x, scale), LinearState(s, None)
+        return rounded_product(scores, x, scale), LinearState(s, None)
     y = _times(q, x.mT, x) + _times(q, before.s_bhmv)
     return y.to(q.dtype), LinearState(before.s_bhmv + s, None)
 
@@ -77,38 +70,12 @@ def half_chunks(
     return torch.cat(ys, 2), LinearState(s, z)
 
 
-class _WideProduct(torch.autograd.Function):
-    """(a, b) in half precision → a b in float32; gradients are products of the same kind."""
-
-    @staticmethod
-    def forward(a: Tensor, b: Tensor) -> Tensor:
-        if not a.is_cuda:  # where products of half types have no such result
-            return a.float() @ b.float()
-        product = torch.bmm(a.flatten(0, 1), b.flatten(0, 1), out_dtype=torch.float32)
-        return product.unflatten(0, a.shape[:2])
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        a, b = ctx.saved_tensors
-        g, scale = _narrowed(gradient, a.dtype)
-        return _rounded_product(g, b.mT, scale), _rounded_product(a.mT, g, scale)
-
-
-def _rounded_product(a: Tensor, b: Tensor, scale: Tensor | float) -> Tensor:
-    """Return a b · scale in half precision; products of bfloat16, which have float32's range, come out in it."""
-    return a @ b if isinstance(scale, float) else (wide_product(a, b) * scale).to(a.dtype)
-
-
 def _narrow_product(a: Tensor, b: Tensor, *, causal: bool = False) -> tuple[Tensor, Tensor | float]:
-    """Return (a b/s in half precision, s) as `_narrowed` does; nothing above the diagonal where causal."""
+    """Return (a b/s in half precision, s) as `narrowed` does; nothing above the diagonal where causal."""
     if a.dtype != torch.float16:
         return (a @ b).tril() if causal else a @ b, 1.0
     product = wide_product(a, b)
-    return _narrowed(product.tril() if causal else product, a.dtype)
+    return narrowed(product.tril() if causal else product, a.dtype)
 
 
 def _times(q: Tensor, *factors: Tensor, dtype: torch.dtype | None = None) -> Tensor:
@@ -117,29 +84,20 @@ def _times(q: Tensor, *factors: Tensor, dtype: torch.dtype | None = None) -> Ten
     scale: Tensor | float = 1.0
     product = q
     for factor in factors:
-        a, of_a = _narrowed(product, dtype)
-        b, of_b = _narrowed(factor, dtype)
+        a, of_a = narrowed(product, dtype)
+        b, of_b = narrowed(factor, dtype)
         product, scale = wide_product(a, b), scale * of_a * of_b
     return _scaled(product, scale)
 
 
 def _dot(q: Tensor, z_bhm: Tensor) -> Tensor:
     """Return q z, (B, H, L, 1), in float32."""
-    z, scale = _narrowed(z_bhm.unsqueeze(2), q.dtype)
+    z, scale = narrowed(z_bhm.unsqueeze(2), q.dtype)
     return _scaled(wide_product(z, q.mT).mT, scale)
 
 
-def _narrowed(t: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor | float]:
-    """Return (t/s in a dtype, s), each (B, H, ·, ·), s such that nothing overflows; 1 where nothing can."""
-    if t.dtype == dtype or dtype != torch.float16:
-        return t.to(dtype), 1.0
-    largest = t.detach().abs().amax((2, 3), keepdim=True)
-    scale = largest.masked_fill(largest == 0, 1)
-    return (t / scale).to(dtype), scale
-
-
 def _scaled(t: Tensor, scale: Tensor | float) -> Tensor:
-    """Return t · s for the s of `_narrowed`."""
+    """Return t · s for the s of `narrowed`."""
     return t if isinstance(scale, float) else t * scale
 
 

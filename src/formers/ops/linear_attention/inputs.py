@@ -50,3 +50,17 @@ class KernelInputs(NamedTuple):
     key_mask_bs: Tensor | None
     normalize: bool
     scale: float
+
+
+class WindowedInputs(NamedTuple):
+    """The inputs of `windowed_linear_attention`."""
+
+    q_bhlk: Tensor
+    k_bhlk: Tensor
+    v_bhlv: Tensor
+    phi_q_bhlm: Tensor
+    phi_k_bhlm: Tensor
+    log_gain_h: Tensor | None
+    window: int
+    sinks: int
+    floor: float

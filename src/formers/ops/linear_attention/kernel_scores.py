@@ -12,8 +12,9 @@ from formers.ops.common.derivatives import is_transformed
 from formers.ops.common.dtypes import accumulation_dtype
 from formers.ops.common.half_types import multiplies_half
 from formers.ops.common.padding import zero_masked
-from formers.ops.linear_attention.half_products import scores_product, wide_product
+from formers.ops.linear_attention.half_products import scores_product
 from formers.ops.linear_attention.inputs import Similarity
+from formers.ops.linear_attention.wide_products import wide_product
 
 QUERIES_AT_ONCE = 512
 """Queries in a block."""

@@ -64,6 +64,30 @@ def kernel_attention(
     return (torch.where(d == 0, 0, y / torch.where(d == 0, 1, d)) if normalize else y).to(v_bhsv.dtype)
 
 
+def windowed_linear_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    phi_q: Tensor,
+    phi_k: Tensor,
+    log_gain_h: Tensor | None,
+    window: int,
+    sinks: int,
+    floor: float,
+) -> Tensor:
+    """Return y_i = Σ_j a_ij v_j / Σ_j a_ij over j ≤ i, a_ij = e^(s_ij − max s_i) near and g φ(q_i)·φ(k_j) far."""
+    dtype, work = v.dtype, torch.promote_types(torch.promote_types(v.dtype, torch.float32), phi_k.dtype)
+    q, k, v, phi_q, phi_k = (t.to(work) for t in (q, k, v, phi_q, phi_k))
+    at = torch.arange(q.shape[2], device=q.device)
+    seen, near = at <= at[:, None], (at[:, None] - at < window) | (at < sinks)
+    scores = (q @ k.mT * q.shape[3] ** -0.5).masked_fill(~(seen & near), -torch.inf)
+    gain = 1.0 if log_gain_h is None else log_gain_h.to(work).exp()[:, None, None]
+    w_bhll = (scores - scores.amax(-1, keepdim=True)).exp() + (gain * (phi_q @ phi_k.mT)) * (seen & ~near)
+    d = w_bhll.sum(-1, keepdim=True)
+    d = torch.where(d.abs() < floor, d.sign() * floor, d)
+    return (w_bhll @ v / d.masked_fill(d == 0, torch.inf)).to(dtype)
+
+
 def _feature(x: Tensor, name: str) -> Tensor:
     match name:
         case "elu":

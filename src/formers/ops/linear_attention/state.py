@@ -8,7 +8,9 @@ from torch import Tensor
 
 from formers.ops.common import checks
 from formers.ops.common.dtypes import accumulation_dtype, without_autocast
+from formers.ops.common.half_types import multiplies_half
 from formers.ops.common.padding import zero_masked
+from formers.ops.linear_attention.wide_products import wide_product
 
 
 class LinearState(NamedTuple):
@@ -44,8 +46,12 @@ def linear_state(
 
 def sums(k_bhsm: Tensor, v_bhsv: Tensor, normalize: bool) -> LinearState:
     """Return Σ k vᵀ and, where it is needed, Σ k, of keys and values whose masked rows are zero."""
-    k, v = k_bhsm.to(accumulation_dtype(k_bhsm.dtype)), v_bhsv.to(accumulation_dtype(v_bhsv.dtype))
-    return LinearState(k.mT @ v, k.sum(2) if normalize else None)
+    dtype = accumulation_dtype(k_bhsm.dtype)
+    if multiplies_half(k_bhsm, v_bhsv):
+        s_bhmv = wide_product(k_bhsm.mT, v_bhsv)
+    else:
+        s_bhmv = k_bhsm.to(dtype).mT @ v_bhsv.to(dtype)
+    return LinearState(s_bhmv, k_bhsm.sum(2, dtype=dtype) if normalize else None)
 
 
 def initial_sums(q_bhlm: Tensor, v_bhsv: Tensor, state: LinearState | None, normalize: bool) -> LinearState:
