@@ -14,7 +14,7 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 from triton.runtime.jit import JITFunction
 
-from formers.ops.linear_attention import exp_features_triton
+from formers.ops.linear_attention import exp_features_triton, fourier_features_triton
 from formers.ops.linear_attention.triton_launch import TritonInputs, TritonOptions, backward, forward
 from formers.ops.token_mixing import triton_fold
 from formers.ops.token_wise import triton_max_norm
@@ -68,6 +68,9 @@ def main() -> None:
         q, w, shift = torch.empty(1, 12, 2048, width), torch.empty(features, width), torch.empty(1, 12, 2048)
         phi = exp_features_triton.features(q, w, None, torch.bfloat16)
         exp_features_triton.gradients(phi, phi, w, q, shift)
+        x, w = q.bfloat16(), w[:width]
+        phi = fourier_features_triton.features(x, w, torch.bfloat16)
+        fourier_features_triton.gradients(phi, phi, w, x)
     x = torch.empty(512, 768, dtype=torch.bfloat16)
     triton_max_norm.normalized(x, 1e-3)
     triton_max_norm.gradient_of(x, x, 1e-3)

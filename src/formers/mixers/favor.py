@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from formers.mixers.feature_maps import FeatureMap, factor_dtype
-from formers.mixers.random_features import check_count, check_redraw, sines_and_cosines
+from formers.mixers.random_features import check_count, check_redraw
 from formers.mixers.random_projections import RandomProjections
 from formers.ops import accumulation_dtype, exp_features, largest_exponents, without_autocast
 
@@ -124,5 +124,5 @@ class FavorFeatures(nn.Module):
             p = x @ self.directions(x, first=query).mT
         if self.kind == "relu":
             return F.relu(p) * p.shape[-1] ** -0.5 + 1e-3
-        phi = sines_and_cosines(p)
+        phi = torch.cat([p.sin(), p.cos()], -1) * p.shape[-1] ** -0.5
         return phi if query else phi * (x.square().sum(-1, keepdim=True) / 2).clamp(max=_LARGEST).exp()

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from formers.mixers.feature_maps import FeatureMap
+from formers.mixers.feature_maps import FeatureMap, factor_dtype
 from formers.mixers.random_projections import RandomProjections
-from formers.ops import without_autocast
+from formers.ops import accumulation_dtype, fourier_features, without_autocast
 
 _LARGEST_SIGMA = 1e18
 """σ² and 1/σ² are numbers of float32 and bfloat16 up to here."""
@@ -44,7 +43,7 @@ class RandomFourier(FeatureMap):
 
     def build(self, width: int, heads: int = 1) -> nn.Module:
         directions = RandomProjections(self.count(width) // 2, width, orthogonal=self.orthogonal, redraw=self.redraw)
-        return SphereFeatures(directions, self.sigma, sines_and_cosines)
+        return FourierFeatures(directions, self.sigma)
 
     def count(self, width: int) -> int:
         return self.features if self.features is not None else 2 * width
@@ -74,36 +73,37 @@ class ArcCosine(FeatureMap):
 
     def build(self, width: int, heads: int = 1) -> nn.Module:
         directions = RandomProjections(self.count(width), width, orthogonal=self.orthogonal, redraw=self.redraw)
-        return SphereFeatures(directions, 1.0, _scaled_relu)
+        return ArcCosineFeatures(directions)
 
     def count(self, width: int) -> int:
         return self.features if self.features is not None else 2 * width
 
 
-class SphereFeatures(nn.Module):
-    """Features of directions x/|x|, in float32."""
+class FourierFeatures(nn.Module):
+    """Sines and cosines of directions x/|x|, made in float32."""
 
-    def __init__(self, directions: RandomProjections, sigma: float, shape: object):
+    def __init__(self, directions: RandomProjections, sigma: float):
         super().__init__()
-        self.directions, self.sigma, self.shape = directions, sigma, shape
+        self.directions, self.sigma = directions, sigma
 
     def forward(self, x_bhlk: Tensor, *, query: bool = False) -> Tensor:
-        x = x_bhlk.to(torch.promote_types(x_bhlk.dtype, torch.float32))
+        w_ck = self.directions(x_bhlk, first=query) / self.sigma
+        return fourier_features(x_bhlk, w_ck, dtype=factor_dtype(x_bhlk))
+
+
+class ArcCosineFeatures(nn.Module):
+    """The positive parts of projections of directions x/|x|, in float32."""
+
+    def __init__(self, directions: RandomProjections):
+        super().__init__()
+        self.directions = directions
+
+    def forward(self, x_bhlk: Tensor, *, query: bool = False) -> Tensor:
+        x = x_bhlk.to(accumulation_dtype(x_bhlk.dtype))
         unit = x / (x.square().sum(-1, keepdim=True) + 1e-12).sqrt()  # smooth at zero, where F.normalize is not
-        assert callable(self.shape)
-        w = self.directions(unit, first=query)
+        w_mk = self.directions(unit, first=query)
         with without_autocast(x.device):
-            return self.shape(unit @ w.mT / self.sigma)
-
-
-def sines_and_cosines(p: Tensor) -> Tensor:
-    """Return [sin p, cos p]/√count."""
-    return torch.cat([p.sin(), p.cos()], -1) * p.shape[-1] ** -0.5
-
-
-def _scaled_relu(p: Tensor) -> Tensor:
-    """Return max(p, 0)·√(2/count)."""
-    return F.relu(p) * (2 / p.shape[-1]) ** 0.5
+            return F.relu(unit @ w_mk.mT) * (2 / len(w_mk)) ** 0.5
 
 
 def check_count(name: str, features: int | None, *, halves: bool) -> None:

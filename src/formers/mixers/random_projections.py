@@ -11,7 +11,7 @@ from torch import distributed as dist
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from formers.ops import read_once, tell
+from formers.ops import accumulation_dtype, read_once, tell
 
 
 def draw(
@@ -76,7 +76,7 @@ class RandomProjections(nn.Module):
         self.init_weights(0.0)
 
     def forward(self, x: Tensor, *, first: bool = True) -> Tensor:
-        """Return w (M, K) for projecting x, in its dtype.
+        """Return w (M, K) for projecting x, in its dtype, or in float32 where that is a half type.
 
         `first`: whether this is the first use in a forward pass, the one that draws and counts.
         """
@@ -85,7 +85,7 @@ class RandomProjections(nn.Module):
                 self.init_weights(0.0)
             if x.requires_grad and torch.is_grad_enabled():
                 x.register_hook(self.await_step)
-        return self.w_mk.to(x.dtype)
+        return self.w_mk.to(accumulation_dtype(x.dtype))
 
     def await_step(self, gradient: Tensor) -> None:
         """Count the next step of an optimiser, as a gradient has passed."""

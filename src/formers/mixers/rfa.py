@@ -15,7 +15,7 @@ from formers.mixers.linear_mixer import LinearMixer, LinearMixerState, factors_o
 from formers.mixers.mixer import Mixer, MixerModule
 from formers.mixers.qkv import QKV
 from formers.mixers.random_features import ArcCosine, RandomFourier
-from formers.ops import linear_attention
+from formers.ops import accumulation_dtype, linear_attention
 from formers.part import Site, State
 
 _GATE = 30.0
@@ -85,7 +85,7 @@ class GatedLinearMixer(LinearMixer):
 
     def attend(self, qkv: QKV, context: Context) -> tuple[Tensor, State | None]:
         phi_q, phi_k = self.feature(qkv.q, query=True), self.feature(qkv.k)
-        gate_bhl = self.gate_proj(context.x_bld).mT.to(phi_k.dtype)
+        gate_bhl = self.gate_proj(context.x_bld).mT.to(accumulation_dtype(phi_k.dtype))
         # The query's factor is 1/(1 − g), so that denominators are as large as without gate; the key's is 1 − g.
         phi_q = factors_of(phi_q * (1 + gate_bhl.clamp(max=_GATE).exp()).unsqueeze(-1), qkv.v)
         phi_k = factors_of(phi_k * torch.sigmoid(-gate_bhl).unsqueeze(-1), qkv.v)

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch._subclasses import FakeTensorMode
 from triton.runtime import interpreter
 
-from formers.ops import dense_attention, exp_features, largest_exponents, linear_attention
+from formers.ops import dense_attention, exp_features, fourier_features, largest_exponents, linear_attention
 from formers.ops.linear_attention import triton_form, triton_ops
 from formers.testing.linear_cases import CASES
 
@@ -192,12 +192,30 @@ def gradients_come_in_batches() -> None:
     for given, run in (
         (linear, lambda q, k, v: linear_attention(q, k, v, causal=True, feature="elu", impl="triton")[0]),
         (features, lambda x: exp_features(x, w, x[..., 0], impl="triton")),
+        (features, lambda x: fourier_features(x, w, impl="triton")),
     ):
         y = run(*given)
         several = drawn(2, *y.shape, seed=3).detach()
         found = torch.autograd.grad(y, given, several, is_grads_batched=True, retain_graph=True)
         singly = [torch.autograd.grad(y, given, gradient, retain_graph=True) for gradient in several]
         torch.testing.assert_close(found, tuple(map(torch.stack, zip(*singly, strict=True))), rtol=1e-3, atol=1e-4)
+
+
+def fourier_features_of_rows() -> None:
+    w = drawn(70, 24, seed=1).detach()
+    rows, outside = drawn(2, 3, 50, 24), drawn(2, 50, 3, 24).transpose(1, 2)  # heads side by side
+    for x, dtype in ((rows, torch.float32), (outside, torch.float32), (outside.half(), torch.float16)):
+        x = x.detach().requires_grad_()
+        found, wanted = (fourier_features(x, w, dtype=dtype, impl=impl) for impl in TWO)
+        tolerance = 2e-6 if dtype == torch.float32 else 3e-4
+        torch.testing.assert_close(found, wanted, rtol=tolerance, atol=tolerance)
+        weight = wanted.detach().float().cos()
+        gradients = [torch.autograd.grad((y.float() * weight).sum(), x)[0] for y in (found, wanted)]
+        torch.testing.assert_close(*gradients, rtol=4 * tolerance, atol=4 * tolerance * float(gradients[1].abs().max()))
+    first, again = (
+        torch.autograd.grad(fourier_features(rows, w[:5], impl=i).sin().sum(), rows, create_graph=True)[0] for i in TWO
+    )
+    torch.testing.assert_close(*(torch.autograd.grad(g.square().sum(), rows)[0] for g in (first, again)))
 
 
 TWO = ("triton", "naive")
@@ -216,6 +234,7 @@ OTHERS: list[Callable[[], None]] = [
     exponential_features,
     second_derivatives_of_features,
     gradients_come_in_batches,
+    fourier_features_of_rows,
 ]
 SELDOM = {
     "segments of two chunks that decay",

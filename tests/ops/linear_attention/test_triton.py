@@ -7,7 +7,7 @@ import pytest
 from formers.ops import forms_table
 
 
-@pytest.mark.parametrize(("which", "count"), [("often", 24), pytest.param("all", 38, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("which", "count"), [("often", 25), pytest.param("all", 39, marks=pytest.mark.slow)])
 def test_by_the_interpreter(which: str, count: int, kernel_script) -> None:
     results = kernel_script("interpreted.py", which)
     assert {name: message for name, message in results["wrong"].items() if message} == {}

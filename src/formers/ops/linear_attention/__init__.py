@@ -4,6 +4,7 @@ from formers.ops.linear_attention.chunks import CHUNK
 from formers.ops.linear_attention.dense_attention import dense_attention
 from formers.ops.linear_attention.elementwise import ElementwiseFeature, elementwise_features
 from formers.ops.linear_attention.exp_features import exp_features, largest_exponents
+from formers.ops.linear_attention.fourier_features import fourier_features
 from formers.ops.linear_attention.kernel_attention import kernel_attention, kernel_attention_reach
 from formers.ops.linear_attention.linear_attention import linear_attention
 from formers.ops.linear_attention.matmul import SCORES_TO, STATE_FROM
@@ -20,6 +21,7 @@ __all__ = [
     "dense_attention",
     "elementwise_features",
     "exp_features",
+    "fourier_features",
     "kernel_attention",
     "kernel_attention_reach",
     "largest_exponents",

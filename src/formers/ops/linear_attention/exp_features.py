@@ -10,7 +10,7 @@ from torch import Tensor
 from formers.ops.common import checks
 from formers.ops.common.dispatch import Form, Forms
 from formers.ops.common.dtypes import without_autocast
-from formers.ops.linear_attention import exp_features_tiled, naive
+from formers.ops.linear_attention import exp_features_tiled, feature_rows, naive
 from formers.ops.linear_attention import exp_features_triton as by_triton
 
 
@@ -75,14 +75,14 @@ class LargestExponentsInputs(NamedTuple):
 _FORMS: Forms[ExpFeaturesInputs, Tensor] = Forms(
     "exp_features",
     Form("torch", exp_features_tiled.exp_features),
-    Form("triton", by_triton.exp_features, by_triton.unsupported_reasons, by_triton.slow_reasons),
+    Form("triton", by_triton.exp_features, feature_rows.unsupported_reasons, feature_rows.slow_reasons),
     Form("naive", naive.exp_features),
     preference={"cpu": ["torch"], "cuda": ["triton", "torch"]},
 )
 _EXPONENTS: Forms[LargestExponentsInputs, Tensor] = Forms(
     "largest_exponents",
     Form("torch", exp_features_tiled.largest_exponents),
-    Form("triton", by_triton.largest_exponents, by_triton.unsupported_reasons, by_triton.slow_reasons),
+    Form("triton", by_triton.largest_exponents, feature_rows.unsupported_reasons, feature_rows.slow_reasons),
     Form("naive", naive.largest_exponents),
     preference={"cpu": ["torch"], "cuda": ["triton", "torch"]},
 )

@@ -8,6 +8,9 @@ from torch import Tensor
 from formers.ops.linear_attention.inputs import Similarity
 from formers.ops.linear_attention.state import LinearState
 
+LEAST_SQUARE = 1e-12
+"""Added to the square of a length that is divided by."""
+
 
 def linear_attention(
     q_bhlm: Tensor,
@@ -136,3 +139,11 @@ def exp_features(x_bhlk: Tensor, w_mk: Tensor, shift_bhl: Tensor | None, dtype: 
 def largest_exponents(x_bhlk: Tensor, w_mk: Tensor) -> Tensor:
     """Return max_m w_m·x."""
     return (x_bhlk @ w_mk.mT).amax(-1)
+
+
+def fourier_features(x_bhlk: Tensor, w_ck: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return [sin w·x̂, cos w·x̂]/√C, x̂ = x/|x|."""
+    x = x_bhlk.to(w_ck.dtype)
+    unit = x / (x.square().sum(-1, keepdim=True) + LEAST_SQUARE).sqrt()  # smooth at zero, where F.normalize is not
+    p_bhlc = unit @ w_ck.detach().mT
+    return (torch.cat([p_bhlc.sin(), p_bhlc.cos()], -1) * len(w_ck) ** -0.5).to(dtype)

@@ -11,7 +11,7 @@ import triton.language as tl
 
 
 @triton.jit
-def _rows_of(t, first, rows, width, ROWS: tl.constexpr, WIDTH: tl.constexpr):
+def rows_of(t, first, rows, width, ROWS: tl.constexpr, WIDTH: tl.constexpr):
     """Return (ROWS, WIDTH) numbers from a row on, in float32, zeros outside."""
     row, col = first + tl.arange(0, ROWS), tl.arange(0, WIDTH)
     inside = (row < rows)[:, None] & (col < width)[None, :]
@@ -33,10 +33,10 @@ def largest_of_rows(
 ):
     """Write max_m w_m·x."""
     first = tl.program_id(0).to(tl.int64) * ROWS
-    x_tile = _rows_of(x, first, rows, width, ROWS, WIDTH)
+    x_tile = rows_of(x, first, rows, width, ROWS, WIDTH)
     found = tl.full((ROWS,), float("-inf"), tl.float32)
     for start in range(0, count, FEATURES):
-        w_tile = _rows_of(w, start, count, width, FEATURES, WIDTH)
+        w_tile = rows_of(w, start, count, width, FEATURES, WIDTH)
         exponents = tl.dot(x_tile, tl.trans(w_tile), input_precision=PRECISION)
         there = start + tl.arange(0, FEATURES) < count
         found = tl.maximum(found, tl.max(tl.where(there[None, :], exponents, float("-inf")), 1))
@@ -61,10 +61,10 @@ def features_of_rows(
     """Write exp(w·x − shift)."""
     first = tl.program_id(0).to(tl.int64) * ROWS
     row = first + tl.arange(0, ROWS)
-    x_tile = _rows_of(x, first, rows, width, ROWS, WIDTH)
+    x_tile = rows_of(x, first, rows, width, ROWS, WIDTH)
     lowered = tl.load(shift + row, mask=row < rows, other=0.0).to(tl.float32)
     for start in range(0, count, FEATURES):
-        w_tile = _rows_of(w, start, count, width, FEATURES, WIDTH)
+        w_tile = rows_of(w, start, count, width, FEATURES, WIDTH)
         phi = tl.exp(tl.dot(x_tile, tl.trans(w_tile), input_precision=PRECISION) - lowered[:, None])
         col = start + tl.arange(0, FEATURES)
         inside = (row < rows)[:, None] & (col < count)[None, :]
@@ -96,7 +96,7 @@ def gradients_of_rows(
         place = row[:, None] * count + col[None, :]
         g = tl.load(gradient + place, mask=inside, other=0.0).to(tl.float32)
         weighted = g * tl.load(phi + place, mask=inside, other=0.0).to(tl.float32)
-        w_tile = _rows_of(w, start, count, width, FEATURES, WIDTH)
+        w_tile = rows_of(w, start, count, width, FEATURES, WIDTH)
         found += tl.dot(weighted, w_tile, input_precision=PRECISION)
         total += tl.sum(weighted, 1)
     inside = (row < rows)[:, None] & (at < width)[None, :]
