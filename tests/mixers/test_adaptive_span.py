@@ -13,7 +13,7 @@ from formers import CausalLM, MaskedLM, TransformerConfig, Unsupported
 from formers.mixers import AdaptiveSpan
 from formers.mixers.adaptive_span import AdaptiveSpanMixer
 from formers.mixers.span_mask import folded, log_span_mask, visible_keys
-from formers.ops import OperationCount
+from formers.ops import OperationCount, told
 from formers.part import Site, collect_losses
 from formers.positions import Shaw, Xl
 from formers.testing import SITE, assert_same
@@ -131,6 +131,21 @@ def test_steps_do_not_read_the_spans(monkeypatch: pytest.MonkeyPatch) -> None:
     _, state = mixer(x)
     monkeypatch.setattr("formers.mixers.adaptive_span.visible_keys", None)
     mixer(x[:, :1], state)
+
+
+def test_on_a_device_that_is_waited_for_spans_of_all_layers_are_read_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    layers, x = [mixer_of(AdaptiveSpan(span=400, ramp=8)) for _ in range(3)], tokens(50)
+    layers[2].float()
+    for layer in layers:
+        layer(x.to(layer.share_h.dtype))
+    monkeypatch.setattr("formers.mixers.adaptive_span.is_free_to_read", lambda t: False)
+    with torch.no_grad():
+        for layer, share in zip(layers, (0.2, 0.5, 0.5), strict=True):
+            layer.share_h.fill_(share)
+    layers[0](x)
+    assert [told(layer.share_h, "visible") for layer in layers] == [96, 224, None]  # in float32, it is read alone
+    layers[2](x.float())
+    assert told(layers[2].share_h, "visible") == 224
 
 
 @pytest.mark.parametrize("dynamic", [False, True])

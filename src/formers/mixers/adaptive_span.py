@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -21,10 +22,12 @@ from formers.ops import (
     attention,
     counted_times,
     each_kind,
+    is_free_to_read,
     is_transformed,
     packing,
     pad_input,
     read_once,
+    read_together,
     unpad_input,
     works_by_distance,
 )
@@ -36,14 +39,18 @@ _QUERIES_AFTER_STATE = 256
 """New tokens that attend to a state at once."""
 
 
+_LEARNED: WeakSet[AdaptiveSpanMixer] = WeakSet()
+"""Layers whose spans have been asked for, learned and the same for all tokens."""
+
+
 class AdaptiveSpan(Mixer):
     """Softmax attention in which exp(s_ij) is multiplied by m_z(|i − j|), m_z(x) = clip((R + z − x)/R, 0, 1).
 
     Every head learns its span z in [0, S], and no token sees others that are S or more away from it. Training adds
     `penalty` · mean over heads (and tokens) of z/S to the loss, for every layer. Keys beyond the largest z of a layer,
     rounded up, are not computed: O(L·(max z + R)·K) time and memory, in training, too; a causal model remembers as many
-    tokens. For that, the spans of a layer are read after every change of theirs, which waits for the device, but not
-    where it goes on from a state. A compiled model computes the whole span.
+    tokens. For that, spans are read after every change of theirs, which waits for the device, once for all layers, but
+    not where a layer goes on from a state. A compiled model computes the whole span.
 
     With `dynamic`, z_t = S·σ(v·x_t + b), for every head and token; a causal model then remembers S − 1 tokens.
 
@@ -152,10 +159,16 @@ class AdaptiveSpanMixer(QkvMixer):
 
     def _visible_keys(self, z_bhl: Tensor) -> int:
         """Return how many tokens back any head may look; learned spans are read once while they stay as they are."""
-        ramp, span = self.part.ramp, self.span
         if self.part.dynamic:
-            return visible_keys(z_bhl, ramp, span)
-        return read_once(self.share_h, "visible", lambda share_h: visible_keys(folded(share_h) * span, ramp, span))
+            return visible_keys(z_bhl, self.part.ramp, self.span)
+        _LEARNED.add(self)
+        if not is_free_to_read(self.share_h):
+            read_together([(layer.share_h, layer.visible_within) for layer in (self, *_LEARNED)], "visible")
+        return read_once(self.share_h, "visible", self.visible_within)
+
+    def visible_within(self, share_h: Tensor) -> int:
+        """Return how many tokens back any head may look by these shares."""
+        return visible_keys(folded(share_h) * self.span, self.part.ramp, self.span)
 
     def _attend_without_padding(self, qkv: QKV, context: Context, z_bhl: Tensor, visible: int) -> Tensor:
         """Return y (B, H, L, V) of a sequence that begins here, padding moved behind its tokens meanwhile."""

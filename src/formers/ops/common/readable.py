@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -44,6 +44,28 @@ def read_once(tensor: Tensor, name: str, read: Callable[[Tensor], Read]) -> Read
             entry = known[name] = (version, read(tensor))
     found: Read = entry[1]
     return found
+
+
+def read_together(reads: Sequence[tuple[Tensor, Callable[[Tensor], Any]]], name: str) -> None:
+    """Read several tensors for later calls of `read_once` by a name, waiting for their device once.
+
+    Those that are known already, that `read_once` would not remember, or of other dtypes or devices than the first, are
+    left to it.
+    """
+    first, _ = reads[0]
+    waiting = [
+        (t, read)
+        for t, read in {id(t): (t, read) for t, read in reads}.values()
+        if (t.device, t.dtype) == (first.device, first.dtype)
+        and can_read(t)
+        and _version_of(t) is not None
+        and told(t, name) is None
+    ]
+    if waiting:
+        with torch.inference_mode(False), torch.no_grad():
+            numbers = torch.cat([t.flatten() for t, _ in waiting]).cpu().split([t.numel() for t, _ in waiting])
+        for (t, read), found in zip(waiting, numbers, strict=True):
+            tell(t, name, read(found.view(t.shape)))
 
 
 def tell(tensor: Tensor, name: str, value: Any) -> None:
