@@ -17,7 +17,7 @@ from triton.runtime.jit import JITFunction
 from formers.ops.linear_attention import exp_features_triton, fourier_features_triton
 from formers.ops.linear_attention.triton_launch import TritonInputs, TritonOptions, backward, forward
 from formers.ops.token_mixing import triton_fold
-from formers.ops.token_wise import triton_max_norm
+from formers.ops.token_wise import triton_max_norm, triton_opposite_softmaxes
 
 
 class NamedTarget:
@@ -74,6 +74,8 @@ def main() -> None:
     x = torch.empty(512, 768, dtype=torch.bfloat16)
     triton_max_norm.normalized(x, 1e-3)
     triton_max_norm.gradient_of(x, x, 1e-3)
+    phi = triton_opposite_softmaxes.both(x)
+    triton_opposite_softmaxes.gradient_of(x, phi, phi)
     even, odd = triton_fold.fold(x[None])
     triton_fold.unfold(even, odd, *x.shape)
     print(json.dumps(shared))

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from formers.mixers.feature_maps import FeatureMap, factor_dtype
-from formers.ops import without_autocast
+from formers.ops import opposite_softmaxes
 
 
 class Hedgehog(FeatureMap):
@@ -61,9 +61,7 @@ class HedgehogFeatures(nn.Module):
     def forward(self, x_bhlk: Tensor, *, query: bool = False) -> Tensor:
         """Return the features, (B, H, L, 2K), in the dtype in which they meet values."""
         x = x_bhlk @ (self.query_hkk if query else self.key_hkk).mT
-        x = x.to(factor_dtype(x))
-        with without_autocast(x.device):  # which would keep them in float32; sums are float32 as it is
-            return torch.cat([F.softmax(x, -1), F.softmax(-x, -1)], -1)
+        return opposite_softmaxes(x.to(factor_dtype(x)))
 
 
 class T2rFeatures(nn.Module):

@@ -51,7 +51,7 @@ from formers.ops.linear_attention import (
 )
 from formers.ops.sparse_attention import OfPair, PairBias, sparse_attention, varlen_attention
 from formers.ops.token_mixing import PoolState, fourier_mix, pool_mix
-from formers.ops.token_wise import activated_linear, max_norm
+from formers.ops.token_wise import activated_linear, max_norm, opposite_softmaxes
 
 __all__ = [
     "Bias",
@@ -93,6 +93,7 @@ __all__ = [
     "metric_attention",
     "multiplies_half",
     "needs_autograd",
+    "opposite_softmaxes",
     "packing",
     "pad_input",
     "pool_mix",

@@ -28,7 +28,7 @@ def test_equal_features_share_the_gradient_and_zeros_stay_zeros():
 
 
 def test_by_the_interpreter(kernel_script) -> None:
-    assert kernel_script("interpreted.py") == {"checked": 7}
+    assert kernel_script("interpreted.py") == {"checked": 12}
 
 
 @pytest.mark.parametrize(

@@ -2,5 +2,6 @@
 
 from formers.ops.token_wise.activated_linear import activated_linear
 from formers.ops.token_wise.max_norm import max_norm
+from formers.ops.token_wise.opposite_softmaxes import opposite_softmaxes
 
-__all__ = ["activated_linear", "max_norm"]
+__all__ = ["activated_linear", "max_norm", "opposite_softmaxes"]

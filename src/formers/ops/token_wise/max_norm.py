@@ -7,7 +7,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from formers.ops.common.dispatch import Form, Forms
-from formers.ops.token_wise import triton_max_norm
+from formers.ops.token_wise import row_launch, triton_max_norm
 from formers.ops.token_wise.naive import max_norm as naive_max_norm
 
 
@@ -44,7 +44,7 @@ def _by_torch(x: Tensor, eps: float) -> Tensor:
 _FORMS: Forms[MaxNormInputs, Tensor] = Forms(
     "max_norm",
     Form("torch", _by_torch),
-    Form("triton", triton_max_norm.max_norm, triton_max_norm.unsupported_reasons),
+    Form("triton", triton_max_norm.max_norm, row_launch.unsupported_reasons),
     Form("naive", naive_max_norm),
     preference={"cpu": ["torch"], "cuda": ["triton", "torch"]},
 )

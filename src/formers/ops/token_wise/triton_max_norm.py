@@ -13,22 +13,8 @@ import torch
 from torch import Tensor
 
 from formers.ops.common.derivatives import gradients_by_autograd, is_recorded, needs_autograd
-from formers.ops.common.triton_reasons import eager_triton_reasons
 from formers.ops.token_wise import naive
-
-_WIDEST = 8192
-"""The most features that a program's registers hold."""
-_NUMBERS = 4096
-"""Numbers in a program, 32 for each thread of four warps."""
-
-
-def unsupported_reasons(inputs: tuple[Tensor, float]) -> list[str]:
-    """Return why the kernels cannot run on these inputs, a sentence each."""
-    x, _ = inputs
-    reasons = eager_triton_reasons(x)
-    if x.shape[-1] > _WIDEST:
-        reasons.append(f"it takes up to {_WIDEST} features, these are {x.shape[-1]}")
-    return reasons
+from formers.ops.token_wise.row_launch import launch
 
 
 def max_norm(x: Tensor, eps: float) -> Tensor:
@@ -63,7 +49,7 @@ def normalized(x: Tensor, eps: float) -> Tensor:
 
     x = x.contiguous()
     y = torch.empty_like(x)
-    _launch(max_norms, x, y, eps=eps)
+    launch(max_norms, (x, y), eps)
     return y
 
 
@@ -73,14 +59,5 @@ def gradient_of(x: Tensor, gradient: Tensor, eps: float) -> Tensor:
 
     x = x.contiguous()
     found = torch.empty_like(x)
-    _launch(max_norm_gradients, x, gradient.contiguous(), found, eps=eps)
+    launch(max_norm_gradients, (x, gradient.contiguous(), found), eps)
     return found
-
-
-def _launch(kernel: Any, *tensors: Tensor, eps: float) -> None:
-    """Run a kernel on the rows of tensors in one piece, a few to a program."""
-    width = tensors[0].shape[-1]
-    rows, block = tensors[0].numel() // width, max(16, 1 << (width - 1).bit_length())
-    at_once = max(1, _NUMBERS // block)
-    with torch.cuda.device_of(tensors[0]):
-        kernel[(-(-rows // at_once),)](*tensors, rows, width, eps, ROWS=at_once, BLOCK=block, num_warps=4)
