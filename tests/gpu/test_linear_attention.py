@@ -8,7 +8,13 @@ import pytest
 import torch
 
 from formers.mixers import Taylor2
-from formers.ops import exp_features, kernel_attention, linear_attention
+from formers.ops import (
+    exp_features,
+    fourier_features,
+    kernel_attention,
+    linear_attention,
+    windowed_linear_attention,
+)
 from formers.testing.linear_cases import CASES, LinearCase
 
 EVERY_WAY = (
@@ -157,3 +163,42 @@ def test_exponential_features(shifted: bool, features: int, width: int, dtype: t
     gradients = [torch.autograd.grad((y.float() * weight).sum(), given) for y in (found, wanted)]
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance * float(other.abs().max()))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("count", "width"), [(64, 64), (128, 128), (35, 24)])
+def test_fourier_features(count: int, width: int, dtype: torch.dtype, device: str) -> None:
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 3, 500, width, generator=draw).to(device, dtype)
+    w = torch.randn(count, width, generator=draw).to(device)
+    given = [x.clone().requires_grad_() for _ in range(2)]
+    found, wanted = (
+        fourier_features(t, w, dtype=to, impl=impl)
+        for t, to, impl in zip(given, (dtype, None), ("triton", "naive"), strict=True)
+    )
+    tolerance = 1e-4 if dtype == torch.float32 else 1e-2
+    torch.testing.assert_close(found.float(), wanted, rtol=tolerance, atol=tolerance)
+    weight = wanted.detach().cos()
+    gradients = [
+        torch.autograd.grad((y.float() * weight).sum(), t)[0] for y, t in zip((found, wanted), given, strict=True)
+    ]
+    torch.testing.assert_close(*gradients, rtol=tolerance, atol=tolerance * float(gradients[1].abs().max()))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(("window", "sinks"), [(32, 4), (200, 0), (5, 140)])
+def test_beyond_a_window_through_flex(window: int, sinks: int, dtype: torch.dtype, device: str) -> None:
+    draw = torch.Generator().manual_seed(0)
+    q, k, v, g = (torch.randn(2, 3, 700, 64, generator=draw).to(device, dtype) for _ in range(4))
+    of_features = dtype if dtype == torch.bfloat16 else torch.float32
+    phi_q, phi_k = (torch.rand(2, 3, 700, 64, generator=draw).to(device, of_features) / 8 for _ in range(2))
+    gain = torch.randn(3, generator=draw).to(device)
+
+    def outcome(impl: str) -> list[torch.Tensor]:
+        at = [t.clone().requires_grad_() for t in (q, k, v, phi_q, phi_k, gain)]
+        y = windowed_linear_attention(*at[:5], window=window, sinks=sinks, log_gain_h=at[5], impl=impl)
+        return [y.detach(), *torch.autograd.grad(y, at, g)]
+
+    for got, want in zip(outcome("flex"), outcome("naive"), strict=True):
+        assert got.dtype == want.dtype
+        torch.testing.assert_close(got, want, rtol=0, atol=FLEX_TOLERANCES[dtype] * float(want.abs().max()))

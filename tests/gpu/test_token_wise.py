@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from formers.ops import activated_linear, max_norm
+from formers.ops import activated_linear, max_norm, opposite_softmaxes
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 
@@ -51,3 +51,17 @@ def test_gradients_of_a_linear_layer_with_relu(dtype: torch.dtype, device: str) 
     )
     for one, other in zip(found, wanted, strict=True):
         torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance * float(other.abs().max()))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("width", [7, 64, 300])
+def test_opposite_softmaxes(width: int, dtype: torch.dtype, device: str) -> None:
+    if (device, dtype) == ("cpu", torch.bfloat16):
+        pytest.skip("Triton's interpreter has another bfloat16")
+    x = torch.randn(3, 50, width, device=device).to(dtype)
+    given = [x.clone().requires_grad_() for _ in range(2)]
+    found, wanted = opposite_softmaxes(given[0], impl="triton"), opposite_softmaxes(given[1].float(), impl="naive")
+    gradients = [torch.autograd.grad(y.float().sin().sum(), t)[0] for y, t in zip((found, wanted), given, strict=True)]
+    tolerance = 8 * torch.finfo(dtype).eps
+    torch.testing.assert_close(found.float(), wanted, rtol=tolerance, atol=tolerance)
+    torch.testing.assert_close(*gradients, rtol=tolerance, atol=tolerance)

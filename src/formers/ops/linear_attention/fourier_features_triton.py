@@ -15,12 +15,12 @@ from formers.ops.linear_attention.feature_rows import empty_as, launch
 def fourier_features(x_bhlk: Tensor, w_ck: Tensor, dtype: torch.dtype) -> Tensor:
     """Return φ, (B, H, L, 2C), of the op of the same name."""
     if is_recorded(x_bhlk):
-        phi: Tensor = _FeaturesByTriton.apply(x_bhlk, w_ck, dtype)
+        phi: Tensor = _FourierByTriton.apply(x_bhlk, w_ck, dtype)
         return phi
     return features(x_bhlk, w_ck, dtype)
 
 
-class _FeaturesByTriton(torch.autograd.Function):
+class _FourierByTriton(torch.autograd.Function):
     """(x, w, dtype) → φ; w gets no gradient."""
 
     @staticmethod

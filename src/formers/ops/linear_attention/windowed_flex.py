@@ -58,7 +58,7 @@ def windowed_linear_attention(
     far = far_sums(phi_q, phi_k, v, window, sinks)
     q, k, v = (pad(t, (0, 0, 0, -length % TILE)) if length % TILE else t for t in (q, k, v))
     sharp = _SHARPNESS[accumulation_dtype(dtype)]
-    near = _Near(q, k, window, sinks)
+    near = _NearAttention(q, k, window, sinks)
     y, log_total = (t[:, :, :length] for t in near.attend(v, width**-0.5))
     if far is None:
         return y
@@ -69,7 +69,7 @@ def windowed_linear_attention(
     return y * (near_total / total).to(dtype) + (far.values * (gain / total).to(far.values.dtype)).to(dtype)
 
 
-class _Near:
+class _NearAttention:
     """Softmax attention of queries to the keys near them, at any scale of scores."""
 
     def __init__(self, q: Tensor, k: Tensor, window: int, sinks: int):

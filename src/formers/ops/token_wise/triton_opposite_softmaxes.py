@@ -16,11 +16,11 @@ def opposite_softmaxes(x: Tensor) -> Tensor:
     """Return [softmax(x), softmax(−x)]."""
     if not is_recorded(x):
         return both(x)
-    y: Tensor = _ByTriton.apply(x)
+    y: Tensor = _SoftmaxesByTriton.apply(x)
     return y
 
 
-class _ByTriton(torch.autograd.Function):
+class _SoftmaxesByTriton(torch.autograd.Function):
     """x → [softmax(x), softmax(−x)]."""
 
     @staticmethod
