@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any, ClassVar, dataclass_transform
 
 import torch
 from torch import Tensor
 
-from formers.ops.sparse_attention import Fold, block_lists
+from formers.ops.common.tracing import fixed_size
+from formers.ops.sparse_attention import Fold, block_lists, number_of
 from formers.part import Part, Site
 
 _FARTHEST = 1 << 31
@@ -26,6 +28,12 @@ class Pattern(Part):
     positional = True
     operators: ClassVar[dict[str, Callable[..., Any]]] = {}
     "The patterns that `&`, `|` and `~` make; `combined.py` registers them."
+    option_names: ClassVar[tuple[str, ...]] = ()
+    "The names of the options: what compiled graphs read."
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.option_names = tuple(option.name for option in fields(cls))  # type: ignore[arg-type]
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -74,6 +82,18 @@ class Pattern(Part):
     def folded(self, length: int) -> Fold | None:
         """Return an order of the tokens in which the pairs lie closer together, or None where there is none."""
         return None
+
+    def number(self) -> int:
+        """Return the number that equal patterns share in this process. Compilers take it as a constant, and make a new
+        graph for other options."""
+        return self._number(*_plain(self))
+
+    def _number(self, *options: Any) -> int:
+        return number_of(self)
+
+    # What `torch.compiler.assume_constant_result` does, without importing the compiler. The options are given so that
+    # graphs are checked by them: torch 2.11 looks at nothing of an object whose method it does not trace.
+    _number._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
     def check_site(self, site: Site) -> None:
         """Raise `Unsupported` where an option could have no effect at a site, such as a token that is never there."""
@@ -161,3 +181,15 @@ class Causal(Pattern):
 
     def causal_form(self) -> Pattern:
         return self
+
+
+def _plain(value: Any) -> Any:
+    """Return a pattern's options, and those of patterns in it, as tuples of numbers and words.
+
+    Of whole numbers compilers would leave those open that have changed once: each is fixed, of either sign.
+    """
+    if isinstance(value, Pattern):
+        return tuple(_plain(getattr(value, name)) for name in value.option_names)
+    if isinstance(value, tuple):
+        return tuple(_plain(one) for one in value)
+    return fixed_size(value) - fixed_size(-value) if isinstance(value, int) else value

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from formers.ops import PairBias, sparse_attention, varlen_attention
-from formers.ops.sparse_attention import varlen
-from formers.patterns import Blockwise, Random
+from formers.patterns import Blockwise, Global, Random, Window
 
 LENGTH_B = torch.tensor([40, 0, 23])
 PATTERNS = [(Blockwise((1, 0)),), (Random(1, block=4), Blockwise((0, 1)))]
@@ -60,7 +59,24 @@ def test_compiles_whole_with_its_patterns():
     torch.testing.assert_close(*gradients)
 
 
-def test_equal_patterns_have_one_key_and_different_ones_never_share():
-    keys = [varlen._key_of(*patterns) for patterns in (*PATTERNS, *PATTERNS, (Blockwise((0, 1)),))]
-    assert keys[:2] == keys[2:4]
-    assert len(set(keys)) == 3
+def test_equal_patterns_have_one_number_and_different_ones_never_share():
+    numbers = [[one.number() for one in patterns] for patterns in (*PATTERNS, *PATTERNS, (Blockwise((0, 1)),))]
+    assert numbers[:2] == numbers[2:4]
+    assert len(set(map(tuple, numbers))) == 3
+
+
+def test_a_compiled_graph_is_for_its_pattern_alone():
+    """One function for patterns of one kind, of other options, and with other patterns in them."""
+    torch._dynamo.reset()
+    q, k, v = (t.detach() for t in inputs())
+    one = torch.compile(lambda pattern: sparse_attention(q, k, v, (pattern,)), fullgraph=True, backend="eager")
+    for pattern in (
+        Window(3),
+        Window(5),
+        Window(9),
+        Window(3) | Global(0),
+        Window(5) | Global(0),
+        Window(5) | Global(1),
+        ~Window(2),
+    ):
+        torch.testing.assert_close(one(pattern), sparse_attention(q, k, v, (pattern,)))

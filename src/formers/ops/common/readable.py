@@ -115,4 +115,4 @@ def require_data(holds: Tensor, error: Exception) -> None:
         if not bool(holds.all()):
             raise error
     elif not holds.is_meta:
-        torch._assert_async(holds.all(), str(error))
+        torch._assert_async(holds.all(), error.args[0])

@@ -20,6 +20,7 @@ from formers.ops.common.tracing import fixed_size
 from formers.ops.sparse_attention.flex_mods import pattern_mod, score_mod, with_global_mod
 from formers.ops.sparse_attention.flex_tiles import tile_map
 from formers.ops.sparse_attention.inputs import SparseInputs
+from formers.ops.sparse_attention.numbers import patterns_of
 from formers.ops.sparse_attention.pair_bias import PairBias
 from formers.ops.sparse_attention.pairs import Pairs
 
@@ -51,8 +52,9 @@ def sparse_attention(
     First derivatives alone; torch raises for second ones, which impl="gathered" has.
     """
     rows, keys = fixed_size(q.shape[2]), fixed_size(k.shape[2])
+    numbers = [one.number() for one in patterns]
     layout: FlexLayout = getattr(
-        _LAYOUTS, _name_of(q.shape[1], rows, keys, causal, str(q.device), global_bs is None, *patterns)
+        _LAYOUTS, _name_of(q.shape[1], rows, keys, causal, str(q.device), global_bs is None, *numbers)
     )
     if key_mask_bs is not None:
         k, v = (t.where(key_mask_bs[:, None, :, None], 0) for t in (k, v))
@@ -158,8 +160,8 @@ class _Layouts:
 _LAYOUTS = _Layouts()
 
 
-def _name_of(heads: int, rows: int, keys: int, causal: bool, device: str, may_fold: bool, *patterns: Pairs) -> str:
-    return _LAYOUTS.name_of(patterns, heads, rows, keys, causal, device, may_fold)
+def _name_of(heads: int, rows: int, keys: int, causal: bool, device: str, may_fold: bool, *numbers: int) -> str:
+    return _LAYOUTS.name_of(patterns_of(numbers), heads, rows, keys, causal, device, may_fold)
 
 
 # What `torch.compiler.assume_constant_result` does, without importing the compiler: nothing of this is traced.

@@ -26,6 +26,7 @@ from formers.ops.sparse_attention.block_lists import BLOCK, BlockLists, block_li
 from formers.ops.sparse_attention.gathered_scores import GatheredInputs, log_sum_exp
 from formers.ops.sparse_attention.gathered_tiles import GatherPlan, GatherTile, gather_tiles
 from formers.ops.sparse_attention.global_tokens import GlobalTokens, with_global_tokens
+from formers.ops.sparse_attention.numbers import patterns_of
 from formers.ops.sparse_attention.pair_bias import PairBias
 from formers.ops.sparse_attention.pairs import Pairs
 
@@ -49,7 +50,7 @@ def sparse_attention(
         real = key_mask_bs[:, None, :, None]
         k, v = k.where(real, 0), v.where(real, 0)
     rows, keys = fixed_size(q.shape[2]), fixed_size(k.shape[2])
-    lists = _lists_of_heads(q.shape[1], rows, keys, causal, str(q.device), *patterns)
+    lists = _lists_of_heads(q.shape[1], rows, keys, causal, str(q.device), *[one.number() for one in patterns])
     plan = GatherPlan(lists, scale, bias, with_lse=global_bs is not None)
     with without_autocast(q.device):  # tiles are computed in float32 anyway
         y, lse = _attend(q, k, v, key_mask_bs, plan)
@@ -70,10 +71,10 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, mask_bs: Tensor | None, plan: Gathe
 
 
 def _lists_of_heads(
-    heads: int, rows: int, keys: int, causal: bool, device: str, *patterns: Pairs
+    heads: int, rows: int, keys: int, causal: bool, device: str, *numbers: int
 ) -> tuple[tuple[BlockLists, tuple[int, ...]], ...]:
     """Return the block lists of each different pattern, and the heads that have it."""
-    found = heads_by_pattern(patterns, heads)
+    found = heads_by_pattern(patterns_of(numbers), heads)
     with outside_tracing():  # the lists are kept, and read by this process
         return tuple((_resolved_lists(one, rows, keys, causal, device), tuple(which)) for one, which in found)
 

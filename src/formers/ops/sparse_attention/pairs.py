@@ -38,6 +38,9 @@ class Pairs(PairMask, Hashable, Protocol):
     def folded(self, length: int) -> Fold | None:
         """Return an order of the tokens in which the pairs lie closer together, or None where there is none."""
 
+    def number(self) -> int:
+        """Return the number of the set in this process, which equal sets share (`numbers.py`), in compiled code too."""
+
     def fits(self, length: int) -> None:
         """Raise `ValueError` for more tokens than the pattern makes sense for."""
 

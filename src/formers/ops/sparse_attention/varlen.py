@@ -6,7 +6,6 @@ The lengths are data, which a compiled graph cannot branch on, so there the whol
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from formers.ops.common.derivatives import gradients_by_autograd, needs_autograd
 from formers.ops.common.padding import read_lengths
+from formers.ops.sparse_attention.numbers import patterns_of
 from formers.ops.sparse_attention.pair_bias import PairBias
 from formers.ops.sparse_attention.pairs import Pairs
 from formers.ops.sparse_attention.sparse_attention import sparse_attention
@@ -51,7 +51,8 @@ def varlen_attention(
         raise ValueError(
             "a compiled model cannot add a bias to the scores of a padded batch whose pattern depends on the length"
         )
-    y: Tensor = torch.ops.formers.varlen_attention(q_bhlk, k_bglk, v_bglv, length_b, _key_of(*patterns), causal, impl)
+    numbers = [one.number() for one in patterns]
+    y: Tensor = torch.ops.formers.varlen_attention(q_bhlk, k_bglk, v_bglv, length_b, numbers, causal, impl)
     return y
 
 
@@ -83,33 +84,19 @@ def _of_no_tokens(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return q.new_zeros(*q.shape[:3], v.shape[3]) + (q.sum() + k.sum() + v.sum())
 
 
-# --- the operation that compiled graphs call; they hold no patterns, only the keys of this registry ---
-
-_KEYS: dict[tuple[Pairs, ...], int] = {}
-_PATTERNS: dict[int, tuple[Pairs, ...]] = {}
-_NUMBERS = itertools.count()
+# --- the operation that compiled graphs call; they hold no patterns, only their numbers ---
 
 
-def _key_of(*patterns: Pairs) -> int:
-    """Return the key of these patterns in this process: equal patterns have one key, different ones never share."""
-    key = _KEYS.setdefault(patterns, next(_NUMBERS))
-    _PATTERNS[key] = patterns
-    return key
-
-
-_key_of._dynamo_marked_constant = True  # type: ignore[attr-defined]  # as in `gathered`: nothing of this is traced
-
-
-def _forward(q: Tensor, k: Tensor, v: Tensor, length_b: Tensor, key: int, causal: bool, impl: str) -> Tensor:
-    return _each_sequence(q, k, v, length_b, _PATTERNS[key], causal, None, impl)
+def _forward(q: Tensor, k: Tensor, v: Tensor, length_b: Tensor, numbers: list[int], causal: bool, impl: str) -> Tensor:
+    return _each_sequence(q, k, v, length_b, patterns_of(tuple(numbers)), causal, None, impl)
 
 
 def _backward(
-    g: Tensor, q: Tensor, k: Tensor, v: Tensor, length_b: Tensor, key: int, causal: bool, impl: str
+    g: Tensor, q: Tensor, k: Tensor, v: Tensor, length_b: Tensor, numbers: list[int], causal: bool, impl: str
 ) -> tuple[Tensor, Tensor, Tensor]:
     with torch.enable_grad():
         inputs = [t.detach().requires_grad_() for t in (q, k, v)]
-        y = _each_sequence(inputs[0], inputs[1], inputs[2], length_b, _PATTERNS[key], causal, None, impl)
+        y = _each_sequence(inputs[0], inputs[1], inputs[2], length_b, patterns_of(tuple(numbers)), causal, None, impl)
         dq, dk, dv = torch.autograd.grad(y, inputs, g)
     return dq, dk, dv
 
@@ -139,7 +126,7 @@ def _differentiate(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
 def _register() -> torch.library.Library:
     """Register both passes as operations that compilers leave alone; they live as long as what is returned."""
     library = torch.library.Library("formers", "FRAGMENT")
-    given = "Tensor q, Tensor k, Tensor v, Tensor length_b, int key, bool causal, str impl"
+    given = "Tensor q, Tensor k, Tensor v, Tensor length_b, int[] numbers, bool causal, str impl"
     library.define(f"varlen_attention({given}) -> Tensor")
     library.define(f"varlen_attention_backward(Tensor g, {given}) -> (Tensor, Tensor, Tensor)")
     library.impl("varlen_attention", _forward, "CompositeExplicitAutograd")
