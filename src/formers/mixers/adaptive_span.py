@@ -20,6 +20,7 @@ from formers.mixers.sparse_state import SparseState, take_tokens
 from formers.mixers.static_sparse_state import StaticSparseState
 from formers.ops import (
     attention,
+    can_read,
     counted_times,
     each_kind,
     is_free_to_read,
@@ -159,7 +160,7 @@ class AdaptiveSpanMixer(QkvMixer):
 
     def _visible_keys(self, z_bhl: Tensor) -> int:
         """Return how many tokens back any head may look; learned spans are read once while they stay as they are."""
-        if self.part.dynamic:
+        if self.part.dynamic or not can_read(self.share_h):
             return visible_keys(z_bhl, self.part.ramp, self.span)
         _LEARNED.add(self)
         if not is_free_to_read(self.share_h):
