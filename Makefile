@@ -54,7 +54,8 @@ test-slow: .venv/installed  ## the tests that take minutes
 # torch is not among the oldest: see constraints-oldest.txt. An environment of its own, in a folder that may be anywhere.
 OLDEST ?= .venv-oldest
 OLDEST_TORCH ?= 2.13.0
-OLDEST_TESTS := tests/models/test_causal_lm.py tests/models/test_saving.py tests/models/test_config.py \
+OLDEST_TESTS := tests/ops/sparse_attention/test_varlen.py tests/models/test_model_with_head.py \
+  tests/models/test_causal_lm.py tests/models/test_saving.py tests/models/test_config.py \
   tests/adapt/test_use_attention.py tests/lab/test_run_search.py tests/lab/study/test_search_space.py \
   tests/lab/report/test_sampled_search.py
 
