@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from torch import Tensor, nn
 
+from formers.memory import lookup
 from formers.memory.band import banded, counts_of
 from formers.memory.fifo import Fifo
 from formers.memory.key_lists import StoredKeys
@@ -63,7 +64,7 @@ class Memorizing(Memory):
     search: Literal["exact", "faiss"] = "exact"
     """How keys are found: by comparing all; or on the CPU by FAISS (the extra `retrieval`), which looks into some of
     about √size lists and finds most of them, sooner where `size` is in the ten thousands. Keys that a call brings
-    itself are compared."""
+    itself are compared, and so are all of a memory of fewer than 1,024, where `faiss` is refused."""
     probes: int | None = None
     "With `faiss`, lists that a query looks into; 16 unless given."
     added: ClassVar[Mapping[str, Any]] = {"search": "exact", "probes": None}
@@ -90,6 +91,11 @@ class Memorizing(Memory):
         if layer >= site.layers:
             raise ValueError(f"{self}: layer must be from 0 to {site.layers - 1}, the last of the model's layers")
         window = self.window or max(1, site.context_length // 2)
+        if self.search == "faiss" and self.size + window < lookup.FEWEST_IN_LISTS:
+            raise ValueError(
+                f"{self}: fewer than {lookup.FEWEST_IN_LISTS:,} keys are all compared, and this memory holds "
+                f"{self.size}, and {window} of its window; leave out search=faiss, or give a larger size"
+            )
         return LookupMemory(self, window, site.heads) if site.layer == layer else WindowMemory(window)
 
     def tokens(self) -> int:

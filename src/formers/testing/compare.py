@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
 ROUNDING = 4096 * torch.finfo(torch.float64).eps
 """What rounding may move, relative to the largest value: a float64 sum of up to 4,096 terms in another order."""
+_VANISHING = 1e-9
+"""A tensor this much smaller than others beside it is zero in exact arithmetic, as is the gradient of a bias on a
+softmax's keys. All of it is rounding, which is judged by what it is the rounding of."""
 FELT = 1e-6
 """The least change, relative to the largest value, that counts as one where a change is expected."""
 
@@ -38,6 +43,13 @@ def assert_same(got: Tensor, want: Tensor, what: str, allowed: float | None = No
     )
 
 
+def rounding_of(want: Tensor, largest: float) -> float:
+    """Return what rounding may move in a tensor: of its own largest value; of `largest`, that of all tensors beside it,
+    where it vanishes beside that."""
+    size = float(want.abs().max())
+    return ROUNDING * (size if size > _VANISHING * largest else largest)
+
+
 def assert_zero(got: Tensor, what: str) -> None:
     """Raise AssertionError unless every value is exactly zero."""
     count = int((got != 0).sum()) + int(got.isnan().sum())
@@ -48,6 +60,11 @@ def assert_finite(got: Tensor, what: str) -> None:
     """Raise AssertionError unless every value is finite."""
     bad = ~torch.isfinite(got)
     assert not bad.any(), f"{what} has {int(bad.sum())} of {got.numel()} values that are not finite"
+
+
+def within_reach(exact: Iterable[Tensor], dtype: torch.dtype) -> bool:
+    """Return whether a dtype can hold exact results, and sums on the way to them: what lies beyond is not finite."""
+    return all(float(tensor.abs().max()) <= torch.finfo(dtype).max / 16 for tensor in exact)
 
 
 def moved(got: Tensor, want: Tensor) -> float:

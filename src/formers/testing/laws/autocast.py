@@ -6,7 +6,7 @@ Inputs: float32 and half tokens under autocast to bfloat16 and to float16, with 
 GPU, where norms, sums and powers give float32; on a GPU itself with the tests that need one. The tolerance is derived:
 twice what the exact results move, at most, when inputs and weights move by one rounding, in up to eight draws.
 
-Exempt: nothing.
+Exempt: float16 where an exact gradient leaves its range, as of sums that nothing divides.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from formers.part import Part, Site
-from formers.testing.compare import assert_finite
+from formers.testing.compare import assert_finite, within_reach
 from formers.testing.gpu_autocast import gpu_autocast
 from formers.testing.gradients import outputs_and_gradients
 from formers.testing.harness import LENGTH, SITE, build, directions, tokens
@@ -43,7 +43,7 @@ def runs_under_autocast(part: Part, site: Site = SITE, device: str = "cpu") -> N
     x = tokens(_ROWS, width=site.width).to(device)
     for causal in directions(part):
         exact = outputs_and_gradients(build(part, causal=causal, site=site).to(device), x)
-        for dtype in _DTYPES:
+        for dtype in (dtype for dtype in _DTYPES if within_reach(exact.values(), dtype)):
             found: dict[str, dict[str, Tensor]] = {}
             for rules, given in _ways(dtype, device):
                 module = build(part, causal=causal, site=site, dtype=torch.float32).to(device)

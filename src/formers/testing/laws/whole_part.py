@@ -18,14 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from formers.part import Part, Site
-from formers.testing.compare import ROUNDING, assert_same
+from formers.testing.compare import assert_same, rounding_of
 from formers.testing.gradients import outputs_and_gradients
 from formers.testing.harness import BATCH, LENGTH, SITE, abilities, build, directions, silences_padding, tokens
 from formers.testing.references import Hosted, hosted
-
-_VANISHING = 1e-9
-"""A gradient this much smaller than the largest is zero in exact arithmetic, as that of a bias on a softmax's keys. All
-of it is rounding, which is judged by what it is the rounding of."""
 
 
 def same_as_reference(part: Part, site: Site = SITE) -> None:
@@ -69,9 +65,7 @@ class _Comparison:
 
     def same(self, got: Tensor, want: Tensor, what: str, largest: float = 0.0) -> None:
         """Compare up to rounding of the largest value; of all gradients' largest where this one vanishes beside it."""
-        size = float(want.abs().max())
-        allowed = ROUNDING * (size if size > _VANISHING * largest else largest)
-        assert_same(got, want, f"{what}, compared with the reference,", allowed)
+        assert_same(got, want, f"{what}, compared with the reference,", rounding_of(want, largest))
 
     @torch.no_grad()
     def in_chunks(self, x_bld: Tensor, mask_bl: Tensor | None) -> Tensor:
