@@ -15,7 +15,7 @@ from formers.mixers.heads import check_head_count, join_heads, split_heads
 from formers.mixers.mixer import Mixer, MixerModule
 from formers.mixers.qkv import QKV, QkvMixer, mix_in_pieces
 from formers.mixers.score_bias import row_bias
-from formers.mixers.span_mask import SpanScores, folded, log_span_mask, visible_keys, with_score_mask
+from formers.mixers.span_mask import SpanScores, folded, log_span_mask, mean_over_real, visible_keys, with_score_mask
 from formers.mixers.sparse_state import SparseState, take_tokens
 from formers.mixers.static_sparse_state import StaticSparseState
 from formers.ops import (
@@ -147,7 +147,7 @@ class AdaptiveSpanMixer(QkvMixer):
     def attend(self, qkv: QKV, context: Context) -> tuple[Tensor, State | None]:
         share_bhl = self.shares(context.x_bld)
         if self.training and self.part.penalty:
-            add_loss("span", self.part.penalty * _mean_over_real(share_bhl, context.mask_bl))
+            add_loss("span", self.part.penalty * mean_over_real(share_bhl, context.mask_bl))
         z_bhl = share_bhl * self.span
         if context.state is not None:
             return self._attend_from_state(qkv, context, z_bhl)
@@ -291,11 +291,3 @@ class AdaptiveSpanMixer(QkvMixer):
 def _sizes_of(block: tuple[slice, slice]) -> tuple[int, ...]:
     """Return the numbers of queries and keys of a block."""
     return tuple(some.stop - some.start for some in block)
-
-
-def _mean_over_real(share_bhl: Tensor, mask_bl: Tensor | None) -> Tensor:
-    """Return the mean over heads and real tokens; over heads where tokens share their spans."""
-    if mask_bl is None or share_bhl.shape[2] == 1:
-        return share_bhl.mean()
-    kept_bhl = share_bhl.masked_fill(~mask_bl.unsqueeze(1), 0)
-    return kept_bhl.sum() / (mask_bl.sum().clamp(min=1) * share_bhl.shape[1])

@@ -23,6 +23,14 @@ def folded(share: Tensor) -> Tensor:
     return torch.where(wide > 1, 2 - wide, wide)
 
 
+def mean_over_real(share_bhl: Tensor, mask_bl: Tensor | None) -> Tensor:
+    """Return the mean over heads and real tokens; over heads where tokens share their spans."""
+    if mask_bl is None or share_bhl.shape[2] == 1:
+        return share_bhl.mean()
+    kept_bhl = share_bhl.masked_fill(~mask_bl.unsqueeze(1), 0)
+    return kept_bhl.sum() / (mask_bl.sum().clamp(min=1) * share_bhl.shape[1])
+
+
 def log_span_mask(
     z_bhl: Tensor, q_index_bl: Tensor, k_index_bs: Tensor, ramp: int, span: int, *, causal: bool
 ) -> Tensor:
