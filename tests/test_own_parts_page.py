@@ -32,7 +32,8 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModuleType]:
 
 
 @pytest.mark.parametrize(
-    "test", [pytest.param(test, marks=[pytest.mark.slow] if test == "test_maxout" else []) for test in TESTS]
+    "test",
+    [pytest.param(test, marks=[pytest.mark.slow] if test in ("test_maxout", "test_kerple") else []) for test in TESTS],
 )
 def test_the_page(examples: dict[str, ModuleType], test: str) -> None:
     getattr(examples["test_examples.py"], test)()

@@ -33,7 +33,7 @@ from formers.ops.common.readable import (
     tell,
     told,
 )
-from formers.ops.common.tracing import is_left_open
+from formers.ops.common.tracing import fixed_size, is_left_open
 from formers.ops.linear_attention import (
     ElementwiseFeature,
     LinearState,
@@ -76,6 +76,7 @@ __all__ = [
     "each_kind",
     "elementwise_features",
     "exp_features",
+    "fixed_size",
     "forms_table",
     "fourier_features",
     "fourier_mix",

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, dataclass_transform
 import torch
 from torch import Tensor
 
-from formers.ops.common.tracing import fixed_size
+from formers.ops import fixed_size
 from formers.ops.sparse_attention import Fold, block_lists, number_of
 from formers.part import Part, Site
 

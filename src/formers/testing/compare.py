@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -63,8 +64,12 @@ def assert_finite(got: Tensor, what: str) -> None:
 
 
 def within_reach(exact: Iterable[Tensor], dtype: torch.dtype) -> bool:
-    """Return whether a dtype can hold exact results, and sums on the way to them: what lies beyond is not finite."""
-    return all(float(tensor.abs().max()) <= torch.finfo(dtype).max / 16 for tensor in exact)
+    """Return whether a dtype can hold exact results, and sums on the way to them: what lies beyond is not finite in it.
+
+    Results that are not finite themselves have no such excuse.
+    """
+    reach = torch.finfo(dtype).max / 16
+    return not any(reach < float(tensor.abs().max()) < math.inf for tensor in exact)
 
 
 def moved(got: Tensor, want: Tensor) -> float:
