@@ -7,6 +7,9 @@ BIN := .venv/bin
 help:             ## list the commands
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
+# Images for containers often forbid it, and then every process would compile what it imports anew, for a quarter of a minute.
+unexport PYTHONDONTWRITEBYTECODE
+
 # A newer pip than the one that Python brings takes half as long. --no-compile: Python compiles what it imports, once; all
 # 24,000 modules would be a third of the installation.
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
