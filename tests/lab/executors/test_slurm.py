@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import os
 import shutil
 import signal
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
@@ -24,7 +26,7 @@ from formers.lab.executors.slurm_files import ArmFiles, Inbox
 from formers.lab.plan.jobs import plan_jobs
 from formers.lab.store.write_error import WriteError
 from formers.lab.train.job import Job
-from formers.lab.train.progress import Silent
+from formers.lab.train.progress import Bars, Lines, Silent
 
 pytest.importorskip("submitit")
 
@@ -145,6 +147,76 @@ def test_ctrl_c_leaves_jobs_in_the_queue_and_the_next_start_collects_them(small:
     assert run(small, Listens(), Slurm()).rows == found.rows  # finished: nothing is submitted
 
 
+class Strict(Listens):
+    """Refuses a step of an arm that has not begun, or that was told to wait since."""
+
+    def __init__(self, then: Any = None) -> None:
+        super().__init__(then)
+        self.running = set[str]()
+
+    def wait(self, label: str, reason: str) -> None:
+        self.running.discard(label)
+        super().wait(label, reason)
+
+    def begin(self, label: str, steps: int) -> None:
+        self.running.add(label)
+        super().begin(label, steps)
+
+    def step(self, label: str, done: int) -> None:
+        assert label in self.running
+
+    def measured(self, label: str, done: int, values: dict[str, float]) -> None:
+        assert label in self.running
+        super().measured(label, done, values)
+
+
+LISTENERS = {
+    "lines": lambda: Lines(Console(file=io.StringIO())),
+    "bars": lambda: Bars(Console(file=io.StringIO())),
+    "strict": Strict,
+}
+
+
+@pytest.mark.parametrize("listener", LISTENERS)
+@pytest.mark.parametrize("adopted", [True, False])
+def test_arms_that_have_begun_unheard_are_collected(
+    one_arm: Study, queue: PaperQueue, monkeypatch: pytest.MonkeyPatch, listener: str, adopted: bool
+) -> None:
+    """An earlier start was told that they run, or the message was lost."""
+    if adopted:
+        leave(one_arm, queue)
+        files = queue.jobs["7_0"].files
+        files.tell(("begin", ("softmax", 8)))
+        files.tell(("step", ("softmax", 1)))
+    tell = ArmFiles.tell
+    monkeypatch.setattr(ArmFiles, "tell", lambda self, it: None if it[0] == "begin" else tell(self, it))
+
+    def state(number: str) -> str:
+        if queue.states[number] == "PENDING":
+            queue.train(number)
+        return "RUNNING"
+
+    monkeypatch.setattr(queue, "state", state)
+    progress = LISTENERS[listener]()
+    assert [row.status for row in run(one_arm, progress, Slurm()).rows] == ["finished"]
+    if isinstance(progress, Strict):
+        assert ("begin", "softmax") in progress.told
+        assert ("measured", "softmax") in progress.told
+
+
+def test_an_arm_that_is_held_up_begins_anew(arm: ArmOnNode, queue: PaperQueue) -> None:
+    waiting = slurm._WaitingArm(arm.job, "7_0", arm.files, slurm._inbox(arm.job, arm.files))
+    progress = Strict()
+    arm.files.tell(("begin", ("softmax", 8)))
+    for step, state in enumerate(["RUNNING", "SUSPENDED", "RUNNING"]):
+        arm.files.tell(("step", ("softmax", step)))
+        queue.states["7_0"] = state
+        queue.is_over = lambda number: False  # type: ignore[method-assign]
+        assert waiting.row_so_far(queue, progress, look=True) is None  # type: ignore[arg-type]
+    begin = ("begin", "softmax")
+    assert progress.told == [begin, ("wait", "softmax: job 7_0, suspended"), begin]
+
+
 def test_a_lost_job_is_a_failed_row_with_its_log_and_is_tried_again(small: Study, queue: PaperQueue) -> None:
     def lose() -> None:
         queue.log("7_0").write_text("slurmstepd: error\nsrun: error: node3: task 0: Killed\n\n")
@@ -261,7 +333,7 @@ def test_a_node_that_is_taken_back_leaves_a_checkpoint_and_the_next_goes_on(
     assert row.status == "finished"
     assert row.metrics == run(replace(arm.job.study, folder=arm.job.study.folder / "whole")).rows[0].metrics
     progress = Listens()
-    Inbox(arm.files.messages).deliver(progress)
+    Inbox(arm.files.messages, "softmax", 8).deliver(progress)
     assert [it for it in progress.told if it[0] == "begin"] == [("begin", "softmax")] * 2
     assert "going on from step 4" in progress.notes()
 
@@ -347,5 +419,5 @@ def test_files_that_are_damaged_or_of_another_job_are_no_outcome(arm: ArmOnNode)
     with pytest.raises(ValueError, match="do all machines have the same formers"):
         files.outcome("7_0")
     files.messages.write_text('["end", [1]]\n["note", ["half')
-    Inbox(files.messages).deliver(progress := Listens())
+    Inbox(files.messages, "softmax", 8).deliver(progress := Listens())
     assert progress.told == []

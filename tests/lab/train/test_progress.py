@@ -65,3 +65,15 @@ def test_labels_and_causes_are_shown_to_the_letter() -> None:
     lines.begin(label, 10)
     lines.note(label)
     assert plain.getvalue() == f"{shown}: 10 steps\n{shown}\n"
+
+
+def test_what_arrives_after_the_end_is_not_shown() -> None:
+    lines = Lines(Console(file=(out := io.StringIO())))
+    bars = Bars(Console(file=io.StringIO()))
+    for listener in (lines, bars):
+        listener.begin("a", 10)
+        listener.end(DONE, "a")
+        listener.step("a", 5)
+        listener.measured("a", 5, {"loss": 1.5})
+    assert "step 5" not in out.getvalue()
+    assert bars.table().row_count == 1

@@ -88,7 +88,7 @@ class Slurm:
         named = {i: number for i, job in enumerate(jobs) if (number := files[i].named_job(job.fingerprint))}
         queue.adopt(named.values())
         waiting = {
-            i: _WaitingArm(jobs[i], number, files[i], Inbox(files[i].messages, skip_old=True))
+            i: _WaitingArm(jobs[i], number, files[i], _inbox(jobs[i], files[i], skip_old=True))
             for i, number in named.items()
             if _is_worth_waiting(files[i], number, queue)
         }
@@ -120,7 +120,7 @@ class Slurm:
         for arm, number in zip(arms, numbers, strict=True):
             arm.files.name_job(number, arm.job.fingerprint)
         return [
-            _WaitingArm(arm.job, number, arm.files, Inbox(arm.files.messages))
+            _WaitingArm(arm.job, number, arm.files, _inbox(arm.job, arm.files))
             for arm, number in zip(arms, numbers, strict=True)
         ]
 
@@ -166,7 +166,7 @@ class _WaitingArm:
         if state == "RUNNING" and self.inbox.has_begun:
             self.told = ""
         elif state not in (self.told, "COMPLETING"):
-            self.told = state
+            self.told, self.inbox.has_begun = state, False
             progress.wait(self.job.label, f"job {self.number}, {state.lower()}")
 
     def _lost_row(self, queue: SlurmQueue) -> Row:
@@ -182,6 +182,10 @@ class _WaitingArm:
         row = row_of_lost_process(self.job, cause)
         ran_out = state.startswith("OUT_OF_ME") and row.status == "failed"
         return replace(row, status="out_of_memory") if ran_out else row
+
+
+def _inbox(job: Job, files: ArmFiles, skip_old: bool = False) -> Inbox:
+    return Inbox(files.messages, job.label, job.budget.steps, skip_old)
 
 
 def _is_worth_waiting(files: ArmFiles, number: str, queue: SlurmQueue) -> bool:

@@ -6,7 +6,6 @@ They lie in the folder `slurm` of the study, which all machines see. None of the
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +18,8 @@ from formers.machine.files import write_atomically
 from formers.machine.sealed_json import json_from_text, sealed, unsealed
 from formers.machine.typed_json import WrongJson, record_from_json
 
-_TOLD = ("begin", "step", "measured", "note")
+_TOLD = ("step", "measured", "note")
+_OF_TRAINING = ("begin", "step", "measured")
 
 
 @dataclass(frozen=True)
@@ -116,20 +116,29 @@ class ArmFiles:
 
 
 class Inbox:
-    """Reads the messages of an arm as they arrive, from `skip_old`'s end or from the start."""
+    """Reads the messages of an arm as they arrive: with `skip_old`, those from its first look on.
 
-    def __init__(self, path: Path, skip_old: bool = False) -> None:
-        self.path, self.has_begun = path, False
-        self._position = path.stat().st_size if skip_old and path.exists() else 0
+    That the arm has begun is always told before its steps are: of an arm that an earlier start has left running, and
+    where the message is lost. `has_begun` is to be set back where the arm is told to wait.
+    """
+
+    def __init__(self, path: Path, label: str, steps: int, skip_old: bool = False) -> None:
+        self.path, self.label, self.steps, self.has_begun = path, label, steps, False
+        self._position, self._skips = 0, skip_old
 
     def deliver(self, progress: Progress) -> None:
         """Tell a progress what has arrived since the last time."""
-        for method, arguments in self._read():
+        messages, skips, self._skips = self._read(), self._skips, False
+        if skips:
+            messages = [("begin", ())] if any(method in _OF_TRAINING for method, _ in messages) else []
+        for method, arguments in messages:
+            if method == "begin" or (method in _OF_TRAINING and not self.has_begun):
+                self.has_begun = True
+                progress.begin(self.label, self.steps)
             if method in _TOLD:
-                self.has_begun |= method == "begin"
                 deliver((method, tuple(arguments)), progress)
 
-    def _read(self) -> Iterable[Message]:
+    def _read(self) -> list[Message]:
         """Return the messages in whole lines that were not read before."""
         try:
             with self.path.open("rb") as file:

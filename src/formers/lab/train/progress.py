@@ -18,7 +18,11 @@ _BAR = 24
 
 
 class Progress(Protocol):
-    """A listener that is told what happens in a study. Several arms may run at once; their labels tell them apart."""
+    """A listener that is told what happens in a study. Several arms may run at once; their labels tell them apart.
+
+    An arm begins before its first step, and anew after it has waited. What an arm on another machine tells may arrive
+    after its end.
+    """
 
     def wait(self, label: str, reason: str) -> None:
         """Report that an arm waits for its turn, and what for."""
@@ -97,7 +101,8 @@ class Lines:
     def step(self, label: str, done: int) -> None: ...
 
     def measured(self, label: str, done: int, values: dict[str, float]) -> None:
-        arm = self.running[label]
+        if (arm := self.running.get(label)) is None:
+            return  # it arrived after the end
         arm.values |= values
         if set(values) - {"train_loss"}:
             self._print(f"{label}: step {done}/{arm.steps}, {_numbers(arm.values)}")
@@ -138,10 +143,12 @@ class Bars:
         self.running[label] = _Running(steps)
 
     def step(self, label: str, done: int) -> None:
-        self.running[label].step(done)
+        if label in self.running:  # and has not ended
+            self.running[label].step(done)
 
     def measured(self, label: str, done: int, values: dict[str, float]) -> None:
-        self.running[label].values |= values
+        if label in self.running:
+            self.running[label].values |= values
 
     def end(self, row: Row, label: str) -> None:
         self.running.pop(label, None)
