@@ -21,7 +21,18 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from formers.cli.pretrained import read_classifier, read_model
+from formers.cli.pretrained import read_classifier, read_model, short_name
+
+
+def test_a_model_has_its_folders_name_from_wherever_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine" / "deep").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "mine" / "deep")
+    names = ["..", "../", str(tmp_path / "mine"), "../../mine/"]
+    assert {short_name(name) for name in names} == {"mine"}
+    assert short_name(".") == "deep"
+    assert short_name("org/model") == "model"
 
 
 def test_a_name_that_neither_the_disk_nor_the_hub_knows_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

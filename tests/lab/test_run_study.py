@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, PreTrainedModel, Trainer, TrainerControl, TrainerState
 
 from formers.lab import Arm, Results, Row, Stopped, Store, Study, run
+from formers.lab.report.stored_results import stored_results
 from formers.lab.store.write_error import WriteError
 from formers.lab.train.callback import TrainingCallback
 from formers.lab.train.progress import Silent
@@ -99,6 +101,20 @@ def test_the_same_study_again_trains_nothing(small: Study, monkeypatch: pytest.M
     assert run(small) == first
     renamed = replace(small, arms=(Arm("other", {"mixer": "softmax"}), small.arms[1]))
     assert [row.arm for row in run(renamed).rows] == ["other", "identity"]
+
+
+def test_a_teams_server_knows_a_study_however_its_folder_is_written(
+    one_arm: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = one_arm.folder
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{shutil.move(folder / 'mlflow.db', folder.parent)}")
+    expected = run(one_arm).rows
+    monkeypatch.chdir(folder)
+    forbid_training(monkeypatch)
+    for written in (Path("."), Path("../study"), folder):
+        assert run(replace(one_arm, folder=written)).rows == expected
+        (folder / "report.json").unlink()  # rows are from the server alone
+        assert stored_results(written).rows == expected
 
 
 def test_a_new_seed_is_a_new_run(one_arm: Study) -> None:

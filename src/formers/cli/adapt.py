@@ -158,12 +158,13 @@ def _results(
     from datetime import UTC, datetime
 
     from formers.adapt.report.swap_results import OWN, SwapResults
+    from formers.cli.pretrained import short_name
     from formers.machine.environment import environment
     from formers.machine.shell import command_line
     from formers.mixers import Mixer
 
     return SwapResults(
-        model=Path(name).name,
+        model=short_name(name),
         text=text,
         rows=len(ids),
         row=ids.shape[1],

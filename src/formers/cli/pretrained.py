@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -20,6 +21,11 @@ _NO_CAUSAL = (
     "no causal language model, the kind that predicts each token from those before it; give one. The score of a "
     "classifier on a task is measured by `formers adapt MODEL --task TASK`"
 )
+
+
+def short_name(name: str) -> str:
+    """Return what a model is called in results: the name of its folder, however that is written, or its own."""
+    return Path(os.path.abspath(Path(name).expanduser())).name
 
 
 def read_model(name: str, gguf: str | None) -> tuple[PreTrainedModel, Any]:

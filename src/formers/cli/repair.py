@@ -70,7 +70,7 @@ def repair(
     formers repair path/to/model --plan adapt/swaps.json --time 1k,8k
     """
     from formers.adapt.repair_run import RepairPlan
-    from formers.cli.pretrained import parse_lengths, read_model, read_tokens
+    from formers.cli.pretrained import parse_lengths, read_model, read_tokens, short_name
     from formers.lab.study.budget import Budget
 
     choice = _choice(mixer, layers, plan)
@@ -88,7 +88,7 @@ def repair(
     )
     found = _run(teacher, student, rows, held, folder, stages)
     name = "Tiny Shakespeare" if text is None else str(text)
-    results = _results(Path(model).name, name, student, found, rows, held, stages)
+    results = _results(short_name(model), name, student, found, rows, held, stages)
     student.generation_config = loaded.generation_config
     _save(student, tokenizer, results, folder)
 

@@ -18,6 +18,7 @@ from formers.lab.plan.sampled_search import SampledSearch
 from formers.lab.plan.task_check import check_task
 from formers.lab.plan.trial_costs import with_latency
 from formers.lab.report.study_files import write_report
+from formers.lab.store.experiment import experiment_name
 from formers.lab.store.records import FINAL, Results, Row
 from formers.lab.store.store import Store
 from formers.lab.store.write_error import NoAnswer, WriteError, reporting_write_errors
@@ -93,7 +94,7 @@ def _run_and_publish(study: Study, progress: Progress, executor: Executor) -> Re
     search = SampledSearch(study) if study.space else None  # raises without Optuna, before anything trains
     references = check_task(study, plan)
     with _telling_how_to_resume(study), open_folder(study, progress.note), catch_signals() as stop:
-        store = Store(study.folder, f"formers/{study.folder.name}")
+        store = Store(study.folder, experiment_name(study.folder))
         tried: tuple[Row, ...] = ()
         if trials:
             tried = _run_all(study, trials, store, progress, stop, executor)

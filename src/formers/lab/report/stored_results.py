@@ -10,6 +10,7 @@ from typing import Any
 from formers.lab.report.json_file import load
 from formers.lab.report.study_files import JSON
 from formers.lab.report.study_results import study_results
+from formers.lab.store.experiment import experiment_name
 from formers.lab.store.records import Results, Row
 from formers.lab.store.store import Store
 from formers.lab.store.tracking_uri import TRACKING_URI_VARIABLE
@@ -55,7 +56,7 @@ def _rows(study: Study, before: dict[tuple[Any, ...], Row]) -> tuple[tuple[Row, 
 
     They are from its store, and those `before` that are not there. Ranked are the runs with what the search chooses.
     """
-    store = Store(study.folder, f"formers/{study.folder.resolve().name}")
+    store = Store(study.folder, experiment_name(study.folder))
     known = before | {_key(row): row for row in store.rows().values()}
     if study.space:
         return _rows_of_space(study, known)

@@ -32,6 +32,11 @@ SEQUENCE = "formers.sequence"
 _PAGE = 1000
 
 
+def experiment_name(folder: Path) -> str:
+    """Return the name of the experiment that holds the rows of the study in `folder`, however the folder is written."""
+    return f"formers/{folder.resolve().name}"
+
+
 class Experiment:
     """The runs of one study in MLflow: in a SQLite file in the study's folder, or at `MLFLOW_TRACKING_URI`.
 
