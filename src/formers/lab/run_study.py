@@ -27,6 +27,7 @@ from formers.lab.study.folder import how_to_resume, open_folder
 from formers.lab.study.newest import number_opening
 from formers.lab.study.study import Study
 from formers.lab.train.device import device_for
+from formers.lab.train.former_name import take_over_checkpoints
 from formers.lab.train.job import Job
 from formers.lab.train.kept_batches import forget_batches
 from formers.lab.train.other_lengths import untested_lengths
@@ -156,7 +157,10 @@ def _run_all(
         for i, entry in enumerate(plan)
         if i not in rows and isinstance(entry, Job)
     ]
-    with closing(executor.run_jobs([job for _, job in left], progress, stop)) as arriving:
+    jobs = [job for _, job in left]
+    if not isinstance(executor, Slurm):  # whose jobs may be at work there
+        take_over_checkpoints(jobs)
+    with closing(executor.run_jobs(jobs, progress, stop)) as arriving:
         for k, row in arriving:
             i, job = left[k]
             rows[i] = row

@@ -17,6 +17,7 @@ from formers.lab.study.budget import Budget
 from formers.lab.study.choices import OF_TASK, choice_text
 from formers.lab.study.command_line import arm_command
 from formers.lab.study.study import Study
+from formers.lab.train.former_name import known_folder
 from formers.part import own_code
 from formers.tasks.checks.checked_task import CheckedTask
 
@@ -129,7 +130,12 @@ class Job:
 
     @property
     def model_folder(self) -> Path:
-        """The folder of the trained model."""
+        """The folder of the trained model; one that was trained under another name of the arm has that."""
+        return known_folder(self.new_model_folder)
+
+    @property
+    def new_model_folder(self) -> Path:
+        """The folder that a model is saved in."""
         return self.study.folder / "models" / self.slug
 
     def empty_row(self) -> Row:

@@ -68,14 +68,15 @@ def save_model(job: Job, model: PreTrainedModel, weights: dict[str, Tensor]) -> 
     Raises:
         WriteError: where it cannot be written.
     """
-    part = job.model_folder.with_name(f".{job.slug}.part")
-    with reporting_write_errors("the trained model", job.model_folder):
+    folder = job.new_model_folder
+    part = folder.with_name(f".{folder.name}.part")
+    with reporting_write_errors("the trained model", folder):
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         model.save_pretrained(part, state_dict=weights)
         _save_beside(job, part)
-        shutil.rmtree(job.model_folder, ignore_errors=True)
-        os.replace(part, job.model_folder)
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(part, folder)
 
 
 def load_trained(job: Job) -> PreTrainedModel:
