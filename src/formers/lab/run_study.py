@@ -159,7 +159,7 @@ def _run_all(
     ]
     jobs = [job for _, job in left]
     if not isinstance(executor, Slurm):  # whose jobs may be at work there
-        take_over_checkpoints(jobs)
+        take_over_checkpoints([job.checkpoint_folder for job in jobs])
     with closing(executor.run_jobs(jobs, progress, stop)) as arriving:
         for k, row in arriving:
             i, job = left[k]

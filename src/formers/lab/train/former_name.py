@@ -5,12 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from formers.lab.store.write_error import reporting_write_errors
-
-if TYPE_CHECKING:
-    from formers.lab.train.job import Job
 
 
 def known_folder(own: Path) -> Path:
@@ -21,14 +17,13 @@ def known_folder(own: Path) -> Path:
     return min(own.parent.glob(f"*-{seed_and_fingerprint}"), default=own)
 
 
-def take_over_checkpoints(jobs: Sequence[Job]) -> None:
-    """Rename checkpoints that these jobs left under another name of their arms, so that they go on from them.
+def take_over_checkpoints(folders: Sequence[Path]) -> None:
+    """Rename checkpoints that jobs left under another name of their arms to these folders, so that they go on there.
 
-    Those of another of the jobs stay: two arms may differ in nothing but their names. Raise WriteError where it fails.
+    Another one of the folders stays: two arms may differ in nothing but their names. Raise WriteError where it fails.
     """
-    names = {job.slug for job in jobs}
-    for job in jobs:
-        before = known_folder(job.checkpoint_folder)
-        if before.name not in names:
+    for own in folders:
+        before = known_folder(own)
+        if before not in folders:
             with reporting_write_errors("how far the training is", before):
-                os.rename(before, job.checkpoint_folder)
+                os.rename(before, own)
