@@ -137,6 +137,7 @@ def _attend(
 ) -> Tensor:
     """Return y (B, H, L, V) of new tokens, and move their layer of the cache on."""
     layer, (q, k, v) = layer_of(qkv[1]), qkv
+    q, k = (t.to(v.dtype) for t in (q, k))  # under autocast, positions and norms leave them in float32
     heads, length, head_width = q.shape[1:]
     facts: _MaskFacts = getattr(mask_bs, _FACTS)
     if layer is not None and "streaming" not in mixer.abilities:
