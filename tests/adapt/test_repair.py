@@ -262,7 +262,7 @@ def test_products_in_bfloat16_teach_nearly_the_same(tmp_path: Path) -> None:
     losses = distill(teacher, student, ids(), tmp_path / "float32", BUDGET)
     near = distill(teacher, rounded, ids(), tmp_path / "bfloat16", BUDGET, bf16=True)
     torch.testing.assert_close(torch.tensor(near), torch.tensor(losses), rtol=0.1, atol=0.02)
-    with pytest.raises(ValueError, match="another budget"):
+    with pytest.raises(ValueError, match="another repair"):
         distill(teacher, rounded, ids(), tmp_path / "bfloat16", BUDGET)
 
 

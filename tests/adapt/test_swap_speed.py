@@ -64,7 +64,7 @@ def test_another_machine_s_times_are_not_mixed_in(tmp_path: Path, monkeypatch: p
     swap_speeds(model, [], [8], file=file)
     facts = {"torch": torch.__version__, "device": "another one", "threads": "64"}
     monkeypatch.setattr("formers.adapt.swap_speed.environment", lambda: facts)
-    with pytest.raises(ValueError, match="another model, machine or number of threads"):
+    with pytest.raises(ValueError, match="another model, attention, machine or number of threads"):
         swap_speeds(model, [], [8], file=file)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,16 @@ def test_it_is_the_share_of_right_answers(task: Any, tokenizer: Any, tmp_path: P
         right += ("no", "yes")[int(model(**inputs).logits.argmax())] == record.label
     assert 0 < right < len(records)
     assert score(model, score.ids_bl) == pytest.approx(-right / len(records))
+
+
+def test_scores_of_other_classes_are_not_taken_from_a_file(task: Any, tokenizer: Any, tmp_path: Path) -> None:
+    model, file = classifier(), tmp_path / "swaps.jsonl"
+    score = score_of(task, model, tokenizer, tmp_path)
+    swap_costs(model, score.ids_bl, [], file=file, score=score)
+    inputs = score.inputs | {"token_type_ids": 1 - score.inputs["token_type_ids"]}
+    for other in (replace(score, labels=1 - score.labels), replace(score, inputs=inputs)):
+        with pytest.raises(ValueError, match="another model or other tokens"):
+            swap_costs(model, other.ids_bl, [], file=file, score=other)
 
 
 def test_classes_are_found_by_their_names(task: Any, tokenizer: Any, tmp_path: Path) -> None:

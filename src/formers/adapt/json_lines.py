@@ -12,12 +12,19 @@ from typing import Any
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from formers.adapt.attention_function import PREFIX
+from formers.machine.weights_checksum import add_weights
+
+_NO_FUNCTION = {"_name_or_path", "architectures", "transformers_version", "dtype", "torch_dtype", "use_cache"}
+"""Entries of a configuration that change nothing of what a model computes, or that its weights tell."""
+
 
 class JsonLines:
     """A file whose first line tells what was measured, and every other one a measurement.
 
     Attributes:
         lines: the measurements so far, of earlier calls too.
+        is_new: whether this call has begun the file.
     """
 
     def __init__(self, path: Path | None, header: dict[str, Any], what: str):
@@ -27,14 +34,14 @@ class JsonLines:
         """
         self.path = path
         self.lines: list[dict[str, Any]] = []
+        lines = [] if path is None or not path.exists() else list(_whole_lines(path))
+        self.is_new = not lines
         if path is None:
             return
-        if not path.exists():
+        if self.is_new:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._append(header)
-            return
-        lines = list(_whole_lines(path))
-        if not lines or lines[0] != header:
+        elif lines[0] != json.loads(json.dumps(header)):
             raise ValueError(f"{path} holds measurements of {what}; give another file or folder")
         self.lines = lines[1:]
 
@@ -58,17 +65,29 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def hash_of_model(model: PreTrainedModel) -> str:
-    """Return a hash of a model's weights, of 1,024 numbers of each."""
-    weights = hashlib.sha256()
-    for name, weight in sorted(model.state_dict().items()):
-        weights.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
-        weights.update(weight.detach().flatten()[:: max(1, weight.numel() // 1024)].cpu().float().numpy().tobytes())
-    return weights.hexdigest()
+    """Return a hash of a model's weights and configuration: its mixers and positions, too, have often no weights.
+
+    The name of its attention counts where it is a mixer of this library, and not where it only says how the model's own
+    is computed. Cost: reads every weight once.
+    """
+    facts: dict[str, Any] = {"config": _function_of(model.config.to_dict())}
+    attention = str(model.config._attn_implementation)
+    facts |= {"attention": attention} if attention.startswith(PREFIX) else {}
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
+    add_weights(digest, model)
+    return digest.hexdigest()
 
 
 def hash_of_tokens(ids_bl: Tensor) -> str:
     """Return a hash of tokens and their shape."""
     return hashlib.sha256(f"{tuple(ids_bl.shape)}".encode() + ids_bl.cpu().long().numpy().tobytes()).hexdigest()
+
+
+def _function_of(config: Any) -> Any:
+    """Return a configuration, and those in it, without what changes nothing of what the model computes."""
+    if isinstance(config, dict):
+        return {str(name): _function_of(value) for name, value in config.items() if name not in _NO_FUNCTION}
+    return [_function_of(value) for value in config] if isinstance(config, list | tuple) else config
 
 
 def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:

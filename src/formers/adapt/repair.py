@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,9 @@ def transfer_attention(
         transfer_attention(teacher, student, ids, Path("repair/transfer"), Budget(steps=500, batch_size=4))
 
     Only mixers that are not the teacher's change, in place; the loss is the mean of `transfer_losses`. A call that was
-    stopped goes on where its last checkpoint in `folder` is. Each step runs the whole teacher: `stream_transfer`, for
-    models whose layers run one after the other, takes a fraction of that, and less memory.
+    stopped goes on where its last checkpoint in `folder` is, given both models as they were at its beginning. Each step
+    runs the whole teacher: `stream_transfer`, for models whose layers run one after the other, takes a fraction of
+    that, and less memory.
 
     Args:
         ids_nl: rows of tokens, (N, L); they are read in an order that the seed gives, again when they are through.
@@ -47,7 +49,7 @@ def transfer_attention(
     for parameter in student.parameters():
         parameter.requires_grad_(id(parameter) in taught)
     try:
-        return Repair(teacher, student, loss, folder, budget).run(ids_nl, seed)
+        return Repair(teacher, student, loss, folder, budget, {"loss": "transfer"}).run(ids_nl, seed)
     finally:
         for name, parameter in student.named_parameters():
             parameter.requires_grad_(wanted[name])
@@ -80,6 +82,10 @@ def distill(
 
     Source: Hinton et al. 2015, arXiv:1503.02531.
     """
+    about = {"loss": "divergence", "lora": None if lora is None else asdict(lora)}
+    repair = Repair(
+        teacher, student, divergence, folder, budget, about, held_out_nl=held_out_nl, bf16=bf16, progress=progress
+    )
     wanted = {name: p.requires_grad for name, p in student.named_parameters()}
     features = _new_features(teacher, student) if lora is not None else []
     if lora is not None:
@@ -87,9 +93,6 @@ def distill(
         for parameter in features:
             parameter.requires_grad_(True)
     try:
-        repair = Repair(
-            teacher, student, divergence, folder, budget, held_out_nl=held_out_nl, bf16=bf16, progress=progress
-        )
         return repair.run(ids_nl, seed)
     finally:
         if lora is not None:

@@ -134,8 +134,7 @@ class _Run:
         self.choosing_nl, self.reported_nl = held_out_nl[:choosing], held_out_nl[choosing:]
         header: dict[str, Any] = {"teacher": hash_of_model(teacher), "student": hash_of_model(student)}
         header |= {"text": hash_of_tokens(rows_nl), "held_out": hash_of_tokens(held_out_nl)}
-        stages = {name: value for name, value in asdict(plan).items() if name != "bf16" or value}
-        header |= {"plan": _as_json(stages)}
+        header |= {"plan": asdict(plan)}
         self.kept = JsonLines(folder / "stages.jsonl", header, "another repair")
         self.stages = [stage_of(line) for line in self.kept.lines]
 

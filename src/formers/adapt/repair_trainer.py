@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 
+from formers.adapt.json_lines import JsonLines, hash_of_model, hash_of_tokens
 from formers.adapt.swap_costs import Progress
 from formers.adapt.trained_weights import load_weights, save_weights, saved_facts, trained_weights
 from formers.lab.study.budget import Budget
@@ -29,6 +30,8 @@ _BEST = "best.safetensors"
 """The file of the best weights so far, beside the checkpoints and in each of them."""
 _FINISHED = "finished.safetensors"
 """The file of the weights that a repair has ended with."""
+_FACTS = "repair.jsonl"
+"""The file that says what the weights in a folder depend on."""
 _CHECKPOINTS = 4
 """Checkpoints along a repair."""
 Loss = Callable[[FormersModel, FormersModel, Tensor], Tensor]
@@ -38,7 +41,11 @@ Loss = Callable[[FormersModel, FormersModel, Tensor], Tensor]
 class Repair:
     """A training of a student on a loss between it and its teacher, in a folder that it goes on from.
 
+    It is made before any weight of the student changes: the folder then belongs to this student, as it is, this
+    teacher, text and budget.
+
     Args:
+        about: what the result depends on beside models, text, budget, seed and precision, as JSON has it.
         ids_nl: rows of tokens, (N, L); they are read in an order that the seed gives, again when they are through.
         held_out_nl: rows to choose the best weights by, as often as the budget evaluates; without, the last are kept.
         bf16: whether products are made in bfloat16.
@@ -52,6 +59,7 @@ class Repair:
         loss: Loss,
         folder: Path,
         budget: Budget,
+        about: dict[str, Any],
         *,
         held_out_nl: Tensor | None = None,
         bf16: bool = False,
@@ -60,20 +68,18 @@ class Repair:
         self.teacher, self.student, self.folder, self.budget = teacher, student, folder, budget
         self.loss, self.bf16 = in_bfloat16(loss) if bf16 else loss, bf16
         self.held_out_nl, self.progress = held_out_nl, progress
+        self.facts = about | {"teacher": hash_of_model(teacher), "student": hash_of_model(student), "bf16": bf16}
+        self.facts |= {"budget": asdict(budget)}
+        self.facts |= {"held_out": None if held_out_nl is None else hash_of_tokens(held_out_nl)}
 
     def run(self, ids_nl: Tensor, seed: int) -> list[float]:
         """Train the weights that take gradients, from the last whole checkpoint on; return the losses on the way.
 
         Ctrl-C ends the step, and leaves a checkpoint. Raise ValueError for a folder of another training, and Stopped.
         """
-        facts = {"budget": asdict(self.budget), "seed": seed, "rows": list(ids_nl.shape)}
-        facts |= {"bf16": True} if self.bf16 else {}
+        self._check_folder(self.facts | {"rows": hash_of_tokens(ids_nl), "seed": seed})
         finished = saved_facts(self.folder / _FINISHED)
         if finished is not None:
-            if finished["repair"] != facts:
-                raise ValueError(
-                    f"{self.folder} holds a repair with another budget, precision, seed or text; give another folder"
-                )
             load_weights(self.student, self.folder / _FINISHED)
             return list(finished["losses"])
         self.teacher.eval()
@@ -87,8 +93,15 @@ class Repair:
         losses = [line["loss"] for line in trainer.state.log_history if "loss" in line]
         if self.held_out_nl is not None:
             load_weights(self.student, self.folder / _BEST)
-        save_weights(trained_weights(self.student), self.folder / _FINISHED, {"repair": facts, "losses": losses})
+        save_weights(trained_weights(self.student), self.folder / _FINISHED, {"losses": losses})
         return losses
+
+    def _check_folder(self, facts: dict[str, Any]) -> None:
+        """Write down what the folder's weights depend on, before there are any. Raise ValueError for another's."""
+        what = "another repair (models, text, budget, seed, precision or adapters)"
+        kept = JsonLines(self.folder / _FACTS, facts, what)
+        if kept.is_new and any(self.folder.glob("*.safetensors")) | any(self.folder.glob("checkpoint-*")):
+            raise ValueError(f"{self.folder} holds weights, and nothing tells of which repair; give another folder")
 
     def _trainer(self, ids_nl: Tensor, seed: int, stop: Stop) -> tuple[RepairTrainer, _RepairCallback]:
         rows = TokenRows(ids_nl, self.budget.steps * self.budget.batch_size, seed)

@@ -65,10 +65,11 @@ def stream_transfer(
     """
     layers = taught_layers(teacher, student)
     stream = _HiddenStates(teacher, ids_nl, folder, bf16)
-    header = {"teacher": hash_of_model(teacher), "tokens": hash_of_tokens(ids_nl), "layers": layers, "seed": seed}
-    header |= {"budget": asdict(budget), "mixers": [str(student.config.mixer_at(layer)) for layer in layers]}
-    header |= {"bf16": True} if bf16 else {}
+    header: dict[str, Any] = {"teacher": hash_of_model(teacher), "student": hash_of_model(student)}
+    header |= {"tokens": hash_of_tokens(ids_nl), "layers": layers, "budget": asdict(budget), "seed": seed, "bf16": bf16}
     done = JsonLines(folder / "layers.jsonl", header, "another repair")
+    if done.is_new:
+        stream.remove()  # hidden states without the file that says whose they are
     losses: dict[int, list[float]] = {line["layer"]: line["losses"] for line in done.lines}
     mixers = mixers_of(student, layers)
     for number, layer in enumerate(layers):

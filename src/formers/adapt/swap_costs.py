@@ -79,7 +79,8 @@ def swap_costs(
         layers: numbers of the layers to try one by one; all unless given, none for an empty list.
         file: where each measurement is kept as it is made: the same call goes on behind the last one.
         progress: called after each measurement.
-        score: the loss that is measured; mean −log p of a token unless given, in nats.
+        score: the loss that is measured; mean −log p of a token unless given, in nats. A file knows it by its `key`, a
+            text, where it has one, and else by its name.
 
     A swap that runs out of memory, or whose loss is not a number, is a row that says so; the next call tries it again.
 
@@ -94,7 +95,7 @@ def swap_costs(
         )
     wanted = _wanted(model.config.num_hidden_layers, mixers, layers)
     header = {"model": hash_of_model(model), "tokens": hash_of_tokens(ids_bl)}
-    header |= {} if score is None else {"score": getattr(score, "__qualname__", type(score).__qualname__)}
+    header |= {} if score is None else {"score": _key_of(score)}
     kept = JsonLines(file, header, "another model or other tokens")
     lines = (line for line in kept.lines if not line.get("failure"))
     known = {(line["mixer"], tuple(line["layers"])): line["nats"] for line in lines}
@@ -127,6 +128,12 @@ def _wanted(
     texts = [str(one) for one in as_mixers(mixers)] if mixers else []
     places = [tuple(range(depth)), *((layer,) for layer in alone)]
     return [("", ()), *((text, which) for text in texts for which in places)]
+
+
+def _key_of(score: Score) -> str:
+    """Return what a file knows a loss by."""
+    name: str = getattr(score, "__qualname__", type(score).__qualname__)
+    return str(getattr(score, "key", name))
 
 
 def _check_taken(model: PreTrainedModel, mixers: Collection[str]) -> None:

@@ -72,11 +72,12 @@ def swap_speeds(
 
     What runs out of memory is a row that says so; the next call tries it again.
 
-    Raise ValueError for a file of another model, machine or number of threads.
+    Raise ValueError for a file of another model or attention, of another machine or number of threads.
     """
     facts = environment()
-    header = {"model": hash_of_model(model)} | {name: facts[name] for name in _MACHINE}
-    kept = JsonLines(file, header, "another model, machine or number of threads")
+    header = {"model": hash_of_model(model), "attention": model.config._attn_implementation}
+    header |= {name: facts[name] for name in _MACHINE}
+    kept = JsonLines(file, header, "another model, attention, machine or number of threads")
     rows = [SwapSpeed(**line) for line in kept.lines]
     known = {(row.mixer, row.length): row for row in rows if not row.failure}
     texts = ["", *(str(Mixer.parse(one) if isinstance(one, str) else one) for one in mixers)]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from formers.adapt.json_lines import hash_of_tokens
 from formers.part import Unsupported
 from formers.tasks import Classify, Glue, Reviews, Task
 from formers.tasks.answers import answers
@@ -67,6 +68,12 @@ class TaskScore:
     def metric(self) -> str:
         """The name of the score, as it stands over a column."""
         return self.task.metric.label
+
+    @property
+    def key(self) -> str:
+        """A text that differs for another task, other texts or other classes of them."""
+        tensors = {name: hash_of_tokens(self.inputs[name]) for name in sorted(self.inputs)}
+        return f"{type(self.task).__name__} {self.metric} {tensors} {hash_of_tokens(self.labels)} {self.numbers}"
 
     def __call__(self, model: PreTrainedModel, ids_bl: Tensor) -> float:
         """Return minus the score of a model on all texts."""

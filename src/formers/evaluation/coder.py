@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,6 +31,9 @@ class EvaluationCoder(Protocol):
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of some tokens, without special ones."""
 
+    def identity(self) -> str:
+        """Return a text in which coders differ that read or write anything in another way."""
+
 
 @dataclass(frozen=True)
 class AlphabetCoder:
@@ -49,6 +53,9 @@ class AlphabetCoder:
 
     def decode(self, ids: Sequence[int]) -> str:
         return "".join(self.characters.alphabet[i] for i in ids)
+
+    def identity(self) -> str:
+        return repr((self.characters.alphabet, self.start, self.end))
 
 
 @dataclass(frozen=True)
@@ -92,3 +99,8 @@ class TokenizerCoder:
     def decode(self, ids: Sequence[int]) -> str:
         text: str = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return text
+
+    def identity(self) -> str:
+        backend = getattr(self.tokenizer, "backend_tokenizer", None)
+        rules = json.dumps(self.tokenizer.get_vocab(), sort_keys=True) if backend is None else backend.to_str()
+        return repr((self.start, self.end, self._before_each, self.tokenizer.special_tokens_map, rules))

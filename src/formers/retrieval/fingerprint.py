@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 
-import torch
 from torch import Tensor
 
+from formers.machine.weights_checksum import add_weights
 from formers.models import CausalLM, TransformerConfig
 
 _BLOCK = 1 << 20
@@ -23,9 +23,7 @@ def model_hash(model: CausalLM) -> str:
     every weight once.
     """
     digest = hashlib.sha256(json.dumps(_choices(model.config), sort_keys=True).encode())
-    for name, weight in sorted(model.state_dict().items()):
-        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
-        digest.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    add_weights(digest, model)
     return digest.hexdigest()
 
 
