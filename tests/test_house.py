@@ -106,6 +106,29 @@ def test_files_can_be_read_in_one_sitting() -> None:
     assert {name: size for name, size in sizes.items() if size > MOST_LINES} == {}
 
 
+WRITES_OVER = {
+    "machine/memory.py": "a counter of the kernel",
+    "models/pretrained.py": "a card that was not there, beside weights",
+    "retrieval/build.py": "a file that is made empty",
+    "tasks/characters.py": "beside a model, in a folder that is put in its place whole",
+    "tasks/control/control.py": "as characters",
+    "tasks/control/recordings.py": "a part, which is moved when it is whole",
+    "tasks/vocabulary.py": "as characters",
+}
+"""Files that write a file in its place, and why nothing is lost where the disk is full, or the process dies, then."""
+
+
+def test_results_are_whole_at_every_moment() -> None:
+    """`write_atomically` leaves what was there until the new text is on the disk; `write_text` empties it first."""
+    writing = {
+        str(path.relative_to(HOUSE))
+        for path in FILES
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Attribute) and node.attr in ("write_text", "write_bytes")
+    }
+    assert writing == WRITES_OVER.keys()
+
+
 def test_the_lab_has_few_doors() -> None:
     entries = [entry.name for entry in (HOUSE / "lab").iterdir() if entry.name != "__pycache__"]
     assert len(entries) <= 10, entries

@@ -31,10 +31,11 @@ def test_a_table_a_heat_map_and_results(model: Path, command: Run) -> None:
     rows = [line.split() for line in done.output.splitlines()]
     assert ["tokens", "0%", "100%", "mean"] in rows
     assert [row[0] for row in rows if row and row[-1] in ("0.00", "0.50", "1.00")] == ["400", "500"]
-    report = json.loads((model / "evaluation/needle-keys2-values1-hops0.json").read_text())
+    stem = "needle-keys2-values1-hops0-lengths-400+500-depths2-each1"
+    report = json.loads((model / f"evaluation/{stem}.json").read_text())
     assert (report["lengths"], report["depths"], report["each"]) == ([400, 500], [0.0, 1.0], 1)
     assert report["settings"]["hiding"] == {"keys": 2, "values": 1, "hops": 0}
-    assert (model / "evaluation/needle-keys2-values1-hops0.png").read_bytes().startswith(b"\x89PNG")
+    assert (model / f"evaluation/{stem}.png").read_bytes().startswith(b"\x89PNG")
     assert len([*(model / "evaluation").iterdir()]) == 2
 
 

@@ -92,10 +92,10 @@ def _function_of(config: Any) -> Any:
 
 def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
     """Return the lines of a file; a last one that was cut off as its process died is taken off the file."""
-    text = path.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]
+    text = path.read_bytes()
+    whole = text[: text.rfind(b"\n") + 1]
     if whole != text:
-        path.write_text(whole, encoding="utf-8")
+        os.truncate(path, len(whole))  # the rest is not written anew: the disk may be full
     try:
         yield from (json.loads(line) for line in whole.splitlines())
     except ValueError:

@@ -63,7 +63,13 @@ def evaluate(
     from dataclasses import asdict
 
     from formers.cli.evaluated_model import open_text_model
-    from formers.cli.evaluation_results import attention_name, evaluation_report, file_stem, write_report
+    from formers.cli.evaluation_results import (
+        attention_name,
+        evaluation_report,
+        file_stem,
+        model_in_name,
+        write_report,
+    )
     from formers.cli.progress import progress_bar
     from formers.evaluation.fingerprint import answers_key
     from formers.evaluation.harness import load_tasks, require_harness, run_tasks
@@ -76,6 +82,19 @@ def evaluate(
     asked, place = open_text_model(
         model, mixer, layers=layers, gguf=gguf, length=length, batch=batch, device=device, precision=precision
     )
+    stem = file_stem(
+        "+".join(names),
+        evaluate,
+        limit=limit,
+        shots=shots,
+        include=include,
+        mixer=mixer,
+        layers=layers,
+        gguf=gguf,
+        length=length,
+        precision=precision,
+        **model_in_name(model, folder),
+    )
     mixer = attention_name(mixer, layers)
     folder = folder or place / "evaluation"
     loaded = load_tasks(names, include or [], shots)
@@ -86,12 +105,12 @@ def evaluate(
             results, cut = run_tasks(asked, loaded, limit=limit, answers=answers, progress=progress)
     except KeyboardInterrupt:
         raise Stopped(f"stopped; {folder} keeps the answers so far, and the same command goes on from there") from None
-    answers.unlink()
     found = {result.task: {key: value for key, value in asdict(result).items() if key != "task"} for result in results}
-    settings = {"limit": limit, "precision": precision}
+    settings = {"limit": limit, "shots": shots, "precision": precision}
     report = evaluation_report(asked, model, mixer, {"tasks": found, "cut": cut}, settings)
-    path = folder / f"{file_stem('+'.join(names) + ('' if limit is None else f'-limit{limit}'), mixer)}.json"
+    path = folder / f"{stem}.json"
     write_report(report, path, as_json)
+    answers.unlink()  # now that the results are on the disk
     if not as_json:
         _show(results, cut, asked)
         say(f"results: {path}")

@@ -61,7 +61,13 @@ def needle(
     from dataclasses import asdict
 
     from formers.cli.evaluated_model import check_length, open_text_model
-    from formers.cli.evaluation_results import attention_name, evaluation_report, file_stem, write_report
+    from formers.cli.evaluation_results import (
+        attention_name,
+        evaluation_report,
+        file_stem,
+        model_in_name,
+        write_report,
+    )
     from formers.cli.needle_image import save_needle_grid
     from formers.cli.pretrained import parse_lengths
     from formers.cli.progress import progress_bar
@@ -75,6 +81,19 @@ def needle(
     counts, shares = parse_lengths(lengths), [place / (depths - 1) for place in range(depths)]
     asked, place = open_text_model(
         model, mixer, layers=layers, gguf=gguf, length=None, batch=batch, device=device, precision=precision
+    )
+    stem = file_stem(
+        f"needle-keys{keys}-values{values}-hops{hops}",
+        needle,
+        lengths=lengths,
+        depths=depths,
+        each=each,
+        text=text,
+        mixer=mixer,
+        layers=layers,
+        gguf=gguf,
+        precision=precision,
+        **model_in_name(model, folder),
     )
     mixer = attention_name(mixer, layers)
     check_length(asked.model, max(counts))
@@ -90,15 +109,14 @@ def needle(
             grid = find_needles(asked, prompts, counts, shares, each, file=file, progress=progress)
     except KeyboardInterrupt:
         raise Stopped(f"stopped; {folder} keeps what is done, and the same command goes on from there") from None
-    file.unlink()
-    stem = folder / file_stem(f"needle-keys{keys}-values{values}-hops{hops}", mixer)
     settings = {"hiding": asdict(hiding), "text": "Tiny Shakespeare" if text is None else str(text)}
     report = evaluation_report(asked, model, mixer, asdict(grid), settings | {"precision": precision})
-    write_report(report, stem.with_name(f"{stem.name}.json"), as_json)
-    save_needle_grid(grid, stem.with_name(f"{stem.name}.png"))
+    write_report(report, folder / f"{stem}.json", as_json)
+    save_needle_grid(grid, folder / f"{stem}.png")
+    file.unlink()  # now that the results are on the disk
     if not as_json:
         _show(grid)
-        say(f"results: {stem}.json, {stem}.png")
+        say(f"results: {folder / stem}.json, {folder / stem}.png")
 
 
 def _show(grid: NeedleGrid) -> None:

@@ -15,6 +15,7 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
+from formers.machine.files import write_atomically
 from formers.models import CausalLM
 from formers.part import evaluating
 from formers.retrieval.datastore import (
@@ -143,7 +144,7 @@ def _write_blocks(model: CausalLM, ids: Tensor, folder: Path, header: Header, pr
     if not (folder / DIGESTS).exists():
         _make_files(folder, header)
     digests = _whole_blocks(folder, header)
-    (folder / DIGESTS).write_text("".join(f"{digest}\n" for digest in digests), encoding="ascii")
+    write_atomically(folder / DIGESTS, "".join(f"{digest}\n" for digest in digests))
     for block in range(len(digests), header.blocks):
         start, stop = header.range_of(block)
         progress(start, header.entries)
