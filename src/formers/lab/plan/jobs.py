@@ -36,7 +36,8 @@ def plan_jobs(
     """
     chosen = [taken[arm.name] if taken else candidates(study, arm)[0] for arm in study.arms]
     chosen += further
-    return [_with_seed(entry, seed) for seed in study.seeds for entry in _matched(study, chosen)]
+    matched = _matched(study, chosen)  # once for all seeds: every model is built, and its time measured
+    return [_with_seed(entry, seed) for seed in study.seeds for entry in matched]
 
 
 def plan_search(study: Study) -> list[Job | Row]:
@@ -59,18 +60,25 @@ class _Impossible:
 
 
 def _matched(study: Study, chosen: Sequence[Candidate]) -> list[Job | _Impossible]:
-    """Return a job of the first seed for each candidate, with what the study matches made equal to the first arm's."""
+    """Return a job of the first seed for each candidate, with what the study matches made equal to the first arm's.
+
+    That is the first arm which can exist, whether it is among the candidates or not.
+    """
     configs: dict[str, TransformerConfig | Unsupported] = {}
-    entries: list[Job | _Impossible] = []
-    for candidate in chosen:
+
+    def entry(candidate: Candidate) -> Job | _Impossible:
         text = candidate.arm.text
         config = configs[text] if text in configs else configs.setdefault(text, study.built_config(candidate.arm))
         if isinstance(config, Unsupported):
-            entries.append(_Impossible(study=study, candidate=candidate, reason=config))
-        else:
-            entries.append(first_job(study, candidate, config))
-    base = next((entry for entry in entries if isinstance(entry, Job)), None)
-    return [_matched_job(entry, base) if base and isinstance(entry, Job) else entry for entry in entries]
+            return _Impossible(study=study, candidate=candidate, reason=config)
+        return first_job(study, candidate, config)
+
+    entries = [entry(candidate) for candidate in chosen]
+    if study.match == "steps":
+        return entries
+    firsts = (entry(candidates(study, arm)[0]) for arm in study.arms)
+    base = next((first for first in firsts if isinstance(first, Job)), None)
+    return [_matched_job(it, base) if base and isinstance(it, Job) else it for it in entries]
 
 
 def first_job(study: Study, candidate: Candidate, config: TransformerConfig) -> Job:
@@ -92,13 +100,11 @@ def first_job(study: Study, candidate: Candidate, config: TransformerConfig) -> 
 def _matched_job(job: Job, base: Job) -> Job:
     """Return the job with its sizes, or its steps, changed to what the study matches."""
     study = job.study
-    if job is base:
-        return job
     if study.match in ("parameters", "flops"):
         target = cost_of(base.task.task, base.config, study.match)
         arm = match_arm(job.task.task, job.config, job.arm, target, study.match)
-        return replace(job, arm=arm, config=study.config(arm))
-    if study.match == "time":
+        return job if arm is job.arm else replace(job, arm=arm, config=study.config(arm))
+    if study.match == "time" and job.config_json != base.config_json:  # a model is not timed against itself
         steps = max(1, round(study.budget.steps / relative_step_time(study, job.config, base.config)))
         return replace(job, budget=replace(job.budget, steps=steps))
     return job
