@@ -7,7 +7,7 @@
 | words and cells | `headline`, `arm_sentences`, `matching`, `ranking`, `estimate_text`, `page_tables`, `filters` |
 | draw | `charts/`, `arm_looks` |
 | forms | `html`, `terminal`, `markdown`, `latex`, `csv_text`, `json_file` |
-| the folder of a study | `study_results`, `study_files`, `stored_results` |
+| the folder of a study | `study_results`, `study_files`, `stored_results`, `agreement` |
 """
 
 from formers.lab.report.csv_text import to_csv

@@ -52,6 +52,11 @@ def file_command(path: Path) -> str:
     return shlex.join([*launch_command(), "ablate", str(path)])
 
 
+def is_of_task(command: str, study: Study) -> bool:
+    """Return whether a command that `arm_command` wrote is of the study's task, as it is written there."""
+    return shlex.split(command_line([_task_text(study)]))[0] in shlex.split(command)
+
+
 def launch_command() -> list[str]:
     """Return the words that start this program in as many processes as now: `formers`, or `torchrun … -m formers`."""
     ranks = world_size()

@@ -28,6 +28,17 @@ _INCIDENTAL = ("transformers_version", "_name_or_path", "architectures", "dtype"
 """Entries of a configuration that change nothing in a training."""
 
 
+def config_json(config: TransformerConfig) -> dict[str, Any]:
+    """Return a configuration as JSON, with every value once: without the names that Hugging Face has for sizes."""
+    data = json.loads(config.to_json_string(use_diff=False))
+    return {name: value for name, value in data.items() if name not in config.attribute_map}
+
+
+def config_facts(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entries of a configuration as JSON that decide the outcome of a training."""
+    return {name: value for name, value in data.items() if name not in _INCIDENTAL}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """One arm of a study with one seed.
@@ -83,8 +94,7 @@ class Job:
     @property
     def config_json(self) -> dict[str, Any]:
         """The configuration as JSON, with every value once: without the names that Hugging Face has for sizes."""
-        data = json.loads(self.config.to_json_string(use_diff=False))
-        return {name: value for name, value in data.items() if name not in self.config.attribute_map}
+        return config_json(self.config)
 
     @property
     def _code(self) -> list[str]:
@@ -102,7 +112,7 @@ class Job:
         facts |= {
             "task": str(self.arm.task_of(self.study.task)),
             "data": self.task.data_hash + self.study.task.code_hash,
-            "config": {name: value for name, value in self.config_json.items() if name not in _INCIDENTAL},
+            "config": config_facts(self.config_json),
             "budget": self.budget.to_dict(),
             "seed": self.seed,
             **({"code": code} if (code := self._code) else {}),
