@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import Trainer
 
-from formers.lab import Arm, LengthResult, Results, Row, Stopped, Study, run
+from formers.lab import Arm, Compute, LengthResult, Results, Row, Stopped, Study, run
 from formers.lab.distributed import ranks
 from formers.lab.executors.processes import Processes
 from formers.lab.plan.jobs import plan_jobs
@@ -124,6 +124,29 @@ def test_a_study_that_was_run_before_is_tested_only(positions: Study, monkeypatc
     assert not list(positions.folder.glob("study-*.yaml"))
     assert run(replace(positions, eval_lengths=())).rows == again.rows  # what is known stays known
     assert len(list(positions.folder.glob("study-*.yaml"))) == 1  # and so does what was asked for
+
+
+def test_a_later_test_is_in_the_precision_of_the_training(one_arm: Study) -> None:
+    study = replace(one_arm, compute=Compute(precision="bf16"), arms=(Arm("alibi", {"position": "alibi"}),))
+    at_once = run(replace(study, eval_lengths="2x", folder=study.folder.with_name("at-once")))
+    run(study)
+    later = run(replace(study, eval_lengths="2x"))
+    assert metrics(later.rows[0]) == metrics(at_once.rows[0])
+    [job] = plan_jobs(study)
+    assert isinstance(job, Job)
+    [full] = plan_jobs(replace(study, compute=Compute()))
+    assert isinstance(full, Job)
+    shutil.copytree(job.model_folder, full.model_folder)
+    in_fp32 = job.task.at_length(32).evaluate(load_trained(full), "test").metrics
+    assert in_fp32 != metrics(later.rows[0])[1], "products in bfloat16 are seen in the result"
+
+
+def test_a_later_test_is_on_the_device_of_the_study(one_arm: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(one_arm)
+    [job] = plan_jobs(replace(one_arm, compute=Compute(device="cpu")))
+    assert isinstance(job, Job)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert load_trained(job).device.type == "cpu"
 
 
 def test_side_by_side_is_the_same(positions: Study) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from types import MethodType
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,6 +12,8 @@ from formers.lab.distributed import ranks
 from formers.machine.environment import processor_name
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from formers.lab.study.compute import Compute
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -34,6 +37,19 @@ def device_for(compute: Compute) -> str:
 def device_name(device: str) -> str:
     """Return the GPU's name, or the processor's."""
     return torch.cuda.get_device_name() if device == "cuda" else f"cpu ({processor_name()})"
+
+
+def in_precision(model: PreTrainedModel, device: str, precision: str) -> PreTrainedModel:
+    """Return the model, whose forward pass is made in this precision from now on, as that of a model in training is.
+
+    That is what accelerate does with a model that it prepares: outputs are float32, whatever is computed from them.
+    """
+    if precision in _DTYPES:
+        from accelerate.utils.operations import convert_outputs_to_fp32
+
+        forward = torch.autocast(device, dtype=_DTYPES[precision])(type(model).forward)
+        model.forward = MethodType(convert_outputs_to_fp32(forward), model)
+    return model
 
 
 def autocast(device: str, precision: str) -> AbstractContextManager[object]:

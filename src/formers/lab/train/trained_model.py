@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -18,6 +17,7 @@ from formers.lab.distributed.full_state import load_full_weights
 from formers.lab.store.records import Point
 from formers.lab.store.write_error import is_about_the_disk, one_line, reporting_write_errors
 from formers.lab.train.best_weights import BestWeights
+from formers.lab.train.device import device_for, in_precision
 from formers.lab.train.finite import check_test
 from formers.lab.train.initial_weights import seeded_model
 from formers.lab.train.job import Job
@@ -82,6 +82,8 @@ def save_model(job: Job, model: PreTrainedModel, weights: dict[str, Tensor]) -> 
 def load_trained(job: Job) -> PreTrainedModel:
     """Return the trained model of a job from the study's folder, ready to be tested, on every rank.
 
+    It computes as it did right after its training: on the study's device and in its precision.
+
     Raises:
         ValueError: where what is there is no whole model of this job.
         TaskError: where the task cannot make the model any more.
@@ -89,11 +91,12 @@ def load_trained(job: Job) -> PreTrainedModel:
     weights, problem = _read_weights(job.model_folder) if ranks.is_rank0() else ({}, "")
     if problem := ranks.broadcast_from_rank0(problem):  # the others wait for it, whatever rank 0 has found
         raise ValueError(problem)
-    model = seeded_model(job.task, job.config, job.seed).to("cuda" if torch.cuda.is_available() else "cpu")
+    device = device_for(job.study.compute)
+    model = seeded_model(job.task, job.config, job.seed).to(device)
     if job.study.shard:
         shard(model)
     load_full_weights(model, weights)
-    return model
+    return in_precision(model, device, job.study.compute.precision)
 
 
 def _read_weights(folder: Path) -> tuple[dict[str, Tensor], str]:
