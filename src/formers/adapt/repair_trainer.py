@@ -42,7 +42,7 @@ class Repair:
     """A training of a student on a loss between it and its teacher, in a folder that it goes on from.
 
     It is made before any weight of the student changes: the folder then belongs to this student, as it is, this
-    teacher, text and budget.
+    teacher, text and budget. Both models go to the device that the trainer takes, a GPU where there is one, and stay.
 
     Args:
         about: what the result depends on beside models, text, budget, seed and precision, as JSON has it.
@@ -107,8 +107,10 @@ class Repair:
         rows = TokenRows(ids_nl, self.budget.steps * self.budget.batch_size, seed)
         callback = _RepairCallback(self, stop)
         arguments = _arguments(self.folder, self.budget, seed)
+        arguments._n_gpu = min(arguments.n_gpu, 1)  # several would run copies of the student, which are no models
         trainer = RepairTrainer(model=self.student, args=arguments, train_dataset=rows, callbacks=[callback])
         trainer.remove_callback(PrinterCallback)  # `progress` is told of every step
+        self.teacher.to(arguments.device)  # where the trainer has put the student, and puts each batch
         trainer.teacher, trainer.loss_between, trainer.seal = self.teacher, self.loss, callback.seal
         return trainer, callback
 
@@ -125,7 +127,8 @@ class Repair:
         """Keep the weights after a step if their loss on the held-out rows is the smallest so far."""
         assert self.held_out_nl is not None
         with evaluating(self.student):
-            value = sum(float(self.loss(self.teacher, self.student, row[None])) for row in self.held_out_nl)
+            rows = (row[None].to(self.student.device) for row in self.held_out_nl)
+            value = sum(float(self.loss(self.teacher, self.student, row)) for row in rows)
         known = saved_facts(self.folder / _BEST)
         if known is None or value < known["loss"]:
             save_weights(trained_weights(self.student), self.folder / _BEST, {"step": step, "loss": value})

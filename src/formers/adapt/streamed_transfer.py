@@ -50,7 +50,7 @@ def stream_transfer(
     Each mixer learns what the teacher's attention makes of the hidden states that enter it there, as in
     `transfer_losses`. These wait in a file of `folder`: of one layer for all tokens at a time, so that the teacher runs
     once over the text, however often it is read, and memory holds one mixer's gradients. A call that was stopped goes
-    on at the layer that it was in, to the same weights.
+    on at the layer that it was in, to the same weights. It runs on the student's device, where the teacher goes, too.
 
     Args:
         ids_nl: rows of tokens, (N, L).
@@ -64,6 +64,7 @@ def stream_transfer(
     Raise Unsupported for a teacher whose layers do not run one after the other; ValueError for another call's folder.
     """
     layers = taught_layers(teacher, student)
+    teacher.to(student.device)  # its hidden states go through the student's mixers
     stream = _HiddenStates(teacher, ids_nl, folder, bf16)
     header: dict[str, Any] = {"teacher": hash_of_model(teacher), "student": hash_of_model(student)}
     header |= {"tokens": hash_of_tokens(ids_nl), "layers": layers, "budget": asdict(budget), "seed": seed, "bf16": bf16}
