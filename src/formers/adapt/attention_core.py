@@ -9,7 +9,7 @@ import torch
 
 from formers.mixers import Mixer
 from formers.mixers.qkv import HeadMixer, QkvMixer
-from formers.part import Site, Unsupported, default_of
+from formers.part import Site, Unsupported, default_of, seeded
 
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj")
 
@@ -29,8 +29,8 @@ def attention_core(mixer: Mixer, *, heads: int, head_width: int, causal: bool, l
         layer=layer,
         layers=layer + 1,
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(layer)  # random features are the same in every process, and others in every layer
+    # random features are the same in every process and on every device, and others in every layer
+    with torch.device("cpu"), seeded(layer):
         module = mixer.build(site)
     if not isinstance(module, QkvMixer) or _makes_more_than_usual(module):
         raise Unsupported(f"{mixer} cannot stand in for a model's attention: {_WHY_NOT}")

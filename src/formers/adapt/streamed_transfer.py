@@ -19,7 +19,7 @@ from formers.lab.study.budget import Budget
 from formers.machine.files import flush_to_disk
 from formers.models import Transformer
 from formers.models.pretrained import FormersModel
-from formers.part import Unsupported
+from formers.part import Unsupported, seeded
 from formers.residuals import Block
 
 _ROWS = 4
@@ -177,8 +177,7 @@ class _LayerTraining:
     def losses(self) -> Iterator[float]:
         """Train, and give the loss of each step."""
         budget, mixer = self.budget, self.mixer.train()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
+        with seeded(self.seed, self.device):
             order = torch.randperm(len(self.x_nld))
             parameters: list[Tensor] = [*mixer.parameters()]
             last = order[-_COMPARED:]

@@ -37,11 +37,10 @@ def check(mixer: str) -> None:
     import torch
 
     from formers.mixers import Mixer
-    from formers.part import Site
+    from formers.part import Site, seeded
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with seeded(0, device):
         module = Mixer.parse(f"{mixer}()").build(Site(width=32, heads=2, causal=True, context_length=64)).to(device)
         x_bld = torch.randn(2, 24, 32, device=device, requires_grad=True)
     y_bld, state = module(x_bld)

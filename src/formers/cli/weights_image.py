@@ -12,7 +12,7 @@ from torch import Tensor
 from formers.mixers import Mixer
 from formers.mixers.mixer import MixerModule
 from formers.mixers.mixing_weights import influence, mixing_weights
-from formers.part import Site
+from formers.part import Site, seeded
 from formers.positions import Position
 
 _TEXT = "to be, or not to be, that is the question: "
@@ -53,8 +53,7 @@ def save_weights(mixer: Mixer, position: Position | None, directions: Sequence[b
 
 def _example(mixer: Mixer, position: Position | None, causal: bool, tokens: Sequence[str]) -> tuple[Tensor, str]:
     """Return the weights (L, L) on the tokens, and their name."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with seeded(0):
         site = Site(width=_WIDTH, heads=_HEADS, causal=causal, context_length=len(tokens), position=position)
         module = mixer.build(site).eval()
         _attend_to_likes(module)

@@ -11,12 +11,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from formers.evaluation.harness_model import HarnessModel, Progress
 from formers.evaluation.text_model import TextModel
 from formers.machine.quiet_libraries import no_bars
-from formers.part import check_names, shortened
+from formers.part import check_names, seeded, shortened
 
 _BOOTSTRAPS = 1000
 """Samples for the standard errors that have no formula."""
@@ -139,10 +137,8 @@ def run_tasks(
 
     LM.register(HarnessModel)
     asked = HarnessModel(model, progress)
-    random.seed(0)
-    torch.manual_seed(_SEED)
     cached = None if answers is None else CachingLM(asked, str(answers))
-    with _quiet():
+    with _quiet(), _python_seeded(), seeded(_SEED, model.model.device):
         try:
             found = evaluate(
                 asked if cached is None else cached,
@@ -187,6 +183,17 @@ def _metrics(values: Mapping[str, Any], better: Mapping[str, Any]) -> dict[str, 
             higher_is_better=better.get(name),
         )
     return metrics
+
+
+@contextmanager
+def _python_seeded() -> Iterator[None]:
+    """Let Python's own random numbers, which tasks draw from, begin at the same place, and go on afterwards."""
+    before = random.getstate()
+    random.seed(0)
+    try:
+        yield
+    finally:
+        random.setstate(before)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from formers.part.own_files import load_parts, own_code, own_kinds
 from formers.part.part import ABILITIES, Part
 from formers.part.plain_linear import is_plain_linear
 from formers.part.quoted import quoted, shortened
+from formers.part.seeded import seeded
 from formers.part.sharing import SharingModule, layers_share, share_across_layers, weights_of
 from formers.part.site import Site
 from formers.part.state import State
@@ -47,6 +48,7 @@ __all__ = [
     "parse_value",
     "quoted",
     "refuse_losses",
+    "seeded",
     "share_across_layers",
     "shortened",
     "state_from_tree",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from formers.part import evaluating
+from formers.part import evaluating, seeded
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -18,10 +18,8 @@ def generate(model: PreTrainedModel, ids: Tensor, *, tokens: int, temperature: f
 
     Temperature 0 takes the likeliest token.
     """
-    devices = [model.device] if model.device.type == "cuda" else []
     sampling = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature > 0 else {"do_sample": False}
-    with torch.random.fork_rng(devices), evaluating(model):
-        torch.manual_seed(seed)
+    with seeded(seed, model.device), evaluating(model):
         prompt = ids[None].to(model.device)
         out = model.generate(prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=tokens, **sampling)
         return out[0].cpu()

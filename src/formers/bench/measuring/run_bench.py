@@ -22,6 +22,7 @@ from formers.bench.progress import BenchProgress, SilentBenchProgress
 from formers.bench.results import BenchResults, Measurement, Status
 from formers.bench.subjects.subject import Subject
 from formers.machine.environment import environment, processor_name
+from formers.part import seeded
 
 
 def run_bench(plan: BenchPlan, progress: BenchProgress | None = None) -> BenchResults:
@@ -69,7 +70,10 @@ class _BenchRun:
 
     def measure(self) -> None:
         """Try the laws, warm everything up, and time it."""
-        torch.manual_seed(self.plan.seed)
+        with seeded(self.plan.seed, torch.device(self.plan.device)):
+            self._measure()
+
+    def _measure(self) -> None:
         admitted = [subject for subject in self.plan.subjects if self.admits(subject)]
         for phase in self.plan.phases:
             able = [subject for subject in admitted if self.has_phase(subject, phase)]

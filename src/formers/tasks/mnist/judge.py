@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from formers.part import seeded
 from formers.tasks.mnist.images import LENGTHS, load_images
 
 _PASSES, _ROWS, _RATE = 2, 100, 2e-3
@@ -48,8 +49,7 @@ def trained_judge(path: str | None, length: int) -> Judge:
 def _trained(path: str | None, length: int, sha256: str) -> Judge:
     """Return the judge; the hash tells changed images from those it was trained on."""
     images, labels = load_images(path, length).train
-    with torch.random.fork_rng([]), torch.inference_mode(False), torch.enable_grad():
-        torch.manual_seed(0)
+    with seeded(0), torch.inference_mode(False), torch.enable_grad():
         judge = Judge(LENGTHS[length])
         optimizer = torch.optim.Adam(judge.parameters(), lr=_RATE)
         steps = _PASSES * -(-len(labels) // _ROWS)

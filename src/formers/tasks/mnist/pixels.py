@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from formers.part import evaluating
+from formers.part import evaluating, seeded
 from formers.tasks.task import Example
 
 if TYPE_CHECKING:
@@ -41,10 +41,8 @@ def generated(model: PreTrainedModel, images_nl: Tensor, given: int, seed: int) 
 
     The same seed gives the same images.
     """
-    devices = [model.device] if model.device.type == "cuda" else []
     length, found = images_nl.shape[1], []
-    with torch.random.fork_rng(devices), evaluating(model):
-        torch.manual_seed(seed)
+    with seeded(seed, model.device), evaluating(model):
         for images in images_nl.split(_ROWS):
             front = torch.zeros(len(images), 1, dtype=torch.long)
             prompt = torch.cat([front, images[:, :given].long()], 1).to(model.device)
