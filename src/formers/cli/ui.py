@@ -25,6 +25,7 @@ def ui(
     formers ui studies/mine --port 5001
     """
     from formers.lab.report.stored_results import DATABASE
+    from formers.lab.store.database import sqlite_uri
 
     [place] = chosen([folder] if folder else None).values()
     if not (place / DATABASE).is_file():
@@ -32,7 +33,7 @@ def ui(
     if not has_page():
         say("formers: MLflow's page is not installed. Install it with: pip install 'formers[ui]'", err=True)
         raise typer.Exit(1)
-    words = ["--backend-store-uri", f"sqlite:///{(place / DATABASE).resolve()}", "--port", str(port)]
+    words = ["--backend-store-uri", sqlite_uri(place / DATABASE), "--port", str(port)]
     os.execv(sys.executable, [sys.executable, "-m", "mlflow", "ui", *words])
 
 

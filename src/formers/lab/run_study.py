@@ -18,7 +18,7 @@ from formers.lab.plan.sampled_search import SampledSearch
 from formers.lab.plan.task_check import check_task
 from formers.lab.plan.trial_costs import with_latency
 from formers.lab.report.study_files import write_report
-from formers.lab.store.experiment import experiment_name
+from formers.lab.store.experiment import check_place, experiment_name
 from formers.lab.store.records import FINAL, Results, Row
 from formers.lab.store.store import Store
 from formers.lab.store.write_error import NoAnswer, WriteError, reporting_write_errors
@@ -56,8 +56,8 @@ def run(study: Study, progress: Progress | None = None, executor: Executor | Non
     every rank returns the results.
 
     Raises:
-        ValueError: for an arm that is wrong (a misspelt option), `shard` in a single process, or a device or precision
-        that this machine has not, before anything trains.
+        ValueError: for an arm that is wrong (a misspelt option), `shard` in a single process, a device or precision
+        that this machine has not, or a folder whose path MLflow reads as another one, before anything trains.
         TaskError: where the task cannot be trained on, whichever the arm, before anything trains.
         Stopped: on Ctrl-C or SIGTERM, after keeping the checkpoint of the running arm.
         FolderInUse: where another process works in the study's folder.
@@ -90,6 +90,7 @@ def run(study: Study, progress: Progress | None = None, executor: Executor | Non
 
 def _run_and_publish(study: Study, progress: Progress, executor: Executor) -> Results:
     """Run a study as the one process that writes into its folder."""
+    check_place(study.folder)
     plan = plan_jobs(study)
     trials = plan_search(study) if study.searches else []
     search = SampledSearch(study) if study.space else None  # raises without Optuna, before anything trains

@@ -7,16 +7,27 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy
 from mlflow.exceptions import MlflowException
+from sqlalchemy import create_engine, inspect
 from sqlalchemy.exc import OperationalError
 
 import formers.lab.store.database
-from formers.lab import Store
-from formers.lab.store.database import cache_path, copy_from_cache, copy_to_cache, is_write_failure, make_database
+from formers.lab import Arm, Budget, Store, Study, run
+from formers.lab.store.database import (
+    cache_path,
+    copy_from_cache,
+    copy_to_cache,
+    is_write_failure,
+    make_database,
+    sqlite_uri,
+)
+from formers.lab.store.experiment import check_place
 
 
 @pytest.fixture
@@ -53,6 +64,46 @@ def test_no_trace_of_where_they_were_made(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path / "elsewhere")
     store = Store(tmp_path / "study", "test")
     assert store.experiment.client.get_experiment("0").artifact_location.startswith(str(tmp_path / "elsewhere"))
+
+
+UNQUOTES = tuple(map(int, sqlalchemy.__version__.split(".")[:2])) >= (2, 1)
+"""Versions before take `%3F` in the path of an address as it is."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a b é", "h#1", "100%", "p%zz", "a&b=c;d", "quo\"te'", "back\\slash", "new\nline", "sqlite:", "@x:y", "日本"],
+)
+def test_an_address_names_the_file_whatever_its_folder_is_called(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    with closing(sqlite3.connect(tmp_path / name / "rows.db")) as database, database:
+        database.execute("CREATE TABLE here (x)")
+    engine = create_engine(sqlite_uri(tmp_path / name / "rows.db"))
+    assert inspect(engine).get_table_names() == ["here"]
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("what?x", r"has \? in it"),
+        pytest.param("p%3Fq", "has %3F in it", marks=pytest.mark.skipif(not UNQUOTES, reason="takes it as it is")),
+        ("sur\udce9", "is not in UTF-8"),
+    ],
+)
+def test_a_folder_that_no_address_can_name_is_refused(
+    tmp_path: Path, name: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rows would be in a file that another study has, too."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(ValueError, match=rf"{said}, which MLflow reads as something else .* rename this one"):
+        Store(tmp_path / name, "test")
+    arms = [Arm("softmax", {"mixer": "softmax"})]
+    with pytest.raises(ValueError, match=said):
+        run(Study(task="sort(length=8)", arms=arms, budget=Budget(steps=1), folder=tmp_path / name / "study"))
+    assert [*tmp_path.iterdir()] == []
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://team")  # has its own files
+    check_place(tmp_path / name)
 
 
 def test_nothing_is_said_while_they_are_made(python: Any, tmp_path: Path) -> None:

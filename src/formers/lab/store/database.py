@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sqlite3
 import tempfile
@@ -24,8 +25,26 @@ _WRITE_FAILURES = (
 
 
 def sqlite_uri(path: Path) -> str:
-    """Return a database file's address for MLflow."""
-    return f"sqlite:///{path.resolve()}"
+    """Return a database file's address for MLflow.
+
+    Raises:
+        ValueError: for a path that an address cannot hold as it is: another file would be opened.
+    """
+    from sqlalchemy.engine import make_url  # takes a while to load
+
+    place = str(path.resolve())
+    uri = f"sqlite:///{place}"
+    escape = re.search("%[0-9A-Fa-f]{2}", place)
+    if place != place.encode(errors="replace").decode():
+        wrong = "is not in UTF-8"
+    elif make_url(uri).database == place:
+        return uri
+    else:
+        wrong = f"has {'?' if '?' in place or escape is None else escape[0]} in it"
+    raise ValueError(
+        f"{place!r} {wrong}, which MLflow reads as something else in the address of a study's rows; choose another "
+        "folder, or rename this one"
+    )
 
 
 def database_problem(path: Path) -> str | None:

@@ -37,6 +37,12 @@ def experiment_name(folder: Path) -> str:
     return f"formers/{folder.resolve().name}"
 
 
+def check_place(folder: Path) -> None:
+    """Raise ValueError where the rows of the study in `folder` would be in a file that no address can name."""
+    if not os.environ.get(TRACKING_URI_VARIABLE):
+        sqlite_uri(folder / _DATABASE)
+
+
 class Experiment:
     """The runs of one study in MLflow: in a SQLite file in the study's folder, or at `MLFLOW_TRACKING_URI`.
 
@@ -52,6 +58,7 @@ class Experiment:
             ValueError: when MLflow cannot use what is in the folder, or what `MLFLOW_TRACKING_URI` names.
             WriteError: when the folder cannot be written.
         """
+        check_place(folder)
         quiet_libraries()
         with no_garbage():
             from mlflow.tracking import MlflowClient  # takes a second; only a study needs it
