@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
+
+from formers.ops.common.tf32 import multiplies_in_tf32
 
 PROGRAMS = 512
 """How many programs a launch should have at least: about four for each multiprocessor of an H100."""
@@ -55,7 +56,7 @@ def tile_options(block_a: int, block_c: int) -> dict[str, Any]:
 
 def precision_of() -> str:
     """Return the precision of float32 products: torch's own setting for matrix products."""
-    return "ieee" if torch.get_float32_matmul_precision() == "highest" else "tf32"
+    return "tf32" if multiplies_in_tf32() else "ieee"
 
 
 def strided(t_bhlx: Tensor | None) -> tuple[Tensor, int, int, int] | None:

@@ -1,0 +1,15 @@
+"""Whether a GPU multiplies float32 by TF32, as torch is set to."""
+
+from __future__ import annotations
+
+import torch
+
+
+def multiplies_in_tf32() -> bool:
+    """Return whether torch's own float32 products may run in TF32 on a GPU, whichever way that was set.
+
+    That is by `torch.set_float32_matmul_precision`, `torch.backends.cuda.matmul.allow_tf32`, or the newer
+    `torch.backends.fp32_precision` and `torch.backends.cuda.matmul.fp32_precision`. The getters of the first two raise
+    an error once one of the last two was set; that of the last knows all four.
+    """
+    return torch.backends.cuda.matmul.fp32_precision == "tf32"
