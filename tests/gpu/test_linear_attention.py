@@ -90,11 +90,12 @@ def test_memory_grows_with_outputs_and_gradients_alone(device: str) -> None:
     assert own < 1.2 * 4 * q.nbytes  # y and three gradients
 
 
-def test_compiles_without_a_break(device: str) -> None:
-    given = [torch.randn(1, 2, 300, 32, device=device, dtype=torch.bfloat16, requires_grad=True) for _ in range(3)]
+@pytest.mark.parametrize(("impl", "dtype"), [("triton", torch.bfloat16), ("auto", torch.float32)], ids=str)
+def test_compiles_without_a_break(impl: str, dtype: torch.dtype, device: str) -> None:
+    given = [torch.randn(1, 2, 300, 32, device=device, dtype=dtype, requires_grad=True) for _ in range(3)]
 
     def run(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        return linear_attention(q, k, v, causal=True, feature="elu", impl="triton")[0].float().sum()
+        return linear_attention(q, k, v, causal=True, feature="elu", impl=impl)[0].float().sum()
 
     found, wanted = torch.compile(run, fullgraph=True)(*given), run(*given)
     torch.testing.assert_close(found, wanted)

@@ -30,6 +30,15 @@ def kernel_script(request):
 
 
 @pytest.fixture
+def fp32_precision_kept():
+    """Sets the precision of float32 products back to what torch starts with."""
+    yield
+    torch.set_float32_matmul_precision("highest")
+    for part in (torch.backends, torch.backends.cudnn, torch.backends.cuda.matmul, torch.backends.mkldnn.matmul):
+        part.fp32_precision = "none"  # a compiler sets the products' to what it was for all of torch
+
+
+@pytest.fixture
 def randn():
     """Draws from a normal distribution, float64; the same shape and seed give the same numbers."""
 

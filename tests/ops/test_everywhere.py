@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from formers import ops
+from formers.ops.common import triton_reasons
+from formers.ops.common.dispatch import Forms
 
 ONLY_TORCH = """
 import sys, torch
@@ -60,6 +62,15 @@ CALLS = {
     "fourier_mix, matmul": lambda q, k, v: ops.fourier_mix((q + k + v)[0], impl="matmul"),
     "pool_mix": lambda q, k, v: ops.pool_mix((q + k + v)[:, 0], mask_bl=MASK.to(q.device), causal=True)[0],
 }
+ON_TRITON = {
+    "linear_attention",
+    "linear_attention, causal",
+    "linear_attention of itself",
+    "dense_attention of itself",
+    "linear_attention, decay",
+    "dense_attention",
+}
+"""What one of Triton's kernels computes where a compiler traces; others it leaves to operations of torch."""
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -71,6 +82,32 @@ def test_compiles_without_a_break(name):
     torch.testing.assert_close(found, wanted)
     gradients = [torch.autograd.grad(y.square().sum(), given) for y in (found, wanted)]
     torch.testing.assert_close(*gradients)
+
+
+@pytest.fixture
+def gpu_order(monkeypatch, fp32_precision_kept):
+    """Lets "auto" choose on a CPU as on a GPU that multiplies by TF32, Triton's kernels included."""
+    monkeypatch.setattr(triton_reasons, "INSTALLED", True)
+    monkeypatch.setattr(triton_reasons, "_INTERPRETED", True)
+    for forms in Forms.registry.values():
+        monkeypatch.setitem(forms.preference, "cpu", forms.preference.get("cuda", forms.preference["cpu"]))
+    torch.backends.fp32_precision = "tf32"  # the newer of the ways, after which getters of the others raise an error
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_gpus_choice_compiles_without_a_break(name, gpu_order):
+    """In float32, whose form hangs on TF32. Graphs are made and not run, since no kernel of a GPU can here."""
+    torch._dynamo.reset()
+    found = []
+
+    def make_alone(graph, inputs):
+        found.extend(str(node.target) for node in graph.graph.nodes)
+        (made,) = graph.graph.output_node().args[0]
+        return lambda *given: (torch.zeros(made.meta["example_value"].shape),)
+
+    with torch.no_grad():
+        torch.compile(CALLS[name], fullgraph=True, backend=make_alone)(*heads())
+    assert ("formers_triton.linear_forward" in found) is (name in ON_TRITON)
 
 
 @pytest.mark.parametrize("lengths", [(70, 130), pytest.param((70, 130, 1), marks=pytest.mark.slow)], ids=str)

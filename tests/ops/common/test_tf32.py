@@ -23,14 +23,11 @@ WAYS = {
 
 
 @pytest.fixture(params=WAYS)
-def set_by(request):
-    """Sets torch in one way, returns whether products are in TF32 then, and sets it back."""
+def set_by(request, fp32_precision_kept):
+    """Sets torch in one way, and returns whether products are in TF32 then."""
     set_it, wanted = WAYS[request.param]
     set_it()
-    yield wanted
-    torch.set_float32_matmul_precision("highest")
-    for part in (torch.backends, torch.backends.cudnn, torch.backends.cuda.matmul, torch.backends.mkldnn.matmul):
-        part.fp32_precision = "none"
+    return wanted
 
 
 def test_every_way_is_known(set_by):

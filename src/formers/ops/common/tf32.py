@@ -13,3 +13,8 @@ def multiplies_in_tf32() -> bool:
     an error once one of the last two was set; that of the last knows all four.
     """
     return torch.backends.cuda.matmul.fp32_precision == "tf32"
+
+
+# What `torch.compiler.assume_constant_result` does, without importing the compiler, which cannot trace the getter. A
+# graph keeps the form that was right when it was made; its kernels ask again with each call.
+multiplies_in_tf32._dynamo_marked_constant = True  # type: ignore[attr-defined]
