@@ -60,6 +60,7 @@ class Transformer(FormersModel):
         streaming = all("streaming" in config.mixer_at(i).abilities for i in range(config.depth))
         self.streaming = site.causal and streaming and not config.ffn.mixes_tokens
         self.gradient_checkpointing = False
+        self._no_split_modules = {type(layer).__name__ for layer in self.layers}  # they run on one device each
         self.post_init()
 
     def build_layer(self, site: Site) -> nn.Module:

@@ -32,7 +32,6 @@ class FormersModel(PreTrainedModel):
     config_class = TransformerConfig
     base_model_prefix = "model"
     supports_gradient_checkpointing = True
-    _no_split_modules = ["Block"]  # noqa: RUF012
     made_from: str = ""
     "The pretrained model that the weights come from, as its name or folder; the model card tells it."
     streaming: bool
