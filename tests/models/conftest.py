@@ -1,14 +1,18 @@
-"""Small models that the tests of the models share."""
+"""Small models that the tests of the models share; what stands beside them here can be imported."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from formers import CausalLM, TransformerConfig
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture

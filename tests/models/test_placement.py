@@ -1,17 +1,25 @@
-"""Models that accelerate spreads over devices: their layers stay whole, and it finds them by name."""
+"""Models that accelerate spreads over devices: their layers stay whole, and everything meets where it is needed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+import torch
 from accelerate.utils import FullyShardedDataParallelPlugin
 from torch import nn
 from transformers.integrations.accelerate import get_balanced_memory, infer_auto_device_map
+from two_devices import plain, spread, two_devices
 
-from formers import CausalLM, MaskedLM, Seq2SeqConfig, Seq2SeqLM
+from formers import CausalLM, MaskedLM, Seq2SeqConfig, Seq2SeqLM, TransformerConfig
 from formers.catalogue import CATALOGUE
 from formers.computation import Computation
+from formers.memory import Memory
+from formers.mixers import FeatureMap, Fourier, Mixer
+from formers.models.config import AXIS_OF
+from formers.part import Part
+from formers.positions import NoPosition
 from formers.residuals import Residual
 
 LAYERS = [kind for kind in CATALOGUE if issubclass(kind, (Residual, Computation))]
@@ -59,3 +67,89 @@ def test_sharding_by_accelerate_finds_the_layers(config: Callable[..., Any]) -> 
         plugin.set_auto_wrap_policy(model)
         kinds = plugin.auto_wrap_policy.keywords["transformer_layer_cls"]
         assert kinds == {type(layer) for layer in layers_of(model).values()}
+
+
+def choice(part: Part) -> dict[str, Any]:
+    if isinstance(part, FeatureMap):
+        return {"mixer": f"linear(feature={part})"}
+    axis = next(name for name, kind in AXIS_OF.items() if isinstance(part, kind))
+    return {axis: part} | ({"position": NoPosition()} if isinstance(part, Mixer) else {})
+
+
+def heads_for(kind: type[Part]) -> list[Any]:
+    """The language models that may have a part: both for a mixer, else one, as no other part looks at the direction."""
+    can = kind.can if issubclass(kind, (Mixer, Memory)) else {"causal"}
+    return [head for head, ability in ((CausalLM, "causal"), (MaskedLM, "bidirectional")) if ability in can]
+
+
+def outputs(model: Any, ids: torch.Tensor, **options: Any) -> list[torch.Tensor]:
+    """The logits of padded rows, and where the model streams, of tokens after them; of rows of documents, too."""
+    first, given = 7, dict(options)
+    if not isinstance(getattr(model.config, "mixer", None), Fourier):
+        given["attention_mask"] = torch.ones_like(ids).index_fill(1, torch.tensor([0]), 0)
+    if not model.streaming:
+        return [model(ids, **given).logits]
+    masks = [given["attention_mask"][:, :first], given["attention_mask"]]
+    out = model(ids[:, :first], **given | {"attention_mask": masks[0], "use_cache": True})
+    past = {"past_key_values": out.past_key_values, "use_cache": True}
+    return [out.logits, model(ids[:, first:], **given | {"attention_mask": masks[1]} | past).logits]
+
+
+def same_on_two_devices(model: Any, run: Callable[[Any], list[torch.Tensor]]) -> None:
+    with torch.no_grad():
+        want = run(model)
+    with two_devices():
+        got = run(spread(model))
+    for here, there in zip(want, got, strict=True):
+        torch.testing.assert_close(plain(there), here, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", CATALOGUE, ids=lambda kind: kind.name())
+def test_every_part_on_two_devices(kind: Any, config: Callable[..., TransformerConfig], ids: torch.Tensor) -> None:
+    for head in heads_for(kind):
+        torch.manual_seed(0)
+        model = head(config(tie_word_embeddings=False, **choice(kind()))).eval()
+        same_on_two_devices(model, lambda model: outputs(model, ids))
+
+
+STOPPING = (
+    "universal(blocks=2, position=learned, time=learned)",
+    "act(blocks=2)",
+    "early_exit(rule=margin(threshold=0.3), heads=own)",
+    "early_exit(rule=saturation(threshold=0.9))",
+    "early_exit(rule=sequence_depth())",
+    "early_exit(rule=multinomial_depth())",
+)
+
+
+@pytest.mark.parametrize("computation", STOPPING)
+def test_generation_on_two_devices(computation: str, config: Callable[..., Any], ids: torch.Tensor) -> None:
+    torch.manual_seed(0)
+    model = CausalLM(config(depth=4, computation=computation, tie_word_embeddings=False)).eval()
+    same_on_two_devices(model, lambda model: [model.generate(ids, max_new_tokens=5, do_sample=False)])
+
+
+def test_documents_and_global_tokens_on_two_devices(config: Callable[..., Any], ids: torch.Tensor) -> None:
+    number, seen = torch.zeros_like(ids), torch.zeros_like(ids)
+    number[:, 5:], seen[:, 2] = 1, 1
+    model = MaskedLM(config(depth=4, mixer="longformer(tokens=[0])", tie_word_embeddings=False)).eval()
+    same_on_two_devices(model, lambda model: [model(ids, seq_idx=number, global_attention_mask=seen).logits])
+
+
+def test_an_encoder_decoder_on_two_devices(ids: torch.Tensor) -> None:
+    sizes = {"vocab_size": 29, "width": 24, "depth": 2, "encoder_depth": 2, "heads": 3}
+    model = Seq2SeqLM(Seq2SeqConfig(**sizes, tie_word_embeddings=False)).eval()
+    same_on_two_devices(model, lambda model: [model.generate(ids, max_new_tokens=4, num_beams=2, do_sample=False)])
+
+
+def test_layers_on_disk(config: Callable[..., Any], ids: torch.Tensor, tmp_path: Any) -> None:
+    model = CausalLM(config(depth=4)).eval()
+    model.save_pretrained(tmp_path)
+    elsewhere = {"model.layers.1": "disk", "model.layers.2": "disk"}
+    here = [f"model.{name}" for name, _ in model.model.named_children() if name != "layers"]
+    here += ["lm_head", "model.layers.0", "model.layers.3"]
+    places = dict.fromkeys(here, "cpu") | elsewhere
+    loaded = CausalLM.from_pretrained(tmp_path, device_map=places, offload_folder=tmp_path / "offload")
+    assert {p.device.type for p in loaded.model.layers[1].parameters()} == {"meta"}
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(ids).logits, model(ids).logits)

@@ -83,8 +83,8 @@ class ActModule(UniversalModule):
         self.part, self.states = part, 1
         self.halting = HaltingUnit(site.width, part.bias)
 
-    def forward(self, layers: nn.ModuleList, given: StackInput) -> StackOutput:
-        past = self._past(given)
+    def forward(self, given: StackInput) -> StackOutput:
+        past, layers = self._past(given), given.layers
         (x_bld, encoded_bld), real_bl = self.enter(given), given.real_bl
         progress = HaltingProgress.start(x_bld, real_bl)
         states: list[State | None] = []
@@ -96,9 +96,10 @@ class ActModule(UniversalModule):
             layer: Any = layers[step % len(layers)]
             state = None if past is None else self._caught_up(layer, step, past)
             y_bld, after = self._step(layer, self.signal(x_bld, encoded_bld, step), state, active_bl, given)
+            y_bld = y_bld.to(x_bld.device)  # where tokens that have stopped wait for it
             hidden.append(x_bld)
             states.append(after)
-            p_bl, is_last = self.halting(y_bld), step == self.steps - 1
+            p_bl, is_last = self.halting(y_bld).to(x_bld.device), step == self.steps - 1
             progress = progress.after(y_bld, p_bl, threshold=1 - self.part.epsilon, is_last=is_last)
             x_bld = torch.where(active_bl.unsqueeze(-1), y_bld, x_bld)
         if self.training and self.part.ponder:
@@ -121,7 +122,7 @@ class ActModule(UniversalModule):
                 y_rld, after = layer.some_rows(
                     x_bld, state, rows, mask_bl=given.tensor_mask, positions_bl=given.positions_bl
                 )
-                return x_bld.index_copy(0, rows, y_rld.to(x_bld.dtype)), after
+                return x_bld.index_copy(0, rows, y_rld.to(x_bld)), after
         return self.run(layer, x_bld, state, given)
 
     def _fewest(self, layers: nn.ModuleList) -> int:

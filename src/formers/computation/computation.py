@@ -16,7 +16,7 @@ from formers.residuals import Residual
 class Computation(Part):
     """How many steps of computation a token gets: which layers are made, how often each runs, and on which states.
 
-    A model makes the layers and calls the module that `build` returns with them.
+    A model makes the layers and calls the module that `build` returns with a `StackInput`, which holds them.
     """
 
     runs_layers_once: ClassVar[bool] = True
@@ -38,7 +38,7 @@ class Computation(Part):
 
 
 class ComputationModule(nn.Module):
-    """Runs layers: `out = computation(layers, given)`. It holds weights of its own, not those of the layers.
+    """Runs layers: `out = computation(given)`. It holds weights of its own, not those of the layers.
 
     Attributes:
         states: how many states a streaming model keeps.
@@ -49,7 +49,7 @@ class ComputationModule(nn.Module):
         super().__init__()
         self.states, self.wiring = states, wiring
 
-    def forward(self, layers: nn.ModuleList, given: StackInput) -> StackOutput:
+    def forward(self, given: StackInput) -> StackOutput:
         """Return what the layers make of the tokens."""
         raise NotImplementedError
 

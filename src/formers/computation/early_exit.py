@@ -99,35 +99,30 @@ class EarlyExitModule(FixedModule):
         finally:
             self.rule, self.states = before
 
-    def forward(self, layers: nn.ModuleList, given: StackInput) -> StackOutput:
+    def forward(self, given: StackInput) -> StackOutput:
         if not self.training and self.rule.halting:
-            return ExitPass(self.rule, self.wiring, given).run(_blocks(layers))
+            return ExitPass(self.rule, self.wiring, given).run()
         if self.rule.states and given.keep_states:
             raise Unsupported(
                 f"{self.part.rule} keeps a state of its own, which training does not; train without a cache"
             )
         if self.training and self.part.training == "mixed":
-            return self._drawn(layers, given)
-        past = [settled(layer, state) for layer, state in zip(_blocks(layers), given.past, strict=False)]
-        return super().forward(layers, given.with_past(past))
+            return self._drawn(given)
+        past = [settled(layer, state) for layer, state in zip(given.blocks, given.past, strict=False)]
+        return super().forward(given.with_past(past))
 
     def static_states(self, layers: nn.ModuleList, states: Sequence[State], length: int) -> list[State]:
         return ComputationModule.static_states(self, layers, states, length)
 
-    def _drawn(self, layers: nn.ModuleList, given: StackInput) -> StackOutput:
+    def _drawn(self, given: StackInput) -> StackOutput:
         """Run every layer; each token keeps what it has behind a layer drawn evenly."""
         x = self.wiring.enter(given.x_bld)
         steps_bl = torch.randint(1, self.depth + 1, x.shape[:2], device=x.device)
         states, hidden = [], list[Tensor]()
-        for n, (layer, state) in enumerate(zip(_blocks(layers), given.past, strict=False)):
+        for n, (layer, state) in enumerate(zip(given.blocks, given.past, strict=False)):
             if given.keep_hidden:
                 hidden.append(x)
             after, state = self.run(layer, x, settled(layer, state), given)
-            x = torch.where((steps_bl > n).unsqueeze(-1), after, x)
+            x = torch.where((steps_bl > n).unsqueeze(-1), after.to(x.device), x)
             states.append(state)
         return StackOutput(self.wiring.leave(x), states, hidden, steps_bl)
-
-
-def _blocks(layers: nn.ModuleList) -> list[Any]:
-    """Return the layers: blocks, or what wraps them, with all their methods."""
-    return list(layers)

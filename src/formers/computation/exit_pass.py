@@ -21,6 +21,8 @@ from formers.residuals import Block, Residual
 class ExitPass:
     """Tokens on their way up; those that left keep their hidden state.
 
+    All of it stays on the device of the input, wherever layers and the rule are.
+
     Where values can be read, layers run for the rows that have a token on its way; otherwise, as under
     `torch.compile`, for all rows.
 
@@ -46,8 +48,9 @@ class ExitPass:
         self.alone_going, self.alone_steps = True, 0
         self.nobody = torch.zeros(0, dtype=torch.long, device=self.x_bld.device)
 
-    def run(self, layers: Sequence[Block]) -> StackOutput:
+    def run(self) -> StackOutput:
         """Return the hidden states that tokens leave with, the states of all layers, and the steps of each token."""
+        layers: Sequence[Block] = self.given.blocks
         states: list[Any] = []
         hidden: list[Tensor] = []
         of_rule = self.given.past[len(layers)] if self.rule.states and len(self.given.past) > len(layers) else None
@@ -59,7 +62,8 @@ class ExitPass:
             states.append(self._through(layer, self.given.past[n - 1], rows))
             if n == 1:
                 mask = self.given.mask_bl if isinstance(self.given.mask_bl, Documents) else self.mask_bl
-                self.plan_bl, of_rule = self.rule.plan(self.x_bld, mask, of_rule)
+                plan_bl, of_rule = self.rule.plan(self.x_bld, mask, of_rule)
+                self.plan_bl = None if plan_bl is None else plan_bl.to(self.x_bld.device)
             if n < len(layers) and (rows is None or len(rows)):
                 self._leave(n, before_bld, rows)
         if self.alone:
@@ -88,13 +92,14 @@ class ExitPass:
         if rows is None or isinstance(given.mask_bl, Documents | GlobalMask):
             options = {"mask_bl": given.mask_bl, "positions_bl": given.positions_bl, "keep_state": given.keep_states}
             after, state = layer(self.x_bld, state, **options)
+            after = after.to(self.x_bld.device)
         elif given.keep_states:
             some, state = layer.some_rows(
                 self.x_bld, state, rows, mask_bl=given.tensor_mask, positions_bl=given.positions_bl
             )
-            after = self.x_bld.index_copy(0, rows, some)
+            after = self.x_bld.index_copy(0, rows, some.to(self.x_bld.device))
         else:
-            after = self.x_bld.index_copy(0, rows, self._rows_alone(layer, rows))
+            after = self.x_bld.index_copy(0, rows, self._rows_alone(layer, rows).to(self.x_bld.device))
         whole = self.alone or (rows is None and self.going_bl.shape[1] == 1 and can_read(self.going_bl))
         self.x_bld = after if whole else torch.where(self.going_bl.unsqueeze(-1), after, self.x_bld)
         if self.alone:
@@ -134,7 +139,7 @@ class ExitPass:
         if self.alone:
             self.alone_going = not bool(self.rule.halts(point))
         elif rows is None:
-            self.going_bl = self.going_bl & ~self.rule.halts(point)
+            self.going_bl = self.going_bl & ~self.rule.halts(point).to(self.going_bl.device)
         else:
-            halts_rl = self.rule.halts(point.rows(rows))
+            halts_rl = self.rule.halts(point.rows(rows)).to(self.going_bl.device)
             self.going_bl = self.going_bl.index_copy(0, rows, self.going_bl.index_select(0, rows) & ~halts_rl)

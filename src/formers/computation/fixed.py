@@ -31,14 +31,14 @@ class FixedDepth(Computation):
 
 
 class FixedModule(ComputationModule):
-    def forward(self, layers: nn.ModuleList, given: StackInput) -> StackOutput:
+    def forward(self, given: StackInput) -> StackOutput:
         x = self.wiring.enter(given.x_bld)
         if not given.keep_states and not given.keep_hidden and given.recompute is None:
-            x = self.wiring.through(layers, x, given.mask_bl, given.positions_bl)
+            x = self.wiring.through(given.layers, x, given.mask_bl, given.positions_bl)
             return StackOutput(self.wiring.leave(x))
         states: list[State | None] = []
         hidden: list[Tensor] = []
-        for layer, state in zip(layers, given.past, strict=True):
+        for layer, state in zip(given.layers, given.past, strict=True):
             if given.keep_hidden:
                 hidden.append(self.wiring.leave(x))
             x, after = self.run(layer, x, state, given)

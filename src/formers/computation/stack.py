@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from formers.mixers.documents import Documents, GlobalMask, Mask
 from formers.part import State
@@ -14,9 +14,12 @@ from formers.part import State
 
 @dataclass(frozen=True)
 class StackInput:
-    """Everything that the layers of a model are run on.
+    """The layers of a model, and everything that they are run on.
+
+    The layers are in here because accelerate moves what it finds among a module's arguments to the module's device.
 
     Attributes:
+        layers: from the first to the last, wherever each of them is.
         x_bld: embedded tokens, (B, L, D), their norm and dropout applied.
         positions_bl: position of each token, (B or 1, L).
         mask_bl: True = a real token, (B, L); `Documents`, where rows hold several; None = all real.
@@ -29,6 +32,7 @@ class StackInput:
             exits; the norm at the end is applied there.
     """
 
+    layers: nn.ModuleList
     x_bld: Tensor
     positions_bl: Tensor
     mask_bl: Mask = None
@@ -41,6 +45,11 @@ class StackInput:
     def with_past(self, past: Sequence[State | None]) -> StackInput:
         """Return the same with other states to go on from."""
         return replace(self, past=past)
+
+    @property
+    def blocks(self) -> list[Any]:
+        """The layers: blocks, or what wraps them, with all their methods."""
+        return list(self.layers)
 
     @property
     def real_bl(self) -> Tensor | None:

@@ -39,12 +39,12 @@ class StepSignal(nn.Module):
     def forward(self, x_bld: Tensor, encoded_bld: Tensor | None, step: int) -> Tensor:
         """Return what enters step `step`, counted from 0, of hidden states and their positions' encoding."""
         if encoded_bld is not None:
-            x_bld = x_bld + encoded_bld
+            x_bld = x_bld + encoded_bld.to(x_bld.device)  # the layer before may be on another one
         if self.kinds[1] == "none":
             return x_bld
         at = torch.full((1, 1), step, device=x_bld.device)
         if self.time_table is not None:
-            return x_bld + self.time_table(at)
+            return x_bld + self.time_table(at).to(x_bld.device)
         return x_bld + self._sinusoids(at + 1, x_bld)
 
     def _sinusoids(self, at_bl: Tensor, x_bld: Tensor) -> Tensor:

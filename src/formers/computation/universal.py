@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from formers.computation.computation import Computation, ComputationModule
 from formers.computation.stack import StackInput, StackOutput
@@ -71,8 +71,8 @@ class UniversalModule(ComputationModule):
         x_bld = given.x_bld if self.scale == 1 else given.x_bld * self.scale
         return x_bld, self.signal.encode(given.positions_bl, x_bld)
 
-    def forward(self, layers: nn.ModuleList, given: StackInput) -> StackOutput:
-        x_bld, encoded_bld = self.enter(given)
+    def forward(self, given: StackInput) -> StackOutput:
+        (x_bld, encoded_bld), layers = self.enter(given), given.layers
         states: list[State | None] = []
         hidden: list[Tensor] = []
         for step, state in enumerate(given.past):

@@ -14,7 +14,7 @@ from formers.memory.leaving import Leaving, leaving
 from formers.memory.memory import Memory
 from formers.memory.reconstruction import Compressed, Decoder, LossName, attention_loss
 from formers.memory.remembered import Remembered, seen_together
-from formers.mixers import MixerMemory, MixerModule
+from formers.mixers import MemoryInput, MixerMemory, MixerModule
 from formers.mixers.cached_attention import CachedAttention
 from formers.mixers.context import Context
 from formers.mixers.kv_cache import KeyValueState
@@ -126,7 +126,8 @@ class CompressiveMemory(MixerMemory):
         self.compressor = make_compressor(part.by, part.rate, width)
         self.decoder = Decoder(part.rate, width) if part.loss == "autoencoding" else None
 
-    def forward(self, mixer: Any, context: Context) -> tuple[Tensor, State | None]:
+    def forward(self, given: MemoryInput) -> tuple[Tensor, State | None]:
+        mixer, context = given.mixer, given.context
         state = context.state
         assert state is None or isinstance(state, CompressiveState)
         q_bhlk, k_bglk, v_bglv = mixer.project(context)

@@ -17,7 +17,7 @@ from formers.memory.key_lists import StoredKeys
 from formers.memory.lookup import Lookup, Search, look_up
 from formers.memory.memory import Memory
 from formers.memory.remembered import Remembered, seen_together
-from formers.mixers import MixerMemory, MixerModule
+from formers.mixers import MemoryInput, MixerMemory, MixerModule
 from formers.mixers.context import Context
 from formers.mixers.score_bias import row_bias
 from formers.mixers.softmax import SoftmaxMixer
@@ -147,7 +147,8 @@ class WindowMemory(MixerMemory):
         super().__init__()
         self.window = window
 
-    def forward(self, mixer: Any, context: Context) -> tuple[Tensor, State | None]:
+    def forward(self, given: MemoryInput) -> tuple[Tensor, State | None]:
+        mixer, context = given.mixer, given.context
         y_bhlv, local = self.attend(mixer, context)
         return mixer.finish(y_bhlv, context), WindowState(context.seen_b, local)
 
@@ -183,7 +184,8 @@ class LookupMemory(WindowMemory):
         nn.init.constant_(self.gate_h, math.log(self.start / (1 - self.start)))
         nn.init.constant_(self.log_scale_h, math.log(_SCALE))
 
-    def forward(self, mixer: Any, context: Context) -> tuple[Tensor, State | None]:
+    def forward(self, given: MemoryInput) -> tuple[Tensor, State | None]:
+        mixer, context = given.mixer, given.context
         near_bhlv, local = self.attend(mixer, context)
         state = context.state
         assert state is None or isinstance(state, LookupState)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Self
 
 from torch import Tensor
 
 from formers.memory.memory import Memory
 from formers.memory.remembered import Remembered, seen_together
-from formers.mixers import MixerMemory, MixerModule
-from formers.mixers.context import Context
+from formers.mixers import MemoryInput, MixerMemory, MixerModule
 from formers.mixers.score_bias import row_bias
 from formers.part import Site, State
 
@@ -75,7 +74,8 @@ class RecurrentMemory(MixerMemory):
         super().__init__()
         self.length = length
 
-    def forward(self, mixer: Any, context: Context) -> tuple[Tensor, State | None]:
+    def forward(self, given: MemoryInput) -> tuple[Tensor, State | None]:
+        mixer, context = given.mixer, given.context
         state = context.state
         assert state is None or isinstance(state, RecurrentState)
         q_bhlk, k_bglk, v_bglv = mixer.project(context)

@@ -23,8 +23,9 @@ This list of the axis' parts, in the order of the catalogue, is all that the cat
 
 # isort: skip_file
 from formers.mixers.mixer import Mixer as Mixer
-from formers.mixers.mixer import MixerMemory as MixerMemory
 from formers.mixers.mixer import MixerModule as MixerModule
+from formers.mixers.memory import MemoryInput as MemoryInput
+from formers.mixers.memory import MixerMemory as MixerMemory
 from formers.mixers.documents import Documents as Documents
 from formers.mixers.feature_maps import FeatureMap as FeatureMap
 

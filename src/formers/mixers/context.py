@@ -101,12 +101,12 @@ def count_tokens(x_bld: Tensor, mask_bl: Mask, state: State | None) -> Tensor:
     if isinstance(mask_bl, Documents):
         return mask_bl.counts_bl
     if mask_bl is None and state is not None and x_bld.shape[1] == 1:
-        return state.seen_b.unsqueeze(-1) + 1
+        return state.seen_b.unsqueeze(-1).to(x_bld.device) + 1
     if mask_bl is None:
         counts_bl = torch.arange(1, x_bld.shape[1] + 1, device=x_bld.device).unsqueeze(0)
     else:
         counts_bl = mask_bl.long().cumsum(-1)
-    counts_bl = counts_bl if state is None else counts_bl + state.seen_b.unsqueeze(-1)
+    counts_bl = counts_bl if state is None else counts_bl + state.seen_b.unsqueeze(-1).to(counts_bl.device)
     return counts_bl if mask_bl is None else counts_bl.clamp(min=1)
 
 
@@ -114,6 +114,6 @@ def seen_after(x_bld: Tensor, mask_bl: Tensor | None, state: State | None) -> Te
     """Return `State.seen_b` after these tokens, (B,)."""
     if mask_bl is not None:
         new_b = mask_bl.long().sum(-1)
-        return new_b if state is None else new_b + state.seen_b
+        return new_b if state is None else new_b.to(state.seen_b.device) + state.seen_b
     batch, length, _ = x_bld.shape
     return torch.full((batch,), length, device=x_bld.device) if state is None else state.seen_b + length

@@ -64,6 +64,7 @@ class Documents:
     lengths: tuple[int, ...] | None
     place_t: Tensor | None = None
     _plans: dict[Grouping, _Plan] = field(default_factory=dict, repr=False)
+    _copies: dict[torch.device, Documents] = field(default_factory=dict, repr=False)
 
     @classmethod
     def starting_at(cls, starts_bl: Tensor, mask_bl: Tensor | None = None) -> Self:
@@ -90,6 +91,17 @@ class Documents:
         `mask_bl` as in `starting_at`.
         """
         return cls.starting_at(number_bl.diff(prepend=number_bl[:, :1], dim=1) != 0, mask_bl)
+
+    def to(self, device: torch.device | str | int, *, non_blocking: bool = False) -> Documents:
+        """Return the same on another device, copied once for all layers there, as accelerate asks for each of them."""
+        device = torch.empty(0, device=device).device  # with the number that "cuda" leaves out
+        if device == self.start_n.device:
+            return self
+        if device not in self._copies:
+            start_n = self.start_n.to(device, non_blocking=non_blocking)
+            place_t = None if self.place_t is None else self.place_t.to(device, non_blocking=non_blocking)
+            self._copies[device] = Documents(self.shape, start_n, self.longest, self.lengths, place_t)
+        return self._copies[device]
 
     @property
     def mask_bl(self) -> Tensor:

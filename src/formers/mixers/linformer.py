@@ -77,8 +77,5 @@ class LinformerMixer(QkvMixer):
                 k, v = k[:, :, :longest], v[:, :, :longest]
         value_length = self.key_length if self.value_length is None else self.value_length
         key_mask_bs = self.key_length.filled(counts_b, k.shape[2])
-        k, v = (
-            self.key_length(k, counts_b).to(q.dtype),
-            value_length(v, counts_b).to(q.dtype),
-        )  # autocast sums in float32
+        k, v = self.key_length(k, counts_b).to(q), value_length(v, counts_b).to(q)  # autocast sums in float32
         return attention(q, k, v, key_mask_bs=key_mask_bs), None

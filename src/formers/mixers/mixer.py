@@ -7,11 +7,12 @@ from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from formers.mixers.context import Context, count_tokens
 from formers.mixers.cross import CrossMixer
 from formers.mixers.documents import DocumentBatch, Documents, GlobalMask, Grouping, Mask, check_global_tokens
+from formers.mixers.memory import MemoryInput, MixerMemory
 from formers.mixers.shorthand import begins_with
 from formers.part import Part, SharingModule, Site, State, Unsupported, weighted_losses
 from formers.positions.position import ABILITY_FOR, build_at
@@ -89,19 +90,6 @@ class Mixer(Part):
         return ", ".join([*found, "sinusoidal()", "learned()", "cosine()"]) + " or none()"
 
 
-class MixerMemory(nn.Module):
-    """A memory in the place of a mixer's own state: a submodule that runs the mixer's steps; see `formers.memory`."""
-
-    states: ClassVar[tuple[type[State], ...]] = ()
-    "Types of the states that it returns and goes on from."
-    built_by: Part | None = None
-    "The part that built the module."
-
-    def forward(self, mixer: Any, context: Context) -> tuple[Tensor, State | None]:
-        """Return y (B, L, D) and the state after the last token, as the mixer's `mix` does without a memory."""
-        raise NotImplementedError
-
-
 class MixerModule(SharingModule):
     """A built mixer: `y, state = mixer(x, state)`. A subclass defines `mix`, and `states` where it streams.
 
@@ -112,6 +100,7 @@ class MixerModule(SharingModule):
             each of which is mixed alone; `GlobalMask`, where rows have global tokens of their own.
         positions_bl: position of each token, (B, L) or (1, L). None counts the real ones, in each document anew.
         keep_state: whether the state after the tokens is wanted; without, none is made.
+        rows: rows of the batch that y is wanted of; None = all. See `some_rows`.
 
     Returns:
         y (B, L, D), and the state after the last token (None where the mixer keeps none, as bidirectional ones, or none
@@ -146,7 +135,10 @@ class MixerModule(SharingModule):
         mask_bl: Mask = None,
         positions_bl: Tensor | None = None,
         keep_state: bool = True,
+        rows: Tensor | None = None,
     ) -> tuple[Tensor, State | None]:
+        if rows is not None:
+            return self._of_rows(x_bld, state, rows, mask_bl, positions_bl)
         global_bl = None
         if isinstance(mask_bl, GlobalMask):
             check_global_tokens(self.built_by, self.causal)
@@ -167,7 +159,7 @@ class MixerModule(SharingModule):
 
     def _step(self, context: Context) -> tuple[Tensor, State | None]:
         """Return y and the state, by the mixer itself or by the memory that it was given."""
-        return self.mix(context) if self.memory is None else self.memory(self, context)
+        return self.mix(context) if self.memory is None else self.memory(MemoryInput(self, context))
 
     def mix(self, context: Context) -> tuple[Tensor, State | None]:
         """Return y (B, L, D) and the state after the last token. Every mixer overrides this, or steps of it."""
@@ -190,6 +182,13 @@ class MixerModule(SharingModule):
         Args:
             rows: their indices, (R,), which may be none.
         """
+        some: tuple[Tensor, State] = self(x_bld, state, rows=rows, mask_bl=mask_bl, positions_bl=positions_bl)
+        return some
+
+    def _of_rows(
+        self, x_bld: Tensor, state: State | None, rows: Tensor, mask_bl: Mask, positions_bl: Tensor | None
+    ) -> tuple[Tensor, State]:
+        assert not isinstance(mask_bl, Documents | GlobalMask), "these have no states"
         if not self.causal:
             raise Unsupported("a bidirectional mixer keeps no state: tokens still to come would change its outputs")
         if self.built_by is not None and not self.has_state:

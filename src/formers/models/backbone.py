@@ -188,6 +188,7 @@ class Transformer(FormersModel):
         if self.input_position is not None:
             x = self.input_position(x, positions)
         given = StackInput(
+            self.layers,
             self.dropout(self.embedding_norm(x)),
             positions,
             mask,
@@ -197,7 +198,7 @@ class Transformer(FormersModel):
             recompute=self._gradient_checkpointing_func if self._recomputes() else None,
             scores=None if exit_scores is None else lambda n, x: exit_scores(n, self.norm(x)),
         )
-        x, states, hidden, steps = self.computation(self.layers, given)
+        x, states, hidden, steps = self.computation(given)
         if cache is not None:
             assert not isinstance(mask, Documents | GlobalMask)
             if isinstance(cache, StaticStateCache):

@@ -44,8 +44,8 @@ class ExitHeads(nn.Module):
             return self.at(int(steps_bl), hidden_bld, lm_head)
         scores_blv = self.at(self.depth, hidden_bld, lm_head)
         for number in range(1, self.depth):  # all of them, so that each has a gradient
-            here_bl1 = (steps_bl == number).unsqueeze(-1)
-            scores_blv = torch.where(here_bl1, self.at(number, hidden_bld, lm_head), scores_blv)
+            here_bl1 = (steps_bl == number).unsqueeze(-1).to(scores_blv.device)
+            scores_blv = torch.where(here_bl1, self.at(number, hidden_bld, lm_head).to(scores_blv.device), scores_blv)
         return scores_blv
 
     def aligned_loss(

@@ -26,7 +26,7 @@ def steps_taken(model: FormersModel, *args: Any, **options: Any) -> Tensor:
         raise TypeError(f"{type(model).__name__} has no Transformer under it, whose steps could be counted")
     found: list[Tensor] = []
 
-    def keep(module: object, args: tuple[Any, StackInput], out: StackOutput) -> None:
+    def keep(module: object, args: tuple[StackInput], out: StackOutput) -> None:
         everywhere_bl = torch.full(out.x_bld.shape[:2], backbone.config.depth, device=out.x_bld.device)
         found.append(everywhere_bl if out.steps_bl is None else out.steps_bl)
 

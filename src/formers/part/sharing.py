@@ -16,7 +16,8 @@ class SharingModule(nn.Module):
         self.share("table", among=(part, heads))
 
     A model calls `share_across_layers`. From then on `self.table` is the first layer's wherever it is used, and only
-    that layer trains, moves and saves it. Outside a model nothing is shared, and every module has its own.
+    that layer trains, moves and saves it. Where layers are on several devices, its results are on that layer's device.
+    Outside a model nothing is shared, and every module has its own.
     """
 
     shared: tuple[str, ...] = ()

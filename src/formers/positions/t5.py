@@ -48,7 +48,7 @@ class T5Position(RelativePosition):
 
     def forward(self, q_positions_bl: Tensor, k_positions_bs: Tensor) -> RelativeScores:
         distances = Distances.clipped(q_positions_bl, k_positions_bs, self.reach)
-        return TableScores(distances, self.table(self.bucket(distances.all())).T)
+        return TableScores(distances, self.table(self.bucket(distances.all())).T.to(q_positions_bl.device))
 
     def bucket(self, distance_n: Tensor) -> Tensor:
         """Return the bucket of each distance j − i; in a causal model, keys ahead share that of distance 0."""

@@ -63,7 +63,7 @@ class Sublayer(nn.Module):
 
 
 class Block(nn.Module):
-    """One layer: `x, state = block(x, state, mask_bl=…, positions_bl=…, keep_state=…)`, arguments as in `MixerModule`.
+    """One layer: `x, state = block(x, state, mask_bl=…, positions_bl=…, keep_state=…, rows=…)`, as in `MixerModule`.
 
     x is the result of the wiring's `enter`: the hidden states themselves, unless the wiring changes them. A wiring
     defines what surrounds the mixer and the feed-forward: `join` and `feed`, or `merge` where nothing stands between
@@ -84,7 +84,10 @@ class Block(nn.Module):
         mask_bl: Mask = None,
         positions_bl: Tensor | None = None,
         keep_state: bool = True,
+        rows: Tensor | None = None,
     ) -> tuple[Tensor, State | None]:
+        if rows is not None:
+            return self._of_rows(x_bld, state, rows, mask_bl, positions_bl)
         given: dict[str, Any] = {"mask_bl": mask_bl, "positions_bl": positions_bl}
         if mixes_tokens(self.ffn):
             if state is not None:
@@ -143,6 +146,12 @@ class Block(nn.Module):
         Args:
             rows: their indices, (R,), which may be none.
         """
+        some: tuple[Tensor, State] = self(x_bld, state, rows=rows, mask_bl=mask_bl, positions_bl=positions_bl)
+        return some
+
+    def _of_rows(
+        self, x_bld: Tensor, state: State | None, rows: Tensor, mask_bl: Any, positions_bl: Tensor | None
+    ) -> tuple[Tensor, State]:
         if mixes_tokens(self.ffn):
             raise _keeps_no_state()
         mixed, state = self.mixer.some_rows(

@@ -99,7 +99,7 @@ class Stacked(nn.Module):
         if state is not None and not isinstance(state, StackState):
             raise TypeError(f"a stack goes on from a StackState, but a {type(state).__name__} was given")
         given = self.given(x_bld, state, mask_bl, positions_bl)
-        out = self.computation(self.layers, given)
+        out = self.computation(given)
         seen_b = out.states[0].seen_b if given.keep_states else None
         return self.finish(out), None if seen_b is None else StackState(seen_b, tuple(out.states))
 
@@ -107,6 +107,7 @@ class Stacked(nn.Module):
         """Return what the layers are run on."""
         counts_bl = count_tokens(x_bld, mask_bl, state)
         return StackInput(
+            self.layers,
             x_bld,
             counts_bl - 1 if positions_bl is None else positions_bl,
             mask_bl,
