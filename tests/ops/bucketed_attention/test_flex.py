@@ -5,6 +5,7 @@ import torch
 
 from formers.ops import bucketed_attention
 from formers.ops.bucketed_attention import flex
+from formers.ops.common import flex_kernel
 from formers.testing.tolerance import assert_close_derived
 
 
@@ -53,6 +54,15 @@ def test_half_types_stay_what_they_are(on_flex, monkeypatch):
     assert {t.dtype for t in (*seen[0], y)} == {torch.bfloat16}
     want = bucketed_attention(q, None, v, bucket, chunk=8, impl="naive")
     torch.testing.assert_close(y, want, atol=2e-2, rtol=2e-2)
+
+
+def test_lengths_of_a_tile_share_one_kernel():
+    flex_kernel._compiled.cache_clear()
+    with torch.no_grad():
+        for length in (130, 131, 200, 256):
+            q, _, v = given(length)
+            bucketed_attention(q, None, v, torch.zeros(2, 3, 2, length, dtype=torch.long), chunk=8, impl="flex")
+    assert flex_kernel._compiled.cache_info().currsize == 1
 
 
 def test_it_says_what_it_cannot_do():

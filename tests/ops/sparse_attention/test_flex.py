@@ -109,7 +109,20 @@ def test_nothing_is_made_or_compiled_again(monkeypatch):
         for width in range(1, 10):  # more than torch lets one piece of code be compiled for
             sparse_attention(q, k, v, Window(width), causal=True, impl="flex")
     assert len(compiled) == 5 + 8
-    assert len(made) == 9 + 1  # once more where tokens may not be reordered
+    assert len(made) == 9 + 2  # once more where tokens may not be reordered, and for the very places that a bias counts
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("masked", [True, False])
+def test_lengths_of_a_tile_and_all_layers_share_one_kernel(causal, masked):
+    flex_kernel._compiled.cache_clear()
+    with torch.no_grad():
+        for length in (130, 131, 200, 256):
+            mask = some(length, 0.7) if masked or (length == 256 and not causal) else None  # no token is added there
+            for layer in range(3):
+                pattern = Window(7) | Random(blocks=1, block=128, layer=layer)
+                sparse_attention(*drawn(length), pattern, causal=causal, key_mask_bs=mask, impl="flex")
+    assert flex_kernel._compiled.cache_info().currsize == 1
 
 
 def test_a_use_that_changes_all_the_time_raises_instead_of_forming_all_scores():

@@ -11,12 +11,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from formers.ops.bucketed_attention.inputs import BucketedInputs
 from formers.ops.bucketed_attention.special_scores import SELF_SCORE
 from formers.ops.bucketed_attention.tiling import Tiling, tiling
 from formers.ops.common.dtypes import accumulation_dtype
 from formers.ops.common.flex_kernel import TILE, MaskMod, block_mask, flex_kernel, flex_reasons
+
+_NO_BUCKET = 1 << 62
+"""The bucket of tokens that nobody sees: the last, so that they change no other's place, and exact as a float."""
 
 
 def unsupported_reasons(inputs: BucketedInputs) -> list[str]:
@@ -36,11 +40,18 @@ def bucketed_attention(
     self_last: bool,
     scale: float,
 ) -> Tensor:
-    """Return the op of the same name. First derivatives alone, which impl="torch" does not end at."""
+    """Return the op of the same name. First derivatives alone, which impl="torch" does not end at.
+
+    Lengths are rounded up to whole tiles, so that one compiled kernel serves 128 of them.
+    """
     batch, heads, length, _ = q.shape
     chunk = min(chunk, length)
     if key_mask_bl is not None:
-        bucket_bhrl = bucket_bhrl.masked_fill(~key_mask_bl[:, None, None], torch.iinfo(torch.int64).max)
+        bucket_bhrl = bucket_bhrl.masked_fill(~key_mask_bl[:, None, None], _NO_BUCKET)
+    if added := -length % TILE:  # as tokens that a mask leaves out
+        q, v = pad(q, (0, 0, 0, added)), pad(v, (0, 0, 0, added))
+        k = None if k is None else pad(k, (0, 0, 0, added))
+        bucket_bhrl = pad(bucket_bhrl, (0, added), value=_NO_BUCKET)
     plan = tiling(bucket_bhrl.flatten(0, 1), chunk, 1, causal, self_last, scale)
     order_nrc = plan.order_rnc[:, :, plan.tile :].transpose(0, 1)
     q_nrck, k_nrck, v_nrcv = (t.flatten(0, 2)[order_nrc] for t in (q, _unit(q) if k is None else k, v))
@@ -49,14 +60,14 @@ def bucketed_attention(
         k_nrck,
         v_nrcv,
         (chunk, causal, self_last),
-        block_mask=_near_diagonal(length, chunk, causal, _meet(plan), q.device),
+        block_mask=_near_diagonal(length + added, chunk, causal, _meet(plan), q.device),
         score_mod=_itself_last if self_last else None,
         scale=scale,
     )
     place_nrl = (plan.place_rnl - plan.tile).transpose(0, 1)
     y_nrlv = y_nrcv.gather(2, place_nrl.unsqueeze(3).expand(-1, -1, -1, v.shape[3]))
     share_nrl = lse_nrc.gather(2, place_nrl).softmax(1)
-    y = (y_nrlv * share_nrl.unsqueeze(3)).sum(1).unflatten(0, (batch, heads)).to(v.dtype)
+    y = (y_nrlv * share_nrl.unsqueeze(3)).sum(1).unflatten(0, (batch, heads))[:, :, :length].to(v.dtype)
     return y if key_mask_bl is None else y.masked_fill(~key_mask_bl[:, None, :, None], 0)
 
 

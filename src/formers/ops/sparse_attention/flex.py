@@ -7,6 +7,7 @@ kept; so is the compiled kernel. Masks, global tokens and biases reach it as ten
 from __future__ import annotations
 
 import itertools
+import operator
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
@@ -49,16 +50,25 @@ def sparse_attention(
 ) -> Tensor:
     """Return `sparse_attention` by a compiled kernel that skips the tiles without a pair.
 
-    First derivatives alone; torch raises for second ones, which impl="gathered" has.
+    Lengths are rounded up to whole tiles where the pattern is the same for both and no bias counts the places, so that
+    one compiled kernel serves 128 of them. First derivatives alone; torch raises for second ones, which impl="gathered"
+    has.
     """
     rows, keys = fixed_size(q.shape[2]), fixed_size(k.shape[2])
     numbers = [one.number() for one in patterns]
+    added = _added(keys, causal, *numbers) if rows == keys and bias is None else 0
     layout: FlexLayout = getattr(
-        _LAYOUTS, _name_of(q.shape[1], rows, keys, causal, str(q.device), global_bs is None, *numbers)
+        _LAYOUTS,
+        _name_of(q.shape[1], rows + added, keys + added, causal, str(q.device), global_bs is None, *numbers),
     )
     if key_mask_bs is not None:
         k, v = (t.where(key_mask_bs[:, None, :, None], 0) for t in (k, v))
         global_bs = None if global_bs is None else global_bs & key_mask_bs
+    if added:
+        if key_mask_bs is None and not causal:  # causal queries come before the keys that are added
+            key_mask_bs = torch.ones(k.shape[0], keys, dtype=torch.bool, device=k.device)
+        q, k, v = (pad(t, (0, 0, 0, added)) for t in (q, k, v))
+        key_mask_bs, global_bs = (None if t is None else pad(t, (0, added)) for t in (key_mask_bs, global_bs))
     order_c = layout.order_c
     if order_c is not None:
         at_c = order_c.clamp(min=0)
@@ -70,13 +80,14 @@ def sparse_attention(
         q,
         k,
         v,
-        (patterns, causal, key_mask_bs is None, global_bs is None, bias is None),
+        (layout.kinds, causal, key_mask_bs is None, global_bs is None, bias is None),
         block_mask=blocks,
         score_mod=score_mod(key_mask_bs, of_pair, order_c),
         scale=scale,
         enable_gqa=q.shape[1] != k.shape[1],
     )
-    return y if layout.place_l is None else y[:, :, layout.place_l]
+    y = y if layout.place_l is None else y[:, :, layout.place_l]
+    return y[:, :, :rows] if added else y
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +101,7 @@ class FlexLayout:
         offset: the token of query 0.
         order_c: the token at each place, −1 where there is none; None where places are tokens.
         place_l: the place of each token.
+        kinds: the patterns, those of all layers alike: their tables are tensors that one compiled kernel reads.
     """
 
     block_mask: Any
@@ -99,6 +111,7 @@ class FlexLayout:
     offset: int
     order_c: Tensor | None
     place_l: Tensor | None
+    kinds: tuple[Pairs, ...]
 
     def with_global(self, global_bs: Tensor, causal: bool) -> Any:
         """Return the block mask with the pairs of the global tokens of each sequence. Waits for no device."""
@@ -135,7 +148,8 @@ def _make_layout(
     offset = keys - rows
     seen = pattern_mod([one.test for one in maps], which_h, offset)
     blocks = block_mask(some_hnm[None], every_hnm[None], seen, sizes)
-    return FlexLayout(blocks, seen, some_hnm, every_hnm, offset, order_c, _places(order_c, rows))
+    kinds = tuple(one.at_layer(0) for one in patterns)
+    return FlexLayout(blocks, seen, some_hnm, every_hnm, offset, order_c, _places(order_c, rows), kinds)
 
 
 class _Layouts:
@@ -164,8 +178,15 @@ def _name_of(heads: int, rows: int, keys: int, causal: bool, device: str, may_fo
     return _LAYOUTS.name_of(patterns_of(numbers), heads, rows, keys, causal, device, may_fold)
 
 
-# What `torch.compiler.assume_constant_result` does, without importing the compiler: nothing of this is traced.
-_name_of._dynamo_marked_constant = True  # type: ignore[attr-defined]
+def _added(length: int, causal: bool, *numbers: int) -> int:
+    """Return how many tokens fill up the last tile; 0 where the patterns would be others for so many."""
+    whole = length + -length % TILE
+    resolved = ([p.resolve(length=n, causal=causal) for p in patterns_of(numbers)] for n in (length, whole))
+    return whole - length if operator.eq(*resolved) else 0
+
+
+# What `torch.compiler.assume_constant_result` does, without importing the compiler: nothing of these is traced.
+_name_of._dynamo_marked_constant = _added._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _places(order_c: Tensor | None, length: int) -> Tensor | None:

@@ -38,6 +38,9 @@ class Pairs(PairMask, Hashable, Protocol):
     def folded(self, length: int) -> Fold | None:
         """Return an order of the tokens in which the pairs lie closer together, or None where there is none."""
 
+    def at_layer(self, layer: int) -> Pairs:
+        """Return the set in one layer of a model: layers look up other tables, and compute alike."""
+
     def number(self) -> int:
         """Return the number of the set in this process, which equal sets share (`numbers.py`), in compiled code too."""
 
