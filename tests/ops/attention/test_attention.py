@@ -147,8 +147,17 @@ def test_checkpointed_equals_direct(randn):
     torch.testing.assert_close(found, wanted)
 
 
-def test_saved_memory_does_not_grow_with_the_scores(randn, monkeypatch):
+def test_a_gpu_has_few_blocks():
+    scores_a_row = 8 * 12 * 2048
+    assert query_blocks.rows_at_once(scores_a_row, torch.device("cpu")) == 16
+    assert query_blocks.rows_at_once(scores_a_row, torch.device("cuda")) > 2048 / 4
+
+
+@pytest.mark.parametrize("rows_at_once", [None, 256])
+def test_saved_memory_does_not_grow_with_the_scores(randn, monkeypatch, rows_at_once):
     monkeypatch.setattr(query_blocks, "SCORES_AT_ONCE", 64 * 16)
+    if rows_at_once is not None:  # as on a GPU, where one block may hold them all
+        monkeypatch.setattr(query_blocks, "rows_at_once", lambda *_: rows_at_once)
     saved = []
 
     def keep(t):

@@ -19,6 +19,10 @@ Block: TypeAlias = Callable[[int, int, Tensor, Tensor, Tensor], Tensor]
 
 SCORES_AT_ONCE = 1 << 21
 """Score masks and biases are made for blocks of query rows, of about so many entries at a time."""
+_LEAST_ROWS = 16
+"""Query rows in a block, at least."""
+_ON_A_GPU = 64
+"""Times as many are made at a time on a GPU: there each block is a dozen kernels to start, and no cache holds any."""
 
 
 def by_query_blocks(q: Tensor, k: Tensor, v: Tensor, causal: bool, bias: AddedBias, scale: float) -> Tensor:
@@ -41,13 +45,14 @@ def by_query_blocks(q: Tensor, k: Tensor, v: Tensor, causal: bool, bias: AddedBi
 def run_blocks(block: Block, q: Tensor, k: Tensor, v: Tensor, *, scores_a_row: int) -> Tensor:
     """Return the outputs of `block(start, stop, q[:, :, start:stop], k, v)` for one block of rows after another.
 
-    A block has about `SCORES_AT_ONCE` scores, of which a row has so many. With gradients on, a block is computed again
-    in the backward pass instead of kept; inside a transform of `torch.func`, which takes no such hooks, it is kept.
+    A block has about `SCORES_AT_ONCE` scores, or more on a GPU, of which a row has so many. With gradients on, a block
+    of more than that is computed again in the backward pass instead of kept; inside a transform of `torch.func`, which
+    takes no such hooks, it is kept.
     """
     rows = q.shape[2]
-    step = max(16, SCORES_AT_ONCE // max(scores_a_row, 1))
-    if step >= rows:
+    if rows * scores_a_row <= SCORES_AT_ONCE or rows <= _LEAST_ROWS:
         return block(0, rows, q, k, v)
+    step = rows_at_once(scores_a_row, q.device)
     ys, again = [], torch.is_grad_enabled() and not is_transformed()
     for start, times in _starts(rows, step, q):
         stop = min(start + step, rows)
@@ -56,6 +61,12 @@ def run_blocks(block: Block, q: Tensor, k: Tensor, v: Tensor, *, scores_a_row: i
             y = checkpoint(block, *args, use_reentrant=False, preserve_rng_state=False) if again else block(*args)
         ys += [y] * times
     return torch.cat(ys, 2)
+
+
+def rows_at_once(scores_a_row: int, device: torch.device) -> int:
+    """Return how many query rows make a block."""
+    times = 1 if device.type in ("cpu", "meta") else _ON_A_GPU
+    return max(_LEAST_ROWS, times * SCORES_AT_ONCE // scores_a_row)
 
 
 def _starts(rows: int, step: int, q: Tensor) -> list[tuple[int, int]]:
