@@ -57,10 +57,10 @@ class CachedAttention(HeadMixer):
     def look_at(self, cache: KeyValueCache, q_bhlk: Tensor, positions_bl: Tensor) -> Tensor:
         """Return what the queries at these positions see in the cache, (B, H, L, V)."""
         bias = row_bias(self.score_position, positions_bl, cache.positions_bs)
-        if isinstance(cache, KeyValueState):
+        if isinstance(cache, KeyValueState) and (cache.mask_bs is None or q_bhlk.shape[2] != 1):
             return self.attend_to(cache, q_bhlk, bias)
         every = cache.all_taken(q_bhlk.dtype)
-        # of one query, a mask of scores takes less than hiding keys by what they hold
+        # of one query, a mask of scores takes less than hiding keys by what they hold, which copies them all
         hidden = hidden_pairs(~cache.taken_bs(), q_bhlk.dtype)[:, None, None]
         return self.attend_to(every, q_bhlk, with_score_mask(bias, hidden, q_bhlk, every.k_bgsk))
 

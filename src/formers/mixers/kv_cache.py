@@ -44,6 +44,16 @@ class KeyValueState(State):
         """The values: the keys themselves where those are kept once."""
         return self.k_bgsk if self.v_bgsv is None else self.v_bgsv
 
+    def taken_bs(self) -> Tensor:
+        """Return which keys are real tokens, (B, S); the last counts as one, so that no row is without any."""
+        real_bs = _all_real(self.k_bgsk, self.mask_bs)
+        return torch.cat([real_bs[:, :-1], torch.ones_like(real_bs[:, -1:])], 1)
+
+    def all_taken(self, dtype: torch.dtype) -> KeyValueState:
+        """Return the same keys and values in a dtype, without telling which are real tokens."""
+        v = None if self.v_bgsv is None else self.v_bgsv.to(dtype)
+        return replace(self, k_bgsk=self.k_bgsk.to(dtype), v_bgsv=v, mask_bs=None)
+
     def map(self, change: Callable[[Tensor], Tensor]) -> Self:
         return replace(super().map(change), storages=(None, None))
 

@@ -165,7 +165,10 @@ class LongformerMixer(SparseMixer):
         b_k, b_v = (None if one.bias is None else one.bias.view(self.heads, 1, -1) for one in projections)
         bias = None if b_k is None else q_bhgk @ b_k.mT * scale
         x_b1ld = x_bld.unsqueeze(1)
-        y_bhgv = attention(q_bhgk @ w_k, x_b1ld, x_b1ld, key_mask_bs=mask_bl, bias=bias, scale=scale) @ w_v.mT
+        q_b1nd = (q_bhgk @ w_k).flatten(1, 2).unsqueeze(1)  # the heads share keys: rows of one head, for any kernel
+        bias = None if bias is None else bias.flatten(1, 2).unsqueeze(1)
+        y_b1nd = attention(q_b1nd, x_b1ld, x_b1ld, key_mask_bs=mask_bl, bias=bias, scale=scale)
+        y_bhgv = y_b1nd.squeeze(1).unflatten(1, (self.heads, -1)) @ w_v.mT
         return y_bhgv if b_v is None else y_bhgv + b_v
 
     def init_weights(self, std: float) -> None:

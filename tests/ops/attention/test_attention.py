@@ -9,7 +9,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from formers.ops import attention
-from formers.ops.attention import naive, query_blocks
+from formers.ops.attention import naive, query_blocks, sdpa
 from formers.testing.tolerance import assert_close_derived
 
 DTYPES = [torch.float32, torch.float64]
@@ -145,6 +145,23 @@ def test_checkpointed_equals_direct(randn):
     wanted = torch.autograd.grad(run(q, k, v).sum(), (q, k, v))
     found = torch.autograd.grad(checkpoint(run, q, k, v, use_reentrant=False).sum(), (q, k, v))
     torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.parametrize(("rows", "keys"), [(37, 37), (1, 20), (20, 41)])
+@pytest.mark.parametrize("added", [None, (1, 1), (4, 1), (1, "rows")])
+@pytest.mark.parametrize("causal", [True, False])
+def test_heads_that_share_keys_where_kernels_do_not(randn, monkeypatch, rows, keys, added, causal):
+    monkeypatch.setattr(sdpa, "_shares_keys", lambda q, mask: False)  # as on a GPU in float32, or under a mask
+    given = inputs(randn, rows, keys, kv_heads=2)
+    if added is not None:
+        given.append(randn(3, added[0], rows if added[1] == "rows" else 1, keys, seed=4))
+    assert_close_derived(
+        lambda q, k, v, bias=None: attention(q, k, v, causal=causal, bias=bias),
+        lambda q, k, v, bias=None: attention(q, k, v, causal=causal, bias=bias, impl="naive"),
+        given,
+        dtype=torch.float32,
+        names=NAMES[: len(given)],
+    )
 
 
 def test_a_gpu_has_few_blocks():

@@ -13,10 +13,7 @@ from formers.ops.attention.by_distance import works_by_distance
 from formers.ops.attention.query_blocks import by_query_blocks
 from formers.ops.attention.related import related_attention
 from formers.ops.attention.relation import Relation
-from formers.ops.attention.sdpa import sdpa
-
-_WIDEST_FLASH = 256
-"""The widest heads that flash attention on a GPU takes."""
+from formers.ops.attention.sdpa import WIDEST_FLASH, sdpa
 
 
 def attention(
@@ -101,7 +98,7 @@ def _pad_to_one_width(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, 
     On a GPU heads too wide for flash attention go to a kernel that takes values of another width, a multiple of eight.
     """
     gap = v.shape[3] - q.shape[3]
-    if q.is_cuda and max(q.shape[3], v.shape[3]) > _WIDEST_FLASH:
+    if q.is_cuda and max(q.shape[3], v.shape[3]) > WIDEST_FLASH:
         return q, k, (pad(v, (0, -v.shape[3] % 8)) if v.shape[3] % 8 else v)
     if gap == 0:
         return q, k, v

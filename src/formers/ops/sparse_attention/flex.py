@@ -7,9 +7,9 @@ kept; so is the compiled kernel. Masks, global tokens and biases reach it as ten
 from __future__ import annotations
 
 import itertools
-import operator
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -180,9 +180,13 @@ def _name_of(heads: int, rows: int, keys: int, causal: bool, device: str, may_fo
 
 def _added(length: int, causal: bool, *numbers: int) -> int:
     """Return how many tokens fill up the last tile; 0 where the patterns would be others for so many."""
-    whole = length + -length % TILE
-    resolved = ([p.resolve(length=n, causal=causal) for p in patterns_of(numbers)] for n in (length, whole))
-    return whole - length if operator.eq(*resolved) else 0
+    same = all(_is_the_same(one, length, length + -length % TILE, causal) for one in patterns_of(numbers))
+    return -length % TILE if same else 0
+
+
+@lru_cache(16 * _KEPT)
+def _is_the_same(pattern: Pairs, length: int, other: int, causal: bool) -> bool:
+    return pattern.resolve(length=length, causal=causal) == pattern.resolve(length=other, causal=causal)
 
 
 # What `torch.compiler.assume_constant_result` does, without importing the compiler: nothing of these is traced.
