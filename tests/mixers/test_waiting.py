@@ -16,16 +16,23 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from formers import CausalLM, TransformerConfig
 from formers.catalogue import CATALOGUE
 from formers.computation import Act
-from formers.mixers import Longformer
+from formers.mixers import Linformer, Longformer, Sparse
 from formers.mixers.documents import GlobalMask
 from formers.ops.bucketed_attention import tiled
 from formers.ops.common import readable
 from formers.ops.common.dispatch import Form
 from formers.ops.sparse_attention import flex
 from formers.part import Site
+from formers.patterns import Global, Listed, Window
 from formers.testing import abilities, build, directions, padding_mask, sites_of, tokens
 
-PARTS = [kind() for kind in CATALOGUE]
+PARTS = [
+    *(kind() for kind in CATALOGUE),
+    Linformer(kind="mean"),
+    Linformer(kind="max"),
+    Sparse(pattern=Window(4) | Global(tuple(range(9)))),
+    Sparse(pattern=Listed(block=4, rows=((0,), (0, 1), (0, 2)))),
+]
 WAITING = {"_local_scalar_dense", "nonzero", "equal", "is_nonzero", "masked_select", "lift_fresh"}
 """Operations after which the host knows numbers, or that send it some: lists, as `torch.tensor` takes them."""
 
@@ -75,9 +82,9 @@ def test_no_pass_and_no_step_waits(part, training, monkeypatch):
     for causal in directions(part):
         module, x = build(part, causal=causal, site=site).train(training), tokens(width=site.width)
         positions = torch.arange(x.shape[1])[None]
-        mask = padding_mask() if "padding" in abilities(part) else None
+        masks = [None, padding_mask()] if "padding" in abilities(part) else [None]
 
-        def run(mask=mask, module=module, x=x, at=positions, causal=causal):
+        def run(mask, module=module, x=x, at=positions, causal=causal):
             y, state = module(x.clone().requires_grad_(), mask_bl=mask, positions_bl=at)
             y.sum().backward()
             if causal and state is not None and not isinstance(part, Act):  # which reads if all have stopped, to stop
@@ -85,9 +92,10 @@ def test_no_pass_and_no_step_waits(part, training, monkeypatch):
                     for _ in range(2):
                         _, state = module(x[:, :1], state)
 
-        run()  # what is read and made once
-        with no_waiting(monkeypatch):
-            run()
+        for mask in masks:
+            run(mask)  # what is read and made once
+            with no_waiting(monkeypatch):
+                run(mask)
 
 
 def test_global_tokens_of_rows_are_counted_once(monkeypatch):

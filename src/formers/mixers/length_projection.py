@@ -50,9 +50,8 @@ class LengthProjection(nn.Module):
 
     def real(self, counts_b: Tensor | None, length: int, device: torch.device) -> Tensor:
         """Return which places of the windows hold real tokens, (B or 1, N, window)."""
-        counts_b = torch.tensor([length], device=device) if counts_b is None else counts_b
-        places = torch.arange(length + -length % self.window, device=device)
-        return (places < counts_b[:, None]).unflatten(1, (-1, self.window))
+        places_1l = torch.arange(length + -length % self.window, device=device).unsqueeze(0)
+        return (places_1l < (length if counts_b is None else counts_b[:, None])).unflatten(1, (-1, self.window))
 
     def filled(self, counts_b: Tensor | None, length: int) -> Tensor | None:
         """Return which outputs hold any real token, (B, k'); None when all do."""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from formers.part import Site, Unsupported
 from formers.patterns.pattern import Pattern
+from formers.patterns.tables import table_on
 
 
 class Listed(Pattern):
@@ -34,16 +35,20 @@ class Listed(Pattern):
                 "fewer blocks, or raise it"
             )
 
-    @cached_property  # made once, not in every mask
+    @cached_property
     def seen(self) -> Tensor:
         """True where a block sees another, (blocks + 1, blocks + 1) bool; the last of each is for those beyond."""
         return _table(self.rows)
+
+    def table(self) -> Tensor:
+        """Return `seen`."""
+        return self.seen
 
     def mask(self, q_idx: Tensor, k_idx: Tensor) -> Tensor:
         return self.mask_on(q_idx.device)(q_idx, k_idx)
 
     def mask_on(self, device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
-        seen, block, last = self.seen.to(device), self.block, len(self.seen) - 1
+        seen, block, last = table_on(self, device), self.block, len(self.seen) - 1
 
         def mask(q_idx: Tensor, k_idx: Tensor) -> Tensor:
             return seen[(q_idx // block).clamp(max=last), (k_idx // block).clamp(max=last)]

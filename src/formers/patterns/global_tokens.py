@@ -9,6 +9,7 @@ from torch import Tensor
 
 from formers.part import Site, Unsupported
 from formers.patterns.pattern import Pattern
+from formers.patterns.tables import table_on
 
 _FEW = 8
 """Fewer tokens are compared one by one, more are looked up."""
@@ -48,16 +49,21 @@ class Global(Pattern):
             for token in self._tokens()[1:]:
                 found = found | (idx == token)
             return found
-        return torch.isin(idx, torch.tensor(self._tokens(), device=idx.device))
+        named = table_on(self, idx.device)
+        return named[idx.clamp(max=len(named) - 1)]
+
+    def table(self) -> Tensor:
+        """Return True for the tokens that are global, with a place more for all behind the last of them."""
+        named = torch.zeros(self._tokens()[-1] + 2, dtype=torch.bool)
+        named[list(self._tokens())] = True
+        return named
 
     def mask_on(self, device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
-        tokens, last = self._tokens(), self._tokens()[-1] + 1  # one more place, for all tokens behind
-        if len(tokens) < _FEW:
+        if len(self._tokens()) < _FEW:
             return self.mask
-        named = torch.zeros(last + 1, dtype=torch.bool)
-        named[list(tokens)] = True
-        there = named.to(device)
-        return lambda q_idx, k_idx: there[q_idx.clamp(max=last)] | there[k_idx.clamp(max=last)]
+        named = table_on(self, device)
+        last = len(named) - 1
+        return lambda q_idx, k_idx: named[q_idx.clamp(max=last)] | named[k_idx.clamp(max=last)]
 
     def bounds(self, q_lo: Tensor, q_hi: Tensor, k_lo: Tensor, k_hi: Tensor) -> tuple[Tensor, Tensor]:
         q_some, q_every = self._within(q_lo, q_hi)
