@@ -36,6 +36,8 @@ from formers.part import Site, State, add_loss
 
 _QUERIES = 128
 """Queries that meet their keys at once: more make larger products, and more pairs that are not visible."""
+_TIMES_ON_A_GPU = 4
+"""So many times as many there, where products are cheap beside the start of a dozen kernels for each block."""
 _QUERIES_AFTER_STATE = 256
 """New tokens that attend to a state at once."""
 
@@ -193,11 +195,13 @@ class AdaptiveSpanMixer(QkvMixer):
         if not self.part.dynamic and self.score_position is None and works_by_distance(qkv.q, qkv.k):
             spans = SpanScores(z_bhl, min(visible, length), self.part.ramp, self.span, causal=self.causal)
             return attention(qkv.q, qkv.k, qkv.v, causal=self.causal, key_mask_bs=context.mask_bl, bias=spans)
-        several = length > _QUERIES and torch.is_grad_enabled() and not is_transformed()
+        at_once = _QUERIES * (1 if qkv.q.device.type in ("cpu", "meta") else _TIMES_ON_A_GPU)
+        several = length > at_once and torch.is_grad_enabled() and not is_transformed()
         again = several and not torch.compiler.is_compiling()
         before = min(visible, length) - 1
-        mask = None if self.part.dynamic else self._mask(z_bhl, min(_QUERIES, length), before)
-        blocks = [self._block(start, length, before) for start in range(0, length, _QUERIES)]
+        mask = None if self.part.dynamic else self._mask(z_bhl, min(at_once, length), before)
+        starts = range(0, length, at_once)
+        blocks = [self._block(start, min(start + at_once, length), length, before) for start in starts]
         ys = []
         for (queries, keys), times in each_kind(blocks, _sizes_of, qkv.q):
             columns = slice(keys.start - queries.start + before, keys.stop - queries.start + before)
@@ -211,9 +215,8 @@ class AdaptiveSpanMixer(QkvMixer):
             ys += [y_bhlv] * times
         return torch.cat(ys, 2)
 
-    def _block(self, start: int, length: int, before: int) -> tuple[slice, slice]:
-        """Return queries from `start` on, and the keys that any of them may see, `before` of them in front."""
-        stop = min(start + _QUERIES, length)
+    def _block(self, start: int, stop: int, length: int, before: int) -> tuple[slice, slice]:
+        """Return queries, and the keys that any of them may see, `before` of them in front of each."""
         return slice(start, stop), slice(max(start - before, 0), stop if self.causal else min(stop + before, length))
 
     def _attend_block(
