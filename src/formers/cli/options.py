@@ -56,7 +56,8 @@ Folder = Annotated[
     Path | None, typer.Option(help="Where rows, models and the report go; by default a folder in studies/.")
 ]
 Jobs = Annotated[
-    int, typer.Option(help="Arms trained side by side, each with its share of the cores or a GPU of its own.")
+    int,
+    typer.Option(min=1, help="Arms trained side by side, each with its share of the cores or a GPU of its own."),
 ]
 Track = Annotated[
     str | None,
@@ -122,7 +123,7 @@ Parts = Annotated[
     typer.Option(help="Python files with parts of your own; they are run. See docs/own-parts.md.", metavar="FILE"),
 ]
 """Files that are run before the command, which does not get them."""
-Cores = Annotated[int, typer.Option(help="With --ray: cores that each arm is given.")]
+Cores = Annotated[int, typer.Option(min=1, help="With --ray: cores that each arm is given.")]
 
 
 def given(options: dict[str, Any]) -> dict[str, Any]:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
+
+import pytest
 
 from formers.cli.dry_run import show_forecast
 from formers.lab import Arm, Budget, Study
+from formers.lab.plan import step_time
 from formers.lab.plan.forecast import forecast, total_seconds
+from formers.lab.study.study import Match
 
 
 def study(folder: Path) -> Study:
@@ -35,6 +40,15 @@ def test_costs_are_known_before_training(tmp_path: Path) -> None:
     assert total_seconds([softmax, two]) == softmax.seconds + two.seconds
     assert (fourier.runs > 0) == (not fourier.problem)
     assert not (tmp_path / "study").exists()
+
+
+@pytest.mark.parametrize("match", get_args(Match))
+def test_nothing_is_written(match: Match, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(step_time, "_ROUNDS", 1)
+    arms = (Arm("softmax", {"mixer": "softmax"}), Arm("identity", {"mixer": "identity"}))
+    shown = replace(study(tmp_path), arms=arms, match=match)
+    assert all(not it.problem for it in forecast(shown))
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_a_search_is_counted(tmp_path: Path, capsys: object) -> None:

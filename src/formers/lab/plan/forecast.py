@@ -62,7 +62,8 @@ def forecast(study: Study) -> Iterator[ArmForecast]:
     Raises:
         ValueError: for an arm that is wrong (a misspelt option).
     """
-    ranked, tried = plan_jobs(study), plan_search(study) if study.searches else []
+    ranked = plan_jobs(study, keep=False)
+    tried = plan_search(study, keep=False) if study.searches else []
     known: dict[str, ArmForecast] = {}
     for entries, seeds in ((tried, study.search_seeds), (ranked, study.seeds)):
         for entry in entries[: len(entries) // len(seeds)]:

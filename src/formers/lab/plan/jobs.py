@@ -24,29 +24,33 @@ if TYPE_CHECKING:
 
 
 def plan_jobs(
-    study: Study, taken: Mapping[str, Candidate] | None = None, further: Sequence[Candidate] = ()
+    study: Study,
+    taken: Mapping[str, Candidate] | None = None,
+    further: Sequence[Candidate] = (),
+    *,
+    keep: bool = True,
 ) -> list[Job | Row]:
     """Return a job for each arm and seed, or its row where the arm cannot exist. The first seed of every arm is first.
 
     `taken` is arm name → what a search has found for it; without it, arms have the first of their alternatives.
-    `further` come after the arms: the front of a larger search.
+    `further` come after the arms: the front of a larger search. `keep` is whether times are kept in the folder.
 
     Raises:
         ValueError: for an arm that is wrong (a misspelt option).
     """
     chosen = [taken[arm.name] if taken else candidates(study, arm)[0] for arm in study.arms]
     chosen += further
-    matched = _matched(study, chosen)  # once for all seeds: every model is built, and its time measured
+    matched = _matched(study, chosen, keep)  # once for all seeds: every model is built, and its time measured
     return [_with_seed(entry, seed) for seed in study.seeds for entry in matched]
 
 
-def plan_search(study: Study) -> list[Job | Row]:
+def plan_search(study: Study, *, keep: bool = True) -> list[Job | Row]:
     """Return the jobs that try every alternative of every arm with every seed of the search, arm by arm.
 
     Arms with nothing to choose have none. Raise ValueError for an alternative that is wrong.
     """
     several = [found for arm in study.arms if len(found := candidates(study, arm)) > 1]
-    matched = _matched(study, [candidate for found in several for candidate in found])
+    matched = _matched(study, [candidate for found in several for candidate in found], keep)
     return [_with_seed(entry, seed, is_search=True) for seed in study.search_seeds for entry in matched]
 
 
@@ -59,7 +63,7 @@ class _Impossible:
     reason: Unsupported
 
 
-def _matched(study: Study, chosen: Sequence[Candidate]) -> list[Job | _Impossible]:
+def _matched(study: Study, chosen: Sequence[Candidate], keep: bool) -> list[Job | _Impossible]:
     """Return a job of the first seed for each candidate, with what the study matches made equal to the first arm's.
 
     That is the first arm which can exist, whether it is among the candidates or not.
@@ -78,7 +82,7 @@ def _matched(study: Study, chosen: Sequence[Candidate]) -> list[Job | _Impossibl
         return entries
     firsts = (entry(candidates(study, arm)[0]) for arm in study.arms)
     base = next((first for first in firsts if isinstance(first, Job)), None)
-    return [_matched_job(it, base) if base and isinstance(it, Job) else it for it in entries]
+    return [_matched_job(it, base, keep) if base and isinstance(it, Job) else it for it in entries]
 
 
 def first_job(study: Study, candidate: Candidate, config: TransformerConfig) -> Job:
@@ -97,7 +101,7 @@ def first_job(study: Study, candidate: Candidate, config: TransformerConfig) -> 
     )
 
 
-def _matched_job(job: Job, base: Job) -> Job:
+def _matched_job(job: Job, base: Job, keep: bool) -> Job:
     """Return the job with its sizes, or its steps, changed to what the study matches."""
     study = job.study
     if study.match in ("parameters", "flops"):
@@ -105,7 +109,7 @@ def _matched_job(job: Job, base: Job) -> Job:
         arm = match_arm(job.task.task, job.config, job.arm, target, study.match)
         return job if arm is job.arm else replace(job, arm=arm, config=study.config(arm))
     if study.match == "time" and job.config_json != base.config_json:  # a model is not timed against itself
-        steps = max(1, round(study.budget.steps / relative_step_time(study, job.config, base.config)))
+        steps = max(1, round(study.budget.steps / relative_step_time(study, job.config, base.config, keep)))
         return replace(job, budget=replace(job.budget, steps=steps))
     return job
 

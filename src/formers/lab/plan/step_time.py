@@ -30,10 +30,11 @@ _WARM_UP, _ROUNDS = 3, 15
 _ANEW = "restore a copy, or move it away to measure anew, which may give arms other numbers of steps"
 
 
-def relative_step_time(study: Study, config: TransformerConfig, base: TransformerConfig) -> float:
+def relative_step_time(study: Study, config: TransformerConfig, base: TransformerConfig, keep: bool = True) -> float:
     """Return seconds of a step of `config` over seconds of a step of `base`.
 
-    Measured once for a study and kept in its folder, so that a study which is started again means the same thing.
+    Measured once for a study and kept in its folder, unless `keep` is False, so that a study which is started again
+    means the same thing.
     """
     path = study.folder / _FILE
     known = _read_times(path) if path.is_file() else {}
@@ -42,7 +43,8 @@ def relative_step_time(study: Study, config: TransformerConfig, base: Transforme
     key = digest([study.task, study.budget.batch_size, *both, machine_facts(), *computed])
     if key not in known:
         known[key] = measure_relative_step_time(study, config, base)
-        write_atomically(path, json.dumps(sealed({**known}), indent=1) + "\n")
+        if keep:
+            write_atomically(path, json.dumps(sealed({**known}), indent=1) + "\n")
     return known[key]
 
 
