@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any, Self
 
 import torch
@@ -15,6 +14,7 @@ from formers.lab.train.crash_counter import TrainingAttempt
 from formers.lab.train.finite import check_finite, check_validation
 from formers.lab.train.job import Job
 from formers.lab.train.progress import Progress
+from formers.lab.train.step_clock import StepClock
 from formers.lab.train.stop import Stop
 from formers.lab.train.undisturbed import undisturbed
 
@@ -22,14 +22,15 @@ from formers.lab.train.undisturbed import undisturbed
 class TrainingCallback(TrainerCallback):
     """Evaluates along the way, and adds what it measures to the trainer's own log, which its checkpoints keep.
 
-    The clock runs from the start to the end of each step: making batches, evaluating and saving are not training time.
+    Times are those of a `StepClock`. Reading it waits for the device, so that it is read where something is measured,
+    or kept, alone.
     """
 
     def __init__(self, job: Job, progress: Progress, stop: Stop, attempt: TrainingAttempt) -> None:
         self.job, self.progress, self.stop, self.attempt = job, progress, stop, attempt
         self.evaluation_steps = job.budget.evaluation_steps
         self.best_weights = BestWeights(job.checkpoint_folder, job.study.task.metric)
-        self.train_seconds = self.step_start = 0.0
+        self.clock = StepClock("cpu")  # until the training begins, on whatever device
         self.is_stopped = False  # because it was asked to
 
     def of_stage(self, job: Job) -> Self:
@@ -42,21 +43,19 @@ class TrainingCallback(TrainerCallback):
         """Give each rank a random state of its own, and go on with the clock of a resumed training."""
         if ranks.rank():  # each rank drops out other features; a resumed one goes on with the state in its checkpoint
             torch.manual_seed(args.seed + ranks.rank())
-        self.train_seconds = max((entry.get("seconds", 0.0) for entry in state.log_history), default=0.0)
+        before = max((entry.get("seconds", 0.0) for entry in state.log_history), default=0.0)
+        self.clock = StepClock(args.device.type, before)
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
     ) -> None:
         """Start the clock."""
-        self.step_start = time.perf_counter()
+        self.clock.begin_step()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any) -> None:
         """Stop the clock, evaluate where it is due, and end the training with a checkpoint if a stop is requested."""
-        evaluate = state.global_step in self.evaluation_steps
-        if evaluate and args.device.type == "cuda":
-            torch.cuda.synchronize()  # steps still in flight are training time
-        self.train_seconds += time.perf_counter() - self.step_start
-        if evaluate:
+        self.clock.end_step()
+        if state.global_step in self.evaluation_steps:
             self.evaluate(given["model"], state)
         self.progress.step(self.job.label, self.job.steps_before + state.global_step)
         if ranks.any_rank(self.stop.requested):
@@ -64,7 +63,7 @@ class TrainingCallback(TrainerCallback):
         elif self.stop.save_requested:
             self.stop.save_requested, control.should_save = False, True
         if control.should_save:  # the clock goes into the checkpoint
-            state.log_history.append({"step": state.global_step, "seconds": self.train_seconds})
+            state.log_history.append({"step": state.global_step, "seconds": self.clock.seconds})
 
     def evaluate(self, model: Any, state: TrainerState) -> None:
         """Measure the validation metrics, log them, and keep the weights if they are the best so far.
@@ -77,7 +76,7 @@ class TrainingCallback(TrainerCallback):
             values = ranks.broadcast_from_rank0(self.job.task.evaluate(model, "validation").metrics)
         check_validation(self.job, model, values, state.global_step)
         model.train()  # as it was, in whatever mode a user's own task leaves it
-        state.log_history.append({"step": state.global_step, "seconds": self.train_seconds, "values": values})
+        state.log_history.append({"step": state.global_step, "seconds": self.clock.seconds, "values": values})
         self.best_weights.offer(model, state.global_step, values[self.best_weights.metric.name])
         self.progress.measured(self.job.label, self.job.steps_before + state.global_step, values)
 
@@ -98,7 +97,7 @@ class TrainingCallback(TrainerCallback):
             return  # the trainer's summary at the end
         self.attempt.record_step(self.job.steps_before + state.global_step)
         values = {"train_loss": logs["loss"]}
-        state.log_history[-1] |= {"seconds": self.train_seconds, "values": values}
+        state.log_history[-1] |= {"seconds": self.clock.seconds, "values": values}
         check_finite(values, state.global_step)
         self.progress.measured(self.job.label, self.job.steps_before + state.global_step, values)
 
