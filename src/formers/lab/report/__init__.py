@@ -4,7 +4,8 @@
 |---|---|
 | numbers, once | `summarize` → `summary`; `confidence_interval`, `costs`, `learning_curve`, `slices` |
 | numbers, words and cells | `lengths` |
-| words and cells | `headline`, `arm_sentences`, `matching`, `ranking`, `estimate_text`, `page_tables`, `filters` |
+| sentences | `headline`; `separation`, `enough`, `arm_sentences`, `matching`, `arm_names` |
+| cells | `ranking`, `estimate_text`, `page_tables`, `filters` |
 | draw | `charts/`, `arm_looks` |
 | forms | `html`, `terminal`, `markdown`, `latex`, `csv_text`, `json_file` |
 | the folder of a study | `study_results`, `study_files`, `stored_results`, `agreement` |

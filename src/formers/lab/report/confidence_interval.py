@@ -49,6 +49,18 @@ class Estimate:
         size = abs(self.mean) / self.error if self.error else math.inf if self.mean else 0.0
         return 2 * float(stdtr(self.freedom, -size))
 
+    @property
+    def level(self) -> float | None:
+        """Return the level of the interval: 0.95, or more where it holds together with others; None without an error.
+
+        With an error of 0 any level gives the same interval.
+        """
+        if self.error is None or self.half_width is None:
+            return None
+        from scipy.special import stdtr
+
+        return 1 - 2 * float(stdtr(self.freedom, -self.half_width / self.error)) if self.error else _LEVEL
+
     def at_level(self, level: float) -> Estimate:
         """Return the estimate with an interval of another level, such as 0.99; without one, as it is."""
         if self.error is None:

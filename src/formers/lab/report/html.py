@@ -21,7 +21,7 @@ from formers.lab.report.charts.trade_off import trade_off_chart
 from formers.lab.report.csv_text import csv_of
 from formers.lab.report.estimate_text import estimate_text
 from formers.lab.report.filters import ranking_filters
-from formers.lab.report.headline import headline, over_items
+from formers.lab.report.headline import headline, over_items, over_seeds
 from formers.lab.report.ranking import ranking
 from formers.lab.report.slices import all_slices
 from formers.lab.report.summarize import summarize
@@ -79,6 +79,7 @@ def _sentences(summary: StudySummary) -> dict[str, object]:
         "contention": page_tables.contention_sentence(summary),
         "over_seeds": any(arm.metric and arm.metric.half_width is not None for arm in summary.ranked),
         "over_items": over_items(summary),
+        "differences_over_seeds": over_seeds(summary),
         "numbered": any(short_name(arm) != arm.name for arm in summary.ranked),
         "many_seeds": any(len(arm.values) > 1 for arm in summary.arms),
     }
