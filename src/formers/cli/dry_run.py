@@ -55,13 +55,21 @@ def _table(study: Study, found: list[ArmForecast]) -> FittingTable:
         ],
         title=visible(str(study.task).removesuffix("()")),
         caption=visible(
-            f"{study.budget.describe(study.task.length, study.search)}; matched between arms: {study.match}. Memory is "
-            "of weights, gradients, AdamW and what a step keeps for its backward pass."
+            f"{_budget_text(study)}; matched between arms: {study.match}. Memory is of weights, gradients, AdamW and "
+            "what a step keeps for its backward pass."
         ),
     )
     for it in found:
         table.add_row([visible(cell) for cell in _cells(it, tried)], "dim" if it.problem else "")
     return table
+
+
+def _budget_text(study: Study) -> str:
+    """Return what every arm is given; at equal time, what the first one is."""
+    words = study.budget.describe(study.task.length, study.search)
+    if study.match != "time" or len(study.arms) == 1:
+        return words
+    return f"the base is given {words}, the others as many steps as take the same time"
 
 
 def _cells(it: ArmForecast, tried: bool) -> list[str]:

@@ -8,6 +8,8 @@ from typing import get_args
 
 import pytest
 
+import pytest
+
 from formers.cli.dry_run import show_forecast
 from formers.lab import Arm, Budget, Study
 from formers.lab.plan import step_time
@@ -64,3 +66,15 @@ def test_a_forecast_is_a_table(tmp_path: Path, capsys: object) -> None:
     assert "two" in text
     assert "Nothing was written" in text
     assert not (tmp_path / "study").exists()
+
+
+@pytest.mark.parametrize("match", ["steps", "time"])
+def test_a_forecast_says_who_is_given_so_many_steps(
+    tmp_path: Path, match: Match, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step_time, "measure_relative_step_time", lambda *given: 2.0)
+    show_forecast(replace(study(tmp_path), arms=study(tmp_path).arms[::2], match=match))
+    text = " ".join(capsys.readouterr().out.split())
+    is_of_base = "the base is given 50 steps" in text and "the others as many steps as take the same time" in text
+    assert is_of_base == (match == "time")
+    assert "50 steps × 4 × " in text

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from formers.lab.report import render_html
 from formers.lab.report.headline import headline
 from formers.lab.report.matching import matched_sentence, unmatched_sentence, warning
 from formers.lab.report.summarize import summarize
@@ -72,3 +75,29 @@ def test_a_quantity_that_was_not_measured_is_not_claimed() -> None:
 
 def test_the_operations_of_a_training_are_three_forward_passes_over_its_tokens() -> None:
     assert study("flops", {"base": 1}).arm("base").rows[0].training_flops == 3 * 2.0 * 500
+
+
+@pytest.mark.parametrize(
+    ("matched", "label", "sentence"),
+    [
+        ("steps", "budget of every arm", "Every arm was given 60 steps × 2 × 16 tokens."),
+        ("parameters", "budget of every arm", "Every arm was given 60 steps × 2 × 16 tokens."),
+        ("nothing", "budgets", "Arms were given 60 steps × 2 × 16 tokens."),
+        (
+            "time",
+            "budget of the base",
+            "The base was given 60 steps × 2 × 16 tokens; the others as many steps as take the same time.",
+        ),
+    ],
+)
+def test_a_budget_is_said_to_be_of_those_that_had_it(matched: str, label: str, sentence: str) -> None:
+    def page(parameters: dict[str, int]) -> str:
+        some = replace(study(matched, parameters).results, budget="60 steps × 2 × 16 tokens")
+        return render_html(some)
+
+    told = page({"base": 1, "slow": 1})
+    assert f"<dt>{label}</dt><dd>60 steps × 2 × 16 tokens</dd>" in told
+    assert f"<p>{sentence}" in told
+    alone = page({"base": 1})
+    assert "<dt>budget</dt>" in alone
+    assert "<p>It was given 60 steps × 2 × 16 tokens." in alone

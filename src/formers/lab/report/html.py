@@ -26,7 +26,7 @@ from formers.lab.report.ranking import ranking
 from formers.lab.report.slices import all_slices
 from formers.lab.report.summarize import summarize
 from formers.lab.report.summary import StudySummary
-from formers.lab.store.records import NOTHING_MATCHED, Results
+from formers.lab.store.records import Results
 from formers.machine.files import write_atomically
 from formers.plot.chart import Chart
 from formers.plot.page import csv_download, render_page
@@ -71,7 +71,8 @@ def _sentences(summary: StudySummary) -> dict[str, object]:
     return {
         "headline": headline(summary),
         "arm_sentences": arm_sentences(summary),
-        "same_budget": summary.results.matched != NOTHING_MATCHED,
+        "budget_label": matching.budget_label(summary),
+        "budget_sentence": matching.budget_sentence(summary),
         "matched_sentence": matching.matched_sentence(summary),
         "unmatched_sentence": matching.unmatched_sentence(summary),
         "details_note": page_tables.details_sentence(summary),

@@ -30,6 +30,27 @@ def _misses(summary: StudySummary, cost: Cost) -> list[tuple[ArmSummary, float]]
     return sorted(found, key=lambda item: -abs(item[1]))
 
 
+def budget_label(summary: StudySummary) -> str:
+    """Return whose budget `Results.budget` is, as a label: `budget of every arm`."""
+    if len(summary.arms) == 1:
+        return "budget"
+    return {"time": "budget of the base", NOTHING_MATCHED: "budgets"}.get(
+        summary.results.matched, "budget of every arm"
+    )
+
+
+def budget_sentence(summary: StudySummary) -> str:
+    """Return `Every arm was given 400 steps × 16 × 128 tokens.`; at equal time, what the base was; empty without it."""
+    budget, matched = summary.results.budget, summary.results.matched
+    if not budget:
+        return ""
+    if len(summary.arms) == 1:
+        return f"It was given {budget}."
+    if matched == "time":
+        return f"The base was given {budget}; the others as many steps as take the same time."
+    return f"{'Arms were' if matched == NOTHING_MATCHED else 'Every arm was'} given {budget}."
+
+
 def matched_sentence(summary: StudySummary) -> str:
     """Return `Matched between arms: parameters; the largest difference to the base is +0.8 % (“dense”).`"""
     name = summary.results.matched

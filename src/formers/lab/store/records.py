@@ -135,7 +135,7 @@ class Results:
     references: dict[str, float] = field(default_factory=dict)
     "Named lines to compare with, in the ranking metric: for instance `bigram`."
     budget: str = ""
-    "The budget of every arm, in words: `400 steps × 16 × 128 tokens`."
+    "The budget of every arm, in words: `400 steps × 16 × 128 tokens`; that of the base where the same time is matched."
     matched: str = "steps"
     "The quantity that was made equal between arms."
     command: str = ""
