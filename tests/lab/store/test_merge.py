@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 
 from formers.lab.store.merge import merge_studies
-from formers.lab.store.records import Results, Row, TaskMetric
+from formers.lab.store.records import FINAL, LengthResult, Results, Row, Status, TaskMetric
 
 LOSS = TaskMetric(name="loss", label="loss")
 
@@ -163,3 +164,35 @@ def test_trials_of_two_searches_are_named_after_their_study() -> None:
     alone = merge_studies({"x": x, "z": study(chosen("a", 0.1))})
     assert [row.arm for row in alone.rows] == ["trial 2", "a"]
     assert alone.under == {"parameters": 10.0}
+
+
+STATUSES: tuple[Status, ...] = get_args(Status)
+
+
+@pytest.mark.parametrize("search", [False, True])
+@pytest.mark.parametrize("second", STATUSES)
+@pytest.mark.parametrize("first", STATUSES)
+def test_a_run_of_several_studies_is_the_one_that_came_furthest(first: Status, second: Status, search: bool) -> None:
+    """Whatever the order of the studies: finished, or else what no start tries again, or else the first one."""
+
+    def ended(status: Status) -> Results:
+        found = chosen("a", 0.1, search=search, status=status)
+        return study(chosen("b", 0.1), *(() if search else (found,)), search=(found,) if search else ())
+
+    def merged(**studies: Results) -> Status:
+        both = merge_studies(studies)
+        [found] = [row for row in (both.search if search else both.rows) if row.arm == "a"]
+        return found.status
+
+    wanted = {first, second} & {"finished"} or {first, second} & {*FINAL} or {first}
+    assert merged(x=ended(first), y=ended(second)) in wanted
+    if wanted != {first}:
+        assert merged(x=ended(second), y=ended(first)) in wanted
+
+
+def test_lengths_of_a_later_study_stay_with_what_they_are() -> None:
+    tested = (LengthResult(length=8, times=1.0, metrics={"loss": 1.0}),)
+    x, y = study(row("a")), study(replace(row("a"), lengths=tested), row("b"), at_other_lengths="Longer lists.")
+    for both in (merge_studies({"x": x, "y": y}), merge_studies({"y": y, "x": x})):
+        assert both.at_other_lengths == "Longer lists."
+        assert [it.lengths for it in both.rows if it.arm == "a"] == [tested]

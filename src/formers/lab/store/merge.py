@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from formers.lab.store.records import NOTHING_MATCHED, Results, Row
+from formers.lab.store.records import FINAL, NOTHING_MATCHED, Results, Row
 
 _STUDY = "study"
 """The entry of `Row.environment` that names the study which a row comes from."""
@@ -18,6 +18,7 @@ def merge_studies(studies: Mapping[str, Results]) -> Results:
     """Return one `Results` with the rows of all studies, given by name; the first arm of the first study is the base.
 
     An arm that several studies have with the same configuration and budget is one arm, with the seeds of all of them.
+    A run that several have is there once: finished where it did finish somewhere, whatever their order.
     Where just the name is the same, the study's name comes after it. Every row has the name of its study in its
     environment.
 
@@ -42,6 +43,7 @@ def merge_studies(studies: Mapping[str, Results]) -> Results:
         references={name: value for results in studies.values() for name, value in results.references.items()},
         budget=first.budget if same_text else "; ".join(f"{name}: {budget}" for name, budget in budgets.items()),
         matched=first.matched if same_budget and len(matched) == 1 else NOTHING_MATCHED,
+        at_other_lengths=next((it.at_other_lengths for it in studies.values() if it.at_other_lengths), ""),
         command="\n".join(results.command for results in studies.values() if results.command),
     )
 
@@ -106,7 +108,7 @@ def _merge_rows(studies: Mapping[str, Results]) -> tuple[Row, ...]:
         for row in results.rows:
             arm = row.arm if len(variants[row.arm]) == 1 else f"{row.arm} ({study})"
             named = replace(row, arm=arm, environment={**row.environment, _STUDY: study})
-            merged.setdefault((arm, row.seed), named)
+            merged[arm, row.seed] = _furthest(merged.get((arm, row.seed)), named)
     return tuple(merged.values())
 
 
@@ -117,8 +119,21 @@ def _merge_search(studies: Mapping[str, Results]) -> tuple[Row, ...]:
     for study, results in studies.items():
         for number, row in enumerate(results.search):
             arm = row.arm if len(variants.get(row.arm, ())) < 2 else f"{row.arm} ({study})"
-            merged.setdefault((arm, row.fingerprint or f"{study} {number}"), replace(row, arm=arm))
+            run = arm, row.fingerprint or f"{study} {number}"
+            merged[run] = _furthest(merged.get(run), replace(row, arm=arm))
     return tuple(merged.values())
+
+
+def _furthest(first: Row | None, second: Row) -> Row:
+    """Return the one of two rows of the same run that tells more: of a tie the first one.
+
+    That is the one which finished, with tests at more lengths; then the one that is kept when a study is started again.
+    """
+    return second if first is None or _told(second) > _told(first) else first
+
+
+def _told(row: Row) -> tuple[bool, bool, int]:
+    return row.status == "finished", row.status in FINAL, len(row.lengths)
 
 
 def _amounts(row: Row, results: Results) -> _Amounts:
