@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,30 @@ def test_tensorboard_has_each_run_with_its_curve_and_results_once(tmp_path: Path
     events = reader.EventAccumulator(str(runs[0])).Reload()
     assert [(event.step, event.value) for event in events.Scalars("validation/loss")] == [(5, 3.0), (10, 2.5)]
     assert [event.value for event in events.Scalars("test/loss")] == [2.25]
+
+
+def test_arms_whose_names_differ_in_signs_are_runs_of_their_own(tmp_path: Path) -> None:
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    [row, _] = results().rows
+    arms = {"window(4) | sinks(4)": 1.0, "window(4) & sinks(4)": 2.0, "window(4) ~ sinks(4)": 3.0}
+    rows = [
+        replace(row, arm=arm, metrics={"loss": value}, fingerprint=sha256(arm.encode()).hexdigest())
+        for arm, value in arms.items()
+    ]
+    export(replace(results(), rows=tuple(rows)), "tensorboard", tmp_path)
+    runs = [reader.EventAccumulator(str(run)).Reload() for run in (tmp_path / "tensorboard").iterdir()]
+    assert sorted(event.value for run in runs for event in run.Scalars("test/loss")) == [1.0, 2.0, 3.0]
+    assert [len(run.Scalars("test/loss")) for run in runs] == [1, 1, 1]
+
+
+def test_the_loss_of_training_batches_is_not_of_the_validation_split(tmp_path: Path) -> None:
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    [row, _] = results().rows
+    curve = (Point(step=5, seconds=1.0, values={"train_loss": 9.0, "loss": 3.0, "accuracy": 0.5}),)
+    export(replace(results(), rows=(replace(row, curve=curve),)), "tensorboard", tmp_path)
+    [run] = [reader.EventAccumulator(str(run)).Reload() for run in (tmp_path / "tensorboard").iterdir()]
+    logged = {tag: run.Scalars(tag)[0].value for tag in run.Tags()["scalars"] if not tag.startswith(("cost/", "test/"))}
+    assert logged == {"train/loss": 9.0, "validation/loss": 3.0, "validation/accuracy": 0.5}
 
 
 def test_other_trackers_get_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,10 @@ def check_tracker(name: str) -> None:
 
 
 def export(results: Results, tracker: str, folder: Path) -> None:
-    """Write every row as a run of the tracker; runs of an earlier export of the same rows are replaced.
+    """Write every row as a run of the tracker, under the arm's name with the seed and a piece of the fingerprint.
+
+    Where rows were exported before: tensorboard's files are written anew; wandb, which knows a run by the row's
+    fingerprint, goes on in the same one; trackio makes a new one each time.
 
     Args:
         tracker: `tensorboard`, whose files go into `folder`/tensorboard; `wandb` or `trackio`, into a project of the
@@ -57,9 +60,14 @@ def export(results: Results, tracker: str, folder: Path) -> None:
         run.start()
         run.store_init_configuration({"arm": row.arm, "seed": row.seed, "status": row.status, **row.choices})
         for point in row.curve:
-            run.log({f"validation/{name}": value for name, value in point.values.items()}, step=point.step)
+            run.log({_label(name): value for name, value in point.values.items()}, step=point.step)
         run.log(_results(row), step=row.steps)
         run.finish()
+
+
+def _label(name: str) -> str:
+    """Return what a value of a curve is logged under: the loss of training batches apart from what was evaluated."""
+    return "train/loss" if name == "train_loss" else f"validation/{name}"
 
 
 def _new_run(tracker: str, row: Row, folder: Path) -> GeneralTracker:
@@ -68,7 +76,9 @@ def _new_run(tracker: str, row: Row, folder: Path) -> GeneralTracker:
     from accelerate.tracking import TensorBoardTracker, TrackioTracker, WandBTracker
 
     PartialState()  # the trackers ask it which process writes
-    name, project = f"{row.arm}, seed {row.seed}", folder.resolve().name
+    # names of files hold few characters, so that those of different arms may come out alike
+    apart = f", {row.fingerprint[:6]}" if row.fingerprint else ""
+    name, project = f"{row.arm}, seed {row.seed}{apart}", folder.resolve().name
     if tracker == "tensorboard":
         return TensorBoardTracker(re.sub(r"[^\w.,=()-]+", "_", name), logging_dir=folder / tracker)
     if tracker == "wandb":
