@@ -8,8 +8,6 @@ from typing import get_args
 
 import pytest
 
-import pytest
-
 from formers.cli.dry_run import show_forecast
 from formers.lab import Arm, Budget, Study
 from formers.lab.plan import step_time
