@@ -1,22 +1,21 @@
 """Mixers as attention functions of Hugging Face's attention interface, with the mask functions that belong to them.
 
 Hugging Face hands an attention function queries, keys and values with their position applied, and whatever the mask
-function of the same name made of padding and direction. Here that is the padding mask itself, which also says in which
-direction tokens see each other; so nothing is lost on the way, or the model is refused.
+function of the same name made of padding and direction (`padding_mask`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.masking_utils import bidirectional_mask_function, causal_mask_function
 
 from formers.adapt.attention_cache import layer_of
 from formers.adapt.attention_core import attention_core, shares_keys
+from formers.adapt.own_window import in_window
+from formers.adapt.padding_mask import MaskFacts, PaddingMask, facts_of, padding_mask
 from formers.mixers import Mixer
 from formers.mixers.context import Context, count_tokens
 from formers.mixers.qkv import QKV
@@ -24,23 +23,13 @@ from formers.part import Unsupported
 
 PREFIX = "formers:"
 """How the names begin that Hugging Face knows our mixers by."""
-_FACTS = "_formers_facts"
-"""The attribute by which a padding mask tells what else the mask function knew."""
 _UNKNOWN = {
-    "sliding_window": "a window of its own; set config.sliding_window=None: the mixer's pattern takes its place",
     "softcap": "a cap on its scores",
     "s_aux": "learned attention sinks",
     "position_bias": "a bias by position",
     "cu_seq_lens_q": "packed sequences; give each a row, padded",
 }
 """What a model may hand to its attention that changes the result, and that no mixer here takes."""
-
-
-class _MaskFacts(NamedTuple):
-    """What a mask function knew beside padding: the direction, and whether all new tokens are real."""
-
-    causal: bool
-    new_are_real: bool
 
 
 def register(mixer: Mixer | str | Sequence[Mixer | str]) -> str:
@@ -72,43 +61,6 @@ def as_mixers(mixer: Mixer | str | Sequence[Mixer | str]) -> list[Mixer]:
     return [Mixer.parse(one) if isinstance(one, str) else one for one in mixers]
 
 
-def padding_mask(
-    batch_size: int,
-    q_length: int,
-    kv_length: int,
-    q_offset: int | Tensor = 0,
-    kv_offset: int = 0,
-    mask_function: Callable[..., Any] = causal_mask_function,
-    attention_mask: Tensor | None = None,
-    device: torch.device | None = None,
-    **unused: Any,
-) -> Tensor:
-    """Return which keys are real tokens, (B, S), with the direction: Hugging Face's mask function for all mixers.
-
-    Raise Unsupported for any other mask than causal or bidirectional, and for caches of fixed size.
-    """
-    if mask_function not in (causal_mask_function, bidirectional_mask_function):
-        raise Unsupported(
-            "the model masks more than padding and the future (a window of its own, packed sequences, blocks of an "
-            "image); a mixer would not see it. Set config.sliding_window=None, or give each sequence a row, padded"
-        )
-    causal = mask_function is causal_mask_function
-    if kv_offset or (causal and kv_length != int(q_offset) + q_length):
-        raise Unsupported("caches of fixed size hold keys that are not there yet; use formers.adapt.AttentionCache()")
-    mask_bs = torch.ones(batch_size, kv_length, dtype=torch.bool, device=device)
-    if attention_mask is not None:
-        mask_bs = attention_mask[:, :kv_length].to(torch.bool).clone()
-    real = attention_mask is None or bool(mask_bs[:, kv_length - q_length :].all())  # read once for all layers
-    setattr(mask_bs, _FACTS, _MaskFacts(causal, real))
-    return mask_bs
-
-
-def is_causal(padding_mask_bs: Tensor) -> bool:
-    """Return whether a mask of `padding_mask` stands for a causal one; False for a foreign mask."""
-    facts: _MaskFacts | None = getattr(padding_mask_bs, _FACTS, None)
-    return facts is not None and facts.causal
-
-
 def _attention_function(mixers: Sequence[Mixer]) -> Callable[..., tuple[Tensor, None]]:
     """Return the mixers, which layers cycle through, in the form that Hugging Face calls."""
 
@@ -123,23 +75,27 @@ def _attention_function(mixers: Sequence[Mixer]) -> Callable[..., tuple[Tensor, 
         **more: Any,
     ) -> tuple[Tensor, None]:
         """Return the attention's output (B, L, H, V), and no weights."""
-        _check_call(module, attention_mask, dropout, more)
-        assert attention_mask is not None
-        mixer = mixers[_layer_number(module, len(mixers)) % len(mixers)]
-        y_bhlv = _attend(mixer, module, (query, key, value), attention_mask, scaling)
+        facts = _check_call(module, attention_mask, dropout, more)
+        assert isinstance(attention_mask, PaddingMask)
+        mixer = in_window(mixers[_layer_number(module, len(mixers)) % len(mixers)], facts.window)
+        y_bhlv = _attend(mixer, module, (query, key, value), attention_mask.plain(), facts, scaling)
         return y_bhlv.transpose(1, 2).contiguous(), None
 
     return attend
 
 
 def _attend(
-    mixer: Mixer, module: nn.Module, qkv: tuple[Tensor, Tensor, Tensor], mask_bs: Tensor, scaling: float | None
+    mixer: Mixer,
+    module: nn.Module,
+    qkv: tuple[Tensor, Tensor, Tensor],
+    mask_bs: Tensor,
+    facts: MaskFacts,
+    scaling: float | None,
 ) -> Tensor:
     """Return y (B, H, L, V) of new tokens, and move their layer of the cache on."""
     layer, (q, k, v) = layer_of(qkv[1]), qkv
     q, k = (t.to(v.dtype) for t in (q, k))  # under autocast, positions and norms leave them in float32
     heads, length, head_width = q.shape[1:]
-    facts: _MaskFacts = getattr(mask_bs, _FACTS)
     if layer is not None and "streaming" not in mixer.abilities:
         raise Unsupported(f"{mixer.no_state()}; generate with use_cache=False")
     seen = layer.length if layer is not None else 0
@@ -174,10 +130,10 @@ def _layer_number(module: nn.Module, mixers: int) -> int:
     return number or 0
 
 
-def _check_call(module: nn.Module, attention_mask: Tensor | None, dropout: float, more: dict[str, Any]) -> None:
-    """Raise Unsupported for a call that asks for more than queries, keys, values and padding."""
-    model = type(module).__name__
-    if attention_mask is None or not hasattr(attention_mask, _FACTS):
+def _check_call(module: nn.Module, attention_mask: Tensor | None, dropout: float, more: dict[str, Any]) -> MaskFacts:
+    """Return what the mask tells. Raise Unsupported for a call that asks for more than queries, keys, values and it."""
+    model, facts = type(module).__name__, facts_of(attention_mask)
+    if facts is None:
         raise Unsupported(
             f"{model} does not take its mask from Hugging Face's mask functions, so that padding or direction would be "
             "lost; convert the model instead, or keep its own attention"
@@ -189,6 +145,11 @@ def _check_call(module: nn.Module, attention_mask: Tensor | None, dropout: float
             raise Unsupported(f"{model} has {what} ({name})")
     if more.get("output_attentions"):
         raise Unsupported(f"{model} was asked for attention weights, which mixers never form")
+    own: int | None = more.get("sliding_window")
+    # in both directions, some count the token itself among those of a side
+    if own != facts.window and not (own and facts.window and not facts.causal and own == facts.window + 1):
+        raise Unsupported(f"{model} has a window of {own} tokens, and its mask one of {facts.window}")
+    return facts
 
 
 def _check_lengths(module: nn.Module, q: Tensor, k: Tensor, mask_bs: Tensor, seen: int) -> None:

@@ -13,8 +13,9 @@ from torch import Tensor
 from transformers import AttentionInterface, PreTrainedModel
 
 from formers.adapt.attention_cache import AttentionCache
-from formers.adapt.attention_function import PREFIX, as_mixers, is_causal, register
+from formers.adapt.attention_function import PREFIX, as_mixers, register
 from formers.adapt.given_model import check_given_model
+from formers.adapt.padding_mask import facts_of
 from formers.mixers import Mixer
 from formers.models.pretrained import FormersModel
 from formers.part import Unsupported, evaluating
@@ -31,6 +32,11 @@ def use_attention(model: PreTrainedModel, mixer: Mixer | str | Sequence[Mixer | 
 
     Weights stay as they are. `generate` starts on an `AttentionCache`, in which each layer keeps the mixer's own state:
     of constant size for windows and linear attention; a mixer without one reads the whole sequence for every token.
+
+    A layer with a window of its own, as Mistral's and every other one of Gemma's, keeps it: it sees what lies in the
+    window and in the mixer's pattern, so that `softmax()` changes nothing there. Mixers without a pattern are refused
+    in such layers; a list gives each layer its own. Where the configuration has one window for all layers, and no
+    `layer_types`, `config.sliding_window=None` takes it away beforehand, and the mixer takes its place.
 
     The model is then run on a few tokens: it must call the attention once in every layer, padding must change nothing,
     and a causal model must give the same token by token. Raise Unsupported, and leave the model as it was, for one
@@ -112,7 +118,8 @@ def _directions_of_calls(name: str) -> Iterator[list[bool]]:
     function = AttentionInterface()[name]
 
     def noted(module: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, *args: Any, **kwargs: Any) -> Any:
-        calls.append(mask is not None and is_causal(mask))
+        facts = facts_of(mask)
+        calls.append(facts is not None and facts.causal)
         return function(module, q, k, v, mask, *args, **kwargs)
 
     AttentionInterface.register(name, noted)
