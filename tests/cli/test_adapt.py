@@ -114,8 +114,8 @@ def test_a_classifier_is_measured_by_its_score(command: Run, classifier: str, he
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([*TASK, "--text", "words.txt"], "--text is for language models"),
-        ([*TASK, "--budget", "1MB at 8k"], "--budget is for language models"),
+        ([*TASK, "--text", "words.txt"], "--text does nothing with --task"),
+        ([*TASK, "--budget", "1MB at 8k"], "--budget does nothing with --task"),
         (["--task", "shakespeare"], "gives no classes to texts"),
     ],
 )

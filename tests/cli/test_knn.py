@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from typer.testing import Result
 
 import formers.retrieval
+from formers.cli import knn
 from formers.models import CausalLM, TransformerConfig
 from formers.tasks.characters import Characters
 from formers.tasks.corpus.pieces import Pieces
@@ -41,9 +44,28 @@ def test_build_tune_eval(command: Run, model: str) -> None:
     tuned = command("knn", "tune", model, "store", "--text", "words.txt")
     assert tuned.exit_code == 0, tuned.output
     [line] = [line for line in tuned.output.splitlines() if line.startswith("formers knn eval")]
-    shown = command(*line.split()[1:], "--text", "words.txt", "--index", "ivf_pq(lists=4, code_bytes=4)")
+    shown = command(*line.split()[1:], "--index", "ivf_pq(lists=4, code_bytes=4)")
     assert shown.exit_code == 0, shown.output
     assert bits(shown.output, "with neighbours") < 0.3 < bits(shown.output, "model alone")
+
+
+def test_the_command_that_tune_suggests_has_its_options(
+    command: Run, model: str, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "my words.txt").write_text((here / "words.txt").read_text() + "Ω")
+    monkeypatch.setattr("formers.part.load_parts", lambda file: None)
+    options = ["--text", "my words.txt", "--length", "16", "--context", "4", "--index", "flat", "--drop-unknown"]
+    options += ["--parts", "own.py"]
+    best = SimpleNamespace(k=4, temperature=2.0, weight=0.25)
+    score = SimpleNamespace(bits=1.0, nats=1.0)
+    found = SimpleNamespace(options=best, model=score, table={(4, 2.0): (0.25, score)})
+    monkeypatch.setattr(formers.retrieval, "tune", lambda *given, **more: found)
+    monkeypatch.setattr(knn, "_retriever", lambda *given: None)
+    tuned = command("knn", "tune", model, "my store", *options)
+    assert tuned.exit_code == 0, tuned.output
+    told = shlex.split(tuned.output.splitlines()[-1])
+    chosen = ["--k", "4", "--temperature", "2", "--weight", "0.25"]
+    assert told == ["formers", "knn", "eval", model, "my store", *chosen, *options]
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ def test_a_plan_is_made_into_a_model(command: Run, model: str, here: Path) -> No
     [
         (["--row", "100000"], "at least 2 are held out"),
         (["--mixer", "linear", "--mixer", "softmax", "--layers", "::2"], "--layers is for one mixer"),
-        (["--plan", "adapt/swaps.json", "--mixer", "linear"], "--plan says which layers"),
+        (["--plan", "adapt/swaps.json", "--mixer", "linear"], "--mixer does nothing with --plan"),
         (["--time", "soon"], "expected like '1k,4k,8k'"),
     ],
 )

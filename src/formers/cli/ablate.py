@@ -141,6 +141,11 @@ def ablate(
     changes["space"] = search_options.read_space(start.space, search or [], under, numbers)
     study = _changed(start, task, changes, seeds, choices, budget, compute)
     study = replace(study, slurm=options.read_slurm(slurm, start.slurm))
+    if search_seeds is not None and not (study.searches or study.space):
+        raise ValueError(
+            "--search-seeds does nothing without a search; leave it out, or give several values of an option, as in "
+            "--lr 1e-3,3e-3"
+        )
     if dry_run:
         show_forecast(study, jobs)
         return

@@ -14,7 +14,7 @@ from formers.cli.completion import task_names
 from formers.cli.say import say
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from torch import Tensor
     from transformers import PreTrainedModel
@@ -80,7 +80,6 @@ def adapt(
 
     mixers, lengths = mixer or _MIXERS, [] if time is None else parse_lengths(time)
     if task is not None:
-        _refuse_with_task({"--text": text, "--budget": budget, "--gguf": gguf})
         _adapt_classifier(model, task, examples, mixers, lengths, each_layer, folder)
         return
     wanted = None if budget is None else SwapBudget.parse(budget)
@@ -94,12 +93,6 @@ def adapt(
     if wanted is not None and budget is not None:
         results = _with_plan(results, loaded, mixers, budget, before)
     _show(results, folder)
-
-
-def _refuse_with_task(given: Mapping[str, object]) -> None:
-    """Raise ValueError for options that say nothing about a classifier."""
-    if wrong := [name for name, value in given.items() if value is not None]:
-        raise ValueError(f"{wrong[0]} is for language models; leave it out, or leave out --task")
 
 
 def _adapt_classifier(

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from formers.cli.idle_options import refuse_idle
 from formers.cli.loading import load
 from formers.cli.say import check_numbers, printable_error, say
 from formers.lab.train.stop import Stopped
@@ -14,11 +15,16 @@ from formers.machine.quiet_libraries import quiet_libraries
 
 
 class _Command(TyperCommand):
-    """A command whose numbers are finite and fit into 64 bits."""
+    """A command whose numbers are finite and fit into 64 bits, and whose options all do something."""
 
     def invoke(self, ctx: Any) -> Any:
         check_numbers(ctx.params)
+        refuse_idle(ctx)
+        self.prepare(ctx)
         return super().invoke(ctx)
+
+    def prepare(self, ctx: Any) -> None:
+        """Do what comes before the command itself."""
 
 
 class _PartsCommand(_Command):
@@ -26,15 +32,14 @@ class _PartsCommand(_Command):
 
     libraries: tuple[str, ...] = ()
 
-    def invoke(self, ctx: Any) -> Any:
-        files = ctx.params.pop("parts", None) or ()
+    def prepare(self, ctx: Any) -> None:
+        files = ctx.params.get("parts") or ()
         load(self.libraries if not files else ("torch", *self.libraries))
         if files:
             from formers.part import load_parts
 
             for file in files:
                 load_parts(file)
-        return super().invoke(ctx)
 
 
 class _TorchCommand(_PartsCommand):

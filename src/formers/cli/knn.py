@@ -16,7 +16,7 @@ the place of characters.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from formers.models import CausalLM
-    from formers.retrieval import Reading, Retriever
+    from formers.retrieval import KnnOptions, Reading, Retriever
 
 ModelFolder = Annotated[Path, typer.Argument(metavar="MODEL", help="A model's folder, or a study's with one model.")]
 Stores = Annotated[list[Path], typer.Argument(help="Folders of datastores; several are searched as if they were one.")]
@@ -120,8 +120,12 @@ def tune(
         )
         best = "  <- best" if k == found.options.k else ""
         say(f"k={k:<5} T={temperature:<9.4g} lambda={weight:<5g} {score.bits:.4f}{best}")
-    options = f"--k {found.options.k} --temperature {found.options.temperature:.6g} --weight {found.options.weight:g}"
-    say(f"\nformers knn eval {model} {' '.join(map(str, folders))} {options}")
+    same: dict[str, Any] = {"--text": text, "--length": length, "--context": context or None}
+    same |= {"--index": None if index == "exact" else index}
+    words = [word for name, value in options.given(same).items() for word in (name, value)]
+    words += ["--drop-unknown"] if drop_unknown else []
+    words += [word for file in parts or () for word in ("--parts", file)]
+    say(f"\n{_eval_command([model, *folders], found.options, words)}")
 
 
 def evaluate(
@@ -153,6 +157,14 @@ def evaluate(
         mixed = score_text(knn, ids, reading, progress)
     for name, score in {"model alone": alone, "with neighbours": mixed}.items():
         say(f"{name:<16} {score.bits:.4f} bits/{unit}, perplexity {score.perplexity:.3f}")
+
+
+def _eval_command(folders: list[Path], found: KnnOptions, words: list[Any]) -> str:
+    """Return the command that measures a model and its datastores with options found, and with other words."""
+    from formers.machine.shell import command_line
+
+    chosen = ["--k", found.k, "--temperature", f"{found.temperature:.6g}", "--weight", f"{found.weight:g}"]
+    return command_line(list(map(str, ["formers", "knn", "eval", *folders, *chosen, *words])))
 
 
 def _read(folder: Path, text: Path | None, split: str, drop_unknown: bool) -> tuple[CausalLM, Tensor, str]:

@@ -122,7 +122,7 @@ Parts = Annotated[
     list[Path] | None,
     typer.Option(help="Python files with parts of your own; they are run. See docs/own-parts.md.", metavar="FILE"),
 ]
-"""Files that are run before the command, which does not get them."""
+"""Files that are run before the command."""
 Cores = Annotated[int, typer.Option(min=1, help="With --ray: cores that each arm is given.")]
 
 

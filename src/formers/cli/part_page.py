@@ -48,8 +48,13 @@ def part_page(kind: type[Part], axis: str, *, code: bool, length: int | None) ->
         blocks.append(costs)
     blocks.append(f"Code\n  {facts['code']}")
     if code:
-        blocks.append(inspect.getsource(inspect.getmodule(kind) or kind).rstrip())
+        blocks.append(source_of(kind))
     return "\n\n".join(blocks)
+
+
+def source_of(kind: type[Part]) -> str:
+    """Return the text of the file that a kind of part is in."""
+    return inspect.getsource(inspect.getmodule(kind) or kind).rstrip()
 
 
 def costs_of(part: Part | type[Part]) -> str:

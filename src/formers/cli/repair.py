@@ -104,8 +104,6 @@ def _choice(mixer: list[str] | None, layers: str | None, plan: Path | None) -> A
         if len(mixers) > 1:
             raise ValueError(f"--layers is for one mixer, and {len(mixers)} were given; leave it out to cycle them")
         return {layers: mixers[0]}
-    if mixer or layers:
-        raise ValueError("--plan says which layers take which mixer; leave out --mixer and --layers")
     found = read_swap_results(plan).plan
     if found is None:
         raise ValueError(f"{plan} holds no plan; make one with formers adapt MODEL --budget '1MB at 8k'")

@@ -11,8 +11,8 @@ import typer
 from formers.cli import options
 from formers.cli.completion import part_names
 from formers.cli.listing import parts_by_axis
-from formers.cli.part_page import costs_of, part_facts, part_page
-from formers.cli.part_patterns import pictures_of
+from formers.cli.part_page import costs_of, part_facts, part_page, source_of
+from formers.cli.part_patterns import patterns_of, pictures_of
 from formers.cli.say import say
 
 if TYPE_CHECKING:
@@ -49,18 +49,28 @@ def show(
     formers show performer --png weights.png
     formers show 'longformer(window=[4], dilation=[1, 2])' --png longformer.png --length 64
     """
+    from formers.patterns import Pattern
+
     if as_json:
         say(json.dumps([part_facts(kind, axis) for axis, kind in _named(part.split("(")[0].strip())], indent=1))
         return
     if "(" in part:
         shown: list[Part] = [_read(part)]
+        _check_length(length, png, bool(patterns_of(shown[0])))
         say(_page_of(shown[0], code, length))
     else:
         kinds = _named(part)
+        _check_length(length, png, any(issubclass(kind, Pattern) for _, kind in kinds))
         shown = [kind() for _, kind in kinds if png is not None]
         say("\n\n".join(part_page(kind, axis, code=code, length=length) for axis, kind in kinds))
     if png is not None:
         _draw(shown, length, png)
+
+
+def _check_length(length: int | None, png: Path | None, is_drawn: bool) -> None:
+    """Raise ValueError for a length of a picture that is not drawn."""
+    if length is not None and png is None and not is_drawn:
+        raise ValueError("--length is of a picture, and no pattern is drawn here; leave it out, or give --png")
 
 
 def _read(text: str) -> Part:
@@ -76,6 +86,8 @@ def _read(text: str) -> Part:
 def _page_of(part: Part, code: bool, length: int | None) -> str:
     """Return a part with its options as text, and what follows from them; the page of its kind if nothing does."""
     found = costs_of(part) or pictures_of(part, length)
+    if found and code:
+        found += f"\n\n{source_of(type(part))}"
     return f"{part}\n\n{found or part_page(type(part), part.axis.name(), code=code, length=length)}"
 
 
