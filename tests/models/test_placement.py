@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate import cpu_offload
 from accelerate.utils import FullyShardedDataParallelPlugin
 from torch import nn
 from transformers.integrations.accelerate import get_balanced_memory, infer_auto_device_map
 from two_devices import plain, spread, two_devices
 
-from formers import CausalLM, MaskedLM, Seq2SeqConfig, Seq2SeqLM, TransformerConfig
+from formers import CausalLM, MaskedLM, Seq2SeqConfig, Seq2SeqLM, SequenceClassifier, TransformerConfig
 from formers.catalogue import CATALOGUE
 from formers.computation import Computation
 from formers.memory import Memory
@@ -153,3 +154,56 @@ def test_layers_on_disk(config: Callable[..., Any], ids: torch.Tensor, tmp_path:
     assert {p.device.type for p in loaded.model.layers[1].parameters()} == {"meta"}
     with torch.no_grad():
         torch.testing.assert_close(loaded(ids).logits, model(ids).logits)
+
+
+def same_when_offloaded(model: Any, run: Callable[[Any], list[torch.Tensor]]) -> None:
+    """Compare with the model whose weights are there while their own module runs, and at no other time."""
+    with torch.no_grad():
+        want = run(model)
+        got = run(cpu_offload(model, execution_device=torch.device("cpu")))
+    assert all(p.is_meta for p in model.parameters())
+    for there, here in zip(got, want, strict=True):
+        torch.testing.assert_close(there, here)
+
+
+@pytest.mark.parametrize("kind", CATALOGUE, ids=lambda kind: kind.name())
+def test_every_part_offloaded(kind: Any, config: Callable[..., TransformerConfig], ids: torch.Tensor) -> None:
+    for head in heads_for(kind):
+        torch.manual_seed(0)
+        same_when_offloaded(head(config(**choice(kind()))).eval(), lambda model: outputs(model, ids))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"token_types": 2, "embedding_norm": "layer_norm()", "final_norm": "none()"},
+        {"qk_norm": "rms_norm()", "head_bias": True, "tie_word_embeddings": False},
+        {"position": "xl(clamp=3)"},
+        {"computation": "early_exit(rule=classifier(threshold=0.5), heads=own)"},
+        {"computation": "early_exit(rule=geometric_depth())"},
+        {"computation": "early_exit(rule=sequence_depth())"},
+        {"computation": "universal(position=learned, time=learned)"},
+        {"memory": "memorizing(window=3, size=4)"},
+        {"memory": "compressive(length=3)"},
+    ],
+    ids=str,
+)
+def test_options_offloaded(
+    options: dict[str, Any], config: Callable[..., TransformerConfig], ids: torch.Tensor
+) -> None:
+    torch.manual_seed(0)
+    model = CausalLM(config(depth=3, **options)).eval()
+    same_when_offloaded(model, lambda model: [*outputs(model, ids), model.generate(ids, max_new_tokens=4)])
+
+
+def test_heads_offloaded(config: Callable[..., TransformerConfig], ids: torch.Tensor) -> None:
+    seen = torch.zeros_like(ids).index_fill(1, torch.tensor([2]), 1)
+    bert = config(token_types=2, pooler="tanh", mixer="longformer()")
+    same_when_offloaded(
+        SequenceClassifier(bert).eval(),
+        lambda model: [model(ids, global_attention_mask=seen).logits, model(ids).logits],
+    )
+    same_when_offloaded(MaskedLM(config(head_transform="gelu")).eval(), lambda model: [model(ids).logits])
+    sizes = {"vocab_size": 29, "width": 24, "depth": 2, "encoder_depth": 2, "heads": 3}
+    model = Seq2SeqLM(Seq2SeqConfig(**sizes)).eval()
+    same_when_offloaded(model, lambda model: [model.generate(ids, max_new_tokens=4, num_beams=2)])

@@ -152,10 +152,12 @@ def decayed(threshold: float, decay: float, positions: Tensor, length: int) -> T
 
 
 def at_exit(linear: nn.Linear, number: int, x: Tensor) -> Tensor:
-    """Return row `number` − 1 of a linear layer applied to normalised hidden states (…, D): (…), float32 or wider."""
-    row = slice(number - 1, number)
-    bias = None if linear.bias is None else linear.bias[row]
-    return _widened(F.linear(normalized(x), linear.weight[row], bias).squeeze(-1))
+    """Return row `number` − 1 of a linear layer applied to normalised hidden states (…, D): (…), float32 or wider.
+
+    All rows are made: a few more numbers a token, and the layer is called, which may have its weights elsewhere until.
+    """
+    found: Tensor = linear(normalized(x))[..., number - 1]
+    return _widened(found)
 
 
 def normalized(x: Tensor) -> Tensor:

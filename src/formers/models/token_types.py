@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from formers.ops import require_data
@@ -24,7 +25,8 @@ class TokenTypes(nn.Module):
         Raise ValueError for another shape, and for a type that there is not.
         """
         if types is None:
-            return x_bld + self.table.weight[0]
+            first: Tensor = self.table(torch.zeros(1, 1, dtype=torch.long, device=x_bld.device))
+            return x_bld + first
         batch, length, _ = x_bld.shape
         if types.dim() != 2 or types.shape[0] not in (1, batch) or types.shape[1] < length:
             raise ValueError(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from formers.ops import DistanceTerms, can_read
-from formers.part import Site
+from formers.part import Site, is_plain_linear
 from formers.positions.distances import Distances
 from formers.positions.position import Position
 from formers.positions.relative import RelativePosition, RelativeScores, TableScores, scaled, scaled_products
@@ -59,11 +59,18 @@ class XlPosition(RelativePosition):
         else:
             distances = Distances.clipped(q_positions_bl, k_positions_bs, self.clamp)
         if distances is None:
-            r_hkd = self.r_proj.weight.unflatten(0, (self.heads, -1))
+            r_hkd = self._matrix(q_positions_bl.device).unflatten(0, (self.heads, -1))
             first_b1 = q_positions_bl[:, :1]  # far from 0, waves of positions are less exact than of distances
             return _FactoredScores(q_positions_bl - first_b1, k_positions_bs - first_b1, r_hkd, biases)
-        r_nd = torch.cat(_waves(-distances.all(), self.r_proj.in_features, self.r_proj.weight.dtype), 1)
+        r_nd = torch.cat(_waves(-distances.all(), self.r_proj.in_features, self.content_hk.dtype), 1)
         return _ProjectedWaves(distances, self.r_proj(r_nd).unflatten(1, (self.heads, -1)).transpose(0, 1), biases)
+
+    def _matrix(self, device: torch.device) -> Tensor:
+        """Return W_R; where the projection is more than that, as with an adapter or offloaded, what it does to it."""
+        if is_plain_linear(self.r_proj):
+            return self.r_proj.weight
+        made: Tensor = self.r_proj(torch.eye(self.r_proj.in_features, dtype=self.content_hk.dtype, device=device))
+        return made.T
 
     def init_weights(self, std: float) -> None:
         """Draw u and v from N(0, std²), as the published code does."""
