@@ -44,9 +44,10 @@ class Transformer(FormersModel):
     def __init__(self, config: TransformerConfig):
         super().__init__(config)
         site = config.site()
-        self.embed_tokens = nn.Embedding(config.vocab_size, config.position.embedding_width(site))
-        types, embedded = config.token_types, self.embed_tokens.embedding_dim
-        self.token_types = TokenTypes(types, embedded) if types else None
+        self.embedding_width: int = config.position.embedding_width(site)
+        self.embed_tokens = nn.Embedding(config.vocab_size, self.embedding_width)
+        types = config.token_types
+        self.token_types = TokenTypes(types, self.embedding_width) if types else None
         self.input_position = build_at("input", site)
         self.embedding_norm = (config.embedding_norm or NoNorm()).build(site)
         self.dropout = nn.Dropout(config.dropout)
@@ -109,7 +110,7 @@ class Transformer(FormersModel):
         """Return the hidden states of a batch.
 
         Args:
-            input_ids: tokens, (B, L); or `inputs_embeds`, (B, L, D).
+            input_ids: tokens, (B, L); or `inputs_embeds`, (B, L, D), less wide where a position is concatenated.
             attention_mask: 1 = a real token, 0 = padding, (B, L), or with the past in front, (B, past + L).
             position_ids: (B, L) or (1, L); None counts the real tokens of each row, or of each document in it. Where
                 they begin again in a row and nothing else tells documents apart, there a new document begins.
@@ -146,7 +147,7 @@ class Transformer(FormersModel):
         cache = self._cache_for(past_key_values, use_cache)
         self._check_gradients(cache is not None or start is not None)
         if inputs_embeds is not None:
-            check_embedded(inputs_embeds, self.config.width)
+            check_embedded(inputs_embeds, self.embedding_width)
         x = embed(self.embed_tokens, input_ids) if inputs_embeds is None else inputs_embeds
         if self.token_types is None:
             check_no_types(token_type_ids)

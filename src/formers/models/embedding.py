@@ -28,7 +28,7 @@ def embed(table: nn.Module, input_ids: Tensor | None) -> Tensor:
 
 
 def check_embedded(inputs_embeds: Tensor, width: int) -> None:
-    """Raise ValueError for embeddings that are not (B, L, D)."""
+    """Raise ValueError for embeddings that are not (B, L, width)."""
     if inputs_embeds.dim() != 3 or inputs_embeds.shape[2] != width:
         raise ValueError(
             f"inputs_embeds has shape {tuple(inputs_embeds.shape)}; expected (batch, length, width) with width {width}"
