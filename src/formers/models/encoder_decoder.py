@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -125,9 +126,15 @@ class EncoderDecoder(FormersModel):
         return self.encoder.embed_tokens
 
     def set_input_embeddings(self, value: nn.Embedding) -> None:
-        """Replace the embedding of tokens, in the encoder and in the decoder."""
+        """Replace the embedding of the source's tokens, and with it the decoder's where they are tied."""
         self.encoder.embed_tokens = value
-        self.decoder.embed_tokens = value
+        if self.config.tie_word_embeddings:
+            self.decoder.embed_tokens = value
+
+    def resize_other_tables(self, resized: Callable[[nn.Module], Any]) -> None:
+        """Change the number of tokens that the decoder's own embedding has; see `resize_token_embeddings`."""
+        if not self.config.tie_word_embeddings:
+            self.decoder.set_input_embeddings(resized(self.decoder.embed_tokens))
 
     def separate_layers(self) -> list[nn.Module]:
         """Return the layers of both stacks that run as modules of their own; see `Transformer`."""

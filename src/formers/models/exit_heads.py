@@ -31,6 +31,10 @@ class ExitHeads(nn.Module):
         own = range(depth - 1 if part.heads == "own" else 0)
         self.projections = nn.ModuleList(nn.Linear(width, vocab_size, bias=False) for _ in own)
 
+    def resize_other_tables(self, resized: Callable[[nn.Module], nn.Module]) -> None:
+        """Change the number of tokens that exits of their own score; see `FormersModel.resize_token_embeddings`."""
+        self.projections = nn.ModuleList(map(resized, self.projections))
+
     def at(self, number: int, hidden: Tensor, lm_head: Head) -> Tensor:
         """Return the scores of exit `number`, from 1, (…, V), of hidden states (…, D)."""
         head: Head = self.projections[number - 1] if self.projections and number < self.depth else lm_head

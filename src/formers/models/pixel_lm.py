@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -84,6 +85,13 @@ class PixelLM(ModelWithHead, StateGenerationMixin, GenerationMixin):  # Hugging 
             LogisticHead(config.width, config.mixtures) if logistics else nn.Linear(config.width, config.vocab_size)
         )
         self.post_init()
+
+    def resize_token_embeddings(self, *args: Any, **options: Any) -> nn.Embedding:
+        """Raise Unsupported: values of pixels are no words, of which more could be added."""
+        raise Unsupported(
+            f"a PixelLM has one token for each of {self.config.vocab_size} grey values, whose number its distribution "
+            "is made for; build one with another vocab_size"
+        )
 
     @can_return_tuple  # type: ignore[untyped-decorator]
     def forward(

@@ -128,6 +128,26 @@ class FormersModel(PreTrainedModel):
             text = model_card(type(self), self.config, origin=self.made_from, has_tokenizer=with_tokenizer)
             card.write_text(text, encoding="utf-8")
 
+    def resize_token_embeddings(
+        self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None, mean_resizing: bool = True
+    ) -> nn.Embedding:
+        """Make room for another number of tokens as Hugging Face does, in every table of tokens and configuration."""
+        embedding: nn.Embedding = super().resize_token_embeddings(new_num_tokens, pad_to_multiple_of, mean_resizing)
+        size = embedding.num_embeddings
+
+        def resized(table: Any) -> nn.Module:
+            options = {"new_num_tokens": size, "mean_resizing": mean_resizing}
+            is_embedding = isinstance(table, nn.Embedding)
+            made = (self._get_resized_embeddings if is_embedding else self._get_resized_lm_head)(table, **options)
+            return made.requires_grad_(table.weight.requires_grad)
+
+        for module in self.modules():
+            if isinstance(module, FormersModel):
+                module.config.vocab_size = size
+            if callable(others := getattr(module, "resize_other_tables", None)):
+                others(resized)
+        return embedding
+
     def example_inputs(self, length: int) -> dict[str, Tensor]:
         """Return inputs of `length` tokens, without data: what costs are counted on."""
         return {"input_ids": torch.zeros(1, length, dtype=torch.long, device="meta")}
