@@ -221,21 +221,21 @@ def _with_plan(
 
 
 def _show(results: SwapResults, folder: Path) -> None:
-    """Print tables, and write the page, the picture and the results."""
+    """Write the results, print tables, and draw the picture and the page: what was measured is there whatever fails."""
     from formers.adapt.report.swap_page import write_swap_page
     from formers.adapt.report.swap_results import write_swap_results
     from formers.cli.running import print_path
     from formers.cli.swap_image import save_swaps
     from formers.cli.swap_tables import say_plan, say_speeds, say_swaps
 
+    write_swap_results(results, folder / "swaps.json")
     tokens = f"{results.rows * results.row:,} tokens in rows of {results.row:,}"
     say(f"{results.rows:,} test texts of {results.text}\n" if results.is_score else f"{tokens}\n")
     say_swaps(results)
     if results.speeds:
         say_speeds(results)
-    if results.alone:
-        save_swaps(results.swaps, folder / "swaps.png", results.quality if results.is_score else None)
     if results.plan is not None:
         say_plan(results)
-    write_swap_results(results, folder / "swaps.json")
+    if results.alone:
+        save_swaps(results.swaps, folder / "swaps.png", results.quality if results.is_score else None)
     print_path("page", write_swap_page(results, folder / "swaps.html").resolve())

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 def save_swaps(swaps: Sequence[Swap], path: Path, score: str | None = None) -> None:
     """Write a PNG of the rise of −log p where one layer alone takes a mixer: dark where the layer needs its own.
 
-    Of swaps that were measured by a task's score, `score` is its name.
+    What could not be measured is a grey cell, and has no part in the scale. Of swaps that were measured by a task's
+    score, `score` is its name.
     """
+    import matplotlib
     import numpy as np  # here, because drawing takes a second to load
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.colors import LogNorm
@@ -28,12 +30,15 @@ def save_swaps(swaps: Sequence[Swap], path: Path, score: str | None = None) -> N
     figure = Figure(figsize=(wide, 1.6 + 0.4 * len(mixers)), layout="constrained")
     FigureCanvasAgg(figure)
     panel = figure.subplots()
-    shown = np.clip(rise, 1e-3, None)
-    image = panel.imshow(shown, cmap="Blues", norm=LogNorm(1e-3, max(float(shown.max()), 2e-3)), aspect="auto")
+    measured = np.isfinite(rise)
+    most = max([2e-3, *rise[measured].tolist()])
+    colours = matplotlib.colormaps["Blues"].with_extremes(bad="0.75")
+    shown = np.ma.array(np.clip(rise, 1e-3, None), mask=~measured)
+    image = panel.imshow(shown, cmap=colours, norm=LogNorm(1e-3, most), aspect="auto")
     panel.set_yticks(range(len(mixers)), mixers)
     panel.set_xticks(range(len(layers)), list(map(str, layers)))
     what = "rise of −log p" if score is None else f"loss of {score}"
     panel.set_title(f"{what} where one layer alone is swapped", fontsize="medium")
-    panel.set_xlabel("layer")
+    panel.set_xlabel("layer" if measured.all() else "layer (grey: not measured)")
     figure.colorbar(image, label="nats a token" if score is None else score)
     figure.savefig(path, format="png", dpi=150)
