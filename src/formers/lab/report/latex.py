@@ -7,7 +7,7 @@ from formers.lab.report.ranking import ranking
 from formers.lab.report.summarize import summarize
 from formers.lab.store.records import Results
 from formers.plot.number_format import NOTHING
-from formers.plot.visible_text import visible
+from formers.plot.visible_text import visible, visible_line
 
 _SIGNS = {
     "\\": r"\textbackslash{}",
@@ -30,8 +30,8 @@ def to_latex(results: Results) -> str:
     summary = summarize(results)
     table = ranking(summary)
     columns = "".join("l" if column.text else "r" for column in table.columns)
-    lines = [f"% {visible(results.title)}; needs \\usepackage{{booktabs}}"]
-    lines += [f"% {matched}" for matched in [matching_sentences(summary)] if matched]
+    comments = [f"{results.title}; needs \\usepackage{{booktabs}}", matching_sentences(summary)]
+    lines = [f"% {visible_line(comment)}" for comment in comments if comment]  # a line break would end the comment
     lines += [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", _line([column.title for column in table.columns])]
     lines += [r"\midrule", *(_line(row.cells) for row in table.rows), r"\bottomrule", r"\end{tabular}"]
     return "\n".join(lines) + "\n"
