@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 
+import pytest
 from rich.console import Console
 
 from formers.lab import Row
@@ -47,6 +48,30 @@ def test_bars_show_every_arm() -> None:
     assert "third" in out.getvalue()
     assert "first" in out.getvalue()
     assert "second" in out.getvalue()
+
+
+@pytest.mark.parametrize(("done", "waiting"), [(15, 0), (15, 3), (0, 30), (4, 2), (5, 3)])
+def test_what_runs_is_shown_whatever_else_there_is(done: int, waiting: int) -> None:
+    """A screen cuts what is too long for it at its end."""
+    console = Console(file=io.StringIO(), width=40, height=10, force_terminal=True)
+    with Bars(console) as bars:
+        for k in range(done):
+            bars.end(FAILED if k % 2 else DONE, f"done {k} with a name that is as long as the screen is wide")
+        for k in range(waiting):
+            bars.wait(f"waits {k}", "job 7_0, pending " * 3)
+        for name in ("first", "second"):
+            bars.begin(name, 10)
+            bars.step(name, 5)
+        drawn = console.render_lines(bars.table())
+    lines = ["".join(piece.text for piece in line).rstrip() for line in drawn]
+    assert len(lines) == min(10, done + waiting + 2)
+    assert lines[0].startswith("first")
+    assert lines[1].startswith("second")
+    assert sum(line.startswith("waits") for line in lines) == min(waiting, 7 if done + waiting > 8 else 8)
+    if done + waiting > 8:
+        assert lines[-1].startswith(f"… {done + waiting + 2 - 9} more")
+    elif done:
+        assert lines[-1].startswith("done 0")
 
 
 def test_labels_and_causes_are_shown_to_the_letter() -> None:

@@ -15,6 +15,7 @@ from formers.lab.store.records import Row
 from formers.plot.visible_text import visible, visible_line
 
 _BAR = 24
+_COUNTED = 10  # characters of `… 999 more`
 
 
 class Progress(Protocol):
@@ -122,6 +123,7 @@ class Bars:
     """A live table with a bar, the latest numbers and the time left of each arm. Use it as a context manager."""
 
     def __init__(self, console: Console) -> None:
+        self.console = console
         self.done: list[tuple[str, str, str]] = []
         self.running: dict[str, _Running] = {}
         self.waiting: dict[str, str] = {}
@@ -156,18 +158,28 @@ class Bars:
         self.done.append((label, "█" * _BAR if row.status == "finished" else row.status, _outcome(row)))
 
     def note(self, text: str) -> None:
-        self.live.console.print(Text(visible(text)), soft_wrap=True)
+        self.console.print(Text(visible(text)), soft_wrap=True)
 
     def table(self) -> Table:
-        """Return the table as it is now. Labels and causes are shown to the letter, never read as markup."""
+        """Return the table as it is now: what runs, what waits, and what has ended, the newest first.
+
+        It has a line for each arm, as many as the screen has room for; those left out are counted. Labels and causes
+        are shown to the letter, never read as markup.
+        """
         table = Table.grid(padding=(0, 2))
-        rows: list[tuple[str, ...]] = [*self.done]
+        table.add_column(min_width=_COUNTED)
+        rows: list[tuple[str, ...]] = []
         for label, arm in [*self.running.items()]:  # drawn in a thread of its own
             filled = _BAR * arm.done // max(1, arm.steps)
-            rows.append((label, "█" * filled + "░" * (_BAR - filled), _numbers(arm.values), arm.time_left()))
+            told = ", ".join(filter(None, (arm.time_left(), _numbers(arm.values))))
+            rows.append((label, "█" * filled + "░" * (_BAR - filled), told))
         rows += [(label, "░" * _BAR, reason) for label, reason in [*self.waiting.items()]]
+        rows += reversed(self.done)
+        room = self.console.size.height
+        if len(rows) > room:
+            rows[room - 1 :] = [(f"… {len(rows) - room + 1} more",)]
         for row in rows:
-            table.add_row(*(Text(visible_line(cell)) for cell in row))
+            table.add_row(*(Text(visible_line(cell), no_wrap=True, overflow="ellipsis") for cell in row))
         return table
 
 
