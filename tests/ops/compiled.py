@@ -42,6 +42,8 @@ CALLS = {
     "512 features": (300, 64, torch.bfloat16, TritonOptions(True, True, 1e-18, "identity"), True),
     "float32 by TF32, decay": (128, 64, torch.float32, TritonOptions(True, True, 1e-18, "identity"), True),
     "256 features": (256, 64, torch.bfloat16, TritonOptions(True, True, 1e-18, "identity"), False),
+    "256 features, decay": (129, 48, torch.bfloat16, TritonOptions(True, True, 1e-18, "identity"), True),
+    "512 features of float32 by TF32": (266, 64, torch.float32, TritonOptions(True, True, 1e-18, "identity"), False),
     "all pairs, not normalised": (64, 64, torch.bfloat16, TritonOptions(False, False, 0.0, "identity"), False),
 }
 

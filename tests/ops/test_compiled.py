@@ -6,8 +6,8 @@ import pytest
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("capability", "shared"), [("80", 163 * 1024), ("90", 227 * 1024)])
+@pytest.mark.parametrize(("capability", "shared"), [("80", 163 * 1024), ("89", 99 * 1024), ("90", 227 * 1024)])
 def test_compiles_for_gpus_that_are_not_here(capability: str, shared: int, kernel_script) -> None:
     sizes = kernel_script("compiled.py", capability)
     assert len(sizes) > 20
-    assert max(sizes.values()) <= shared  # bytes that a program of such a GPU may take
+    assert {name: size for name, size in sizes.items() if size > shared} == {}  # bytes that a program there may take

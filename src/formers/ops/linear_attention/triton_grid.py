@@ -11,11 +11,17 @@ from formers.ops.common.tf32 import multiplies_in_tf32
 PROGRAMS = 512
 """How many programs a launch should have at least: about four for each multiprocessor of an H100."""
 ROWS = 64
-"""The most tokens in a chunk, half as many where its features are more than `NARROW`."""
+"""The most tokens in a chunk; where its features are more than `NARROW`, half as many, and a quarter in float32.
+
+A program of GPUs such as the RTX 4090 may take 99 KiB of shared memory: half as many in float32 take 130.
+"""
 NARROW = 256
 """Features of which chunks of `ROWS` tokens fit the registers."""
 LARGEST_STATE = 8192
 """Numbers of a state in one program: 32 kB of registers."""
+
+DECAY_STATE = 8192
+"""Bytes of a block of a state as a factor, for the gradient of a decay."""
 
 
 class Cut(NamedTuple):
@@ -32,7 +38,7 @@ def cut_of(t_bhlx: Tensor, widest: int, *, single_chunks: bool = False) -> Cut:
     `widest` is the larger of the numbers of features and of columns of values.
     """
     batch, heads, length, _ = t_bhlx.shape
-    rows = min(ROWS if widest <= NARROW else ROWS // 2, block_of(length))
+    rows = min(ROWS if widest <= NARROW else ROWS // t_bhlx.element_size(), block_of(length))
     chunks = -(-length // rows)
     wanted = -(-PROGRAMS // (batch * heads))
     each = 1 if single_chunks else max(chunks // wanted, 1)
@@ -47,6 +53,14 @@ def block_of(width: int) -> int:
 def column_block(width_a: int, width_c: int) -> int:
     """Return how many columns of an output one program makes, so that its state fits the registers."""
     return max(16, min(block_of(width_c), LARGEST_STATE // block_of(width_a)))
+
+
+def decay_column_block(q_bhlm: Tensor, width: int) -> int:
+    """Return how many columns of both states the gradient of a decay has at hand at once.
+
+    Two chunks of factors are in shared memory beside them, of which a program may take 99 KiB (see `ROWS`).
+    """
+    return max(16, min(32, block_of(width), DECAY_STATE // (block_of(q_bhlm.shape[3]) * q_bhlm.element_size())))
 
 
 def tile_options(block_a: int, block_c: int) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from formers.ops.linear_attention.triton_grid import (
     block_of,
     column_block,
     cut_of,
+    decay_column_block,
     empty_heads,
     precision_of,
     strided,
@@ -214,7 +215,7 @@ class Launches:
         q, k, v = self.given[:3]
         (batch, heads, length, m), width = q.shape, v.shape[3]
         cut = cut_of(q, self.widest, single_chunks=True)
-        glog, block_v = q.new_empty(batch, heads, length, dtype=torch.float32), min(column_block(m, width), 32)
+        glog, block_v = q.new_empty(batch, heads, length, dtype=torch.float32), decay_column_block(q, width)
         triton_decay.decay_gradient[(batch * heads, cut.segments)](
             **{name: strided(t) for name, t in {"q": q, "k": k, "v": v, "gy": gy, "row": row, "extra": extra}.items()},
             before=before,
@@ -226,7 +227,8 @@ class Launches:
             BLOCK_M=block_of(m),
             BLOCK_V=block_v,
             **self.shared,
-            **tile_options(block_of(m), block_v),
+            num_warps=4 if block_of(m) < 128 else 8,
+            num_stages=2 if block_of(m) < 256 else 1,
         )
         return glog
 
