@@ -17,6 +17,7 @@ from formers.ops.linear_attention.triton_tiles import (
     load_tile,
     load_vector,
     narrowed,
+    place_of,
     product,
     store_vector,
 )
@@ -44,12 +45,10 @@ def decay_gradient(
 ):
     """Write the gradient of log g for one chunk, given S and z before it and R and r after it.
 
-    Programs: batch × heads, and chunks. V goes in blocks, so that two blocks of states fit the registers.
+    Programs: batch × heads × chunks. V goes in blocks, so that two blocks of states fit the registers.
     """
     heads, length, m, width, chunks = sizes
-    n = tl.program_id(0).to(tl.int64)
-    place = (n // heads, n % heads)
-    chunk = tl.program_id(1)
+    n, place, chunk = place_of(heads, chunks)
     first = chunk.to(tl.int64) * ROWS
     real = load_real(mask, place, first, length, ROWS)
     inside = load_real(None, place, first, length, ROWS)

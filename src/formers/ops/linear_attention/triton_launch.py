@@ -133,7 +133,7 @@ class Launches:
         decays = None if self.given.log_g is None else b.new_empty(sums.shape[:2], dtype=torch.float32)
         block_b, block_c = min(block_of(m), 64), min(block_of(width), 64)
         blocks = -(-m // block_b) * -(-width // block_c)
-        triton_sums.segment_sums[(batch * heads, cut.segments * blocks)](
+        triton_sums.segment_sums[(batch * heads * cut.segments * blocks,)](
             b=strided(b),
             c=strided(c),
             row=strided(row),
@@ -153,7 +153,7 @@ class Launches:
         s = b.new_empty(batch, heads, m, width, dtype=torch.float32)
         z = b.new_empty(batch, heads, m, dtype=torch.float32)
         sizes, block = (cut.segments, m * width, m), 1024
-        triton_sums.running_sums[(batch * heads, -(-sums.shape[2] // block))](
+        triton_sums.running_sums[(batch * heads * -(-sums.shape[2] // block),)](
             sums, decays, *(_dense(t) for t in start), s, z, sizes, REVERSE=reverse, BLOCK=block, num_warps=4
         )
         return sums, s, z
@@ -169,7 +169,7 @@ class Launches:
         cut = cut_of(a, self.widest, single_chunks=self.single_chunks)
         block_a, block_c = block_of(m), column_block(m, width)
         map_a, map_b, map_c = mixture.maps
-        triton_mixtures.mixtures[(batch * heads, cut.segments * -(-width // block_c))](
+        triton_mixtures.mixtures[(batch * heads * cut.segments * -(-width // block_c),)](
             **{name: strided(getattr(mixture, name)) for name in ("a", "b", "c", "out", "raw")},
             **{name: strided(getattr(mixture, name)) for name in ("row_out", "row", "extra")},
             state=None if state.s is None else state,
@@ -197,7 +197,7 @@ class Launches:
         """Return ρ = 1/d and e = −G·y of each row, (B, H, L)."""
         batch, heads, length, width = y.shape
         row, extra, rows = torch.empty_like(d), torch.empty_like(d), 64
-        triton_sums.row_factors[(batch * heads, -(-length // rows))](
+        triton_sums.row_factors[(batch * heads * -(-length // rows),)](
             *(strided(t) for t in (y, gy, d, row, extra)),
             (heads, length, width),
             self.options.floor,
@@ -216,7 +216,7 @@ class Launches:
         (batch, heads, length, m), width = q.shape, v.shape[3]
         cut = cut_of(q, self.widest, single_chunks=True)
         glog, block_v = q.new_empty(batch, heads, length, dtype=torch.float32), decay_column_block(q, width)
-        triton_decay.decay_gradient[(batch * heads, cut.segments)](
+        triton_decay.decay_gradient[(batch * heads * cut.segments,)](
             **{name: strided(t) for name, t in {"q": q, "k": k, "v": v, "gy": gy, "row": row, "extra": extra}.items()},
             before=before,
             after=after,

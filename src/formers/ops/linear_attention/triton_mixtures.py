@@ -30,6 +30,7 @@ from formers.ops.linear_attention.triton_tiles import (
     load_tile,
     load_vector,
     narrowed,
+    place_of,
     product,
     safe_reciprocal,
     store_tile,
@@ -74,13 +75,12 @@ def mixtures(
     or "columns" (x = 1, y = `extra`). `divisor`, where given, makes out/d of it and keeps d. `state` is a tuple (S,
     numbers from one segment's to the next, the same of z or s), or None for zeros; `end`, for a sequence of one
     segment, takes the state after it.
-    Programs: batch × heads, and segments × blocks of c's columns.
+    Programs: batch × heads × segments × blocks of c's columns.
     """
     heads, length, keys, width_a, width_c, segments = sizes
-    segment = tl.program_id(1) // tl.cdiv(width_c, BLOCK_C)
-    column = tl.program_id(1) % tl.cdiv(width_c, BLOCK_C) * BLOCK_C
-    n = tl.program_id(0).to(tl.int64)
-    place = (n // heads, n % heads)
+    blocks = tl.cdiv(width_c, BLOCK_C)
+    n, place, program = place_of(heads, segments * blocks)
+    segment, column = program // blocks, program % blocks * BLOCK_C
     a_at, c_at = tl.arange(0, BLOCK_A), column + tl.arange(0, BLOCK_C)
     inside = (a_at < width_a)[:, None] & (c_at < width_c)[None, :]
     if TRANSPOSED:

@@ -17,6 +17,7 @@ from formers.ops.linear_attention.triton_tiles import (
     load_tile,
     load_vector,
     narrowed,
+    place_of,
     product,
     safe_reciprocal,
     store_vector,
@@ -46,15 +47,13 @@ def segment_sums(
 
     β is the decay from a token to the end of the segment, or in reverse from its start; y is `extra`, 1 where None. The
     mask is of keys, so that in reverse it only says which tokens do not decay.
-    Programs: batch × heads, and segments × blocks of b's columns × blocks of c's columns.
+    Programs: batch × heads × segments × blocks of b's columns × blocks of c's columns.
     """
     heads, length, width_b, width_c, segments = sizes
     blocks_b, blocks_c = tl.cdiv(width_b, BLOCK_B), tl.cdiv(width_c, BLOCK_C)
-    segment = tl.program_id(1) // (blocks_b * blocks_c)
-    column_b = (tl.program_id(1) // blocks_c) % blocks_b * BLOCK_B
-    column_c = tl.program_id(1) % blocks_c * BLOCK_C
-    n = tl.program_id(0).to(tl.int64)
-    place = (n // heads, n % heads)
+    n, place, program = place_of(heads, segments * blocks_b * blocks_c)
+    segment = program // (blocks_b * blocks_c)
+    column_b, column_c = (program // blocks_c) % blocks_b * BLOCK_B, program % blocks_c * BLOCK_C
     s = tl.zeros((BLOCK_B, BLOCK_C), tl.float32)
     z = tl.zeros((BLOCK_B,), tl.float32)
     total = 0.0
@@ -101,11 +100,11 @@ def segment_sums(
 def running_sums(sums, decays, start_s, start_z, end_s, end_z, sizes, REVERSE: tl.constexpr, BLOCK: tl.constexpr):
     """Put in the place of each segment's sums what stands before it, or after it in reverse; write the sum of all.
 
-    Numbers of S and z are treated alike. Programs: batch × heads, and blocks of M V + M numbers.
+    Numbers of S and z are treated alike. Programs: batch × heads × blocks of M V + M numbers.
     """
     segments, of_s, of_z = sizes
-    n = tl.program_id(0).to(tl.int64)
-    at = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    n, _, block = place_of(1, tl.cdiv(of_s + of_z, BLOCK))
+    at = block * BLOCK + tl.arange(0, BLOCK)
     is_s, is_z = at < of_s, (at >= of_s) & (at < of_s + of_z)
     running = tl.zeros((BLOCK,), tl.float32)
     if start_s is not None:
@@ -129,12 +128,11 @@ def running_sums(sums, decays, start_s, start_z, end_s, end_z, sizes, REVERSE: t
 def row_factors(y, gy, divisor, row, extra, sizes, floor, ROWS: tl.constexpr, BLOCK: tl.constexpr):
     """Write ρ = 1/d and e = −G·y of each row, e = 0 where d is held at the floor.
 
-    Programs: batch × heads, and blocks of rows.
+    Programs: batch × heads × blocks of rows.
     """
     heads, length, width = sizes
-    n = tl.program_id(0).to(tl.int64)
-    place = (n // heads, n % heads)
-    first = tl.program_id(1).to(tl.int64) * ROWS
+    _, place, block = place_of(heads, tl.cdiv(length, ROWS))
+    first = block.to(tl.int64) * ROWS
     y_tile = load_tile(y, place, first, length, 0, width, ROWS, BLOCK).to(tl.float32)
     g_tile = load_tile(gy, place, first, length, 0, width, ROWS, BLOCK).to(tl.float32)
     d = load_vector(divisor, place, first, length, ROWS)

@@ -14,6 +14,16 @@ import triton.language as tl
 
 
 @triton.jit
+def place_of(heads, programs):
+    """Return a program's sequence n in 64 bits, its place, and which of a sequence's programs it is.
+
+    All programs are on the first axis of a grid, which takes 2³¹ − 1; the others take 65,535.
+    """
+    n = (tl.program_id(0) // programs).to(tl.int64)
+    return n, (n // heads, n % heads), tl.program_id(0) % programs
+
+
+@triton.jit
 def load_tile(rows_of, place, first, length, column, width, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
     """Return (ROWS, COLUMNS) numbers from a row and a column on, zeros outside (length, width)."""
     base = rows_of[0] + place[0] * rows_of[1] + place[1] * rows_of[2] + first * rows_of[3] + column
