@@ -134,9 +134,11 @@ def test_a_budget_that_cannot_be_met_says_what_can() -> None:
 
 
 @pytest.mark.parametrize(("mixer", "numbers"), [("softmax()", 2 * 2 * 50 * 8), ("linear()", 4 * (8 * 8 + 8))])
-def test_state_bytes_are_counted(mixer: str, numbers: int) -> None:
-    counted = state_bytes_per_layer(made(DECODERS["llama"]), Mixer.parse(mixer), 50)
-    assert counted == 4 * numbers + 8  # and the number of tokens seen
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_state_bytes_are_counted(mixer: str, numbers: int, dtype: torch.dtype) -> None:
+    counted = state_bytes_per_layer(made(DECODERS["llama"]).to(dtype), Mixer.parse(mixer), 50)
+    size = dtype.itemsize if mixer == "softmax()" else max(4, dtype.itemsize)  # sums are float32 at least
+    assert counted == size * numbers + 8  # and the number of tokens seen
 
 
 def test_every_line_of_the_file_is_json(tmp_path: Path) -> None:

@@ -218,3 +218,12 @@ def test_pieces_without_data_count_as_with_data(part: Mixer, length: int) -> Non
                     y, after = module(x, state)
                 counts.append((counted.total, y.shape, [(t.shape, t.dtype) for t in after.tensors()]))
     assert found["cpu"] == found["meta"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("mixer", [Softmax(), Sparse(pattern=Window(8)), Linear()])
+def test_states_are_counted_in_the_precision_of_the_model(mixer: Mixer, dtype: torch.dtype, config: Any) -> None:
+    model = CausalLM(config(mixer=mixer)).to(dtype).eval()
+    with torch.no_grad():
+        held = model(torch.zeros(1, L, dtype=torch.long), use_cache=True).past_key_values.nbytes
+    assert model.state_bytes(L) == held

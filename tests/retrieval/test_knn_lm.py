@@ -145,3 +145,9 @@ def test_tuning_finds_the_best_of_the_grid(model: CausalLM, knn: KnnLM) -> None:
 def test_a_text_it_has_read_needs_fewer_bits(model: CausalLM, knn: KnnLM, ids: Tensor) -> None:
     found = tune(model, knn.retriever, ids[:64], READING)
     assert found.score.bits < 0.5 < found.model.bits
+
+
+def test_it_costs_what_its_model_costs(knn: KnnLM, model: CausalLM) -> None:
+    assert knn.flops_per_token(8) == model.flops_per_token(8)
+    assert knn.state_bytes(8) == model.state_bytes(8)
+    assert knn.state_bytes_per_token(8) == model.state_bytes_per_token(8)

@@ -124,9 +124,9 @@ def _next_swap(
 
 
 def state_bytes_per_layer(model: PreTrainedModel, mixer: Mixer, length: int) -> int:
-    """Return the bytes of one layer's state after `length` tokens of one row, in float32; nothing is computed.
+    """Return the bytes of one layer's state after `length` tokens of one row, in the model's precision.
 
-    Raise Unsupported for a mixer that keeps none.
+    Nothing is computed. Raise Unsupported for a mixer that keeps none.
     """
     if "streaming" not in mixer.abilities:
         raise Unsupported(mixer.no_state())
@@ -135,8 +135,9 @@ def state_bytes_per_layer(model: PreTrainedModel, mixer: Mixer, length: int) -> 
     head_width = getattr(config, "head_dim", None) or config.hidden_size // heads
     groups = (getattr(config, "num_key_value_heads", None) or heads) if shares_keys(mixer) else heads
     core = attention_core(mixer, heads=heads, head_width=head_width, causal=True, layer=0, longest=1 << 20)
-    q, k, v = (torch.empty(1, size, length, head_width, device="meta") for size in (heads, groups, groups))
-    x_bl1 = torch.empty(1, length, 1, device="meta")
+    like = {"device": "meta", "dtype": model.dtype}
+    q, k, v = (torch.empty(1, size, length, head_width, **like) for size in (heads, groups, groups))
+    x_bl1 = torch.empty(1, length, 1, **like)
     with torch.no_grad():
         _, state = core.attend(QKV(q, k, v), Context(x_bl1, count_tokens(x_bl1, None, None) - 1))
     assert state is not None

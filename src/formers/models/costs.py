@@ -15,11 +15,15 @@ _Model = TypeVar("_Model", bound=PreTrainedModel)
 
 
 def on_meta(model: _Model) -> _Model:
-    """Return a copy of the model's structure without data, in eval mode; the model itself if it is one."""
+    """Return a copy of the model's structure without data, in eval mode; the model itself if it is one.
+
+    A model that is made of more than its configuration names a class as `counted_as` that is not, and costs the same.
+    """
     if model.device.type == "meta" and not model.training:
         return model
+    kind: type[_Model] = getattr(model, "counted_as", type(model))
     with torch.device("meta"):
-        return type(model)(model.config).eval()
+        return kind(model.config).eval()
 
 
 def flops_per_token(model: PreTrainedModel, length: int, steps: float | None = None) -> float:
@@ -83,11 +87,15 @@ def state_bytes_per_token(model: PreTrainedModel, length: int) -> float | None:
 
 
 def state_bytes(model: PreTrainedModel, length: int) -> int | None:
-    """Return the bytes of one sequence's streaming state after `length` tokens; None if the model does not stream."""
+    """Return the bytes of one sequence's streaming state after `length` tokens, in the precision of the weights.
+
+    None if the model does not stream.
+    """
     if not model.streaming:
         return None
+    like = on_meta(model).to(model.dtype)
     with torch.no_grad():
-        cache = on_meta(model).base_model(**model.example_inputs(length), use_cache=True).past_key_values
+        cache = like.base_model(**like.example_inputs(length), use_cache=True).past_key_values
     return int(cache.nbytes)
 
 

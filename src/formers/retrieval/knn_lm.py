@@ -28,6 +28,7 @@ class KnnLM(CausalLM):
     Source: Khandelwal et al. 2020, arXiv:1911.00172.
     """
 
+    counted_as = CausalLM  # searches are not among the costs that are counted
     has_exits = False  # a token that leaves early has no input of the last feed-forward to be found by
 
     def __init__(self, model: CausalLM, retriever: Retriever, options: KnnOptions | None = None):
