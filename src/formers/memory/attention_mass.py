@@ -28,4 +28,4 @@ def attention_mass(mixer: CachedAttention, seen: KeyValueState, q_bhlk: Tensor, 
         y_bhl = mixer.attend_to(seen, q_bhlk, bias)[..., 0]
         counted = torch.ones_like(y_bhl) if context.mask_bl is None else context.mask_bl.unsqueeze(1).expand_as(y_bhl)
         (mass_bgsv,) = torch.autograd.grad(y_bhl, values, counted.to(y_bhl.dtype))
-    return mass_bgsv[..., 0].sum(1).float()
+    return mass_bgsv[..., 0].float().sum(1)

@@ -13,6 +13,7 @@ from torch.func import functional_call
 from formers.mixers.cached_attention import CachedAttention
 from formers.mixers.context import Context
 from formers.mixers.kv_cache import KeyValueState
+from formers.ops import accumulation_dtype
 
 LossName: TypeAlias = Literal["attention", "autoencoding"]
 """Names of losses."""
@@ -92,8 +93,8 @@ def _seen_by_all(mixer: CachedAttention, q_bhlk: Tensor, tokens: Context) -> Ten
 
 
 def _mean_square(x_bld: Tensor, mask_bl: Tensor | None) -> Tensor:
-    """Return the mean of x² over features and real tokens; 0 without any."""
-    squares_bl = x_bld.square().mean(2)
+    """Return the mean of x² over features and real tokens, in float32 or wider; 0 without any."""
+    squares_bl = x_bld.to(accumulation_dtype(x_bld.dtype)).square().mean(2)
     if mask_bl is None:
         return squares_bl.mean()
     return squares_bl.masked_fill(~mask_bl, 0).sum() / mask_bl.sum().clamp(min=1)

@@ -60,6 +60,7 @@ class Centroids(nn.Module):
         """Move each centroid towards the mean of the vectors nearest to it."""
         x = x_bhlk.to(self.mu_hck.dtype)
         scores = self(x)
+        x = x.to(accumulation_dtype(x.dtype))  # half types count no further than to some thousands
         nearest = torch.zeros_like(scores, dtype=x.dtype).scatter_(-1, scores.argmax(-1, keepdim=True), 1)
         if mask_bl is not None:
             nearest = nearest * mask_bl[:, None, :, None]

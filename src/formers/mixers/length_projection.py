@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from formers.ops import accumulation_dtype
+
 
 class LengthProjection(nn.Module):
     """E ∈ R^{k×L_max}: (B, H, L, K) → (B, H, k', K), k' ≤ k.
@@ -44,7 +46,8 @@ class LengthProjection(nn.Module):
             return (x_bhnwk * self.weight).sum(3)
         real_bnw = self.real(counts_b, length, x_bhlk.device)
         if self.kind == "mean":
-            return x_bhnwk.sum(3) / real_bnw.sum(-1).clamp(min=1)[:, None, :, None].to(x_bhlk.dtype)
+            total_bhnk = x_bhnwk.sum(3, dtype=accumulation_dtype(x_bhlk.dtype))
+            return (total_bhnk / real_bnw.sum(-1).clamp(min=1)[:, None, :, None]).to(x_bhlk.dtype)
         lowest = x_bhnwk.masked_fill(~real_bnw[:, None, ..., None], -torch.inf).amax(3)
         return lowest.masked_fill(~real_bnw.any(-1)[:, None, :, None], 0)
 

@@ -9,6 +9,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPast, SequenceClass
 from formers.models.config import TransformerConfig
 from formers.models.encoder_head import EncoderHead
 from formers.models.losses import sequence_loss
+from formers.ops import accumulation_dtype
 
 
 class SequenceClassifier(EncoderHead):
@@ -51,4 +52,5 @@ class SequenceClassifier(EncoderHead):
             last_b = (mask_bl * torch.arange(1, mask_bl.shape[1] + 1, device=mask_bl.device)).argmax(-1)
             return hidden_bld[torch.arange(len(last_b), device=last_b.device), last_b]
         kept_bld = hidden_bld.masked_fill(~mask_bl.unsqueeze(-1), 0)
-        return kept_bld.sum(1) / mask_bl.sum(1, keepdim=True).clamp(min=1).to(hidden_bld.dtype)
+        total_bd = kept_bld.sum(1, dtype=accumulation_dtype(kept_bld.dtype))  # float16 ends at 65,504
+        return (total_bd / mask_bl.sum(1, keepdim=True).clamp(min=1)).to(hidden_bld.dtype)
