@@ -131,10 +131,8 @@ class _HiddenStates:
     def _embedded(self) -> Iterator[Tensor]:
         model = self.backbone
         for ids in self.ids_nl.split(_ROWS):
-            x = model.embed_tokens(ids.to(model.device))
-            if model.input_position is not None:
-                x = model.input_position(x, self.positions_bl)
-            yield model.computation.wiring.enter(model.embedding_norm(x))
+            x = model.embedded(ids.to(model.device))
+            yield model.computation.wiring.enter(model.entering(x, self.positions_bl))
 
     @torch.no_grad()
     def _through(self, layer: int) -> Iterator[Tensor]:

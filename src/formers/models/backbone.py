@@ -18,7 +18,7 @@ from formers.models.config import TransformerConfig
 from formers.models.countable_sizes import countable_sizes
 from formers.models.embedding import check_embedded, embed
 from formers.models.outputs import BackboneOutput
-from formers.models.packing import DocumentHints, find_documents
+from formers.models.packing import DocumentHints, check_no_cache, check_not_refused, find_documents
 from formers.models.pooler import build_pooler
 from formers.models.pretrained import FormersModel
 from formers.models.static_cache import StaticStateCache
@@ -146,19 +146,13 @@ class Transformer(FormersModel):
             raise ValueError("give either input_ids or inputs_embeds, and not both")
         cache = self._cache_for(past_key_values, use_cache)
         self._check_gradients(cache is not None or start is not None)
-        if inputs_embeds is not None:
-            check_embedded(inputs_embeds, self.embedding_width)
-        x = embed(self.embed_tokens, input_ids) if inputs_embeds is None else inputs_embeds
-        if self.token_types is None:
-            check_no_types(token_type_ids)
-        else:
-            x = self.token_types(x, token_type_ids)
+        x = self.embedded(input_ids, inputs_embeds, token_type_ids)
         real_bl = real_tokens(attention_mask, x, 0 if cache is None else cache.get_seq_length())
         hints = DocumentHints(seq_idx, cu_seq_lens_q, cu_seq_lens_k, max_length_q, max_length_k)
         documents = find_documents(hints, position_ids, real_bl, x)
         if documents is not None:
-            _check_not_refused(one_document_a_row)
-            _check_no_cache(past_key_values, use_cache)
+            check_not_refused(one_document_a_row)
+            check_no_cache(past_key_values, use_cache)
             cache = None
         marked = real_bl if documents is None else documents
         given = global_attention_mask
@@ -175,6 +169,25 @@ class Transformer(FormersModel):
             out.pooler_output = self.pooler(out.last_hidden_state, real_bl)
         return out
 
+    def embedded(
+        self, input_ids: Tensor | None, inputs_embeds: Tensor | None = None, token_type_ids: Tensor | None = None
+    ) -> Tensor:
+        """Return tokens as vectors, with their types; arguments as in `forward`."""
+        if inputs_embeds is not None:
+            check_embedded(inputs_embeds, self.embedding_width)
+        x = embed(self.embed_tokens, input_ids) if inputs_embeds is None else inputs_embeds
+        if self.token_types is not None:
+            return self.token_types(x, token_type_ids)  # type: ignore[no-any-return]
+        check_no_types(token_type_ids)
+        return x
+
+    def entering(self, x: Tensor, positions: Tensor) -> Tensor:
+        """Return the hidden states that enter the stack, (B, L, D), given embedded tokens and their positions."""
+        if self.input_position is not None:
+            x = self.input_position(x, positions)
+        entering: Tensor = self.dropout(self.embedding_norm(x))
+        return entering
+
     def _run(
         self,
         x: Tensor,
@@ -186,11 +199,9 @@ class Transformer(FormersModel):
         exit_scores: Callable[[int, Tensor], Tensor] | None,
     ) -> BackboneOutput:
         """Return what `forward` does for embedded tokens after the `past` states, and move the cache on."""
-        if self.input_position is not None:
-            x = self.input_position(x, positions)
         given = StackInput(
             self.layers,
-            self.dropout(self.embedding_norm(x)),
+            self.entering(x, positions),
             positions,
             mask,
             past,
@@ -271,23 +282,3 @@ def _check_heads_are_used(config: TransformerConfig, layers: nn.ModuleList) -> N
     if own and not any(isinstance(module, HeadMixer) for module in layers.modules()):
         given = " and ".join(f"{name}={value}" for name, value in own.items())
         raise Unsupported(f"{config.choices()['mixer']} has no heads that {given} could be for; leave it out")
-
-
-def _check_not_refused(one_document_a_row: bool) -> None:
-    """Raise Unsupported if rows must hold one document each, as they hold several."""
-    if one_document_a_row:
-        raise Unsupported(
-            "the model gives one answer a row, but rows hold several documents (position_ids begin again, or seq_idx "
-            "or cu_seq_lens_q says so); give each document a row, padded, or use a TokenClassifier"
-        )
-
-
-def _check_no_cache(past: Cache | None, use_cache: bool | None) -> None:
-    """Raise Unsupported if a cache is given or asked for, as it is for rows of packed documents."""
-    if past is not None or use_cache:
-        what = "past_key_values were given" if past is not None else "use_cache=True was given"
-        raise Unsupported(
-            f"rows hold several documents (position_ids begin again, or seq_idx or cu_seq_lens_q says so), and {what}: "
-            "a state goes on from one row, not from each document in it. Give each document a row, padded on the left, "
-            "or leave out the cache"
-        )

@@ -6,9 +6,11 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from transformers.cache_utils import Cache
 
 from formers.mixers.documents import Documents
 from formers.ops import can_read, require_data
+from formers.part import Unsupported
 
 _COMPILED = (
     "position_ids begin again in a row, or seq_idx or padding was given beside documents, but a compiled model cannot "
@@ -188,3 +190,23 @@ def _unread_documents(hints: DocumentHints, mask_bl: Tensor | None, tokens: Tens
     ):
         require_data(holds, ValueError(f"cu_seq_lens_q {what}"))
     return Documents((batch, length), start_n, longest, None)
+
+
+def check_not_refused(one_document_a_row: bool) -> None:
+    """Raise Unsupported if rows must hold one document each, as they hold several."""
+    if one_document_a_row:
+        raise Unsupported(
+            "the model gives one answer a row, but rows hold several documents (position_ids begin again, or seq_idx "
+            "or cu_seq_lens_q says so); give each document a row, padded, or use a TokenClassifier"
+        )
+
+
+def check_no_cache(past: Cache | None, use_cache: bool | None) -> None:
+    """Raise Unsupported if a cache is given or asked for, as it is for rows of packed documents."""
+    if past is not None or use_cache:
+        what = "past_key_values were given" if past is not None else "use_cache=True was given"
+        raise Unsupported(
+            f"rows hold several documents (position_ids begin again, or seq_idx or cu_seq_lens_q says so), and {what}: "
+            "a state goes on from one row, not from each document in it. Give each document a row, padded on the left, "
+            "or leave out the cache"
+        )
