@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from formers import CausalLM
 from formers.computation import Classifier, ExitRule, GeometricDepth, Last, Likelihood, MultinomialDepth, SequenceDepth
 from formers.computation.depth_predictors import geometric_log_q
+from formers.part import Unsupported
 
 
 def labelled() -> tuple[Tensor, Tensor, Tensor]:
@@ -154,13 +155,49 @@ def test_predictors_learn_the_oracle_by_cross_entropy(rule: type[MultinomialDept
     elif rule is MultinomialDepth:
         log_q = module.depth_proj(normed[0]).log_softmax(-1)
     else:
-        real = counts.double()[..., None]
+        real = mask[:, :-1, None].double()
         mean = (normed[0] * real).cumsum(1) / real.cumsum(1).clamp(min=1)
         log_q = module.depth_proj(mean).log_softmax(-1)
         of_row = (scores * counts[..., None]).sum(1) / counts.sum(1, keepdim=True) - penalty
         q_star = of_row.argmax(-1)[:, None].expand(q_star.shape)
     want = -(log_q.gather(-1, q_star[..., None]).squeeze(-1) * counts).sum() / counts.sum()
     torch.testing.assert_close(added, 0.3 * want)
+
+
+LEARNING = {
+    Classifier(threshold=1.0): "confidence_proj",
+    GeometricDepth(threshold=1.0): "halt_proj",
+    MultinomialDepth(): "depth_proj",
+    SequenceDepth(): "depth_proj",
+}
+"""Rules that learn, and their projection."""
+
+
+@pytest.mark.parametrize("kept", [0, 4])
+@pytest.mark.parametrize("rule", LEARNING, ids=str)
+def test_rules_learn_from_what_they_decide_on(rule: ExitRule, kept: int) -> None:
+    made, (ids, mask, labels) = model(rule), labelled()
+    prompted = labels.clone()
+    prompted[:, :5] = -100
+    read: list[Tensor] = []
+    getattr(made.model.computation.rule, LEARNING[rule]).register_forward_hook(lambda *call: read.append(call[1][0]))
+    with torch.no_grad():
+        made.eval()(ids, attention_mask=mask)
+        decided = read.copy()
+        read.clear()
+        made.train()(ids, attention_mask=mask, labels=prompted[:, -kept:], logits_to_keep=kept)
+    assert len(read) == len(decided)
+    real = mask[:, -kept:].bool()[:, :-1]
+    for learnt, seen in zip(read, decided, strict=True):
+        torch.testing.assert_close(learnt[real], seen[:, -kept:][:, :-1][real])
+
+
+def test_a_mean_of_rows_is_not_learnt_from_documents() -> None:
+    made, (ids, _, labels) = model(SequenceDepth()).train(), labelled()
+    documents = (torch.arange(ids.shape[1]) > 5).long().expand_as(ids)
+    with pytest.raises(Unsupported, match="takes the mean of a row, but rows hold several documents"):
+        made(ids, seq_idx=documents, labels=labels)
+    model(MultinomialDepth()).train()(ids, seq_idx=documents, labels=labels).loss.backward()
 
 
 def test_the_geometric_distribution_sums_to_one() -> None:

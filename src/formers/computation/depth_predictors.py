@@ -98,18 +98,16 @@ class SequenceModule(MultinomialModule):
     def plan(
         self, x_bld: Tensor, mask_bl: Documents | Tensor | None, state: State | None
     ) -> tuple[Tensor | None, State | None]:
-        if isinstance(mask_bl, Documents):
-            raise Unsupported(
-                "sequence_depth() takes the mean of a row, but rows hold several documents; give each a row, padded, "
-                "or use multinomial_depth()"
-            )
         assert state is None or isinstance(state, MeanState), f"expected a MeanState, not a {type(state).__name__}"
-        mean_bld, state = running_mean(normalized(x_bld), mask_bl, state)
+        mean_bld, state = running_mean(normalized(x_bld), _of_rows(mask_bl), state)
         mean_bld = mean_bld if self.causal else mean_bld[:, -1:].expand_as(mean_bld)
         return self.depth_proj(mean_bld).argmax(-1) + 1, state
 
+    def reads(self, x_bld: Tensor, mask_bl: Documents | Tensor | None) -> Tensor:
+        return running_mean(normalized(x_bld), _of_rows(mask_bl), None)[0]
+
     def loss(self, hidden: Sequence[Tensor], scores: ExitScores) -> Tensor | None:
-        mean_bld, _ = running_mean(normalized(hidden[0]), scores.counts_bl, None)
+        mean_bld = hidden[0]
         depths_bl = self.rule.oracle.sequence_depths(scores).unsqueeze(1).expand(mean_bld.shape[:2])
         return self.rule.weight * _cross_entropy(self.depth_proj(mean_bld), depths_bl, scores)
 
@@ -153,6 +151,16 @@ def running_mean(x_bld: Tensor, mask_bl: Tensor | None, state: MeanState | None)
         count_bl = count_bl + state.seen_b.unsqueeze(1)
     mean_bld = sums_bld / count_bl.clamp(min=1).unsqueeze(-1)
     return mean_bld.to(x_bld.dtype), MeanState(count_bl[:, -1], sums_bld[:, -1])
+
+
+def _of_rows(mask_bl: Documents | Tensor | None) -> Tensor | None:
+    """Return the mask of rows that hold one document each. Raise Unsupported for several."""
+    if isinstance(mask_bl, Documents):
+        raise Unsupported(
+            "sequence_depth() takes the mean of a row, but rows hold several documents; give each a row, padded, "
+            "or use multinomial_depth()"
+        )
+    return mask_bl
 
 
 def geometric_log_q(logits_bln: Tensor) -> Tensor:

@@ -78,11 +78,18 @@ class ExitRuleModule(nn.Module):
         """
         return None, None
 
+    def reads(self, x_bld: Tensor, mask_bl: Documents | Tensor | None) -> Tensor:
+        """Return what `loss` takes for the first layer, given its hidden states of whole rows: these, (B, L, D).
+
+        A rule that reads other tokens beside each one overrides this. Raise Unsupported for masks that it cannot take.
+        """
+        return x_bld
+
     def loss(self, hidden: Sequence[Tensor], scores: ExitScores) -> Tensor | None:
         """Return what the rule learns in training, a weighted mean over the tokens that count; None: nothing.
 
         Args:
-            hidden: hidden states behind each of the N layers, (B, L, D).
+            hidden: hidden states behind each of the N layers, (B, L, D), of some tokens; of the first, what it `reads`.
             scores: of the N exits.
         """
         return None

@@ -165,6 +165,8 @@ class Transformer(FormersModel):
         if position_ids is None and past[0] is None:
             tell(positions, "bound", x.shape[1] - 1)
         out = self._run(x, mask, positions, past, cache, output_hidden_states, exit_scores)
+        if exit_scores is not None and self.training:
+            out.mask = marked
         if self.pooler is not None and documents is None:
             out.pooler_output = self.pooler(out.last_hidden_state, real_bl)
         return out

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
@@ -95,7 +94,7 @@ class CausalLM(ModelWithLMHead, StateGenerationMixin, GenerationMixin):  # Huggi
         loss = None
         if labels is not None:
             if aligned:
-                task_loss = self._aligned_loss(out.hidden_states, kept, labels, num_items_in_batch, auxiliary)
+                task_loss = self._aligned_loss(out, kept, labels, num_items_in_batch, auxiliary)
             else:
                 task_loss = next_token_loss(logits, labels, num_items_in_batch)
             loss = with_auxiliary(task_loss, auxiliary, labels[:, 1:], num_items_in_batch)
@@ -133,7 +132,7 @@ class CausalLM(ModelWithLMHead, StateGenerationMixin, GenerationMixin):  # Huggi
 
     def _aligned_loss(
         self,
-        hidden: Sequence[Tensor],
+        out: BackboneOutput,
         kept: slice | Tensor,
         labels: Tensor,
         count: Tensor | int | None,
@@ -141,13 +140,16 @@ class CausalLM(ModelWithLMHead, StateGenerationMixin, GenerationMixin):  # Huggi
     ) -> Tensor:
         """Return the loss of all exits, given the hidden states that entered the layers, and the last ones."""
         assert self.exits is not None
+        assert out.hidden_states is not None
+        hidden, rule = out.hidden_states[1:], self.model.computation.rule
         loss, learnt = self.exits.aligned_loss(
-            [h[:, kept] for h in hidden[1:]],
+            [h[:, kept] for h in hidden],
             labels,
             count,
             norm=self.model.norm,
             lm_head=self.lm_head,
-            rule=self.model.computation.rule,
+            rule=rule,
+            first=rule.reads(hidden[0], out.mask)[:, kept],
         )
         if learnt is not None and auxiliary is not None:
             auxiliary.add(self.exits.part.rule.name(), learnt)

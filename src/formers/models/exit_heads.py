@@ -61,12 +61,14 @@ class ExitHeads(nn.Module):
         norm: Head,
         lm_head: Head,
         rule: ExitRuleModule,
+        first: Tensor,
     ) -> tuple[Tensor, Tensor | None]:
         """Return Σ_n ω_n·L_n / Σ_n ω_n, and what the rule learns, None where that is nothing.
 
         Args:
             hidden: hidden states behind each layer, (B, L, D); the last with the norm at the end applied.
             labels, count: as in `next_token_loss`.
+            first: of the first layer, what the rule `reads`.
         """
         normed = [*map(norm, hidden[:-1]), hidden[-1]]
         logits = [self.at(number, h, lm_head) for number, h in enumerate(normed, 1)]
@@ -74,7 +76,7 @@ class ExitHeads(nn.Module):
             weight * next_token_loss(one, labels, count) for weight, one in zip(self.weights, logits, strict=True)
         ]
         learns = self.part.rule.learns
-        learnt = rule.loss([h[:, :-1] for h in hidden], _exit_scores(logits, labels)) if learns else None
+        learnt = rule.loss([h[:, :-1] for h in (first, *hidden[1:])], _exit_scores(logits, labels)) if learns else None
         return torch.stack(losses).sum(), learnt
 
 

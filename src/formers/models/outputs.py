@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
@@ -15,10 +16,12 @@ class BackboneOutput(BaseModelOutputWithPast):
     Attributes:
         steps: how many layers or steps each token went through, (B, L), 0 at padding; None where all got the same.
         pooler_output: one vector a row, (B, D), as `Pooler` makes it; None without one, and for packed documents.
+        mask: which tokens are real, (B, L), or `Documents`, None = all are; where a head trains its early exits on it.
     """
 
     steps: Tensor | None = None
     pooler_output: Tensor | None = None
+    mask: Any = None
 
 
 @dataclass

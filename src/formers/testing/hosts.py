@@ -101,7 +101,7 @@ class Stacked(nn.Module):
         given = self.given(x_bld, state, mask_bl, positions_bl)
         out = self.computation(given)
         seen_b = out.states[0].seen_b if given.keep_states else None
-        return self.finish(out), None if seen_b is None else StackState(seen_b, tuple(out.states))
+        return self.finish(out, given), None if seen_b is None else StackState(seen_b, tuple(out.states))
 
     def given(self, x_bld: Tensor, state: StackState | None, mask_bl: Mask, positions_bl: Tensor | None) -> StackInput:
         """Return what the layers are run on."""
@@ -115,7 +115,7 @@ class Stacked(nn.Module):
             keep_states=self.causal and not isinstance(mask_bl, Documents),
         )
 
-    def finish(self, out: StackOutput) -> Tensor:
+    def finish(self, out: StackOutput, given: StackInput) -> Tensor:
         """Return the output of the layers."""
         return out.x_bld
 
@@ -134,7 +134,7 @@ class Exiting(Stacked):
         given = super().given(x_bld, state, mask_bl, positions_bl)
         return replace(given, keep_hidden=self.training, scores=lambda n, x: self.exits.at(n, x, _sharpened))
 
-    def finish(self, out: StackOutput) -> Tensor:
+    def finish(self, out: StackOutput, given: StackInput) -> Tensor:
         if not self.training:
             return out.x_bld
         labels = torch.arange(out.x_bld.shape[1], device=out.x_bld.device).expand(out.x_bld.shape[:2])
@@ -144,7 +144,10 @@ class Exiting(Stacked):
             return out.x_bld
         hidden, rule = [*out.hidden[1:], out.x_bld], self.computation.rule
         assert isinstance(rule, ExitRuleModule)
-        loss, learnt = self.exits.aligned_loss(hidden, labels, None, norm=_itself, lm_head=_itself, rule=rule)
+        mask = given.mask_bl if isinstance(given.mask_bl, Documents) else given.real_bl
+        loss, learnt = self.exits.aligned_loss(
+            hidden, labels, None, norm=_itself, lm_head=_itself, rule=rule, first=rule.reads(hidden[0], mask)
+        )
         for one in (loss, learnt):
             if one is not None:
                 add_loss("exits", one)
