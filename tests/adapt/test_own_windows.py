@@ -11,6 +11,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM,
 
 from formers.adapt import AttentionCache, use_attention
 from formers.adapt.padding_mask import facts_of, padding_mask
+from formers.adapt.swap_plan import state_bytes_of_layers, state_bytes_per_layer
+from formers.mixers import Softmax
 from formers.part import Unsupported
 from formers.testing.compare import ROUNDING, assert_same
 
@@ -130,3 +132,17 @@ def test_every_way_to_copy_a_mask_keeps_what_it_tells() -> None:
     copies = (mask.to("meta"), mask.clone(), mask.to("cpu", copy=True, non_blocking=True), mask.detach(), mask[:1])
     assert all(facts_of(copy) == facts for copy in copies)
     assert facts_of(mask.plain()) is None
+
+
+@pytest.mark.parametrize("kind", ["mistral", "gemma3_text", "qwen2"])
+def test_states_are_counted_within_the_windows(kind: str) -> None:
+    model, cache = use_attention(model_of(kind), "softmax()"), AttentionCache()
+    with torch.no_grad():
+        model(input_ids=ids()[:1], past_key_values=cache, use_cache=True)
+    held = cache.nbytes
+    assert state_bytes_of_layers(model, Softmax(), 20) == held
+    if kind == "mistral":
+        assert 2 * state_bytes_per_layer(model, Softmax(), 20) == held
+    else:
+        with pytest.raises(Unsupported, match="no one size to plan with"):
+            state_bytes_per_layer(model, Softmax(), 20)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 from formers.mixers import Mixer, Softmax, Sparse
 from formers.part import Unsupported
@@ -30,3 +31,10 @@ def in_window(mixer: Mixer, window: int | None) -> Mixer:
     if mixer.per_head:
         return replace(mixer, per_head=tuple(one & own for one in mixer.per_head))
     return replace(mixer, pattern=mixer.pattern & own)
+
+
+def own_windows(config: Any) -> list[int | None]:
+    """Return the window of each layer, as a configuration of Hugging Face's tells it; None for a layer without one."""
+    width: int | None = getattr(config, "sliding_window", None)
+    kinds = getattr(config, "layer_types", None) or ["sliding_attention"] * config.num_hidden_layers
+    return [width if kind == "sliding_attention" else None for kind in kinds]

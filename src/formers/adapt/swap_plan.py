@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ import torch
 from transformers import PreTrainedModel
 
 from formers.adapt.attention_core import attention_core, shares_keys
+from formers.adapt.own_window import in_window, own_windows
 from formers.adapt.swap_costs import Swap
 from formers.mixers import Mixer, Softmax
 from formers.mixers.context import Context, count_tokens
@@ -123,11 +125,28 @@ def _next_swap(
     return best
 
 
+def state_bytes_of_layers(model: PreTrainedModel, mixer: Mixer, length: int) -> int:
+    """Return the bytes of the states of all layers with this mixer, each within its own window; else as below."""
+    windows = Counter(own_windows(model.config))
+    return sum(count * _state_bytes(model, in_window(mixer, window), length) for window, count in windows.items())
+
+
 def state_bytes_per_layer(model: PreTrainedModel, mixer: Mixer, length: int) -> int:
     """Return the bytes of one layer's state after `length` tokens of one row, in the model's precision.
 
-    Nothing is computed. Raise Unsupported for a mixer that keeps none.
+    Nothing is computed. Raise Unsupported for a mixer that keeps none, and for a model some of whose layers have a
+    window of their own, so that states differ from layer to layer.
     """
+    windows = set(own_windows(model.config))
+    if len(windows) > 1:
+        raise Unsupported(
+            "some layers of the model have a window of their own, and others not, so that a layer's state has no one "
+            "size to plan with; measure without a budget"
+        )
+    return _state_bytes(model, in_window(mixer, windows.pop()), length)
+
+
+def _state_bytes(model: PreTrainedModel, mixer: Mixer, length: int) -> int:
     if "streaming" not in mixer.abilities:
         raise Unsupported(mixer.no_state())
     config = model.config

@@ -75,8 +75,9 @@ def adapt(
     formers adapt path/to/model --budget '1MB at 8k'
     formers adapt path/to/classifier --task glue/cola --mixer 'window(8)' --time 128,512
     """
-    from formers.adapt.swap_plan import SwapBudget
+    from formers.adapt.swap_plan import SwapBudget, state_bytes_per_layer
     from formers.cli.pretrained import parse_lengths, read_model, read_tokens, rows_at_end
+    from formers.mixers import Softmax
 
     mixers, lengths = mixer or _MIXERS, [] if time is None else parse_lengths(time)
     if task is not None:
@@ -86,6 +87,8 @@ def adapt(
     if wanted is not None and not each_layer:
         raise ValueError("--budget is met layer by layer; leave out --no-each-layer")
     loaded, tokenizer = read_model(model, gguf)
+    if wanted is not None:
+        state_bytes_per_layer(loaded, Softmax(), wanted.length)  # refuses what no plan is made for
     ids, before = rows_at_end(read_tokens(tokenizer, text), tokens, row)
     swaps, speeds = _measure(loaded, ids, mixers, lengths, each_layer, folder)
     results = _results(model, "Tiny Shakespeare" if text is None else str(text), loaded, ids, mixers, swaps, speeds)
@@ -173,14 +176,13 @@ def _results(
 
 def _states(model: PreTrainedModel, mixers: Sequence[str]) -> dict[str, dict[int, int | None]]:
     """Return the bytes of a row's cache by mixer and length; None where the mixer keeps no state."""
-    from formers.adapt.swap_plan import state_bytes_per_layer
+    from formers.adapt.swap_plan import state_bytes_of_layers
     from formers.mixers import Mixer
 
-    depth = model.config.num_hidden_layers
     parts = {"": Mixer.parse("softmax()")} | {str(part := Mixer.parse(one)): part for one in mixers}
     return {
         key: {
-            length: depth * state_bytes_per_layer(model, part, length) if "streaming" in part.abilities else None
+            length: state_bytes_of_layers(model, part, length) if "streaming" in part.abilities else None
             for length in _LENGTHS
         }
         for key, part in parts.items()
