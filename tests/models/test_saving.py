@@ -24,7 +24,7 @@ from formers.computation import EarlyExit
 from formers.memory import Memory
 from formers.mixers import FeatureMap, Linear, Mixer
 from formers.models.config import AXIS_OF
-from formers.part import Part
+from formers.part import Part, Unsupported
 from formers.positions import NoPosition
 
 HEADS = {
@@ -233,3 +233,23 @@ def test_a_misspelt_option_and_a_folder_that_is_not_there_are_named(config: Any,
         CausalLM.from_pretrained(tmp_path, mixr="linear()")
     with pytest.raises(OSError, match=r"there is no folder .*none; give one that save_pretrained has written"):
         CausalLM.from_pretrained(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    "name", ["sdpa", "flash_attention_2", "flex_attention", "kernels-community/flash-attn3", "none"]
+)
+def test_attention_functions_of_hugging_face_are_refused(name: str, config: Any, tmp_path: Any) -> None:
+    model = CausalLM(config(mixer="linear()"))
+    model.save_pretrained(tmp_path)
+    refused = "has no effect in a CausalLM, whose tokens meet in its mixer, linear.*Leave attn_implementation out"
+    for loader in (CausalLM, AutoModelForCausalLM):
+        with pytest.raises(Unsupported, match=refused):
+            loader.from_pretrained(tmp_path, attn_implementation=name)
+    for given in (name, {"": name}):
+        with pytest.raises(Unsupported, match=refused):
+            model.set_attn_implementation(given)
+
+
+def test_the_attention_function_that_changes_nothing_is_taken(config: Any, tmp_path: Any) -> None:
+    CausalLM(config()).save_pretrained(tmp_path)
+    CausalLM.from_pretrained(tmp_path, attn_implementation="eager").set_attn_implementation("eager")

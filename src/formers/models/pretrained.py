@@ -24,6 +24,7 @@ from formers.models.loading import (
 from formers.models.model_card import model_card
 from formers.models.spans import attention_spans
 from formers.models.tokenizer_check import check_tokenizer
+from formers.part import Unsupported
 
 
 class FormersModel(PreTrainedModel):
@@ -127,6 +128,27 @@ class FormersModel(PreTrainedModel):
             with_tokenizer = (folder / "tokenizer_config.json").exists()
             text = model_card(type(self), self.config, origin=self.made_from, has_tokenizer=with_tokenizer)
             card.write_text(text, encoding="utf-8")
+
+    def set_attn_implementation(self, attn_implementation: Any, *args: Any, **options: Any) -> None:
+        """Raise Unsupported for one of Hugging Face's attention functions: attention is the mixer's own."""
+        given = attn_implementation.values() if isinstance(attn_implementation, dict) else [attn_implementation]
+        for one in given:
+            self._refuse_attention_function(one)
+        super().set_attn_implementation(attn_implementation, *args, **options)
+
+    def _check_and_adjust_attn_implementation(self, attn_implementation: str | None, *args: Any, **options: Any) -> str:
+        """Do what transformers does, which asks it of every model it builds, but refuse what would have no effect."""
+        self._refuse_attention_function(attn_implementation)
+        kept: str = super()._check_and_adjust_attn_implementation(attn_implementation, *args, **options)
+        return kept
+
+    def _refuse_attention_function(self, name: str | None) -> None:
+        if name not in (None, "eager"):
+            raise Unsupported(
+                f"attn_implementation={name!r} has no effect in a {type(self).__name__}, whose tokens meet in its "
+                f"mixer, {self.config.choices()['mixer']}; that takes the fastest kernel for its device by itself. Leave "
+                'attn_implementation out, or choose another mixer, as from_pretrained(path, mixer="window(128)")'
+            )
 
     def resize_token_embeddings(
         self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None, mean_resizing: bool = True
