@@ -146,8 +146,8 @@ class FormersModel(PreTrainedModel):
         if name not in (None, "eager"):
             raise Unsupported(
                 f"attn_implementation={name!r} has no effect in a {type(self).__name__}, whose tokens meet in its "
-                f"mixer, {self.config.choices()['mixer']}; that takes the fastest kernel for its device by itself. Leave "
-                'attn_implementation out, or choose another mixer, as from_pretrained(path, mixer="window(128)")'
+                f"mixer, {self.config.choices()['mixer']}; that takes the fastest kernel for its device by itself. "
+                'Leave attn_implementation out, or choose another mixer, as from_pretrained(path, mixer="window(128)")'
             )
 
     def resize_token_embeddings(
