@@ -34,9 +34,10 @@ def _still_falling(summary: StudySummary) -> str:
         return ""
     word = "falls" if summary.metric.lower_is_better else "rises"
     gained, between = fixed(gain, summary.digits), fixed(gap, summary.digits)
+    last = "fifth" if math.isclose(share, _LAST) else f"{share * 100:.0f} %"
     return (
-        f"“{name}” still {word}: by {gained} on validation over the last {share * 100:.0f} % of its steps, and "
-        f"{between} separates the first two arms; a longer budget may turn them round."
+        f"“{name}” still {word}: by {gained} on validation over the last {last} of its steps, and {between} separates "
+        "the first two arms; a longer budget may turn them round."
     )
 
 
