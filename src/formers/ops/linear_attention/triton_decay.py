@@ -23,7 +23,7 @@ from formers.ops.linear_attention.triton_tiles import (
 )
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["length", "chunks"])
 def decay_gradient(
     q,
     k,
@@ -37,6 +37,8 @@ def decay_gradient(
     after,
     out,
     sizes,
+    length,
+    chunks,
     MAP: tl.constexpr,
     PRECISION: tl.constexpr,
     ROWS: tl.constexpr,
@@ -47,8 +49,9 @@ def decay_gradient(
 
     Programs: batch × heads × chunks. V goes in blocks, so that two blocks of states fit the registers.
     """
-    heads, length, m, width, chunks = sizes
-    n, place, chunk = place_of(heads, chunks)
+    heads, m, width = sizes
+    place, chunk = place_of(heads, chunks)
+    n = place[2]
     first = chunk.to(tl.int64) * ROWS
     real = load_real(mask, place, first, length, ROWS)
     inside = load_real(None, place, first, length, ROWS)

@@ -18,7 +18,7 @@ def rows_of(t, first, rows, width, ROWS: tl.constexpr, WIDTH: tl.constexpr):
     return tl.load(t + row[:, None] * width + col[None, :], mask=inside, other=0.0).to(tl.float32)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows"])
 def largest_of_rows(
     x,
     out,
@@ -44,7 +44,7 @@ def largest_of_rows(
     tl.store(out + row, found, mask=row < rows)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows"])
 def features_of_rows(
     x,
     shift,
@@ -71,7 +71,7 @@ def features_of_rows(
         tl.store(out + row[:, None] * count + col[None, :], phi.to(out.dtype.element_ty), mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows"])
 def gradients_of_rows(
     gradient,
     phi,

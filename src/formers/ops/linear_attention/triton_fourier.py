@@ -19,7 +19,7 @@ def _unit_rows(x, first, rows, width, least, ROWS: tl.constexpr, WIDTH: tl.const
     return x_tile * inverse[:, None], inverse
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows"])
 def fourier_of_rows(
     x,
     out,
@@ -48,7 +48,7 @@ def fourier_of_rows(
         tl.store(place + count, (tl.cos(angle) * scale).to(out.dtype.element_ty), mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows"])
 def fourier_gradients_of_rows(
     gradient,
     phi,

@@ -23,6 +23,7 @@ from formers.ops.linear_attention.triton_grid import (
     strided,
     tile_options,
 )
+from formers.ops.linear_attention.triton_state import TritonState, of_segments, of_sequences
 
 
 class TritonOptions(NamedTuple):
@@ -57,15 +58,6 @@ class TritonOutputs(NamedTuple):
     z: Tensor
     d: Tensor
     states: Tensor
-
-
-class TritonState(NamedTuple):
-    """S and z, or R and r: where the first segment's are, and how many numbers on those of the next; None for zeros."""
-
-    s: Tensor | None
-    s_step: int
-    z: Tensor | None
-    z_step: int
 
 
 class Mixture(NamedTuple):
@@ -105,12 +97,7 @@ class Launches:
     @property
     def shared(self) -> dict[str, Any]:
         """Return the arguments that kernels share."""
-        mask = self.given.mask
-        return {
-            "log_g": strided(self.given.log_g),
-            "mask": None if mask is None else (mask, mask.stride(0)),
-            "PRECISION": precision_of(),
-        }
+        return {"log_g": self.given.log_g, "mask": self.given.mask, "PRECISION": precision_of()}
 
     def running(
         self,
@@ -136,11 +123,13 @@ class Launches:
         triton_sums.segment_sums[(batch * heads * cut.segments * blocks,)](
             b=strided(b),
             c=strided(c),
-            row=strided(row),
-            extra=strided(extra),
+            row=row,
+            extra=extra,
             sums=sums,
             decays=decays,
-            sizes=(heads, length, m, width, cut.segments),
+            sizes=(heads, m, width),
+            length=length,
+            segments=cut.segments,
             chunks=cut.chunks,
             MAP=self.options.feature,
             REVERSE=reverse,
@@ -152,9 +141,18 @@ class Launches:
         )
         s = b.new_empty(batch, heads, m, width, dtype=torch.float32)
         z = b.new_empty(batch, heads, m, dtype=torch.float32)
-        sizes, block = (cut.segments, m * width, m), 1024
+        sizes, block = (m * width, m), 1024
         triton_sums.running_sums[(batch * heads * -(-sums.shape[2] // block),)](
-            sums, decays, *(_dense(t) for t in start), s, z, sizes, REVERSE=reverse, BLOCK=block, num_warps=4
+            sums,
+            decays,
+            *(_dense(t) for t in start),
+            s,
+            z,
+            sizes,
+            cut.segments,
+            REVERSE=reverse,
+            BLOCK=block,
+            num_warps=4,
         )
         return sums, s, z
 
@@ -171,11 +169,14 @@ class Launches:
         map_a, map_b, map_c = mixture.maps
         triton_mixtures.mixtures[(batch * heads * cut.segments * -(-width // block_c),)](
             **{name: strided(getattr(mixture, name)) for name in ("a", "b", "c", "out", "raw")},
-            **{name: strided(getattr(mixture, name)) for name in ("row_out", "row", "extra")},
+            **{name: getattr(mixture, name) for name in ("row_out", "row", "extra")},
             state=None if state.s is None else state,
             end=end,
-            divisor=strided(mixture.d),
-            sizes=(heads, length, keys, m, width, cut.segments),
+            divisor=mixture.d,
+            sizes=(heads, m, width),
+            length=length,
+            keys=keys,
+            segments=cut.segments,
             chunks=cut.chunks,
             floor=self.options.floor,
             MAP_A=map_a,
@@ -198,9 +199,8 @@ class Launches:
         batch, heads, length, width = y.shape
         row, extra, rows = torch.empty_like(d), torch.empty_like(d), 64
         triton_sums.row_factors[(batch * heads * -(-length // rows),)](
-            *(strided(t) for t in (y, gy, d, row, extra)),
-            (heads, length, width),
-            self.options.floor,
+            *(strided(y), strided(gy), d, row, extra),
+            *((heads, width), length, self.options.floor),
             ROWS=rows,
             BLOCK=block_of(width),
             num_warps=4,
@@ -217,11 +217,15 @@ class Launches:
         cut = cut_of(q, self.widest, single_chunks=True)
         glog, block_v = q.new_empty(batch, heads, length, dtype=torch.float32), decay_column_block(q, width)
         triton_decay.decay_gradient[(batch * heads * cut.segments,)](
-            **{name: strided(t) for name, t in {"q": q, "k": k, "v": v, "gy": gy, "row": row, "extra": extra}.items()},
+            **{name: strided(t) for name, t in {"q": q, "k": k, "v": v, "gy": gy}.items()},
+            row=row,
+            extra=extra,
             before=before,
             after=after,
-            out=strided(glog),
-            sizes=(heads, length, m, width, cut.segments),
+            out=glog,
+            sizes=(heads, m, width),
+            length=length,
+            chunks=cut.segments,
             MAP=self.options.feature,
             ROWS=cut.rows,
             BLOCK_M=block_of(m),
@@ -235,6 +239,7 @@ class Launches:
 
 def forward(given: TritonInputs, options: TritonOptions) -> TritonOutputs:
     """Return y and the state after the last key. Masked keys and values count as zeros."""
+    given = given._replace(log_g=_dense(given.log_g), mask=_dense(given.mask))
     q, k, v = given.q, given.k, given.v
     launches, y = Launches(given, options), empty_heads(q, v.shape[3])
     d = q.new_empty(q.shape[:3] if options.normalize else 0, dtype=torch.float32)
@@ -243,10 +248,10 @@ def forward(given: TritonInputs, options: TritonOptions) -> TritonOutputs:
     if options.causal and cut_of(k, launches.widest).segments == 1:
         s = q.new_empty(*q.shape[:2], q.shape[3], v.shape[3], dtype=torch.float32)
         z = q.new_empty(s.shape[:3], dtype=torch.float32)
-        launches.mix(mixture, _of_sequences(_dense(given.s0), _dense(given.z0)), end=(s, z))
+        launches.mix(mixture, of_sequences(_dense(given.s0), _dense(given.z0)), end=(s, z))
     else:
         states, s, z = launches.running(k, v, (given.s0, given.z0))
-        launches.mix(mixture, _of_segments(states, s) if options.causal else _of_sequences(s, z))
+        launches.mix(mixture, of_segments(states, s) if options.causal else of_sequences(s, z))
     kept = states if options.causal and states is not None else s.new_empty(0)
     return TritonOutputs(y, s, z if options.normalize else s.new_empty(0), d, kept)
 
@@ -258,17 +263,18 @@ def backward(
     options: TritonOptions,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None]:
     """Return the gradients of q, k, v, S₀, z₀ and log g, given those of y, S and z; None for a decay without one."""
+    given = given._replace(log_g=_dense(given.log_g), mask=_dense(given.mask))
     (q, k, v), (gy, gs, gz), phi = given[:3], gradients, options.feature
     of_decay = given.log_g is not None
     launches = Launches(given, options, single_chunks=of_decay)
     row, extra = launches.row_factors(found.y, gy, found.d) if options.normalize else (None, None)
     ends, gs0, gz0 = launches.running(q, gy, (gs, gz), row, extra, reverse=True)
-    states, before = found.states, _of_sequences(found.s, found.z)
+    states, before = found.states, of_sequences(found.s, found.z)
     if of_decay:
         states, _, _ = launches.running(k, v, (given.s0, given.z0))
     if options.causal:
-        before = _of_segments(states, gs0) if states.numel() else _of_sequences(_dense(given.s0), _dense(given.z0))
-    after = _of_segments(ends, gs0) if options.causal else _of_sequences(gs0, gz0)
+        before = of_segments(states, gs0) if states.numel() else of_sequences(_dense(given.s0), _dense(given.z0))
+    after = of_segments(ends, gs0) if options.causal else of_sequences(gs0, gz0)
     dq, dk, dv = (empty_heads(t, t.shape[3]) for t in (q, k, v))
     kinds, plain = ("rows", "columns") if options.normalize else ("none", "none"), "identity"
     for mixture, state in (
@@ -279,17 +285,6 @@ def backward(
         launches.mix(mixture, state)
     glog = launches.decay_gradient(gy, row, extra, states, ends) if of_decay else None
     return dq, dk, dv, gs0, gz0, glog
-
-
-def _of_segments(states_nsx: Tensor, s_bhmv: Tensor) -> TritonState:
-    """Return the states of the segments, as `running` makes them."""
-    flat, step = states_nsx.view(-1), states_nsx.shape[2]
-    return TritonState(flat, step, flat[s_bhmv.shape[2] * s_bhmv.shape[3] :], step)
-
-
-def _of_sequences(s: Tensor | None, z: Tensor | None) -> TritonState:
-    """Return one state for each sequence."""
-    return TritonState(s, 0 if s is None else s.shape[2] * s.shape[3], z, 0 if z is None else z.shape[-1])
 
 
 def _dense(t: Tensor | None) -> Tensor | None:

@@ -38,7 +38,7 @@ from formers.ops.linear_attention.triton_tiles import (
 )
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["length", "keys", "segments"], do_not_specialize_on_alignment=["chunks"])
 def mixtures(
     a,
     b,
@@ -54,6 +54,9 @@ def mixtures(
     end,
     divisor,
     sizes,
+    length,
+    keys,
+    segments,
     chunks,
     floor,
     MAP_A: tl.constexpr,
@@ -77,9 +80,10 @@ def mixtures(
     segment, takes the state after it.
     Programs: batch × heads × segments × blocks of c's columns.
     """
-    heads, length, keys, width_a, width_c, segments = sizes
+    heads, width_a, width_c = sizes
     blocks = tl.cdiv(width_c, BLOCK_C)
-    n, place, program = place_of(heads, segments * blocks)
+    place, program = place_of(heads, segments * blocks)
+    n = place[2]
     segment, column = program // blocks, program % blocks * BLOCK_C
     a_at, c_at = tl.arange(0, BLOCK_A), column + tl.arange(0, BLOCK_C)
     inside = (a_at < width_a)[:, None] & (c_at < width_c)[None, :]

@@ -24,7 +24,7 @@ from formers.ops.linear_attention.triton_tiles import (
 )
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["length", "segments"], do_not_specialize_on_alignment=["chunks"])
 def segment_sums(
     b,
     c,
@@ -35,6 +35,8 @@ def segment_sums(
     sums,
     decays,
     sizes,
+    length,
+    segments,
     chunks,
     MAP: tl.constexpr,
     REVERSE: tl.constexpr,
@@ -49,9 +51,10 @@ def segment_sums(
     mask is of keys, so that in reverse it only says which tokens do not decay.
     Programs: batch × heads × segments × blocks of b's columns × blocks of c's columns.
     """
-    heads, length, width_b, width_c, segments = sizes
+    heads, width_b, width_c = sizes
     blocks_b, blocks_c = tl.cdiv(width_b, BLOCK_B), tl.cdiv(width_c, BLOCK_C)
-    n, place, program = place_of(heads, segments * blocks_b * blocks_c)
+    place, program = place_of(heads, segments * blocks_b * blocks_c)
+    n = place[2]
     segment = program // (blocks_b * blocks_c)
     column_b, column_c = (program // blocks_c) % blocks_b * BLOCK_B, program % blocks_c * BLOCK_C
     s = tl.zeros((BLOCK_B, BLOCK_C), tl.float32)
@@ -96,14 +99,17 @@ def segment_sums(
         tl.store(decays + n * segments + segment, total)
 
 
-@triton.jit
-def running_sums(sums, decays, start_s, start_z, end_s, end_z, sizes, REVERSE: tl.constexpr, BLOCK: tl.constexpr):
+@triton.jit(do_not_specialize=["segments"])
+def running_sums(
+    sums, decays, start_s, start_z, end_s, end_z, sizes, segments, REVERSE: tl.constexpr, BLOCK: tl.constexpr
+):
     """Put in the place of each segment's sums what stands before it, or after it in reverse; write the sum of all.
 
     Numbers of S and z are treated alike. Programs: batch × heads × blocks of M V + M numbers.
     """
-    segments, of_s, of_z = sizes
-    n, _, block = place_of(1, tl.cdiv(of_s + of_z, BLOCK))
+    of_s, of_z = sizes
+    place, block = place_of(1, tl.cdiv(of_s + of_z, BLOCK))
+    n = place[2]
     at = block * BLOCK + tl.arange(0, BLOCK)
     is_s, is_z = at < of_s, (at >= of_s) & (at < of_s + of_z)
     running = tl.zeros((BLOCK,), tl.float32)
@@ -124,14 +130,14 @@ def running_sums(sums, decays, start_s, start_z, end_s, end_z, sizes, REVERSE: t
         tl.store(end_z + n * of_z + (at - of_s), running, mask=is_z)
 
 
-@triton.jit
-def row_factors(y, gy, divisor, row, extra, sizes, floor, ROWS: tl.constexpr, BLOCK: tl.constexpr):
+@triton.jit(do_not_specialize=["length"])
+def row_factors(y, gy, divisor, row, extra, sizes, length, floor, ROWS: tl.constexpr, BLOCK: tl.constexpr):
     """Write ρ = 1/d and e = −G·y of each row, e = 0 where d is held at the floor.
 
     Programs: batch × heads × blocks of rows.
     """
-    heads, length, width = sizes
-    _, place, block = place_of(heads, tl.cdiv(length, ROWS))
+    heads, width = sizes
+    place, block = place_of(heads, tl.cdiv(length, ROWS))
     first = block.to(tl.int64) * ROWS
     y_tile = load_tile(y, place, first, length, 0, width, ROWS, BLOCK).to(tl.float32)
     g_tile = load_tile(gy, place, first, length, 0, width, ROWS, BLOCK).to(tl.float32)

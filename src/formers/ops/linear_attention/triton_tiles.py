@@ -1,7 +1,11 @@
 """What the Triton kernels of linear attention share: tiles of rows, features, decays and half-precision factors.
 
 A tensor (B, H, L, ·) comes to a kernel as a tuple (pointer, stride of B, of H, of L); its last axis is contiguous.
-A place is a pair (batch, head) in 64 bits, and so is a first row, so that no offset overflows.
+Numbers of tokens, (B, H, L) or a mask (B, L), come as a pointer, in one piece. A place is a triple (batch, head, and
+batch × head) in 64 bits, and so is a first row, so that no offset overflows.
+
+Triton compiles anew for a number that is 1 or a multiple of 16 where another was not. That is worth it for widths, of
+which there are few, and not for lengths. It does so for numbers in a tuple, so that lengths are arguments themselves.
 
 Factors of a product are in the inputs' dtype, sums in float32. float16 ends at 65,504, so what may leave it (states,
 scores, exponentials) enters a product divided by its largest number, and the product is multiplied by it again.
@@ -15,12 +19,12 @@ import triton.language as tl
 
 @triton.jit
 def place_of(heads, programs):
-    """Return a program's sequence n in 64 bits, its place, and which of a sequence's programs it is.
+    """Return a program's place, and which of a sequence's programs it is.
 
     All programs are on the first axis of a grid, which takes 2³¹ − 1; the others take 65,535.
     """
     n = (tl.program_id(0) // programs).to(tl.int64)
-    return n, (n // heads, n % heads), tl.program_id(0) % programs
+    return (n // heads, n % heads, n), tl.program_id(0) % programs
 
 
 @triton.jit
@@ -42,28 +46,26 @@ def store_tile(rows_of, value, place, first, length, column, width, ROWS: tl.con
 
 
 @triton.jit
-def load_vector(numbers_of, place, first, length, ROWS: tl.constexpr):
+def load_vector(numbers, place, first, length, ROWS: tl.constexpr):
     """Return one float32 number a row of a tensor (B, H, L), zeros beyond its length."""
-    base = numbers_of[0] + place[0] * numbers_of[1] + place[1] * numbers_of[2] + first * numbers_of[3]
-    row = tl.arange(0, ROWS)
-    return tl.load(base + row * numbers_of[3], mask=first + row < length, other=0.0).to(tl.float32)
+    row = first + tl.arange(0, ROWS)
+    return tl.load(numbers + place[2] * length + row, mask=row < length, other=0.0).to(tl.float32)
 
 
 @triton.jit
-def store_vector(numbers_of, value, place, first, length, ROWS: tl.constexpr):
+def store_vector(numbers, value, place, first, length, ROWS: tl.constexpr):
     """Write one number a row."""
-    base = numbers_of[0] + place[0] * numbers_of[1] + place[1] * numbers_of[2] + first * numbers_of[3]
-    row = tl.arange(0, ROWS)
-    tl.store(base + row * numbers_of[3], value, mask=first + row < length)
+    row = first + tl.arange(0, ROWS)
+    tl.store(numbers + place[2] * length + row, value, mask=row < length)
 
 
 @triton.jit
 def load_real(mask, place, first, length, ROWS: tl.constexpr):
-    """Return which rows are real tokens: those inside, and not masked by a tuple (pointer, stride of B) or None."""
+    """Return which rows are real tokens: those inside, and not masked, where there is a mask."""
     row = first + tl.arange(0, ROWS)
     real = row < length
     if mask is not None:
-        real = real & (tl.load(mask[0] + place[0] * mask[1] + row, mask=real, other=0) != 0)
+        real = real & (tl.load(mask + place[0] * length + row, mask=real, other=0) != 0)
     return real
 
 
@@ -136,17 +138,17 @@ def safe_reciprocal(d, floor):
 
 
 @triton.jit
-def load_log_decay(log_g, real, place, first, length, ROWS: tl.constexpr):
+def load_log_decay(log_g, mask, place, first, length, ROWS: tl.constexpr):
     """Return log g of each token, and of the one after it inside the chunk; 0 where a token is not real.
 
-    `real` is a tuple (mask or None,): a masked token forgets nothing.
+    `mask` is a pointer or None: a masked token forgets nothing.
     """
     row = tl.arange(0, ROWS)
-    base = log_g[0] + place[0] * log_g[1] + place[1] * log_g[2] + first * log_g[3]
-    here = load_real(real, place, first, length, ROWS)
-    g = tl.load(base + row * log_g[3], mask=here, other=0.0).to(tl.float32)
-    after = load_real(real, place, first + 1, length, ROWS) & (row + 1 < ROWS)
-    return g, tl.load(base + (row + 1) * log_g[3], mask=after, other=0.0).to(tl.float32)
+    at = log_g + place[2] * length + first + row
+    here = load_real(mask, place, first, length, ROWS)
+    after = load_real(mask, place, first + 1, length, ROWS) & (row + 1 < ROWS)
+    g = tl.load(at, mask=here, other=0.0).to(tl.float32)
+    return g, tl.load(at + 1, mask=after, other=0.0).to(tl.float32)
 
 
 @triton.jit

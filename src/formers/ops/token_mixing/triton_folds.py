@@ -17,7 +17,7 @@ def _places(held, width_held, length, width, BLOCK: tl.constexpr):
     return n, n_back, d, d_back, row * width_held, (start + n) * width, (start + n_back) * width
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["held", "length"])
 def folds(x, even, odd, held, width_held, length, width, BLOCK: tl.constexpr):
     """Write the parts. Programs: rows of them, blocks of columns.
 
@@ -35,7 +35,7 @@ def folds(x, even, odd, held, width_held, length, width, BLOCK: tl.constexpr):
     tl.store(odd + at + d, ((same - other) * 0.25).to(odd.dtype.element_ty), mask=there)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["held", "length"])
 def unfolds(y, even, odd, held, width_held, length, width, BLOCK: tl.constexpr):
     """Write y from the products of the parts. Programs: rows of them, blocks of columns.
 

@@ -18,7 +18,7 @@ def _tile(rows, width, ROWS: tl.constexpr, BLOCK: tl.constexpr):
     return row[:, None] * width + col[None, :], (row < rows)[:, None] & (col < width)[None, :]
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows"])
 def max_norms(x, out, rows, width, eps, ROWS: tl.constexpr, BLOCK: tl.constexpr):
     """Write x/(max |x| + ε). Programs: blocks of rows."""
     at, inside = _tile(rows, width, ROWS, BLOCK)
@@ -27,7 +27,7 @@ def max_norms(x, out, rows, width, eps, ROWS: tl.constexpr, BLOCK: tl.constexpr)
     tl.store(out + at, (t / d[:, None]).to(out.dtype.element_ty), mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows"])
 def max_norm_gradients(x, gradient, out, rows, width, eps, ROWS: tl.constexpr, BLOCK: tl.constexpr):
     """Write the gradient of x. Programs: blocks of rows."""
     at, inside = _tile(rows, width, ROWS, BLOCK)
@@ -42,7 +42,7 @@ def max_norm_gradients(x, gradient, out, rows, width, eps, ROWS: tl.constexpr, B
     tl.store(out + at, found.to(out.dtype.element_ty), mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows"])
 def opposite_softmaxes(x, out, rows, width, ROWS: tl.constexpr, BLOCK: tl.constexpr):
     """Write softmax(x), and softmax(−x) behind it. Programs: blocks of rows."""
     at, inside = _tile(rows, width, ROWS, BLOCK)
@@ -56,7 +56,7 @@ def opposite_softmaxes(x, out, rows, width, ROWS: tl.constexpr, BLOCK: tl.conste
         tl.store(out + to + sign * width, weights.to(out.dtype.element_ty), mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows"])
 def opposite_softmax_gradients(x, phi, gradient, out, rows, width, ROWS: tl.constexpr, BLOCK: tl.constexpr):
     """Write the gradient of x; of x itself nothing is read. Programs: blocks of rows."""
     at, inside = _tile(rows, width, ROWS, BLOCK)
