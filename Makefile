@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install study test lint test-slow test-oldest campaign test-gpu bench docs notebooks pictures site clean
+.PHONY: help install study test lint test-harness test-slow test-oldest campaign test-gpu bench docs notebooks pictures site clean
 
 help:             ## list the commands
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -47,8 +47,10 @@ lint: .venv/installed     ## style and types
 	$(BIN)/mypy
 
 test: .venv/installed  ## style, types and all tests but the slow and the GPU ones
-	$(MAKE) --jobs=2 lint .venv/harness/installed  # beside each other: one checks while the other downloads
+	$(MAKE) --jobs=2 --output-sync lint test-harness  # beside each other: one checks while the other downloads
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+test-harness: .venv/harness/installed
 	OMP_NUM_THREADS=1 .venv/harness/bin/python -m pytest -m harness tests/evaluation
 
 test-slow: .venv/installed  ## the tests that take minutes
