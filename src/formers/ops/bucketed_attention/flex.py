@@ -17,7 +17,7 @@ from formers.ops.bucketed_attention.inputs import BucketedInputs
 from formers.ops.bucketed_attention.special_scores import SELF_SCORE
 from formers.ops.bucketed_attention.tiling import Tiling, tiling
 from formers.ops.common.dtypes import accumulation_dtype
-from formers.ops.common.flex_kernel import TILE, MaskMod, block_mask, flex_kernel, flex_reasons
+from formers.ops.common.flex_kernel import TILE, MaskMod, block_mask, flex_kernel, flex_reasons, in_tiles
 
 _NO_BUCKET = 1 << 62
 """The bucket of tokens that nobody sees: the last, so that they change no other's place, and exact as a float."""
@@ -49,8 +49,7 @@ def bucketed_attention(
     if key_mask_bl is not None:
         bucket_bhrl = bucket_bhrl.masked_fill(~key_mask_bl[:, None, None], _NO_BUCKET)
     if added := -length % TILE:  # as tokens that a mask leaves out
-        q, v = pad(q, (0, 0, 0, added)), pad(v, (0, 0, 0, added))
-        k = None if k is None else pad(k, (0, 0, 0, added))
+        q, k, v = in_tiles(q), None if k is None else in_tiles(k), in_tiles(v)
         bucket_bhrl = pad(bucket_bhrl, (0, added), value=_NO_BUCKET)
     plan = tiling(bucket_bhrl.flatten(0, 1), chunk, 1, causal, self_last, scale)
     order_nrc = plan.order_rnc[:, :, plan.tile :].transpose(0, 1)

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from formers.ops.common.derivatives import is_transformed
 
@@ -70,6 +71,22 @@ def flex_kernel(q: Tensor, k: Tensor, v: Tensor, use: Hashable, **options: Any) 
             "something that changes from call to call, such as a number that a bias reads: read it from a tensor, or "
             "use another impl. It does not go on with the uncompiled form, which makes all L×S scores"
         ) from error
+
+
+def in_tiles(t: Tensor) -> Tensor:
+    """Return (…, L, X) with zeros behind the last row, up to whole tiles: one compiled kernel serves `TILE` lengths."""
+    return pad(t, (0, 0, 0, -t.shape[-2] % TILE)) if t.shape[-2] % TILE else t
+
+
+def mask_in_tiles(key_mask_bs: Tensor | None, k_bhsk: Tensor, causal: bool) -> Tensor | None:
+    """Return which of the keys (B, H, S, K) `in_tiles` are real; None where none is to be hidden.
+
+    Causal queries come before the keys that are added.
+    """
+    batch, _, keys, _ = k_bhsk.shape
+    if key_mask_bs is None and not causal and keys % TILE:
+        key_mask_bs = torch.ones(batch, keys, dtype=torch.bool, device=k_bhsk.device)
+    return None if key_mask_bs is None else pad(key_mask_bs, (0, -keys % TILE))
 
 
 def block_mask(some_bhnm: Tensor, every_bhnm: Tensor, seen: MaskMod, sizes: tuple[int, int]) -> Any:

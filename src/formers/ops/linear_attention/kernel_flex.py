@@ -7,9 +7,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
-from formers.ops.common.flex_kernel import TILE, ScoreMod, block_mask, flex_kernel, flex_reasons
+from formers.ops.common.flex_kernel import (
+    TILE,
+    ScoreMod,
+    block_mask,
+    flex_kernel,
+    flex_reasons,
+    in_tiles,
+    mask_in_tiles,
+)
 from formers.ops.common.padding import zero_masked
 from formers.ops.common.tracing import fixed_size
 from formers.ops.linear_attention.inputs import KernelInputs, Similarity
@@ -40,12 +47,10 @@ def kernel_attention(
 
     Lengths are rounded up to whole tiles, so that one compiled kernel serves 128 of them.
     """
-    length, keys = fixed_size(q.shape[2]), fixed_size(k.shape[2])
+    length, _ = (fixed_size(t.shape[2]) for t in (q, k))  # tiles are laid out by both
     k, v = zero_masked(k, key_mask_bs), zero_masked(v, key_mask_bs)
-    if key_mask_bs is None and not causal and keys % TILE:  # causal queries come before the keys that are added
-        key_mask_bs = torch.ones(k.shape[0], keys, dtype=torch.bool, device=k.device)
-    key_mask_bs = None if key_mask_bs is None else pad(key_mask_bs, (0, -keys % TILE))
-    q, k, v = (pad(t, (0, 0, 0, -n % TILE)) if n % TILE else t for t, n in ((q, length), (k, keys), (v, keys)))
+    key_mask_bs = mask_in_tiles(key_mask_bs, k, causal)
+    q, k, v = in_tiles(q), in_tiles(k), in_tiles(v)
     y: Tensor = flex_kernel(
         q,
         k,

@@ -12,10 +12,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from formers.ops.common.dtypes import accumulation_dtype
-from formers.ops.common.flex_kernel import TILE, MaskMod, block_mask, flex_kernel, flex_reasons
+from formers.ops.common.flex_kernel import TILE, MaskMod, block_mask, flex_kernel, flex_reasons, in_tiles
 from formers.ops.common.half_types import HALF
 from formers.ops.common.tracing import fixed_size
 from formers.ops.linear_attention.inputs import WindowedInputs
@@ -56,7 +55,7 @@ def windowed_linear_attention(
     """
     dtype, length, width = v.dtype, fixed_size(q.shape[2]), q.shape[3]
     far = far_sums(phi_q, phi_k, v, window, sinks)
-    q, k, v = (pad(t, (0, 0, 0, -length % TILE)) if length % TILE else t for t in (q, k, v))
+    q, k, v = in_tiles(q), in_tiles(k), in_tiles(v)
     sharp = _SHARPNESS[accumulation_dtype(dtype)]
     near = _NearAttention(q, k, window, sinks)
     y, log_total = (t[:, :, :length] for t in near.attend(v, width**-0.5))

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from formers.ops.common.flex_kernel import TILE, MaskMod, block_mask, flex_kernel, flex_reasons
+from formers.ops.common.flex_kernel import TILE, MaskMod, block_mask, flex_kernel, flex_reasons, in_tiles, mask_in_tiles
 from formers.ops.common.tracing import fixed_size
 from formers.ops.sparse_attention.flex_mods import pattern_mod, score_mod, with_global_mod
 from formers.ops.sparse_attention.flex_tiles import tile_map
@@ -65,10 +65,9 @@ def sparse_attention(
         k, v = (t.where(key_mask_bs[:, None, :, None], 0) for t in (k, v))
         global_bs = None if global_bs is None else global_bs & key_mask_bs
     if added:
-        if key_mask_bs is None and not causal:  # causal queries come before the keys that are added
-            key_mask_bs = torch.ones(k.shape[0], keys, dtype=torch.bool, device=k.device)
-        q, k, v = (pad(t, (0, 0, 0, added)) for t in (q, k, v))
-        key_mask_bs, global_bs = (None if t is None else pad(t, (0, added)) for t in (key_mask_bs, global_bs))
+        key_mask_bs = mask_in_tiles(key_mask_bs, k, causal)
+        global_bs = None if global_bs is None else pad(global_bs, (0, added))
+        q, k, v = in_tiles(q), in_tiles(k), in_tiles(v)
     order_c = layout.order_c
     if order_c is not None:
         at_c = order_c.clamp(min=0)
