@@ -21,6 +21,8 @@ from formers.lab.study.yaml_text import parse_yaml
         ("a: !!python/object/apply:os.system [ls]", "tags such as"),
         ("a: !!timestamp x", "tags such as"),
         ("a: !!binary aaaa", "tags such as"),
+        ('a: 1\nfolder: "studies/\\uD800"', "line 2: .* half of a surrogate pair"),
+        ('"\\uDC00": 1', "half of a surrogate pair"),
         ("a: 0b_", "line 1"),
         ("a: " + "9" * 5000, "line 1"),
         ("&a [*a]", "recursive"),
@@ -31,7 +33,7 @@ from formers.lab.study.yaml_text import parse_yaml
         ("a: &a {b: 1}\nc: {<<: [*a, *a]}", "line 2: << takes one mapping"),
         (" " * (2**24 + 1), "characters"),
     ],
-    ids=range(18),
+    ids=range(20),
 )
 def test_mistakes_are_named(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable
 from typing import Any
 
@@ -12,14 +13,17 @@ from formers.part import quoted
 _DEEPEST, _LONGEST = 20, 2**24
 """Levels of lists and mappings within each other, and characters of a text."""
 _MERGE = "tag:yaml.org,2002:merge"
+_SURROGATE = re.compile("[\ud800-\udfff]")
+"""Halves of surrogate pairs, which an escape such as `\\uD800` makes and UTF-8 cannot hold."""
 
 
 def parse_yaml(text: str) -> Any:
     """Return the lists, mappings, texts and numbers in a YAML text.
 
     Raises:
-        ValueError: for a text that is no YAML, nested too deeply or too long, with a tag such as `!!int`, with a list
-            or mapping that holds itself, or with a key that comes twice, of which one would be lost.
+        ValueError: for a text that is no YAML, nested too deeply or too long, with a tag such as `!!int`, with half of
+            a surrogate pair, with a list or mapping that holds itself, or with a key that comes twice, of which one
+            would be lost.
     """
     if len(text) > _LONGEST:
         raise ValueError(f"this has {len(text):,} characters; a text of this kind has {_LONGEST:,} at most")
@@ -31,7 +35,10 @@ def parse_yaml(text: str) -> Any:
 
 
 def _check_events(text: str) -> None:
-    """Raise ValueError for what is nested too deeply, and for tags. Nothing is built yet, and nothing recurses."""
+    """Raise ValueError for what is nested too deeply, for tags, and for what UTF-8 cannot hold.
+
+    Nothing is built yet, and nothing recurses.
+    """
     depth = 0
     for event in yaml.parse(text, yaml.SafeLoader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
@@ -40,6 +47,11 @@ def _check_events(text: str) -> None:
             raise ValueError(f"line {line}: lists and mappings lie more than {_DEEPEST} levels deep; write it flatter")
         if isinstance(event, yaml.NodeEvent) and (tag := getattr(event, "tag", None)):
             raise ValueError(f"line {line}: tags such as {quoted(tag)} are not read; write the value without it")
+        if isinstance(event, yaml.ScalarEvent) and _SURROGATE.search(event.value):
+            raise ValueError(
+                f"line {line}: {quoted(event.value)} holds half of a surrogate pair, which no file can; write the "
+                "character itself, or \\U and its eight digits"
+            )
 
 
 class _Loader(yaml.SafeLoader):
