@@ -37,10 +37,10 @@ CARRIED = ["--vary", "memory=recurrent(length=24)"]
 """An arm with a memory; its task is contiguous, and its position goes by distances."""
 
 
-def start(folder: Path, text: Path, words: Sequence[str], many: int = 2) -> subprocess.Popen[str]:
-    """`formers ablate` in as many processes."""
+def start(folder: Path, text: Path, words: Sequence[str], many: int = 2, task: str = "") -> subprocess.Popen[str]:
+    """`formers ablate` in as many processes, on the text unless told otherwise."""
     carried = any("memory" in word for word in words)
-    task = f"shakespeare(length=16, path={str(text)!r}{', contiguous=True' if carried else ''})"
+    task = task or f"shakespeare(length=16, path={str(text)!r}{', contiguous=True' if carried else ''})"
     sizes = [word.replace("learned", "rotary") if carried else word for word in SIZES]
     alone = [sys.executable] if many == 1 else [*TORCHRUN, free_port()]
     line = [*alone, "-m", "formers", "ablate", task, *sizes, "--folder", str(folder), *words]
@@ -108,6 +108,19 @@ def turning(width: int) -> torch.Tensor:
     """
     theta = 10000.0 ** (-torch.arange(0, width, 2) / width)
     return torch.cat([torch.ones_like(theta, dtype=torch.bool), (15 * theta).square() / 2 > 5e-4])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [[], ["--shard"], ["--accumulate", "2"]])
+def test_labels_count_alike_in_whichever_process_they_are(small_text: Path, tmp_path: Path, more: list[str]) -> None:
+    """A sequence of `recall` has 1 to 4 labels: the mean over two processes' means is not that over all labels."""
+    words = ["--vary", "mixer=linear", "--steps", "4", "--evaluations", "1"]
+    for many in (1, 2):
+        finish(start(tmp_path / f"of-{many}", small_text, words + more * (many - 1), many, task="recall"))
+    found = [row for many in (1, 2) for row in rows(tmp_path / f"of-{many}")]
+    one, two = ([point["values"]["train_loss"] for point in row["curve"]] for row in found)
+    assert two[0] == pytest.approx(one[0], rel=1e-6)  # of equal weights
+    assert two == pytest.approx(one, abs=1e-4)  # as above
 
 
 @pytest.mark.slow

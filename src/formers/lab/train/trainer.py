@@ -80,14 +80,11 @@ class SafeTrainer(Trainer):
 
     def _forward_and_backward(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any) -> Tensor:
         inputs = self.memory.enter(self._prepare_inputs(inputs))
-        parts = self.args.gradient_accumulation_steps
         with self.compute_loss_context_manager():
-            if parts == 1:
-                loss = self.compute_loss(model, inputs).mean()  # of several devices, where one process has them
-            elif self.model_accepts_loss_kwargs:  # a part's share of the batch's labels
+            if self._is_cut and self.model_accepts_loss_kwargs:  # a part's share of the batch's labels
                 loss = self.compute_loss(model, inputs, num_items_in_batch=num_items_in_batch)
-            else:
-                loss = self.compute_loss(model, inputs).mean() / parts
+            else:  # the mean of several devices, where one process has them
+                loss = self.compute_loss(model, inputs).mean() / self.args.gradient_accumulation_steps
         self.accelerator.backward(loss)
         self.memory.leave()
         return loss.detach()
@@ -103,9 +100,13 @@ class SafeTrainer(Trainer):
         return super().get_batch_samples(self._ahead, num_batches, device)
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> Any:
-        """Return the number of labels in the parts of a batch, which weighs them; None for a batch in one part."""
-        parts = self.args.gradient_accumulation_steps
-        return None if parts == 1 else super()._get_num_items_in_batch(batch_samples, device)
+        """Return the number of labels in all parts of a batch, which weighs them; None for a batch in one part."""
+        return super()._get_num_items_in_batch(batch_samples, device) if self._is_cut else None
+
+    @property
+    def _is_cut(self) -> bool:
+        """Return whether a batch is cut into parts, one after another or one a process: some have more labels."""
+        return self.args.gradient_accumulation_steps * ranks.world_size() > 1
 
     def _clip_grad_norm(self, model: Any) -> Tensor:
         """Return the norm of the gradients, cut to the budget's, as the trainer does.
