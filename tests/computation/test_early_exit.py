@@ -14,7 +14,7 @@ from formers.computation.lagging import MOST_WAITING, LaggingState, settled
 from formers.computation.step_record import record_steps
 from formers.models import StateCache
 from formers.models.convert import convert_weights
-from formers.part import Unsupported
+from formers.part import Unsupported, state_from_tree, state_tree
 
 
 @pytest.mark.parametrize("heads", ["shared", "own"])
@@ -122,6 +122,37 @@ def test_states_that_lag_are_values() -> None:
     other = before.trim(torch.tensor([3, 0, 12]))
     assert torch.equal(trimmed.seen_b, other.seen_b)
     assert torch.equal(trimmed.mask_bs, other.mask_bs)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
+def test_rows_begin_anew(rule: ExitRule) -> None:
+    made, (ids, _) = model(rule), batch()
+    cache, untouched = StateCache(), StateCache()
+    for one in (cache, untouched):
+        for token in range(9):
+            made(ids[:, token : token + 1], past_key_values=one)
+    cache.reset_rows(torch.tensor([False, True, False]))
+    assert cache.seen_b.tolist() == [9, 0, 9]
+    got, others, alone = (made(ids, past_key_values=one).logits for one in (cache, untouched, None))
+    torch.testing.assert_close(got[1], alone[1])
+    torch.testing.assert_close(got[[0, 2]], others[[0, 2]])
+
+
+def test_rows_begin_anew_while_tokens_wait() -> None:
+    made, (ids, _) = model(Saturation(threshold=0.0)), batch()
+    cache = made(ids, use_cache=True).past_key_values
+    assert isinstance(cache.states[3], LaggingState)
+    before = settled(made.model.layers[3], cache.states[3].reset(torch.tensor([True, False, False])))
+    assert before.mask_bs.sum(1).tolist() == before.seen_b.tolist() == [0, 11, 11]
+
+
+def test_states_that_lag_come_back_from_a_file(tmp_path: Any) -> None:
+    made, (ids, _) = model(Saturation(threshold=0.0)), batch()
+    lagging = made(ids, use_cache=True).past_key_values.states[3]
+    torch.save(state_tree(lagging), tmp_path / "state.pt")
+    read = state_from_tree(torch.load(tmp_path / "state.pt", weights_only=True))
+    one, other = (settled(made.model.layers[3], state) for state in (lagging, read))
+    assert torch.equal(one.k_bgsk, other.k_bgsk)
 
 
 def test_tokens_can_be_taken_back() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -134,6 +135,11 @@ class MeanState(State):
     """The sum of the real tokens' vectors so far, and their number, `seen_b`."""
 
     sum_bd: Tensor
+
+    def reset(self, rows_b: Tensor) -> Self:
+        return replace(
+            self, seen_b=self.seen_b.masked_fill(rows_b, 0), sum_bd=self.sum_bd.masked_fill(rows_b.unsqueeze(1), 0)
+        )
 
 
 def running_mean(x_bld: Tensor, mask_bl: Tensor | None, state: MeanState | None) -> tuple[Tensor, MeanState]:

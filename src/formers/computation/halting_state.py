@@ -11,6 +11,7 @@ from torch import Tensor
 
 from formers.computation.state import StackState
 from formers.mixers.kv_cache import CacheStorage, grow
+from formers.part import State
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,8 @@ class HaltingState(StackState):
     def is_unique(self) -> bool:
         return self.waiting_bwd is None and super().is_unique
 
-    def map(self, change: Callable[[Tensor], Tensor]) -> Self:
-        return replace(super().map(change), storage=None)
+    def changed(self, of_tensor: Callable[[Tensor], Tensor], of_state: Callable[[State], State]) -> Self:
+        return replace(super().changed(of_tensor, of_state), storage=None)
 
     def wait(self, x_bld: Tensor, mask_bl: Tensor | None, positions_bl: Tensor) -> Self:
         """Return the state with more tokens that wait, behind those that do; of `behind`, the caller takes care."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -17,19 +16,12 @@ MOST_WAITING = 64
 """So many tokens wait at most."""
 
 
-@dataclass(frozen=True)
-class WaitingTokens:
+class WaitingTokens(NamedTuple):
     """Tokens that skipped a layer in one pass: what would have entered it, shared by all the layers they skipped."""
 
     x_bpd: Tensor
     positions_bp: Tensor
     mask_bp: Tensor
-
-    def map(self, change: Callable[[Tensor], Tensor]) -> Self:
-        """Return the same with every tensor changed."""
-        return replace(
-            self, x_bpd=change(self.x_bpd), positions_bp=change(self.positions_bp), mask_bp=change(self.mask_bp)
-        )
 
 
 @dataclass(frozen=True)
@@ -50,25 +42,6 @@ class LaggingState(State):
         return sum(one.x_bpd.shape[1] for one in self.waiting)
 
     @property
-    def nbytes(self) -> int:
-        own = [t for one in self.waiting for t in (one.x_bpd, one.positions_bp, one.mask_bp)]
-        mine = sum(t.numel() * t.element_size() for t in (self.seen_b, *own))
-        return mine + (0 if self.behind is None else self.behind.nbytes)
-
-    def map(self, change: Callable[[Tensor], Tensor]) -> Self:
-        return self._changed(change, lambda state: state.map(change))
-
-    def reorder(self, rows: Tensor) -> Self:
-        return self._changed(lambda t: t.index_select(0, rows.to(t.device)), lambda state: state.reorder(rows))
-
-    def outside_inference_mode(self) -> Self:
-        if torch.compiler.is_compiling() or torch.is_inference_mode_enabled():
-            return self
-        return self._changed(
-            lambda t: t.clone() if t.is_inference() else t, lambda state: state.outside_inference_mode()
-        )
-
-    @property
     def can_trim(self) -> bool:
         return self.behind is None or self.behind.can_trim
 
@@ -82,15 +55,15 @@ class LaggingState(State):
             self,
             seen_b=self.seen_b - count_b.clamp(max=self.seen_b),
             behind=None if self.behind is None else self.behind.trim(more_b),
-            waiting=(replace(all_waiting, mask_bp=kept_bp),),
+            waiting=(all_waiting._replace(mask_bp=kept_bp),),
         )
 
-    def _changed(self, change: Callable[[Tensor], Tensor], change_state: Callable[[State], State]) -> Self:
+    def reset(self, rows_b: Tensor) -> Self:
         return replace(
             self,
-            seen_b=change(self.seen_b),
-            behind=None if self.behind is None else change_state(self.behind),
-            waiting=tuple(one.map(change) for one in self.waiting),
+            seen_b=self.seen_b.masked_fill(rows_b, 0),
+            behind=None if self.behind is None else self.behind.reset(rows_b),
+            waiting=tuple(one._replace(mask_bp=one.mask_bp & ~rows_b.unsqueeze(1)) for one in self.waiting),
         )
 
 

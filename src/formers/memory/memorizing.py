@@ -127,8 +127,8 @@ class LookupState(WindowState):
     past: Fifo = field(kw_only=True)
     "Of the window and of the memory."
 
-    def map(self, change: Callable[[Tensor], Tensor]) -> Self:
-        changed = super().map(change)
+    def changed(self, of_tensor: Callable[[Tensor], Tensor], of_state: Callable[[State], State]) -> Self:
+        changed = super().changed(of_tensor, of_state)
         return replace(changed, past=changed.past.apart())
 
     def reorder(self, rows: Tensor) -> Self:

@@ -54,8 +54,8 @@ class KeyValueState(State):
         v = None if self.v_bgsv is None else self.v_bgsv.to(dtype)
         return replace(self, k_bgsk=self.k_bgsk.to(dtype), v_bgsv=v, mask_bs=None)
 
-    def map(self, change: Callable[[Tensor], Tensor]) -> Self:
-        return replace(super().map(change), storages=(None, None))
+    def changed(self, of_tensor: Callable[[Tensor], Tensor], of_state: Callable[[State], State]) -> Self:
+        return replace(super().changed(of_tensor, of_state), storages=(None, None))
 
     def reorder(self, rows: Tensor) -> Self:
         if self.positions_bs is None or len(self.positions_bs) > 1:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Self
@@ -27,19 +26,6 @@ class DecoderState(State):
     source: State | None = None
     "What the layer's cross-attention has read of the source, once."
 
-    def map(self, change: Callable[[Tensor], Tensor]) -> Self:
-        return self._with_each(super().map(change), lambda state: state.map(change))
-
-    @property
-    def nbytes(self) -> int:
-        return super().nbytes + sum(state.nbytes for state in (self.own, self.source) if state is not None)
-
-    def reorder(self, rows: Tensor) -> Self:
-        return self._with_each(super().map(lambda t: t.index_select(0, rows.to(t.device))), lambda s: s.reorder(rows))
-
-    def outside_inference_mode(self) -> Self:
-        return self._with_each(super().outside_inference_mode(), lambda state: state.outside_inference_mode())
-
     @property
     def can_trim(self) -> bool:
         return self.own is not None and self.own.can_trim
@@ -48,11 +34,6 @@ class DecoderState(State):
         """Forget the last tokens of each row; nothing of the source."""
         own = None if self.own is None else self.own.trim(count_b)
         return replace(self, seen_b=self.seen_b - count_b.clamp(max=self.seen_b), own=own)
-
-    def _with_each(self, new: Self, change: Callable[[State], State]) -> Self:
-        """Return `new` with a change of each state inside this one."""
-        own, source = (None if state is None else change(state) for state in (self.own, self.source))
-        return replace(new, own=own, source=source)
 
 
 class DecoderLayer(nn.Module):

@@ -14,7 +14,9 @@ from formers.part.unsupported import Unsupported
 
 @dataclass(frozen=True)
 class State:
-    """Base of every streaming state. Fields are tensors whose first dimension is the batch, tuples of them, or None.
+    """Base of every streaming state.
+
+    Fields are tensors whose first dimension is the batch, other states, tuples of such, or None.
 
     A state is a value: a mixer returns a new one and leaves the old one usable, so a search may branch from it.
     """
@@ -24,7 +26,14 @@ class State:
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Self:
         """Return the same state with `change` applied to every tensor."""
-        return replace(self, **{f.name: _map_tensors(getattr(self, f.name), change) for f in fields(self)})
+        return self.changed(change, lambda state: state.map(change))
+
+    def changed(self, of_tensor: Callable[[Tensor], Tensor], of_state: Callable[[State], State]) -> Self:
+        """Return the same state with one change of every tensor, and another of every state in it.
+
+        Overridden where something else must not outlast a change of the tensors, such as storage that they are part of.
+        """
+        return replace(self, **{f.name: _changed(getattr(self, f.name), of_tensor, of_state) for f in fields(self)})
 
     @property
     def nbytes(self) -> int:
@@ -33,7 +42,7 @@ class State:
 
     def reorder(self, rows: Tensor) -> Self:
         """Return the state with row `rows[i]` of the batch as row i, as a beam search picks rows."""
-        return self.map(lambda t: t.index_select(0, rows.to(t.device)))
+        return self.changed(lambda t: t.index_select(0, rows.to(t.device)), lambda state: state.reorder(rows))
 
     def detach(self) -> Self:
         """Return the same state, cut off from the graph that made it."""
@@ -99,13 +108,17 @@ def _tensors_in(value: Any) -> list[Tensor]:
     """Return the tensors of a field, in order."""
     if isinstance(value, Tensor):
         return [value]
+    if isinstance(value, State):
+        return value.tensors()
     return [tensor for item in value for tensor in _tensors_in(item)] if isinstance(value, tuple) else []
 
 
-def _map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+def _changed(value: Any, of_tensor: Callable[[Tensor], Tensor], of_state: Callable[[State], State]) -> Any:
     if isinstance(value, Tensor):
-        return change(value)
+        return of_tensor(value)
+    if isinstance(value, State):
+        return of_state(value)
     if isinstance(value, tuple):
-        items = [_map_tensors(item, change) for item in value]
+        items = [_changed(item, of_tensor, of_state) for item in value]
         return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
     return value

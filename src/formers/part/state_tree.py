@@ -20,7 +20,8 @@ def state_tree(value: Any) -> Any:
     if isinstance(value, Tensor):
         return value.detach().clone()
     if isinstance(value, State):
-        kept = {f.name: state_tree(getattr(value, f.name)) for f in fields(value) if f.compare}
+        apart = value.map(Tensor.detach)  # from storage that it shares with others
+        kept = {f.name: state_tree(getattr(apart, f.name)) for f in fields(value) if f.compare}
         return {_STATE: type(value).__name__, _FIELDS: kept}
     return [state_tree(item) for item in value] if isinstance(value, tuple) else value
 
@@ -36,14 +37,17 @@ def state_from_tree(tree: Any, device: Any = None) -> State:
 
 
 def _value(tree: Any, hint: Any, device: Any) -> Any:
+    """Return what a tree describes; a list as the tuple that the hint of its place names."""
     if isinstance(tree, Tensor):
         return tree.to(device)
     if isinstance(tree, dict):
         return state_from_tree(tree, device)
     if not isinstance(tree, (list, tuple)):
         return tree
-    options = get_args(hint) if get_origin(hint) is not tuple else (hint,)
-    named = next((one for one in (hint, *options) if hasattr(one, "_fields")), None)
+    if get_origin(hint) is tuple:
+        inner = get_args(hint)[0] if get_args(hint)[1:] == (...,) else None
+        return tuple(_value(item, inner, device) for item in tree)
+    named = next((one for one in (hint, *get_args(hint)) if hasattr(one, "_fields")), None)
     items = [_value(item, None, device) for item in tree]
     return named(*items) if named is not None else tuple(items)
 

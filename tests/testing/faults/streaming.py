@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from planting import Patch, fault, spoiled
 from torch import Tensor, nn
 
+from formers.memory import Memorizing
+from formers.memory.fifo import Fifo
 from formers.mixers import Linear, Softmax, Sparse, static_sparse_state
 from formers.mixers import kv_cache as key_value
 from formers.mixers import static_kv_cache as static_key_value
@@ -68,6 +71,29 @@ def reorder_does_not(patch: Patch) -> Part:
 def nbytes_is_wrong(patch: Patch) -> Part:
     patch.setattr(State, "nbytes", property(lambda self: 1))
     return Linear()
+
+
+@fault(laws.state_is_a_value)
+def keeps_what_no_file_holds(patch: Patch) -> Part:
+    patch.setattr(Fifo, "apart", lambda self: self)  # with the storage that its keys lie in
+    return Memorizing(window=4, size=20, k=4)
+
+
+@fault(laws.state_is_a_value)
+def forgets_how_many_there_were_and_not_what(patch: Patch) -> Part:
+    patch.setattr(KeyValueState, "reset", lambda self, rows_b: replace(self, seen_b=self.seen_b.masked_fill(rows_b, 0)))
+    return Softmax()
+
+
+@fault(laws.state_is_a_value)
+def rows_begin_anew_early_alone(patch: Patch) -> Part:
+    reset = KeyValueState.reset
+    patch.setattr(
+        KeyValueState,
+        "reset",
+        lambda self, rows_b: (reset if len(self.tensors()[1][0, 0]) < 9 else State.reset)(self, rows_b),
+    )
+    return Softmax()
 
 
 @fault(laws.static_steps_equal_growing_ones)

@@ -1,21 +1,24 @@
 """Law 4: one pass equals chunks equals steps.
 
 Output and final state are the same whatever way a sequence is cut, and a state is a value: it can be saved and
-restored, branched from, reordered as a beam search does, and trimmed row by row.
+restored, branched from, reordered as a beam search does, and trimmed row by row; where rows may begin anew, they do.
 
 Inputs: four ways to cut 77 tokens, without and with padding, with gradients and without; trims of 5 and 2 tokens.
 
-Exempt: parts without the ability `streaming`, whose states would save nothing; parts without `trim`, which refuse it.
+Exempt: parts without the ability `streaming`, whose states would save nothing; parts without `trim`, which refuse it;
+states that refuse to let single rows begin anew.
 """
 
 from __future__ import annotations
 
+import io
+import pickle
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from formers.part import Part, Site, State, Unsupported
+from formers.part import Part, Site, State, Unsupported, state_from_tree, state_tree
 from formers.testing.compare import ROUNDING, assert_same
 from formers.testing.harness import BATCH, LENGTH, SITE, abilities, build, padding_mask, tokens
 
@@ -63,13 +66,15 @@ def gradients_flow_through_states(part: Part, site: Site = SITE) -> None:
 
 
 def state_is_a_value(part: Part, site: Site = SITE) -> None:
-    """Two searches may branch from one state, over and over, and it can be saved, restored and reordered."""
+    """Two searches may branch from one state, over and over; it can be saved, restored and reordered, and single rows
+    of it begin anew, or that is refused whatever they have seen."""
     module = build(part, causal=True, site=site)
     with torch.no_grad():
         for length in (2, 30, 31):  # 31: one short of where a growing cache may be full
             _branches_do_not_meet(module, length, site.width, f"{part} after {length} tokens")
         _saved_states_go_on(module, site.width, f"{part}")
         _reordered_states_go_on(module, site.width, f"{part}")
+        _reset_rows_begin_anew(module, site.width, f"{part}")
 
 
 def trims_as_promised(part: Part, site: Site = SITE) -> None:
@@ -162,12 +167,23 @@ def _saved_states_go_on(module: nn.Module, width: int, what: str) -> None:
     x, more = tokens(length=30, width=width), tokens(length=9, width=width, seed=5)
     _, state = module(x)
     _, state = module(more[:, :1], state)
-    saved = state.map(lambda t: t.clone())
+    saved = _from_file(state, what)
     want = module(more, state)[0]
     state.map(lambda t: t.zero_() if t.is_floating_point() else t)
     assert_same(module(more, saved)[0], want, f"{what}: what follows a saved and restored state")
     held = sum(t.numel() * t.element_size() for t in _tensors_of(saved))
     assert saved.nbytes == held, f"{what}: nbytes is {saved.nbytes}, but the state holds {held} bytes"
+
+
+def _from_file(state: State, what: str) -> State:
+    """Return the state as it comes back from a file that holds nothing but tensors and plain values."""
+    file = io.BytesIO()
+    torch.save(state_tree(state), file)
+    file.seek(0)
+    try:
+        return state_from_tree(torch.load(file, weights_only=True))
+    except pickle.UnpicklingError as error:
+        raise AssertionError(f"{what}: the state holds more than tensors and plain values: {error}") from None
 
 
 def _reordered_states_go_on(module: nn.Module, width: int, what: str) -> None:
@@ -177,6 +193,23 @@ def _reordered_states_go_on(module: nn.Module, width: int, what: str) -> None:
     got = module(more, state.reorder(rows))[0]
     want = module(torch.cat([x[rows], more], 1))[0][:, 30:]
     assert_same(got, want, f"{what}: what follows a reordered state")
+
+
+def _reset_rows_begin_anew(module: nn.Module, width: int, what: str) -> None:
+    x, more, refused = tokens(length=30, width=width), tokens(length=9, width=width, seed=5), []
+    for length in (1, 30):
+        _, state = module(x[:, :length])
+        _, state = module(more[:, :1], state)
+        try:
+            anew = state.reset(torch.tensor([True, False]))
+        except Unsupported:
+            refused.append(length)
+            continue
+        assert anew.seen_b.tolist() == [0, length + 1], f"{what}: after row 0 began anew, {anew.seen_b.tolist()} seen"
+        got = module(more[:, 1:], anew)[0]
+        assert_same(got[0], module(more[:1, 1:])[0][0], f"{what}: a row that begins anew after {length + 1} tokens")
+        assert_same(got[1], module(more[:, 1:], state)[0][1], f"{what}: a row beside one that begins anew")
+    assert len(refused) in (0, 2), f"{what}: a state of {refused} tokens refuses to let rows begin anew, others do not"
 
 
 def _refuses_to_trim(state: State, forget_b: Tensor, what: str) -> None:
