@@ -248,3 +248,11 @@ def test_the_regularised_kernel_is_below_softmax():
             sums[i] += phi.square().sum(-1) / 20
     assert (sums[1] < exact).all()
     assert (sums[1] / exact).mean() < (sums[0] / exact).mean()
+
+
+@pytest.mark.parametrize(("width", "count"), [(1, 2), (5, 4), (16, 32), (32, 96), (64, 256), (128, 512)])
+def test_as_many_features_as_whole_blocks_of_directions(width: int, count: int) -> None:
+    assert Favor().count(width) == count
+    for kind in ("positive", "hyperbolic", "trigonometric"):
+        x = torch.randn(1, 1, 3, width)
+        assert Favor(kind=kind).build(width)(x).shape == (1, 1, 3, count)

@@ -37,7 +37,7 @@ class Favor(FeatureMap):
     added = {"regularize": False}  # noqa: RUF012
     starts = dict.fromkeys(("orthogonal", "regularize"), ("directions.w_mk",))
     features: int | None = None
-    "M; about K·ln K unless given."
+    "M; K·⌊ln K⌋ unless given, whole blocks of K orthogonal directions: 256 for K = 64."
     kind: Literal["positive", "hyperbolic", "trigonometric", "relu"] = "positive"
     "Which features: see above."
     orthogonal: bool = True
@@ -65,7 +65,9 @@ class Favor(FeatureMap):
         )
 
     def count(self, width: int) -> int:
-        return self.features if self.features is not None else 2 * max(1, round(width * math.log(width) / 2))
+        if self.features is not None:
+            return self.features
+        return max(2, width * max(1, int(math.log(width))) // 2 * 2)
 
     @property
     def exponential(self) -> bool:

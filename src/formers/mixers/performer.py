@@ -22,7 +22,7 @@ class Performer(Mixer):
     can = Linear.can - {"relative", "cross"}
     starts = dict.fromkeys(("orthogonal", "regularize"), ("directions.w_mk",))
     features: int | None = None
-    "M; about K·ln K unless given."
+    "M; K·⌊ln K⌋ unless given, whole blocks of K orthogonal directions: 256 for K = 64."
     kind: Literal["positive", "hyperbolic", "trigonometric", "relu"] = "positive"
     "Which features: see `favor`."
     orthogonal: bool = True
