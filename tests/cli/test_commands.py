@@ -251,6 +251,14 @@ def test_help_teaches(command: Run) -> None:
     assert "formers 0." in command("--version").output
 
 
+@pytest.mark.parametrize("words", [(), ("knn",)])
+def test_lists_of_commands_are_whole_sentences(command: Run, words: tuple[str, ...]) -> None:
+    """Click cuts off what does not fit the line: a command's first sentence has to."""
+    listed = command(*words, "--help").output.partition("Commands:")[2].strip().splitlines()
+    assert listed
+    assert [line for line in listed if not line.endswith(".") or line.endswith("...")] == []
+
+
 @pytest.mark.parametrize(("text", "seeds"), [("3", (0, 1, 2)), ("4,7", (4, 7)), ("5,", (5,))])
 def test_seeds(text: str, seeds: tuple[int, ...]) -> None:
     assert read_seeds(text) == seeds

@@ -85,7 +85,7 @@ def ablate(
     checkpointing: options.Checkpointing = None,
     parts: options.Parts = None,
 ) -> None:
-    """Compare parts: train one model per choice, all with the same budget and data, and report what each one costs.
+    """Compare parts: one model per choice, same budget and data. Report how good each one is, and what it costs.
 
     \b
     formers ablate shakespeare

@@ -60,7 +60,8 @@ def adapt(
     folder: Annotated[Path, typer.Option(help="Where measurements and the page are kept.")] = Path("adapt"),
     parts: options.Parts = None,
 ) -> None:
-    """Measure what each swap costs: perplexity with a mixer in every layer, and in each layer alone, beside its cache.
+    """Measure what another attention costs a pretrained model. Perplexity with each mixer in every layer, and in each
+    layer alone, beside the size of its cache.
 
     The model keeps its weights; see docs/adapt.md. Ctrl-C is no loss: the same command goes on where it stopped. With a
     budget, layers are chosen from the table, and the plan is measured on the text before the one that it was made from;

@@ -41,7 +41,8 @@ def bench(
     out: options.Out = None,
     parts: Parts = None,
 ) -> None:
-    """Measure what parts cost here: time, memory, operations, how they grow, and where one overtakes another.
+    """Measure time, memory and operations of parts on this machine. Show how they grow, and where one overtakes
+    another.
 
     \b
     formers bench --quick

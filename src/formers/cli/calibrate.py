@@ -41,7 +41,7 @@ def calibrate(
     ),
     parts: options.Parts = None,
 ) -> None:
-    """Find the earliest exits that keep a risk: P(risk ≤ delta) ≥ 1 − epsilon (CALM, Learn then Test).
+    """Find the earliest exits that keep a risk within bounds. P(risk ≤ delta) ≥ 1 − epsilon (CALM, Learn then Test).
 
     \b
     formers train shakespeare computation=early_exit --folder my-model

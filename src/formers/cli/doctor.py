@@ -14,7 +14,8 @@ from formers.cli.say import say
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print the same as JSON.")] = False,
 ) -> None:
-    """Show versions, device and extras, the forms of every op, and check that parts run.
+    """Show what is installed and which kernels run here. Versions, device, extras, the forms of every op, and a check
+    that parts run.
 
     For each op: the forms that `impl=` takes here, in the order in which `auto` tries them on a CPU and on a GPU, and
     those that it took in the check. Exits with 1 if the check fails.

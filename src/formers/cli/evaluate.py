@@ -50,7 +50,7 @@ def evaluate(
     as_json: AsJson = False,
     parts: options.Parts = None,
 ) -> None:
-    """Ask a model the tasks of lm-evaluation-harness, the common yardstick. Needs the extra `eval`.
+    """Evaluate a model on tasks of lm-evaluation-harness. Needs the extra `eval`.
 
     \b
     formers eval my-model --tasks my_task --include my-tasks

@@ -25,7 +25,7 @@ def generate(
     seed: Annotated[int, typer.Option(help="The same seed writes the same text.")] = 0,
     parts: options.Parts = None,
 ) -> None:
-    """Continue a prompt with a model that `formers train` or `formers ablate` has kept.
+    """Continue a prompt with a trained model. `formers train` and `formers ablate` keep models.
 
     \b
     formers generate my-model --prompt 'JULIET:' --tokens 500

@@ -1,4 +1,4 @@
-"""Ask the nearest neighbours: predict a text better with a trained model, without training it more.
+"""Predict a text better with nearest neighbours (kNN-LM). The trained model stays as it is.
 
 \b
 1. formers train shakespeare --folder my-model
@@ -99,7 +99,7 @@ def tune(
     drop_unknown: Drop = False,
     parts: options.Parts = None,
 ) -> None:
-    """Find how many neighbours to ask, and how much to trust them, on a text that the datastores do not hold.
+    """Choose how many neighbours to ask, and their weight. The text is one that the datastores do not hold.
 
     exact and flat compare every entry; ivf_pq is for millions of them. flat and ivf_pq need the extra `retrieval`.
 

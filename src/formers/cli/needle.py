@@ -47,7 +47,7 @@ def needle(
     as_json: AsJson = False,
     parts: options.Parts = None,
 ) -> None:
-    """Hide facts in a long text, and ask a model for one: accuracy by length and depth, as a table and a heat map.
+    """Hide facts in a long text, and ask a model for one. Accuracy by length and depth, as a table and a heat map.
 
     \b
     formers needle path/to/model --lengths 1k,2k,4k

@@ -58,7 +58,7 @@ def repair(
     folder: Annotated[Path, typer.Option(help="Where checkpoints, the page and the model are kept.")] = Path("repair"),
     parts: options.Parts = None,
 ) -> None:
-    """Give a pretrained model other mixers, teach them what its attention did, tune it, and save it.
+    """Give a pretrained model other mixers, repair it, and save it.
 
     Three stages, each measured: the swap; attention transfer, in which each new mixer learns the old one's output; and
     tuning on the old model's predictions, with adapters (LoRA) that are merged, or of all weights (--rank 0). Ctrl-C is

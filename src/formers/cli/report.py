@@ -33,8 +33,8 @@ def report(
     track: options.Track = None,
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
-    """Write the report of a study again, from the rows it has so far; merge several studies of one task into one
-    report.
+    """Write a study's report again, or one of several studies. It shows the rows that there are so far; several studies
+    have to be of one task.
 
     \b
     formers report

@@ -39,7 +39,7 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")] = False,
     parts: options.Parts = None,
 ) -> None:
-    """Explain a part: what it computes, its options, what it can do, where it comes from, and where its code is.
+    """Explain a part: formula, options, abilities, source, code.
 
     \b
     formers show linear
