@@ -16,10 +16,6 @@ class _End(NamedTuple):
     storage: CacheStorage
     stop: int
 
-    def has_space(self, added: int) -> bool:
-        """Return whether so many tokens may be written behind it: nobody else has, and they fit."""
-        return self.storage.used == self.stop and self.storage.tensor.shape[2] >= self.stop + added
-
 
 class Fifo(NamedTuple):
     """Keys and values of some tokens of each row, the earliest first, without gradients.
@@ -89,11 +85,10 @@ def _longer(old: Tensor, end: _End | None, new: Tensor) -> tuple[Tensor, _End | 
     if torch.compiler.is_compiling() or new.is_meta:
         return torch.cat([old.to(new.dtype), new], 2), None
     kept, added = old.shape[2], new.shape[2]
-    if end is None or not end.has_space(added) or old.dtype != new.dtype:
+    if end is None or old.dtype != new.dtype or not end.storage.take(end.stop, end.stop + added):
         tensor = new.new_empty((*new.shape[:2], 2 * (kept + added), new.shape[3]))
         tensor.narrow(2, 0, kept).copy_(old)
-        end = _End(CacheStorage(tensor, kept), kept)
+        end = _End(CacheStorage(tensor, kept + added), kept)
     stop = end.stop + added
     end.storage.tensor.narrow(2, end.stop, added).copy_(new)
-    end.storage.used = stop
     return end.storage.tensor.narrow(2, stop - kept - added, kept + added), _End(end.storage, stop)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Self
@@ -12,6 +13,8 @@ from torch import Tensor
 from formers.mixers.context import seen_after
 from formers.part import State
 
+_TAKING = threading.Lock()
+
 
 @dataclass(eq=False)
 class CacheStorage:
@@ -19,6 +22,22 @@ class CacheStorage:
 
     tensor: Tensor
     used: int
+
+    def take(self, start: int, stop: int) -> bool:
+        """Take the places from `start` to `stop` to write there; return whether they were free, and there are as many.
+
+        Of threads that go on from one state, one gets them.
+        """
+        if torch.compiler.is_compiling():  # no graph has a lock
+            return self._take(start, stop)
+        with _TAKING:
+            return self._take(start, stop)
+
+    def _take(self, start: int, stop: int) -> bool:
+        if self.used != start or self.tensor.shape[2] < stop:
+            return False
+        self.used = stop
+        return True
 
 
 @dataclass(frozen=True)
@@ -126,21 +145,19 @@ def grow(old: Tensor, storage: CacheStorage | None, new: Tensor) -> tuple[Tensor
     """
     if old.dtype != new.dtype:
         old, storage = old.to(new.dtype), None
-    start, length = old.shape[2], new.shape[2]
-    stop = start + length
-    if storage is None or storage.used != start or storage.tensor.shape[2] < stop:
-        if torch.compiler.is_compiling() or (torch.is_grad_enabled() and (old.requires_grad or new.requires_grad)):
-            return torch.cat([old, new], 2), None
-        storage = _new_storage(old, max(2 * stop, 32))
-    elif new.requires_grad and torch.is_grad_enabled():
+    if torch.is_grad_enabled() and (old.requires_grad or new.requires_grad):
         return torch.cat([old, new], 2), None
-    storage.tensor.narrow(2, start, length).copy_(new)
-    storage.used = stop
+    start, stop = old.shape[2], old.shape[2] + new.shape[2]
+    if storage is None or not storage.take(start, stop):
+        if torch.compiler.is_compiling():
+            return torch.cat([old, new], 2), None
+        storage = CacheStorage(_longer(old, max(2 * stop, 32)), stop)
+    storage.tensor.narrow(2, start, stop - start).copy_(new)
     return storage.tensor.narrow(2, 0, stop), storage
 
 
-def _new_storage(old: Tensor, size: int) -> CacheStorage:
-    """Return storage for `size` tokens that begins with the old ones."""
+def _longer(old: Tensor, size: int) -> Tensor:
+    """Return a tensor for `size` tokens that begins with the old ones."""
     tensor = old.new_empty((*old.shape[:2], size, old.shape[3]))
     tensor.narrow(2, 0, old.shape[2]).copy_(old)
-    return CacheStorage(tensor, old.shape[2])
+    return tensor
