@@ -19,8 +19,8 @@ from formers.testing import broken_laws
 WIDTH, DEPTH, HEADS, HIDDEN, WORDS, LONGEST = 256, 4, 4, 1024, 1000, 4096
 NOTES = (
     f"float32; hidden {WIDTH}, {DEPTH} layers, {HEADS} heads, FFN {HIDDEN}, vocabulary {WORDS}, no head, no dropout, "
-    f"{LONGEST} tokens a batch (B = {LONGEST}/L). The training step is forward and backward. The limit is a share of "
-    "the peer's time: at least 1.5 × as fast is ≤ 0.67. DANet has one head, as its paper finds best, unless it says 4. "
+    f"{LONGEST} tokens a batch (B = {LONGEST}/L). The training step is forward and backward. "
+    "DANet has one head, as its paper finds best, unless it says 4. "
     "`danet, equal parameters` has 5 layers: DANet's have no keys, values and output projection."
 )
 DANET = {"residual": "danet()", "norm": "max_norm()", "ffn": "mlp(activation=relu, bias=False)", "mixer": Dense()}

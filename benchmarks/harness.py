@@ -90,7 +90,7 @@ class Row:
         """In words."""
         if self.limit is None:
             return "—"
-        return f"≤ {self.limit:g} ×" if self.limit >= 1 else f"≥ {1 / self.limit:g} × less"
+        return f"≤ {self.limit:g} ×" if self.limit >= 1 else f"≥ {1 / self.limit:.3g} × less"
 
 
 def verify(fast: Callable[..., Any], plain: Callable[..., Any], inputs: Sequence[Any]) -> None:
@@ -172,15 +172,34 @@ def table(rows: Sequence[Row]) -> str:
         "|---|---|--:|---|--:|--:|--:|---|",
     ]
     for row in rows:
-        spread = f" ({row.spread[0]:.3g}–{row.spread[1]:.3g})" if row.spread else ""
         met = {True: "yes", False: "**no**", None: ""}[row.met]
-        ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
         lines.append(
-            f"| {row.case} | {row.setting} | {_number(row.measured, row.unit)}{spread} | {row.peer_name} "
-            f"| {_number(row.peer, row.unit)} | {ratio} | {row.target} | {met} |"
+            f"| {row.case} | {row.setting} | {_amount(row.measured, row.unit, row.spread)} | {row.peer_name} "
+            f"| {_amount(row.peer, row.unit)} | {_ratio(row.ratio)} | {row.target} | {met} |"
         )
     return "\n".join(lines)
 
 
-def _number(value: float | None, unit: str) -> str:
-    return "not measured" if value is None else f"{value:.3g} {unit}"
+LARGER = {"ms": (1000, "s"), "KiB": (1024, "MiB"), "MiB": (1024, "GiB")}
+"""Unit → from how many of it on the next one is written, and its name."""
+
+
+def _amount(value: float | None, unit: str, spread: tuple[float, float] | None = None) -> str:
+    """An amount with its spread in brackets, in the unit that keeps it short."""
+    if value is None:
+        return "not measured"
+    while unit in LARGER and value >= LARGER[unit][0]:
+        size, unit = LARGER[unit]
+        value, spread = value / size, spread and (spread[0] / size, spread[1] / size)
+    known = spread is not None and spread[0] < spread[1]  # what was measured once has none
+    return f"{_digits(value)} {unit}" + (f" ({_digits(spread[0])}–{_digits(spread[1])})" if spread and known else "")
+
+
+def _digits(value: float) -> str:
+    """Three digits, and all those before the point."""
+    return f"{value:.3g}" if abs(value) < 999.5 else f"{value:,.0f}"
+
+
+def _ratio(ratio: float | None) -> str:
+    """Two digits after the point, and at least two that count."""
+    return "" if ratio is None else f"{ratio:.2f}" if ratio >= 0.095 else f"{ratio:.2g}"

@@ -17,7 +17,7 @@ from benchmarks.gpu.bench import Bench  # noqa: E402
 from benchmarks.gpu.targets import TARGETS  # noqa: E402
 from benchmarks.gpu.watch import watch  # noqa: E402
 from benchmarks.harness import Row, table  # noqa: E402
-from benchmarks.report import section  # noqa: E402
+from benchmarks.report import Results  # noqa: E402
 
 QUICK = ("linear", "metric")
 
@@ -57,7 +57,7 @@ def test_an_arm_that_hangs_is_left_out() -> None:
 def test_what_was_not_measured_says_so(tmp_path: Path) -> None:
     (case, setting), (peer, limit) = next(iter(TARGETS.items()))
     write(tmp_path / "gpu.json", [Row(case, setting, 1.0, 2.0, peer, limit)], {"device": "none"}, ["linear: failed"])
-    text = section(tmp_path / "gpu.json")
+    text = Results.read(tmp_path / "gpu.json").section
     limits = sum(limit is not None for _, limit in TARGETS.values())
     assert f"1 of {limits} targets met, {limits - 1} not measured; device none." in text
     assert "Failed: linear: failed." in text
