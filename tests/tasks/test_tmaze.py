@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -67,10 +68,19 @@ def test_segments_of_a_row_make_its_episodes() -> None:
         data[40]
 
 
-@pytest.mark.parametrize("options", ["length=1", "corridor=16", "corridor=40", "signs=1", "signs=9999999"])
+@pytest.mark.parametrize(
+    "options", ["length=1", "corridor=16", "corridor=40", "signs=1", "signs=9999999", "length=2, corridor=4"]
+)
 def test_mazes_that_cannot_be(options: str) -> None:
     with pytest.raises(ValueError, match="tmaze"):
         parse(f"tmaze({options})")
+
+
+def test_the_shortest_corridors_have_episodes_of_every_split() -> None:
+    for signs in range(2, 9):
+        task = Tmaze(length=2, corridor=8, signs=signs)
+        for side in ("train", "validation", "test"):
+            assert len(task.draw(random.Random(0), side, 4)) == 4
 
 
 def test_text_and_base() -> None:

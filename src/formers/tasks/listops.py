@@ -16,7 +16,7 @@ from formers.tasks.answers import answers
 from formers.tasks.evaluation import Evaluation, Split
 from formers.tasks.metric import TaskMetric
 from formers.tasks.padding import padded
-from formers.tasks.splits import Side, side_of
+from formers.tasks.splits import Side, first_of
 from formers.tasks.task import Example, Generated, Task, digest
 
 if TYPE_CHECKING:
@@ -120,11 +120,13 @@ class Listops(Task):
 
     def draw(self, stream: random.Random, side: Side) -> Tree:
         """Return a list of a split, of a length that is kept."""
-        while True:
+
+        def draw() -> tuple[str, Tree] | None:
             tree = _grow(stream, self.depth, self.arguments, self.length)
             written = tokens(tree)
-            if self.shortest <= len(written) <= self.length and side_of(" ".join(written)) == side:
-                return tree
+            return (" ".join(written), tree) if self.shortest <= len(written) <= self.length else None
+
+        return first_of(side, draw, self)
 
     def held_out(self, split: Split, count: int = _HELD_OUT) -> tuple[Tree, ...]:
         """Return the first lists of a split; the same for every seed."""

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 from formers.tasks.answers import answers
 from formers.tasks.evaluation import Evaluation, Split
 from formers.tasks.metric import TaskMetric
-from formers.tasks.splits import Side, side_of
+from formers.tasks.splits import Side, first_of
 from formers.tasks.task import Example, Generated, Task, digest
 
 if TYPE_CHECKING:
@@ -118,14 +118,16 @@ class Recall(Task):
     def example(self, stream: random.Random, side: Side, pairs: int | None = None) -> Example:
         """Return a sequence of a split, (L,), and its labels: the values of the keys asked for; the model shifts
         them itself."""
-        while True:
+
+        def draw() -> tuple[str, tuple[list[int], list[int]]]:
             count = pairs or stream.randint(1, self.pairs)
             keys, values = self.draw(stream, count)
             told = [*chain(*zip(keys, values, strict=True))]
             asked, labels = self.questions(stream, keys, values)
-            if side_of(repr(told + asked)) == side:
-                labels = [IGNORED] * len(told) + labels
-                return {"input_ids": torch.tensor(told + asked), "labels": torch.tensor(labels)}
+            return repr(told + asked), (told + asked, [IGNORED] * len(told) + labels)
+
+        tokens, labels = first_of(side, draw, self)
+        return {"input_ids": torch.tensor(tokens), "labels": torch.tensor(labels)}
 
     def draw(self, stream: random.Random, count: int) -> tuple[list[int], list[int]]:
         """Draw different keys, and any values: keys are 1 … vocab/2, values the numbers above."""

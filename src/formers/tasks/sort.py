@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from formers.tasks.answers import answers
 from formers.tasks.evaluation import Evaluation, Split
 from formers.tasks.metric import TaskMetric
-from formers.tasks.splits import Side, side_of
+from formers.tasks.splits import Side, first_of
 from formers.tasks.task import Example, Generated, Task, digest
 
 if TYPE_CHECKING:
@@ -92,10 +92,13 @@ class Sort(Task):
 
     def example(self, stream: random.Random, side: Side) -> Example:
         """Return an array of a split, and the same array in order."""
-        while True:
+
+        def draw() -> tuple[str, list[int]]:
             array = stream.choices(range(self.symbols), k=self.length)
-            if side_of(repr(array)) == side:
-                return {"input_ids": torch.tensor(array), "labels": torch.tensor(sorted(array))}
+            return repr(array), array
+
+        array = first_of(side, draw, self)
+        return {"input_ids": torch.tensor(array), "labels": torch.tensor(sorted(array))}
 
     def held_out(self, split: Split) -> tuple[Tensor, Tensor]:
         """Return the arrays of a split and their sorted forms, (HELD_OUT, L) each; the same for every seed."""

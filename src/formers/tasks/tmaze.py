@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from formers.part import evaluating
 from formers.tasks.evaluation import Evaluation, Split
 from formers.tasks.metric import TaskMetric
-from formers.tasks.splits import Side, side_of
+from formers.tasks.splits import Side, first_of
 from formers.tasks.task import BEGINS, Example, Task, digest
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ _WALLS = 4
 _EACH = 128  # episodes of a split for each length of the corridor
 _IGNORED = -100
 _MOST = 1 << 20
+_LEAST = 8
+"""Tokens of a corridor: half of a shorter one has no walls, and no more episodes than there are signs."""
 
 
 class Tmaze(Task):
@@ -42,7 +44,7 @@ class Tmaze(Task):
     length: int = 16
     "Tokens in a segment."
     corridor: int = 64
-    "Tokens from the sign to the junction, both of them counted; a multiple of twice `length`."
+    "Tokens from the sign to the junction, both of them counted; a multiple of twice `length`, 8 at least."
     signs: int = 4
     "Different signs, and ways to turn."
 
@@ -66,10 +68,10 @@ class Tmaze(Task):
     def check(self) -> None:
         if self.signs < 2 or self.signs > _MOST or self.corridor > _MOST:
             raise ValueError(f"{self}: signs are at least 2, and signs and corridor at most {_MOST:,}")
-        if self.length < 2 or self.corridor < 2 * self.length or self.corridor % (2 * self.length):
+        if self.length < 2 or self.corridor < max(_LEAST, 2 * self.length) or self.corridor % (2 * self.length):
             raise ValueError(
                 f"{self}: the corridor must be a multiple of two segments, as {4 * max(2, self.length)} is of "
-                f"{2 * max(2, self.length)}, so that half of it has whole segments, too"
+                f"{2 * max(2, self.length)}, so that half of it has whole segments, too, and {_LEAST} at least"
             )
 
     @property
@@ -111,11 +113,13 @@ class Tmaze(Task):
 
     def draw(self, stream: random.Random, side: Side, corridor: int) -> Tensor:
         """Return an episode of a split, (corridor): the sign, the walls, and the junction."""
-        while True:
+
+        def draw() -> tuple[str, list[int]]:
             walls = [self.junction + 1 + stream.randrange(_WALLS) for _ in range(corridor - 2)]
             episode = [stream.randrange(self.signs), *walls, self.junction]
-            if side_of(repr(episode)) == side:
-                return torch.tensor(episode)
+            return repr(episode), episode
+
+        return torch.tensor(first_of(side, draw, self))
 
     def evaluate(self, model: PreTrainedModel, split: Split = "validation") -> Evaluation:
         """Return `accuracy`, the share of episodes with the right turn, in corridors of the trained length; on the test

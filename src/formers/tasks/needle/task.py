@@ -17,7 +17,7 @@ from formers.tasks.metric import TaskMetric
 from formers.tasks.needle.facts import Hiding
 from formers.tasks.picture import Picture
 from formers.tasks.png import grid, png
-from formers.tasks.splits import Side, side_of
+from formers.tasks.splits import Side, first_of
 from formers.tasks.task import Example, Generated, Task, digest
 
 if TYPE_CHECKING:
@@ -129,14 +129,17 @@ class Needle(Task):
 
         With a depth, for a test, it has all keys, and the first question's answers alone are labels.
         """
-        while True:
+
+        def draw() -> tuple[str, tuple[list[int], list[int]]]:
             hiding = self.hiding if depth is not None else replace(self.hiding, keys=stream.randint(1, self.keys))
             tokens, labels = self.sequence(stream, hiding, depth)
-            if side_of(repr(tokens)) == side:
-                if depth is not None:
-                    last = self.length - (self.keys - 1) * (2 + self.values)
-                    labels[last:] = [IGNORED] * (self.length - last)
-                return {"input_ids": torch.tensor(tokens), "labels": torch.tensor(labels)}
+            return repr(tokens), (tokens, labels)
+
+        tokens, labels = first_of(side, draw, self)
+        if depth is not None:
+            last = self.length - (self.keys - 1) * (2 + self.values)
+            labels[last:] = [IGNORED] * (self.length - last)
+        return {"input_ids": torch.tensor(tokens), "labels": torch.tensor(labels)}
 
     def sequence(self, stream: random.Random, hiding: Hiding, depth: float | None) -> tuple[list[int], list[int]]:
         """Return facts, noise between them, and questions with their answers as symbols; and the answers as labels.
