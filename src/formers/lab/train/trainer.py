@@ -117,6 +117,15 @@ class SafeTrainer(Trainer):
             return super()._clip_grad_norm(model)
         return nn.utils.clip_grad_norm_(self._weights, self.args.max_grad_norm)
 
+    def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
+        """Return the names of the weights that are decayed: matrices, norms and biases aside.
+
+        The trainer knows norms and biases by their names alone, and would decay numbers that heads have one each of:
+        spans of attention, gates of a memory, decays by distance.
+        """
+        matrices = {name for name, weight in model.named_parameters() if weight.ndim > 1}
+        return [name for name in super().get_decay_parameter_names(model) if name in matrices]
+
     @cached_property
     def _weights(self) -> list[nn.Parameter]:
         return [*self.model.parameters()]
