@@ -27,6 +27,8 @@ from formers.plot.number_format import count, decimals, duration, fixed, grouped
         (duration(11_220), "3 h 07 min"),
         (fixed(-0.5, 2), "−0.50"),
         (fixed(0.5, 2, sign=True), "+0.50"),
+        (fixed(-0.004, 2), "0.00"),
+        (fixed(-0.004, 2, sign=True), "+0.00"),
         (fixed(math.nan, 2), "–"),
         (percent(0.031), "+3.1 %"),
         (percent(0.0), "±0 %"),

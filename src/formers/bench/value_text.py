@@ -9,7 +9,7 @@ from formers.bench.phases import TITLES
 from formers.bench.results import Measurement
 from formers.bench.statistics.interval import Interval
 from formers.bench.summary import BenchSummary, ScalingCurve
-from formers.plot.number_format import NOTHING, significant
+from formers.plot.number_format import NOTHING, fixed, significant
 
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 
@@ -39,8 +39,8 @@ def growth_text(growth: Interval | None) -> str:
     if growth is None:
         return NOTHING
     if growth.low == growth.high:
-        return _signed(growth.median)
-    return f"{_signed(growth.median)} ({_signed(growth.low)}–{_signed(growth.high)})"
+        return fixed(growth.median, 2)
+    return f"{fixed(growth.median, 2)} ({fixed(growth.low, 2)}–{fixed(growth.high, 2)})"
 
 
 def share_text(share: float | None) -> str:
@@ -79,10 +79,6 @@ def status_text(row: Measurement) -> str:
 def _unit(seconds: float) -> tuple[float, str]:
     """Return the largest unit, (size, name), that does not make `seconds` smaller than 1."""
     return next((unit for unit in _UNITS if seconds >= unit[0]), _UNITS[-1])
-
-
-def _signed(value: float) -> str:
-    return f"{value + 0.0:.2f}".replace("-0.00", "0.00").replace("-", "−")
 
 
 def _bound(value: float, sizes: Sequence[int]) -> str:

@@ -56,10 +56,10 @@ def decimals(values: Iterable[float]) -> int:
 
 
 def fixed(value: float | None, places: int, sign: bool = False) -> str:
-    """Return `value` with `places` digits after the point; `sign` writes the plus too."""
+    """Return `value` with `places` digits after the point; `sign` writes the plus too. Zero has no minus."""
     if value is None or not math.isfinite(value):
         return NOTHING
-    text = f"{value:{'+' if sign else ''}.{places}f}"
+    text = f"{value:{'+' if sign else ''}z.{places}f}"
     return text.replace("-", "−")
 
 
