@@ -36,3 +36,12 @@ def test_garbage_is_collected_again_after_a_failure() -> None:
     with pytest.raises(ZeroDivisionError):
         seconds(lambda: 1 // 0)
     assert gc.isenabled()
+
+
+def test_garbage_that_nobody_collects_stays() -> None:
+    gc.disable()
+    try:
+        seconds(list)
+        assert not gc.isenabled()
+    finally:
+        gc.enable()

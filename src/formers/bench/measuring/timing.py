@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,6 +9,8 @@ from random import Random
 from typing import Any
 
 import torch
+
+from formers.machine.garbage import no_garbage
 
 _SHORT = 0.1
 """Seconds. A shorter call is made once more before its turn, untimed, so that it finds its own data in the cache and
@@ -76,11 +77,8 @@ class Turns:
 
 def seconds(run: Callable[[], Any], device: str = "cpu") -> float:
     """Return the seconds of one call, without garbage collection; on a GPU, until all that it has started is done."""
-    gc.disable()
-    try:
+    with no_garbage():
         return _gpu_seconds(run, device) if device.startswith("cuda") else cpu_seconds(run)
-    finally:
-        gc.enable()
 
 
 def cpu_seconds(run: Callable[[], Any]) -> float:
