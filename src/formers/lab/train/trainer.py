@@ -28,7 +28,7 @@ from formers.lab.train.state_file import load_state, save_state
 from formers.lab.train.step_memory import StepMemory
 from formers.machine.files import remove
 
-_OPTIMIZER = "optimizer.safetensors"
+_OPTIMIZER, _SCALER = "optimizer.safetensors", "scaler.safetensors"
 _STEPS_AHEAD = 8
 """Steps of which the batches are made in a row."""
 
@@ -169,6 +169,17 @@ class SafeTrainer(Trainer):
         state = load_state(Path(checkpoint) / _OPTIMIZER) if ranks.is_rank0() else {"optimizer": {}, "schedule": None}
         load_full_optimizer_state(self.model, self.optimizer.optimizer, state["optimizer"])
         self.lr_scheduler.load_state_dict(ranks.broadcast_from_rank0(state["schedule"]))
+
+    def _save_scaler(self, output_dir: str) -> None:
+        """Keep the factor by which losses are scaled in half precision, where they are."""
+        if self.accelerator.scaler is not None and ranks.is_rank0():
+            save_state(Path(output_dir) / _SCALER, self.accelerator.scaler.state_dict())
+
+    def _load_scaler(self, checkpoint: str | None) -> None:
+        if checkpoint is None or self.accelerator.scaler is None:
+            return
+        if (file := Path(checkpoint) / _SCALER).is_file():  # earlier versions had another one
+            self.accelerator.scaler.load_state_dict(load_state(file))
 
     def _save_rng_state(self, output_dir: str) -> None:
         """Keep the random states of this process, the memory of its rows, and the loss since the last log entry."""
