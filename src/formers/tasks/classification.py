@@ -89,7 +89,7 @@ class _TextClassification(Task):
         place = self.place()
         named = [Path(name).expanduser() for name in (self.vocabulary, self.tokenizer) if name]
         files = [*named, *([place] if place else [])]
-        return _encoded(self, tuple(stamp(file) for file in files if file.exists()))
+        return _encoded(self, tuple(map(stamp, files)))
 
     def base(self) -> TransformerConfig:
         from formers.models import TransformerConfig

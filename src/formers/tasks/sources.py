@@ -31,6 +31,10 @@ def locate(path: str | None, names: Sequence[str], how: str) -> Path:
 
 
 def stamp(place: Path) -> tuple[tuple[str, int, int], ...]:
-    """Return names, sizes and times of the files, one folder deep: they tell changed data from the data read before."""
-    files = sorted(place.iterdir()) if place.is_dir() else [place]
-    return tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files)
+    """Return name, size and time of a file, or of all files in a folder and below; none where there is nothing.
+
+    They tell changed data from the data read before.
+    """
+    within = sorted(os.path.join(folder, name) for folder, _, names in os.walk(place) for name in names)
+    found = [(file, os.stat(file)) for file in within or [str(place)] if os.path.isfile(file)]
+    return tuple((file, facts.st_size, facts.st_mtime_ns) for file, facts in found)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from formers.tasks.characters import Characters
 from formers.tasks.decoding import text_of
+from formers.tasks.sources import stamp
 from formers.tasks.task import digest
 
 _SHIPPED = Path(__file__).parent / "data" / "tinyshakespeare.txt"
@@ -36,8 +37,8 @@ def read_text(path: str | None) -> str:
 
 
 @lru_cache(maxsize=4)
-def _split_text(path: str | None, modified: float) -> CharacterText:
-    """Return the splits of a file; `modified` tells a changed file from the one read before."""
+def _split_text(path: str | None, stamped: object) -> CharacterText:
+    """Return the splits of a file; `stamped` tells a changed file from the one read before."""
     text = read_text(path)
     characters = Characters.of(text)
     ids = characters.encode(text)
@@ -52,5 +53,4 @@ def cut(ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def load_text(path: str | None) -> CharacterText:
     """Return the splits of a text file, read once until it changes."""
-    file = _SHIPPED if path is None else Path(path).expanduser()
-    return _split_text(path, file.stat().st_mtime if file.is_file() else 0.0)
+    return _split_text(path, () if path is None else stamp(Path(path).expanduser()))

@@ -105,8 +105,7 @@ class Control(Task):
         """
         if self.path is None:
             return _recorded(self.env)
-        is_folder = not self.path.startswith(PREFIX) and Path(self.path).expanduser().is_dir()
-        found = _loaded(self.path, stamp(Path(self.path).expanduser()) if is_folder else ())
+        found = _loaded(self.path, () if self.path.startswith(PREFIX) else stamp(Path(self.path).expanduser()))
         if found.spaces.name != self.env:
             raise ValueError(f"{self.path} was recorded in {found.spaces.name}; write env={found.spaces.name!r}")
         return found

@@ -83,11 +83,7 @@ class Corpus:
 
 def _stamps(path: str | None) -> tuple[object, ...]:
     """Return what tells the changed files of a corpus or a tokenizer from those read before."""
-    if path is None or path.startswith(HUB):
-        return ()
-    place = Path(path).expanduser()
-    files = sorted(file for file in place.rglob("*") if file.is_file()) if place.is_dir() else [place]
-    return tuple(stamp(file) for file in files if file.exists())
+    return () if path is None or path.startswith(HUB) else stamp(Path(path).expanduser())
 
 
 def split_texts(path: str | None, column: str = "text", megabytes: float | None = None) -> Splits:
