@@ -18,6 +18,7 @@ from transformers import TrainingArguments
 from formers import CausalLM, TransformerConfig
 from formers.adapt import convert
 from formers.adapt.repair import distill, transfer_attention
+from formers.adapt.repair_trainer import RepairTrainer
 from formers.adapt.streamed_transfer import stream_transfer
 from formers.lab.study.budget import Budget
 
@@ -98,3 +99,11 @@ def test_a_streamed_transfer_takes_the_teacher_to_the_student(tmp_path: Path) ->
     student.to(ELSEWHERE)
     stream_transfer(teacher, student, rows(4), tmp_path, BUDGET)
     assert place(teacher) == ELSEWHERE
+
+
+def test_a_trainer_takes_no_gpu_that_the_student_is_not_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    teacher, student = watched([])
+    taken: list[bool] = []
+    monkeypatch.setattr(RepairTrainer, "train", lambda self, **_: taken.append(self.args.use_cpu))
+    distill(teacher, student, rows(4), tmp_path, BUDGET)
+    assert taken == [True]

@@ -29,7 +29,7 @@ def write_page(
 
 
 def _run(seed: int, left_out: list[str]) -> str:
-    facts = environment()
+    facts = environment("cpu")
     listed = [f"{name} {facts[name]}" for name in _FACTS if name in facts]
     return (
         f"Last run: {datetime.now(UTC):%Y-%m-%d}, first seed {seed}, {'; '.join(listed)}; {platform.system()}, "

@@ -109,7 +109,7 @@ def test_a_token_that_begins_each_text_is_set_before_a_whole_one(tmp_path: Path)
         ({}, {"mixer": "linear(feature=hedgehog)"}, r"not trained with linear(.|\n)*formers repair"),
         ({"position": "learned"}, {"length": 13}, "beyond the 12 positions"),
         ({}, {"precision": "fp8"}, "--precision"),
-        ({}, {"device": "tpu"}, "--device"),
+        ({}, {"device": "tpu"}, "auto, cpu or cuda"),
         ({}, {"batch": 0}, "batch at least 1"),
     ],
 )

@@ -11,7 +11,7 @@ from formers.machine import environment, memory
 
 
 def test_everything_a_number_depends_on() -> None:
-    facts = environment.environment()
+    facts = environment.environment("cpu")
     assert facts["torch"] == torch.__version__
     assert facts["threads"] == str(torch.get_num_threads())
     assert all(isinstance(value, str) and value for value in facts.values())
@@ -31,11 +31,11 @@ def test_the_commit_is_the_librarys_own(tmp_path: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps a peak that can be forgotten")
 def test_the_peak_is_of_what_happened_since() -> None:
-    assert memory.reset_peak()
+    assert memory.reset_peak("cpu")
     torch.ones(50_000_000).sum()
-    high = memory.peak_bytes()
+    high = memory.peak_bytes("cpu")
     assert high is not None
-    assert memory.reset_peak()
-    low = memory.peak_bytes()
+    assert memory.reset_peak("cpu")
+    low = memory.peak_bytes("cpu")
     assert low is not None
     assert high - low > 100_000_000

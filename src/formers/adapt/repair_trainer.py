@@ -42,7 +42,7 @@ class Repair:
     """A training of a student on a loss between it and its teacher, in a folder that it goes on from.
 
     It is made before any weight of the student changes: the folder then belongs to this student, as it is, this
-    teacher, text and budget. Both models go to the device that the trainer takes, a GPU where there is one, and stay.
+    teacher, text and budget. It runs on the student's device, where the teacher goes, too.
 
     Args:
         about: what the result depends on beside models, text, budget, seed and precision, as JSON has it.
@@ -106,11 +106,11 @@ class Repair:
     def _trainer(self, ids_nl: Tensor, seed: int, stop: Stop) -> tuple[RepairTrainer, _RepairCallback]:
         rows = TokenRows(ids_nl, self.budget.steps * self.budget.batch_size, seed)
         callback = _RepairCallback(self, stop)
-        arguments = _arguments(self.folder, self.budget, seed)
+        arguments = _arguments(self.folder, self.budget, seed, on_cpu=self.student.device.type == "cpu")
         arguments._n_gpu = min(arguments.n_gpu, 1)  # several would run copies of the student, which are no models
         trainer = RepairTrainer(model=self.student, args=arguments, train_dataset=rows, callbacks=[callback])
         trainer.remove_callback(PrinterCallback)  # `progress` is told of every step
-        self.teacher.to(arguments.device)  # where the trainer has put the student, and puts each batch
+        self.teacher.to(self.student.device)  # where the trainer puts each batch
         trainer.teacher, trainer.loss_between, trainer.seal = self.teacher, self.loss, callback.seal
         return trainer, callback
 
@@ -201,7 +201,7 @@ class _RepairCallback(TrainerCallback):
         (path / _SEALED).touch()
 
 
-def _arguments(folder: Path, budget: Budget, seed: int) -> TrainingArguments:
+def _arguments(folder: Path, budget: Budget, seed: int, *, on_cpu: bool) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(folder),
         max_steps=budget.steps,
@@ -212,6 +212,7 @@ def _arguments(folder: Path, budget: Budget, seed: int) -> TrainingArguments:
         weight_decay=budget.weight_decay,
         max_grad_norm=budget.clip,
         seed=seed,
+        use_cpu=on_cpu,
         train_sampling_strategy="sequential",
         logging_steps=max(1, budget.steps // 20),
         save_steps=max(1, budget.steps // _CHECKPOINTS),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,8 @@ class SwapSpeed:
         prefill_seconds: time to read the prompt.
         token_seconds: time of each token after it; None for a mixer that keeps no state.
         cache_bytes: bytes that the cache then holds; None likewise.
-        peak_bytes: the most memory that the process had meanwhile, the model's weights included; None where unknown.
+        peak_bytes: the most memory that the process, or on a GPU its tensors, had meanwhile, the model's weights
+            included; None where unknown.
         failure: why it could not be measured; empty if it was.
     """
 
@@ -74,7 +76,7 @@ def swap_speeds(
 
     Raise ValueError for a file of another model or attention, of another machine or number of threads.
     """
-    facts = environment()
+    facts = environment(model.device)
     header = {"model": hash_of_model(model), "attention": model.config._attn_implementation}
     header |= {name: facts[name] for name in _MACHINE}
     kept = JsonLines(file, header, "another model, attention, machine or number of threads")
@@ -106,7 +108,7 @@ def _measured(model: PreTrainedModel, own: str, mixer: str, length: int) -> Swap
         model.set_attn_implementation(own)
     streams = model.can_generate() and (part is None or "streaming" in part.abilities)
     try:
-        with memory_limit():
+        with memory_limit() if model.device.type == "cpu" else nullcontext():  # a GPU's allocator raises by itself
             return SwapSpeed(mixer, length, **generation_costs(model, length, streams=streams))
     except Exception as error:
         if not is_out_of_memory(error):
@@ -126,7 +128,7 @@ def generation_costs(model: PreTrainedModel, length: int, *, streams: bool = Tru
     ids = torch.arange(length, device=model.device)[None] % model.config.vocab_size
     # a row of scores for each token of a long prompt would take more than all else, and generation needs the last alone
     last = {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(model.forward).parameters else {}
-    can_reset = reset_peak()
+    can_reset = reset_peak(model.device)
     with evaluating(model):
         begin = _now(model)
         cache = getattr(model(input_ids=ids, **_cache_options(model, streams), **last), "past_key_values", None)
@@ -136,7 +138,7 @@ def generation_costs(model: PreTrainedModel, length: int, *, streams: bool = Tru
         "prefill_seconds": prefill,
         "token_seconds": steps,
         "cache_bytes": cache_bytes(cache) if streams else None,
-        "peak_bytes": peak_bytes() if can_reset else None,
+        "peak_bytes": peak_bytes(model.device) if can_reset else None,
     }
 
 

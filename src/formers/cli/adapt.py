@@ -56,6 +56,7 @@ def adapt(
     budget: Annotated[
         str | None, typer.Option(help="Plan for a cache, '1MB at 8k', or for a loss, '+2% perplexity at 8k'.")
     ] = None,
+    device: options.ModelDevice = "auto",
     gguf: Annotated[str | None, typer.Option(help="The model's GGUF file, in its folder (needs gguf).")] = None,
     folder: Annotated[Path, typer.Option(help="Where measurements and the page are kept.")] = Path("adapt"),
     parts: options.Parts = None,
@@ -78,16 +79,19 @@ def adapt(
     """
     from formers.adapt.swap_plan import SwapBudget, state_bytes_per_layer
     from formers.cli.pretrained import parse_lengths, read_model, read_tokens, rows_at_end
+    from formers.machine.device import choose_device
     from formers.mixers import Softmax
 
     mixers, lengths = mixer or _MIXERS, [] if time is None else parse_lengths(time)
+    chosen = choose_device(device)
     if task is not None:
-        _adapt_classifier(model, task, examples, mixers, lengths, each_layer, folder)
+        _adapt_classifier(model, task, examples, mixers, lengths, each_layer, folder, chosen)
         return
     wanted = None if budget is None else SwapBudget.parse(budget)
     if wanted is not None and not each_layer:
         raise ValueError("--budget is met layer by layer; leave out --no-each-layer")
     loaded, tokenizer = read_model(model, gguf)
+    loaded.to(chosen)
     if wanted is not None:
         state_bytes_per_layer(loaded, Softmax(), wanted.length)  # refuses what no plan is made for
     ids, before = rows_at_end(read_tokens(tokenizer, text), tokens, row)
@@ -100,7 +104,7 @@ def adapt(
 
 
 def _adapt_classifier(
-    name: str, task: str, most: int, mixers: list[str], lengths: list[int], each_layer: bool, folder: Path
+    name: str, task: str, most: int, mixers: list[str], lengths: list[int], each_layer: bool, folder: Path, device: str
 ) -> None:
     """Measure what each swap costs a classifier on a task, and show it."""
     from formers.adapt.task_score import TaskScore
@@ -108,6 +112,7 @@ def _adapt_classifier(
     from formers.cli.pretrained import read_classifier
 
     model, tokenizer = read_classifier(name)
+    model.to(device)
     score = TaskScore.of(made := read_task(task, None), model, tokenizer, name, most)
     swaps, speeds = _measure(model, score.ids_bl, mixers, lengths, each_layer, folder, score)
     results = _results(name, str(made), model, score.ids_bl, mixers, swaps, speeds)
@@ -169,7 +174,7 @@ def _results(
         names={"": OWN} | {str(Mixer.parse(one)): one for one in mixers},
         swaps=tuple(swaps),
         speeds=tuple(speeds),
-        environment=environment(),
+        environment=environment(model.device),
         command=command_line(["formers", *sys.argv[1:]]),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
     )

@@ -39,6 +39,7 @@ def calibrate(
     output: Annotated[Path | None, typer.Option(help="Write the model with the threshold found into this folder.")] = (
         None
     ),
+    device: options.ModelDevice = "auto",
     parts: options.Parts = None,
 ) -> None:
     """Find the earliest exits that keep a risk within bounds. P(risk ≤ delta) ≥ 1 − epsilon (CALM, Learn then Test).
@@ -52,14 +53,15 @@ def calibrate(
     before the last of Shakespeare's plays, are read with thresholds from cautious to bold, up to the first that is not
     safe; those of the last 5 % show what the one before it comes to. Then some text is generated, and timed.
     """
+    from formers.machine.device import choose_device
     from formers.machine.quiet_libraries import quiet_loading
     from formers.models.exit_calibration import calibrate_exits, set_threshold
     from formers.part import check_names
 
     check_names("--risk", [risk], ["disagreement", "excess_error"], word="risk")
-    place = model_folder(folder)
+    chosen, place = choose_device(device), model_folder(folder)
     coder = text_coder(place)
-    model = _with_rule(text_model(place, coder), rule)
+    model = _with_rule(text_model(place, coder).to(chosen), rule)
     validation, test = _windows(coder, text, length, windows)
     kind: Risk = "excess_error" if risk == "excess_error" else "disagreement"
     found = calibrate_exits(model, validation, delta=delta, epsilon=epsilon, risk=kind)

@@ -39,7 +39,7 @@ def _sections() -> Iterator[tuple[str, Any]]:
 
     yield "software", software()
     yield "extra", {extra: missing(needs) for extra, needs in extras().items()}
-    yield "hardware", hardware()
+    yield "hardware", hardware("auto")
     yield "op", _forms()
 
     from formers.cli.self_check import CHECKED, self_check

@@ -12,7 +12,6 @@ from formers.cli.console import table_console
 from formers.cli.evaluated_model import (
     AsJson,
     Batch,
-    Device,
     Gguf,
     Model,
     OtherLayers,
@@ -44,7 +43,7 @@ def evaluate(
         int | None, typer.Option(min=2, help="Tokens read at a time, at most.", show_default="the model's own")
     ] = None,
     batch: Batch = 8,
-    device: Device = "auto",
+    device: options.ModelDevice = "auto",
     precision: Precision = "fp32",
     folder: ResultsFolder = None,
     as_json: AsJson = False,

@@ -10,6 +10,7 @@ import typer
 from formers.cli.say import say
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel
 
     from formers.evaluation.coder import EvaluationCoder
@@ -25,7 +26,6 @@ OtherLayers = Annotated[
 ]
 Gguf = Annotated[str | None, typer.Option(help="The model's GGUF file, in its folder (needs gguf).")]
 Batch = Annotated[int, typer.Option("--batch", "--batch-size", min=1, help="Texts read side by side.")]
-Device = Annotated[str, typer.Option(help="auto (a GPU where there is one), cpu or cuda.")]
 Precision = Annotated[str, typer.Option(help="Of the weights: fp32, bf16 or fp16.")]
 ResultsFolder = Annotated[
     Path | None, typer.Option(help="Where results are written.", show_default="evaluation/ in the model's folder")
@@ -58,7 +58,9 @@ def open_text_model(
             learned.
     """
     from formers.evaluation.text_model import TextModel
+    from formers.machine.device import choose_device
 
+    chosen, dtype = choose_device(device), _dtype(precision)
     place = Path(name).expanduser()
     if gguf is not None:
         model, coder = _pretrained(str(place), gguf)
@@ -75,7 +77,7 @@ def open_text_model(
     elif layers is not None:
         raise ValueError(f"--layers {layers} are those that take --mixer, and none was given; give both")
     check_length(model, length)
-    return TextModel.of(_placed(model, device, precision), coder, length=length, batch=batch), place
+    return TextModel.of(model.to(device=chosen, dtype=dtype), coder, length=length, batch=batch), place
 
 
 def _from_folder(place: Path) -> tuple[PreTrainedModel, EvaluationCoder]:
@@ -159,17 +161,12 @@ def check_length(model: PreTrainedModel, length: int | None) -> None:
         )
 
 
-def _placed(model: PreTrainedModel, device: str, precision: str) -> PreTrainedModel:
-    """Return the model on a device, in a precision. Raise ValueError for what this machine has not."""
+def _dtype(precision: str) -> torch.dtype:
+    """Return the dtype of weights. Raise ValueError for an unknown precision."""
     import torch
 
     from formers.part import check_names
 
     types = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
     check_names("--precision", [precision], list(types), word="precision")
-    check_names("--device", [device], ["auto", "cpu", "cuda"], word="device")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("--device cuda was asked for, but torch sees no GPU here; leave it out, or give cpu")
-    chosen = "cuda" if torch.cuda.is_available() and device != "cpu" else "cpu"
-    moved: PreTrainedModel = model.to(device=chosen, dtype=types[precision])
-    return moved
+    return types[precision]

@@ -35,7 +35,7 @@ def evaluation_report(
         "mixer": mixer,
         **found,
         "settings": settings | {"length": model.length, "batch": model.batch},
-        "environment": environment() | {"lm_eval": installed_version("lm_eval")},
+        "environment": environment(model.model.device) | {"lm_eval": installed_version("lm_eval")},
         "command": command_line(["formers", *sys.argv[1:]]),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }

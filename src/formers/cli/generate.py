@@ -22,7 +22,8 @@ def generate(
     temperature: Annotated[
         float, typer.Option(min=0.0, help="0 always takes the likeliest; 1 samples as learned.")
     ] = 0.8,
-    seed: Annotated[int, typer.Option(help="The same seed writes the same text.")] = 0,
+    seed: Annotated[int, typer.Option(help="The same seed writes the same text, on a CPU or on a GPU.")] = 0,
+    device: options.ModelDevice = "auto",
     parts: options.Parts = None,
 ) -> None:
     """Continue a prompt with a trained model. `formers train` and `formers ablate` keep models.
@@ -30,14 +31,15 @@ def generate(
     \b
     formers generate my-model --prompt 'JULIET:' --tokens 500
     """
+    from formers.machine.device import choose_device
     from formers.tasks.continuation import generate as continued
 
-    place = model_folder(folder)
+    chosen, place = choose_device(device), model_folder(folder)
     coder = text_coder(place)
     ids = coder.encode(coder.start if prompt is None else prompt)
     if not len(ids):
         raise ValueError("the prompt is empty; give at least one character")
-    model = text_model(place, coder)
+    model = text_model(place, coder).to(chosen)
     config, length = model.config, len(ids) + tokens
     if length > config.context_length and not config.memory.carried:
         say(

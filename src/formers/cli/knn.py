@@ -59,6 +59,7 @@ def build(
     key: Annotated[str, typer.Option(help="What represents a context: ffn_input or hidden.")] = "ffn_input",
     dtype: Annotated[str, typer.Option(help="Of the keys: float16 or float32.")] = "float16",
     drop_unknown: Drop = False,
+    device: options.ModelDevice = "auto",
     parts: options.Parts = None,
 ) -> None:
     """Make a datastore of a text with a trained model. Ctrl-C is no loss: the same command goes on where it stopped.
@@ -74,7 +75,7 @@ def build(
 
     check_names("--key", [key], ["ffn_input", "hidden"], word="representation")
     check_names("--dtype", [dtype], ["float16", "float32"], word="dtype")
-    loaded, ids, _ = _read(model, text, split, drop_unknown)
+    loaded, ids, _ = _read(model, text, split, drop_unknown, device)
     reading = _reading(loaded, length, context)
     try:
         with progress_bar("reading") as progress:
@@ -97,6 +98,7 @@ def tune(
         typer.Option("--tokens", "--characters", min=2, help="How many of the split are read, from its start."),
     ] = 20_000,
     drop_unknown: Drop = False,
+    device: options.ModelDevice = "auto",
     parts: options.Parts = None,
 ) -> None:
     """Choose how many neighbours to ask, and their weight. The text is one that the datastores do not hold.
@@ -109,7 +111,7 @@ def tune(
     """
     from formers.retrieval import tune as tuned
 
-    loaded, ids, unit = _read(model, text, split, drop_unknown)
+    loaded, ids, unit = _read(model, text, split, drop_unknown, device)
     retriever = _retriever(folders, loaded, index)
     with progress_bar("asking") as progress:
         found = tuned(loaded, retriever, ids[:tokens], _reading(loaded, length, context), progress=progress)
@@ -140,6 +142,7 @@ def evaluate(
     context: Overlap = 0,
     index: IndexText = "exact",
     drop_unknown: Drop = False,
+    device: options.ModelDevice = "auto",
     parts: options.Parts = None,
 ) -> None:
     """Measure a model on a text with and without its neighbours. `formers knn tune` finds k, T and weight.
@@ -149,7 +152,7 @@ def evaluate(
     """
     from formers.retrieval import KnnLM, KnnOptions, score_text
 
-    loaded, ids, unit = _read(model, text, split, drop_unknown)
+    loaded, ids, unit = _read(model, text, split, drop_unknown, device)
     reading = _reading(loaded, length, context)
     knn = KnnLM(loaded, _retriever(folders, loaded, index), KnnOptions(k=k, temperature=temperature, weight=weight))
     alone = score_text(loaded, ids, reading)
@@ -167,15 +170,17 @@ def _eval_command(folders: list[Path], found: KnnOptions, words: list[Any]) -> s
     return command_line(list(map(str, ["formers", "knn", "eval", *folders, *chosen, *words])))
 
 
-def _read(folder: Path, text: Path | None, split: str, drop_unknown: bool) -> tuple[CausalLM, Tensor, str]:
+def _read(folder: Path, text: Path | None, split: str, drop_unknown: bool, device: str) -> tuple[CausalLM, Tensor, str]:
     """Return the model in a folder, the part of the text that is asked for as its numbers (N,), and what one is of."""
+    from formers.machine.device import choose_device
     from formers.part import check_names
 
+    chosen = choose_device(device)
     place = model_folder(folder)
     coder = text_coder(place)
     parts = split_ids(coder, text, drop_unknown=drop_unknown)
     check_names("--split", [split], [*parts], word="part")
-    return text_model(place, coder), parts[split], coder.unit  # type: ignore[index]
+    return text_model(place, coder).to(chosen), parts[split], coder.unit  # type: ignore[index]
 
 
 def _reading(model: CausalLM, length: int | None, context: int) -> Reading:

@@ -12,7 +12,6 @@ from formers.cli.console import table_console
 from formers.cli.evaluated_model import (
     AsJson,
     Batch,
-    Device,
     Gguf,
     Model,
     OtherLayers,
@@ -41,7 +40,7 @@ def needle(
     layers: OtherLayers = None,
     gguf: Gguf = None,
     batch: Batch = 4,
-    device: Device = "auto",
+    device: options.ModelDevice = "auto",
     precision: Precision = "fp32",
     folder: ResultsFolder = None,
     as_json: AsJson = False,

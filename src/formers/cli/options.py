@@ -78,6 +78,8 @@ Slurm = Annotated[
         metavar="OPTIONS",
     ),
 ]
+ModelDevice = Annotated[str, typer.Option("--device", help="auto (a GPU where there is one), cpu or cuda.")]
+"""Of a command that runs one model; a study's may come from its file, too."""
 Device = Annotated[
     str | None, typer.Option(help="auto (a GPU where there is one), cpu or cuda.", rich_help_panel="Computing")
 ]

@@ -50,6 +50,7 @@ def repair(
         bool,
         typer.Option("--bf16", help="Train with products in bfloat16: half the time on new machines."),
     ] = False,
+    device: options.ModelDevice = "auto",
     time: Annotated[
         str | None, typer.Option(metavar="LENGTHS", help="Time prompts of these lengths, like 1k,8k.")
     ] = None,
@@ -72,12 +73,14 @@ def repair(
     from formers.adapt.repair_run import RepairPlan
     from formers.cli.pretrained import parse_lengths, read_model, read_tokens, short_name
     from formers.lab.study.budget import Budget
+    from formers.machine.device import choose_device
 
     choice = _choice(mixer, layers, plan)
     lengths = () if time is None else tuple(parse_lengths(time))
+    chosen = choose_device(device)
     loaded, tokenizer = read_model(model, gguf)
     rows, held = _cut(read_tokens(tokenizer, text), tokens, held_out, row)
-    teacher, student = _models(loaded, choice, seed)
+    teacher, student = _models(loaded.to(chosen), choice, seed)
     stages = RepairPlan(
         transfer=Budget(steps=transfer, batch_size=batch, learning_rate=transfer_rate) if transfer else None,
         tuning=Budget(steps=tune, batch_size=batch, learning_rate=tune_rate) if tune else None,
@@ -189,7 +192,7 @@ def _results(
         mixers=tuple(str(student.config.mixer_at(layer)) for layer in range(student.config.depth)),
         stages=tuple(stages),
         settings=_settings(plan, rows.shape[1]),
-        environment=environment(),
+        environment=environment(student.device),
         command=command_line(["formers", *sys.argv[1:]]),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
     )

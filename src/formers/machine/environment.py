@@ -7,11 +7,17 @@ import subprocess
 from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from formers.machine.device import device_name
+
+if TYPE_CHECKING:
+    import torch
 
 
-def environment() -> dict[str, str]:
-    """Return everything about the machine and its software that a number may depend on, as text."""
-    return software() | hardware()
+def environment(device: torch.device | str) -> dict[str, str]:
+    """Return everything about the machine and its software that a number of this device may depend on, as text."""
+    return software() | hardware(device)
 
 
 def software() -> dict[str, str]:
@@ -22,11 +28,11 @@ def software() -> dict[str, str]:
     return facts | ({"commit": commit} if commit else {})
 
 
-def hardware() -> dict[str, str]:
-    """Return device and threads, as text. Loads torch."""
+def hardware(device: torch.device | str) -> dict[str, str]:
+    """Return the device's name and the threads, as text. Loads torch."""
     import torch
 
-    return {"device": _device_name(), "threads": str(torch.get_num_threads())}
+    return {"device": device_name(device), "threads": str(torch.get_num_threads())}
 
 
 @cache
@@ -36,26 +42,6 @@ def installed_version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "not installed"
-
-
-def _device_name() -> str:
-    """Return the GPU's name, or the processor's."""
-    import torch
-
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    return f"cpu ({processor_name()})"
-
-
-@lru_cache(maxsize=1)
-def processor_name() -> str:
-    """Return the processor's model name, or its architecture where the system does not tell."""
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text(errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 @lru_cache(maxsize=1)

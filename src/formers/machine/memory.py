@@ -11,13 +11,11 @@ _MESSAGES = ("can't allocate memory", "not enough memory", "out of memory", "Sto
 _RESET, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
 
-def reset_peak(device: str = "auto") -> bool:
-    """Forget earlier peaks, and return whether that was possible: only Linux and GPUs keep one that can be reset.
-
-    `device` is cpu, cuda, or auto, a GPU if there is one.
-    """
+def reset_peak(device: torch.device | str) -> bool:
+    """Forget a device's earlier peaks, and return whether that was possible: only Linux and GPUs keep one that can be
+    reset."""
     if _is_gpu(device):
-        torch.cuda.reset_peak_memory_stats()
+        torch.cuda.reset_peak_memory_stats(device)
         return True
     try:
         _RESET.write_text("5")
@@ -26,18 +24,18 @@ def reset_peak(device: str = "auto") -> bool:
     return True
 
 
-def peak_bytes(device: str = "auto") -> int | None:
+def peak_bytes(device: torch.device | str) -> int | None:
     """Return the peak in bytes since `reset_peak`: of a GPU's allocator, else of the process (None off Linux)."""
     if _is_gpu(device):
-        return torch.cuda.max_memory_allocated()
+        return torch.cuda.max_memory_allocated(device)
     if not _STATUS.is_file():
         return None
     lines = [line for line in _STATUS.read_text().splitlines() if line.startswith("VmHWM:")]
     return int(lines[0].split()[1]) * 1024 if lines else None
 
 
-def _is_gpu(device: str) -> bool:
-    return torch.cuda.is_available() if device == "auto" else device.startswith("cuda")
+def _is_gpu(device: torch.device | str) -> bool:
+    return torch.device(device).type == "cuda"
 
 
 def is_out_of_memory(error: BaseException) -> bool:

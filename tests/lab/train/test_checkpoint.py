@@ -133,8 +133,8 @@ def test_a_foreign_one_is_left_alone(tmp_path: Path) -> None:
 
 def test_other_versions_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sealed(tmp_path, 3)
-    facts = checkpoint.environment()
-    monkeypatch.setattr(checkpoint, "environment", lambda: {**facts, "torch": "99"})
+    facts = checkpoint.environment("cpu")
+    monkeypatch.setattr(checkpoint, "environment", lambda device: {**facts, "torch": "99"})
     [note] = newest_checkpoint(tmp_path, "mine").notes
     assert f"torch {facts['torch']} → 99" in note
     assert "threads" not in note

@@ -21,7 +21,7 @@ from formers.bench.plan import MIN_ROUNDS, BenchPlan
 from formers.bench.progress import BenchProgress, SilentBenchProgress
 from formers.bench.results import BenchResults, Measurement, Status
 from formers.bench.subjects.subject import Subject
-from formers.machine.environment import environment, processor_name
+from formers.machine.environment import environment
 from formers.part import seeded
 
 
@@ -154,7 +154,7 @@ class _BenchRun:
     def results(self, stopped: bool) -> BenchResults:
         """Return everything that was measured so far."""
         rows = self.turned_away + [row for group in self.groups for row in group.results()]
-        device = {"device": _device_name(self.plan.device), "threads": str(self.threads), "dtype": self.plan.dtype}
+        computed = {"threads": str(self.threads), "dtype": self.plan.dtype}
         return BenchResults(
             axis=self.plan.sweep.axis,
             reference=self.plan.reference,
@@ -163,7 +163,7 @@ class _BenchRun:
             product_flops=self.product_flops,
             rows=tuple(rows),
             stopped=stopped,
-            environment={**environment(), **device},
+            environment=environment(self.plan.device) | computed,
             command=self.plan.command(),
             date=datetime.now(UTC).isoformat(timespec="seconds"),
         )
@@ -178,8 +178,3 @@ def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
         yield
     finally:
         torch.set_default_dtype(before)
-
-
-def _device_name(device: str) -> str:
-    """Return the name of the device that the candidates ran on."""
-    return torch.cuda.get_device_name(device) if device.startswith("cuda") else f"cpu ({processor_name()})"

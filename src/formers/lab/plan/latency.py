@@ -33,7 +33,8 @@ def latency_of(job: Job, keep: bool = True) -> float:
     """
     path = job.study.folder / _FILE
     known = _read(path) if path.is_file() else {}
-    key = digest([job.task.task, job.config.to_json_string(), job.study.compute.given, machine_facts()])
+    compute = job.study.compute
+    key = digest([job.task.task, job.config.to_json_string(), compute.given, machine_facts(compute.device)])
     if key not in known:
         known[key] = measure_latency(job)
         if keep:

@@ -40,7 +40,7 @@ def relative_step_time(study: Study, config: TransformerConfig, base: Transforme
     known = _read_times(path) if path.is_file() else {}
     computed = [study.compute.given] if study.compute.given else []
     both = [config.to_json_string(), base.to_json_string()]
-    key = digest([study.task, study.budget.batch_size, *both, machine_facts(), *computed])
+    key = digest([study.task, study.budget.batch_size, *both, machine_facts(study.compute.device), *computed])
     if key not in known:
         known[key] = measure_relative_step_time(study, config, base)
         if keep:
@@ -104,7 +104,7 @@ class StepTimer:
         return time.perf_counter() - start
 
 
-def machine_facts() -> dict[str, Any]:
+def machine_facts(device: str) -> dict[str, Any]:
     """Return what a measured time depends on besides the model: the device, the threads, the version of torch."""
-    facts = environment()
+    facts = environment(device)
     return {name: facts[name] for name in ("device", "threads", "torch")}

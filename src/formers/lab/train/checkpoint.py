@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from formers.lab.distributed import ranks
+from formers.lab.study.compute import Compute
 from formers.lab.train.best_weights import BEST_WEIGHTS
 from formers.machine.environment import environment
 from formers.machine.files import flush_to_disk, remove, write_atomically
@@ -29,6 +28,7 @@ _DECIDING = (
     *("precision", "compile", "accumulate", "checkpointing"),
 )
 """Facts of the environment that may change the last bits of a result."""
+_PLAIN = Compute()
 
 
 class ForeignCheckpoint(ValueError):
@@ -53,19 +53,17 @@ class ResumePoint:
         return _step_of(self.path) if self.path else 0
 
 
-def seal_checkpoint(
-    path: Path, fingerprint: str, sharded: bool = False, computed: Mapping[str, str] = MappingProxyType({})
-) -> None:
+def seal_checkpoint(path: Path, fingerprint: str, sharded: bool = False, compute: Compute = _PLAIN) -> None:
     """Write the manifest of a checkpoint whose files are all there, then remove what is older than the one before it.
 
     `fingerprint` is that of the job which is trained; `sharded` tells whether its model is sharded over the ranks, and
-    `computed` how else its steps are computed (`Compute.facts`).
+    `compute` how else its steps are computed.
     """
     files = {}
     for file in _contents(path):
         flush_to_disk(file)
         files[str(file.relative_to(path))] = {"bytes": file.stat().st_size, "sha256": _sha256(file)}
-    facts = {"format": _FORMAT, "job": fingerprint, "made_with": _made_with(sharded, computed), "files": files}
+    facts = {"format": _FORMAT, "job": fingerprint, "made_with": _made_with(sharded, compute), "files": files}
     write_atomically(path / MANIFEST, json.dumps(sealed(facts), indent=1), flush=True)
     flush_to_disk(path)
     _remove_old(path.parent, _step_of(path))
@@ -76,7 +74,7 @@ def newest_checkpoint(
     fingerprint: str,
     sharded: bool = False,
     evaluated_from: float = math.inf,
-    computed: Mapping[str, str] = MappingProxyType({}),
+    compute: Compute = _PLAIN,
 ) -> ResumePoint:
     """Return the newest checkpoint that is whole. Change nothing.
 
@@ -89,7 +87,7 @@ def newest_checkpoint(
     for path in reversed(_checkpoints(folder)):
         problem = _problem(path, fingerprint, has_best=_step_of(path) >= evaluated_from)
         if problem is None:
-            return ResumePoint(path, (*notes, *_environment_notes(path, _made_with(sharded, computed))))
+            return ResumePoint(path, (*notes, *_environment_notes(path, _made_with(sharded, compute))))
         notes.append(f"the checkpoint of step {_step_of(path)} cannot be used: {problem}")
     return ResumePoint(None, tuple(notes))
 
@@ -139,7 +137,7 @@ def _damage(file: Path, name: str, expected: Any) -> str | None:
     return None if _sha256(file) == expected["sha256"] else f"{name} is not what was written"
 
 
-def _environment_notes(path: Path, now: Mapping[str, str]) -> tuple[str, ...]:
+def _environment_notes(path: Path, now: dict[str, str]) -> tuple[str, ...]:
     """Return a note where a checkpoint was made with other versions, on another machine, or computed otherwise."""
     before = _read_manifest(path).get("made_with")
     before = before if isinstance(before, dict) else {}
@@ -150,9 +148,9 @@ def _environment_notes(path: Path, now: Mapping[str, str]) -> tuple[str, ...]:
     return (f"since its checkpoint was made, this changed: {differences}; the result may differ from a run in one go",)
 
 
-def _made_with(sharded: bool, computed: Mapping[str, str]) -> dict[str, str]:
+def _made_with(sharded: bool, compute: Compute) -> dict[str, str]:
     """Return the facts of this environment that may change the last bits of a result."""
-    facts = environment() | {"processes": ranks.describe_ranks(sharded)} | dict(computed)
+    facts = environment(compute.device) | {"processes": ranks.describe_ranks(sharded)} | compute.facts
     return {name: facts[name] for name in _DECIDING if name in facts}
 
 

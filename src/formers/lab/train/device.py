@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from formers.lab.distributed import ranks
-from formers.machine.environment import processor_name
+from formers.machine.device import choose_device
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -21,22 +21,14 @@ _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 def device_for(compute: Compute) -> str:
     """Return `cuda` or `cpu`. Raise ValueError for a device, or a precision, that this machine has not."""
-    has_gpu = torch.cuda.is_available()
-    if compute.device == "cuda" and not has_gpu:
-        raise ValueError("device=cuda was asked for, but torch sees no GPU here; use device=cpu, or auto")
-    device = "cuda" if has_gpu and compute.device != "cpu" else "cpu"
+    device = choose_device(compute.device)
     if compute.precision == "fp16" and device == "cpu":
         raise ValueError("precision=fp16 is for GPUs, and this is trained on a CPU; use bf16 or fp32")
-    if device == "cpu" and has_gpu and ranks.world_size() > 1:
+    if device == "cpu" and torch.cuda.is_available() and ranks.world_size() > 1:
         raise ValueError(
             "device=cpu with several processes needs the GPUs out of sight; start them with CUDA_VISIBLE_DEVICES="
         )
     return device
-
-
-def device_name(device: str) -> str:
-    """Return the GPU's name, or the processor's."""
-    return torch.cuda.get_device_name() if device == "cuda" else f"cpu ({processor_name()})"
 
 
 def in_precision(model: PreTrainedModel, device: str, precision: str) -> PreTrainedModel:

@@ -90,7 +90,7 @@ def row_of_lost_process(job: Job, cause: str) -> Row:
     That of a model that is trained already stays finished, with the cause at each length that was not tested.
     """
     if job.trained is None:
-        described = environment() | dict(job.place)
+        described = environment(job.study.compute.device) | dict(job.place)
         kept = f"{cause}; its last checkpoint is kept"
         return replace(job.empty_row(), status="failed", cause=kept, environment=described)
     row = _with_own_length(_known_row(job, job.trained), job.length)

@@ -22,7 +22,7 @@ def find_resume_point(callback: TrainingCallback) -> ResumePoint:
         job.fingerprint,
         job.study.shard,
         evaluated_from=min(callback.evaluation_steps),
-        computed=job.study.compute.facts,
+        compute=job.study.compute,
     )
     notes = list(point.notes)
     if crashes:

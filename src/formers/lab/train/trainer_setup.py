@@ -48,7 +48,7 @@ def _seal(callback: TrainingCallback, path: Path) -> None:
     """Add the best weights so far to a checkpoint whose other files are there, and seal it."""
     callback.best_weights.copy_to(path)
     study = callback.job.study
-    seal_checkpoint(path, callback.job.fingerprint, study.shard, study.compute.facts)
+    seal_checkpoint(path, callback.job.fingerprint, study.shard, study.compute)
 
 
 def _training_arguments(job: Job) -> TrainingArguments:

@@ -15,7 +15,7 @@ from formers.lab.store.records import Point, Row, Status
 from formers.lab.store.write_error import WriteError
 from formers.lab.train.callback import TrainingCallback, curve_points
 from formers.lab.train.crash_counter import count_crashes
-from formers.lab.train.device import device_for, device_name
+from formers.lab.train.device import device_for
 from formers.lab.train.failures import cause_of, save_traceback, status_of
 from formers.lab.train.job import Job
 from formers.lab.train.other_lengths import load_finished, test_at_lengths
@@ -61,12 +61,12 @@ def remove_checkpoints(job: Job) -> None:
 
 def _train(job: Job, progress: Progress, stop: Stop) -> tuple[Row, PreTrainedModel | None]:
     """Return the row of a training, and its model with the best weights where it is finished."""
-    described = environment() | {"processes": ranks.describe_ranks(job.study.shard)} | dict(job.place)
-    described |= job.study.compute.facts | _describe_segments(job)
+    compute = job.study.compute
+    described = environment(compute.device) | {"processes": ranks.describe_ranks(job.study.shard)} | dict(job.place)
+    described |= compute.facts | _describe_segments(job)
     facts: dict[str, Any] = {"environment": described}
     model = None
     try:
-        described["device"] = device_name(device_for(job.study.compute))
         with count_crashes(job.checkpoint_folder) as attempt:
             model = _train_and_test(TrainingCallback(job, progress, stop, attempt), facts)
         status: Status = "finished" if model is not None else "stopped"
