@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 import torch
@@ -50,6 +52,21 @@ def test_the_mixture_equals_its_formula(model: CausalLM, ids: Tensor, tmp_path: 
             queries[row, place], store.keys, store.tokens, logits[row, place], k=5, temperature=3.0, weight=0.4
         )
         torch.testing.assert_close(log_p[row, place].exp(), torch.tensor(expected), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("key", ["ffn_input", "hidden"])
+def test_calls_in_two_threads_ask_for_their_own_contexts(
+    model: CausalLM, ids: Tensor, tmp_path: Path, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both have passed the layers before the first one asks."""
+    store = build_datastore(model, ids[:60], tmp_path / "store", READING, key=key)
+    knn = KnnLM(model, Retriever.open([store.folder], model), OPTIONS)
+    texts, together = torch.randint(11, (2, 1, 9)).unbind(), Barrier(2, timeout=60)
+    alone = [knn(text).logits for text in texts]
+    monkeypatch.setattr(CausalLM, "score", lambda *given, score=CausalLM.score: (score(*given), together.wait())[0])
+    with ThreadPoolExecutor(2) as threads:
+        found = [*threads.map(lambda text: knn(text).logits, texts)]
+    torch.testing.assert_close(found, alone)
 
 
 def test_the_distribution_at_its_edges() -> None:

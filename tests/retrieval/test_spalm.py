@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 import torch
@@ -36,6 +38,16 @@ def test_it_equals_its_formula(spalm: Spalm) -> None:
                 g = torch.sigmoid(w_g @ h)
                 z = (1 - g) * m + g * h
             torch.testing.assert_close(logits[row, i], w @ z)
+
+
+def test_calls_in_two_threads_have_their_own_neighbours(spalm: Spalm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both were given theirs before the first one mixes them in."""
+    text, nears, together = torch.randint(11, (1, 6)), torch.randint(11, (2, 1, 6, 3)).unbind(), Barrier(2, timeout=60)
+    alone = [spalm(text, neighbour_ids=near).logits for near in nears]
+    monkeypatch.setattr(Spalm, "score", lambda *given, score=Spalm.score: (together.wait(), score(*given))[1])
+    with ThreadPoolExecutor(2) as threads:
+        found = [*threads.map(lambda near: spalm(text, neighbour_ids=near).logits, nears)]
+    torch.testing.assert_close(found, alone)
 
 
 def test_segments_equal_one_pass_and_all_learns(spalm: Spalm) -> None:

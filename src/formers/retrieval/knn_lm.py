@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from typing import Any
 
 import torch
@@ -16,6 +17,15 @@ from formers.retrieval.retriever import Retriever
 
 _ROWS = 1024
 """Queries that are asked at a time: the neighbours' distributions over the vocabulary are there at once."""
+
+
+class _Open(threading.local):
+    """The representations of the call that runs in this thread."""
+
+    tap: Tap | None = None
+
+
+_open = _Open()
 
 
 class KnnLM(CausalLM):
@@ -44,24 +54,24 @@ class KnnLM(CausalLM):
         self.generation_config = model.generation_config
         self.retriever, self.options = retriever, options or KnnOptions()
         self.train(model.training)
-        self._tap: Tap | None = None
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         """Run `forward` with an eye on the representations that pass by."""
-        with tapped(self, self.retriever.key) as self._tap:
+        with tapped(self, self.retriever.key) as tap:
+            outer, _open.tap = _open.tap, tap
             try:
                 return super().__call__(*args, **options)
             finally:
-                self._tap = None
+                _open.tap = outer
 
     def score(self, hidden_bld: Tensor, kept: slice | Tensor) -> Tensor:
         """Return log p of the kept tokens, (B, kept, vocabulary), float32. Raise RuntimeError outside of a call."""
         logits = super().score(hidden_bld, kept)
-        if self._tap is None:
+        if (tap := _open.tap) is None:
             raise RuntimeError("call the model itself, model(…), not its forward method")
         whole = self.retriever.key == "ffn_input"  # the head is given the kept ones alone
         shape = tuple(hidden_bld.shape[:2] if whole else logits.shape[:2])
-        keys = self._tap.keys(shape)[:, kept] if whole else self._tap.keys(shape)
+        keys = tap.keys(shape)[:, kept] if whole else tap.keys(shape)
         scored = [
             mixed_log_probs(part, self._ask(queries), self.options.weight)
             for part, queries in zip(logits.flatten(0, 1).split(_ROWS), keys.flatten(0, 1).split(_ROWS), strict=True)

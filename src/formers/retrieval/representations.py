@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import get_ident
 from typing import Any, Literal, cast
 
 from torch import Tensor, nn
@@ -34,11 +35,12 @@ class Tap:
 
 @contextmanager
 def tapped(model: CausalLM, key: Key) -> Iterator[Tap]:
-    """Take, while the block runs, the representations out of the model's forward passes."""
-    tap = Tap()
+    """Take, while the block runs, the representations out of the model's forward passes in this thread."""
+    tap, thread = Tap(), get_ident()
 
     def take(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        tap.taken = inputs[0]
+        if get_ident() == thread:  # hooks see the calls of all threads
+            tap.taken = inputs[0]
 
     handle = _place(model, key).register_forward_pre_hook(take)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any
@@ -45,6 +46,15 @@ class LongTermMemory:
         return near.tokens_nk.masked_fill(near.distances_nk.isinf(), -1)
 
 
+class _Given(threading.local):
+    """The tokens of the neighbours that the call in this thread was given."""
+
+    ids_blk: Tensor | None = None
+
+
+_given = _Given()
+
+
 class Spalm(CausalLM):
     """softmax(W z), z = (1 − g)·m + g·h, where m = Σ_i softmax_i(y_i·h) y_i and g = σ(w_g·h).
 
@@ -67,21 +77,20 @@ class Spalm(CausalLM):
             )
         super().__init__(config)
         self.gate_proj = nn.Linear(config.width, 1, bias=False)
-        self.neighbour_ids: Tensor | None = None
         self.long_term: LongTermMemory | None = None
         self.post_init()
 
     def __call__(self, *args: Any, neighbour_ids: Tensor | None = None, **options: Any) -> Any:
         """Run `forward` beside the tokens of the neighbours of each token, (B, L, k); −1 for none."""
-        self.neighbour_ids = neighbour_ids
+        outer, _given.ids_blk = _given.ids_blk, neighbour_ids
         try:
             return super().__call__(*args, **options)
         finally:
-            self.neighbour_ids = None
+            _given.ids_blk = outer
 
     def score(self, hidden_bld: Tensor, kept: slice | Tensor) -> Tensor:
         """Return the logits of the kept tokens. Raise ValueError where the neighbours are not given, or misfit."""
-        ids_blk = self.neighbour_ids
+        ids_blk = _given.ids_blk
         if ids_blk is None or ids_blk.shape[:2] != hidden_bld.shape[:2]:
             given = "none" if ids_blk is None else f"{tuple(ids_blk.shape)}"
             raise ValueError(
