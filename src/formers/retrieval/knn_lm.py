@@ -19,13 +19,13 @@ _ROWS = 1024
 """Queries that are asked at a time: the neighbours' distributions over the vocabulary are there at once."""
 
 
-class _Open(threading.local):
+class _OpenTap(threading.local):
     """The representations of the call that runs in this thread."""
 
     tap: Tap | None = None
 
 
-_open = _Open()
+_open = _OpenTap()
 
 
 class KnnLM(CausalLM):

@@ -46,13 +46,13 @@ class LongTermMemory:
         return near.tokens_nk.masked_fill(near.distances_nk.isinf(), -1)
 
 
-class _Given(threading.local):
+class _GivenNeighbours(threading.local):
     """The tokens of the neighbours that the call in this thread was given."""
 
     ids_blk: Tensor | None = None
 
 
-_given = _Given()
+_given = _GivenNeighbours()
 
 
 class Spalm(CausalLM):
