@@ -166,16 +166,15 @@ def publish(name: str, title: str, notes: str, rows: Sequence[Row]) -> None:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """A Markdown table."""
-    lines = [
-        "| case | setting | measured | compared with | | ratio | target | met |",
-        "|---|---|--:|---|--:|--:|--:|---|",
-    ]
+    """A Markdown table; without targets it has no column for them."""
+    aimed = any(row.limit is not None for row in rows)
+    head = ["| case | setting | measured | compared with | | ratio |", "|---|---|--:|---|--:|--:|"]
+    lines = [line + more for line, more in zip(head, (" target | met |", "--:|---|"), strict=True)] if aimed else head
     for row in rows:
         met = {True: "yes", False: "**no**", None: ""}[row.met]
         lines.append(
             f"| {row.case} | {row.setting} | {_amount(row.measured, row.unit, row.spread)} | {row.peer_name} "
-            f"| {_amount(row.peer, row.unit)} | {_ratio(row.ratio)} | {row.target} | {met} |"
+            f"| {_amount(row.peer, row.unit)} | {_ratio(row.ratio)} |" + (f" {row.target} | {met} |" if aimed else "")
         )
     return "\n".join(lines)
 
