@@ -24,9 +24,9 @@ def gallery() -> str:
     cards = "\n".join(_card(path) for path in reports())
     head = (
         "# Gallery of reports\n\n"
-        "Pages as `formers ablate` and `formers adapt` wrote them, some by earlier versions. Each is one file that "
-        "opens offline, in any browser: click one. What they show, and what they do not, is in [Studies](studies.md) "
-        "and [Pretrained models](adapt.md)."
+        "Pages as `formers ablate`, `formers adapt` and `formers repair` wrote them, some by earlier versions. Each is "
+        "one file that opens offline, in any browser: click one. What they show, and what they do not, is in "
+        "[Studies](studies.md) and [Pretrained models](adapt.md)."
     )
     return f'{head}\n\n<div class="gallery">\n{cards}\n</div>\n'
 

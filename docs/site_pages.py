@@ -238,5 +238,9 @@ def letters(kind: type[Part]) -> list[str]:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Leave out the marks of generated tables."""
-    return re.sub(r"<!-- .*? -->\n", "", markdown)
+    """Leave out the marks of generated tables, and the backslashes of pipes in code there: Markdown's tables need them
+    on GitHub, and MkDocs prints them."""
+    text = re.sub(r"<!-- .*? -->\n", "", markdown)
+    return re.sub(
+        r"^\|.*\|$", lambda row: re.sub(r"`[^`]*`", lambda code: code[0].replace("\\|", "|"), row[0]), text, flags=re.M
+    )

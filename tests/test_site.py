@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,4 +21,14 @@ def test_the_site_builds_and_every_link_leads_somewhere(tmp_path: Path, python: 
     page = (tmp_path / "site" / "parts" / "mixer" / "performer.html").read_text()
     assert "The formula as code" in page
     assert "arxiv.org/abs/2009.14794" in page
+    assert re.findall(r"<code>[^<]*\\\|[^<]*</code></td>", (tmp_path / "site" / "parts.html").read_text()) == []
     assert "use_attention" in (tmp_path / "site" / "interface" / "formers.adapt.html").read_text()
+
+
+def test_every_report_has_a_picture_in_the_gallery() -> None:
+    missing = [page.stem for page in (ROOT / "docs" / "studies").glob("*.html") if not picture(page).is_file()]
+    assert missing == [], "make pictures takes them"
+
+
+def picture(page: Path) -> Path:
+    return ROOT / "docs" / "images" / "gallery" / f"{page.stem}.png"
