@@ -11,6 +11,7 @@ from transformers.generation import GenerationMode
 
 from formers.models.cache import StateCache, holds_states
 from formers.models.config import TransformerConfig
+from formers.models.spare_tensors import lend_tensors
 from formers.models.static_cache import StaticStateCache
 from formers.part import Unsupported
 
@@ -109,7 +110,8 @@ class StateGenerationMixin(GenerationMixin):  # type: ignore[misc]
     def _static_cache(self, generation_config: Any, generation_mode: Any, length: int) -> StaticStateCache:
         """Return an empty cache whose states keep their size and place, for the tokens of this call.
 
-        Where steps are compiled, it is for as many as earlier ones, so that the step of those fits this call, too.
+        Where steps are compiled, it is for as many tokens as earlier ones and in their place, so that their step, and
+        the graph that was captured of it, fits this call, too.
         Raise Unsupported where the model has no such states.
         """
         if not generation_config.use_cache:
@@ -121,6 +123,7 @@ class StateGenerationMixin(GenerationMixin):  # type: ignore[misc]
         self._check_room(cache, generation_mode, length)
         if compiled:
             self._longest_compiled_cache = most
+            lend_tensors(self, cache)
         return cache
 
     def _compiles_steps(self, generation_config: Any) -> bool:

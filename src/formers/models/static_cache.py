@@ -59,8 +59,9 @@ class StaticStateCache(StateCache):
 
     A state of fixed size, as of linear attention or a window, takes what it always does; keys and values take places
     for all `max_length` tokens from the start, and each step looks at all of them. Where `generate` compiles steps, it
-    makes every cache as large as the largest before, as transformers does, since another size would be compiled again:
-    steps of a short text after a long one then take as long as those of the long one. Where there will be many such
+    makes every cache as large as the largest before, as transformers does, since another size would be compiled again,
+    and in its place, since another would be captured again: the tensors of one cache are kept with the model. Steps of
+    a short text after a long one then take as long as those of the long one. Where there will be many such
     steps, give it a cache of their own, as above. Tokens cannot be taken back, and no gradients pass. Raise
     Unsupported, where it is first used, for models whose states cannot keep a size.
     """
