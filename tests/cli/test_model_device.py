@@ -15,7 +15,7 @@ Run = Callable[..., Result]
     "line",
     [
         *("adapt model", "repair model", "generate study", "calibrate study", "needle study", "train sort"),
-        *("knn build study store", "knn tune study store", "knn eval study store", "ablate sort"),
+        *("knn build study store", "knn tune study store", "knn eval study store", "ablate sort", "bench softmax"),
     ],
 )
 def test_a_gpu_that_is_not_there_is_refused_first(command: Run, line: str, monkeypatch: pytest.MonkeyPatch) -> None:

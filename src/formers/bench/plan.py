@@ -84,7 +84,8 @@ class BenchPlan:
         words += [word for axis in AXES for word in (f"--{axis}", size_text(getattr(self.sweep, axis)))]
         words += ["--phases", ",".join(self.phases), "--against", self.reference]
         words += [] if self.causal else ["--bidirectional"]
-        for name in ("device", "dtype", "threads", "rounds", "seconds", "patience", "seed"):
+        words += ["--device", self.device]
+        for name in ("dtype", "threads", "rounds", "seconds", "patience", "seed"):
             value = getattr(self, name)
             if value != getattr(default, name):
                 words += [f"--{name}", f"{value:g}" if name in ("seconds", "patience") else str(value)]

@@ -30,7 +30,7 @@ def bench(
     phases: options.Phases = None,
     bidirectional: options.Bidirectional = False,
     against: options.Against = "softmax",
-    device: options.Device = "cpu",
+    device: options.Device = "auto",
     dtype: options.Dtype = "float32",
     threads: options.Threads = None,
     rounds: options.Rounds = None,
@@ -60,9 +60,11 @@ def bench(
     formers.testing is not timed: its row says which law. Candidates take turns in random order, and ratios are taken
     within a round. Ctrl-C keeps what is measured.
     """
+    from formers.machine.device import choose_device
+
     sizes = {"length": length, "width": width, "heads": heads, "batch": batch}
     changes = {
-        "device": device,
+        "device": device if ":" in device else choose_device(device),
         "dtype": dtype,
         "threads": threads,
         "patience": patience,

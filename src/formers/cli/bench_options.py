@@ -31,7 +31,7 @@ Bidirectional = Annotated[
     bool, typer.Option("--bidirectional", help="Every token sees every other, instead of its past only.")
 ]
 Against = Annotated[str, typer.Option(help="What ratios and crossovers refer to; it is added where it is not named.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:1.")]
+Device = Annotated[str, typer.Option(help="auto (a GPU where there is one), cpu, cuda or cuda:1.")]
 Dtype = Annotated[str, typer.Option(help="Of weights and inputs: float32, bfloat16 or float16.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Of the processor; torch's choice by default.")]
 Rounds = Annotated[int | None, typer.Option(help="How often everything is timed; 9, quick 6.")]
