@@ -15,6 +15,7 @@ from formers.adapt import register
 from formers.adapt.attention_core import attention_core
 from formers.mixers import Mixer
 from formers.part import seeded
+from formers.residuals.replay import Replay
 
 SOURCE = Path(formers.__file__).parent
 OWN_PROCESS = {"lab/train/callback.py", "lab/train/initial_weights.py", "cli/repair.py", "testing/laws/ranks.py"}
@@ -51,6 +52,13 @@ def test_the_devices_own_numbers_are_put_back_and_those_of_others_left_alone(mon
     assert states == {"mps": 1}
     with seeded(5), seeded(6, torch.device("cpu")):
         assert states == {"mps": 1}
+    replay = Replay(torch.device("mps"))
+    states["mps"] = 7
+    with suppress(KeyError), replay.again():
+        assert states == {"mps": 1}
+        states["mps"] = 2
+        raise KeyError
+    assert states == {"mps": 7}
 
 
 def test_a_pass_with_an_attention_function_seeds_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,23 +7,26 @@ from contextlib import contextmanager
 
 import torch
 
+from formers.part.seeded import random_state_of, set_random_state_of
+
 
 class Replay:
     """The state of random generators and of autocast when this was made, to be put back for a while."""
 
     def __init__(self, device: torch.device):
         self.device = device
-        self.cpu = torch.get_rng_state()
-        self.cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+        self.cpu, self.own = torch.get_rng_state(), random_state_of(device)
         self.kind = device.type if torch.amp.is_autocast_available(device.type) else "cpu"  # the meta device has none
         self.enabled, self.dtype = torch.is_autocast_enabled(self.kind), torch.get_autocast_dtype(self.kind)
 
     @contextmanager
     def again(self) -> Iterator[None]:
         """Restore random generators and autocast inside; afterwards, they are as they are now."""
-        with torch.random.fork_rng(devices=[self.device] if self.cuda is not None else []):
+        now = random_state_of(self.device)
+        with torch.random.fork_rng(devices=[]), torch.autocast(self.kind, dtype=self.dtype, enabled=self.enabled):
             torch.set_rng_state(self.cpu)
-            if self.cuda is not None:
-                torch.cuda.set_rng_state(self.cuda, self.device)
-            with torch.autocast(self.kind, dtype=self.dtype, enabled=self.enabled):
+            set_random_state_of(self.device, self.own)
+            try:
                 yield
+            finally:
+                set_random_state_of(self.device, now)
