@@ -69,6 +69,13 @@ def test_calls_in_two_threads_ask_for_their_own_contexts(
     torch.testing.assert_close(found, alone)
 
 
+def test_wrapping_a_model_leaves_the_modes_of_what_is_in_it(model: CausalLM, store: Datastore) -> None:
+    model.train().model.layers[0].eval()
+    KnnLM(model, Retriever([(store, Exact().open(store))]), OPTIONS)
+    assert model.training
+    assert not model.model.layers[0].training
+
+
 def test_the_distribution_at_its_edges() -> None:
     distances = torch.tensor([[1e6, 1e6 + 4, torch.inf], [torch.inf] * 3])
     tokens = torch.tensor([[1, 2, 0], [0, 0, 0]])

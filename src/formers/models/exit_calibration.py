@@ -15,7 +15,7 @@ from formers.computation import EarlyExit
 from formers.computation.calibration import TestedRisk, last_rejected, learn_then_test
 from formers.computation.exit_rules import LastModule
 from formers.models.causal_lm import CausalLM
-from formers.part import Unsupported
+from formers.part import Unsupported, eval_mode
 
 Risk = Literal["disagreement", "excess_error"]
 THRESHOLDS = tuple(round(1 - (i / 32) ** 2, 4) for i in range(1, 32))
@@ -149,9 +149,7 @@ def exit_losses(
     _rule_of(model)
     rows = max(1, tokens // ids.shape[1])
     targets = ids[:, 1:]
-    training = model.training
-    model.eval()
-    try:
+    with eval_mode(model):
         with every_layer(model):
             best_of_all = torch.cat([_predicted(model, part)[0] for part in ids.split(rows)])
         wrong_of_all = (best_of_all != targets).double().mean(1)
@@ -161,8 +159,6 @@ def exit_losses(
             best, layers = (torch.cat(parts) for parts in zip(*found, strict=True))
             excess_n = ((best != targets).double().mean(1) - wrong_of_all).clamp(min=0)
             yield ExitLosses((best != best_of_all).double().mean(1), excess_n, layers)
-    finally:
-        model.train(training)
 
 
 def set_threshold(model: CausalLM, threshold: float) -> None:

@@ -2,7 +2,7 @@
 
 from formers.part.annotations import option_hints
 from formers.part.auxiliary_losses import CollectedLosses, add_loss, collect_losses, refuse_losses, weighted_losses
-from formers.part.evaluating import evaluating
+from formers.part.evaluating import eval_mode, evaluating
 from formers.part.initial_scale import check_init
 from formers.part.json_form import value_json
 from formers.part.member import default_of, members_in
@@ -37,6 +37,7 @@ __all__ = [
     "collect_losses",
     "default_of",
     "describe",
+    "eval_mode",
     "evaluating",
     "is_plain_linear",
     "layers_share",

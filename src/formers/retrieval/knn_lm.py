@@ -53,7 +53,7 @@ class KnnLM(CausalLM):
         self.model, self.lm_head = model.model, model.lm_head
         self.generation_config = model.generation_config
         self.retriever, self.options = retriever, options or KnnOptions()
-        self.train(model.training)
+        self.training = model.training  # without a change of what is in it
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         """Run `forward` with an eye on the representations that pass by."""
