@@ -20,8 +20,11 @@ from study_schema import schema
 from formers.catalogue import AXES, members
 from formers.computation import DepthOracle, ExitRule
 from formers.part import ABILITIES, Part, default_of, value_text
+from formers.patterns import PATTERNS, Pattern
 
 ROOT = Path(__file__).parent.parent
+LISTED: dict[str, tuple[type[Part], ...]] = {axis: members(base) for axis, base in AXES.items()} | {"pattern": PATTERNS}
+"""What the tables list: the parts of each axis, and the patterns, which mixers are made from."""
 
 
 def summary(kind: type[Part]) -> str:
@@ -32,16 +35,16 @@ def summary(kind: type[Part]) -> str:
 def names() -> str:
     """The names of the parts, a line for each axis."""
     lines = ["| axis | parts |", "|---|---|"]
-    for axis, base in AXES.items():
-        lines.append(f"| **{axis}** | {', '.join(f'`{kind.name()}`' for kind in members(base))} |")
+    for axis, kinds in LISTED.items():
+        lines.append(f"| **{axis}** | {', '.join(f'`{kind.name()}`' for kind in kinds)} |")
     return "\n".join(lines)
 
 
 def overview() -> list[str]:
     """The parts by axis, one line each, with a link to the rest."""
     lines = ["| axis | part | what it is |", "|---|---|---|"]
-    for axis, base in AXES.items():
-        for i, kind in enumerate(members(base)):
+    for axis, kinds in LISTED.items():
+        for i, kind in enumerate(kinds):
             name, place = kind.name(), f"#{anchor(axis, kind)}"
             lines.append(f"| {f'**{axis}**' if i == 0 else ''} | [`{name}`]({place}) | {cell(summary(kind))} |")
     return lines
@@ -50,10 +53,10 @@ def overview() -> list[str]:
 def anchor(axis: str, kind: type[Part]) -> str:
     """The anchor of a part's heading: its name; with a number, as renderers count, where an earlier axis has it too."""
     earlier = 0
-    for before, base in AXES.items():
+    for before, kinds in LISTED.items():
         if before == axis:
             break
-        earlier += sum(one.name() == kind.name() for one in members(base))
+        earlier += sum(one.name() == kind.name() for one in kinds)
         earlier += before == kind.name()
     return kind.name() + (f"-{earlier}" if earlier else "")
 
@@ -67,7 +70,8 @@ def reference() -> str:
     lines = [
         "# Parts",
         "",
-        "Made by `docs/generate.py` from the code. In text a part is written as `name(option=value)`.",
+        "Made by `docs/generate.py` from the code. In text a part is written as `name(option=value)`; a pattern may "
+        "stand where a mixer does, and means `sparse` over it: `window(128) | sinks(4)`.",
         "",
         *overview(),
         "",
@@ -75,9 +79,9 @@ def reference() -> str:
     lines += ["What a part may be able to do:", "", "| ability | promise |", "|---|---|"]
     lines += [f"| {name} | {promise} |" for name, promise in ABILITIES.items()]
     within = {"exit rule": ExitRule, "depth oracle": DepthOracle}  # choices within early_exit
-    for axis, base in (AXES | within).items():
+    for axis, base in (AXES | {"pattern": Pattern} | within).items():
         lines += ["", f"## {axis}", "", " ".join((base.__doc__ or "").split("\n\n")[0].split())]
-        for kind in members(base) if axis in AXES else base.kinds():
+        for kind in LISTED.get(axis) or base.kinds():
             lines += ["", f"### `{kind.name()}`", "", *documentation(kind)]
     return "\n".join(lines) + "\n"
 

@@ -238,9 +238,12 @@ def letters(kind: type[Part]) -> list[str]:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Leave out the marks of generated tables, and the backslashes of pipes in code there: Markdown's tables need them
-    on GitHub, and MkDocs prints them."""
+    """Return a page of GitHub's Markdown as MkDocs has it: without the marks of generated tables, without backslashes
+    before pipes in their code, and with an underscore in links to a heading that is there more than once."""
     text = re.sub(r"<!-- .*? -->\n", "", markdown)
-    return re.sub(
-        r"^\|.*\|$", lambda row: re.sub(r"`[^`]*`", lambda code: code[0].replace("\\|", "|"), row[0]), text, flags=re.M
-    )
+    text = re.sub(r"^\|.*\|$", lambda row: re.sub(r"`[^`]*`", plain_pipes, row[0]), text, flags=re.M)
+    return re.sub(r"\]\(#(\w+)-(\d)\)", r"](#\1_\2)", text)
+
+
+def plain_pipes(code: re.Match[str]) -> str:
+    return code[0].replace("\\|", "|")

@@ -22,6 +22,9 @@ def test_the_site_builds_and_every_link_leads_somewhere(tmp_path: Path, python: 
     assert "The formula as code" in page
     assert "arxiv.org/abs/2009.14794" in page
     assert re.findall(r"<code>[^<]*\\\|[^<]*</code></td>", (tmp_path / "site" / "parts.html").read_text()) == []
+    for place in (tmp_path / "site").glob("*.html"):
+        text = place.read_text()
+        assert set(re.findall(r'href="#([^"]+)"', text)) <= set(re.findall(r'id="([^"]+)"', text)), place.name
     assert "use_attention" in (tmp_path / "site" / "interface" / "formers.adapt.html").read_text()
 
 
