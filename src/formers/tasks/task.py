@@ -131,6 +131,12 @@ class Task(Part):
         raise NotImplementedError
 
     @property
+    def reading_hash(self) -> str:
+        """Return the sha256 of how the data is read, by files of the user's that `data_hash` is not of, such as a
+        tokenizer's; empty where there are none."""
+        return ""
+
+    @property
     def code_hash(self) -> str:
         """Return the sha256 of the user's file that a task comes from, as `own_code` has it; empty for the library's
         own tasks."""

@@ -111,7 +111,7 @@ class Job:
         facts: dict[str, Any] = {"search": True} if self.is_search else {}
         facts |= {
             "task": str(self.arm.task_of(self.study.task)),
-            "data": self.task.data_hash + self.study.task.code_hash,
+            "data": self.task.data_hash + self.study.task.code_hash + self.task.task.reading_hash,
             "config": config_facts(self.config_json),
             "budget": self.budget.to_dict(),
             "seed": self.seed,

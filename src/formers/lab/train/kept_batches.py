@@ -56,7 +56,7 @@ class KeptBatches(Dataset[Example]):
         self.data = data
         task = job.task.task
         rows = job.budget.batch_size if task.is_contiguous else 0
-        identity = (str(task), job.task.data_hash, task.code_hash, job.seed, rows)
+        identity = (str(task), job.task.data_hash, task.reading_hash, task.code_hash, job.seed, rows)
         if _kept.identity != identity:
             _kept = _Kept(identity)
         self._kept = _kept

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import torch
@@ -74,6 +75,14 @@ class Corpus:
     word_starts: dict[Side, Tensor]
     lossless: bool
     sha256: str
+
+    @cached_property
+    def numbers_sha256(self) -> str:
+        """The sha256 of the texts as numbers."""
+        whole = hashlib.sha256()
+        for ids in (self.train, self.validation, self.test):
+            whole.update(f"{len(ids)}\n".encode() + ids.numpy().tobytes())
+        return whole.hexdigest()
 
     def pieces_a_byte(self, side: Side) -> float:
         """Return how many pieces of a split there are for each of its bytes."""

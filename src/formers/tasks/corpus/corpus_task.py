@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from formers.tasks.corpus.corpus import Corpus, CorpusSource
-from formers.tasks.corpus.tokenizer_kinds import LEARNED
+from formers.tasks.corpus.tokenizer_kinds import KINDS, LEARNED
 from formers.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -92,6 +92,11 @@ class _CorpusTask(Task):
     @property
     def data_hash(self) -> str:
         return self.text.sha256
+
+    @property
+    def reading_hash(self) -> str:
+        """Return the sha256 of what a given tokenizer makes of the texts: another one may lie in its place by now."""
+        return "" if self.tokens in KINDS else self.text.numbers_sha256
 
     def save(self, folder: Path) -> None:
         """Write the tokenizer beside a model; of characters also their alphabet, as `shakespeare` does."""
