@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from tokenizers.normalizers import Lowercase
 from transformers import AutoTokenizer, pipeline
 
 from formers.models import SequenceClassifier
 from formers.tasks import Classify, Reviews, parse
+from formers.tasks.corpus.tokenizer_kinds import learned_bpe
 
 Opinions = list[tuple[str, str]]
 
@@ -88,6 +90,22 @@ def test_a_saved_model_classifies_with_its_tokenizer(tmp_path: Path, opinions: O
     [found] = pipeline("text-classification", model=str(tmp_path / "model"))(text)
     ids = torch.tensor([task.data.vocabulary.encode((text,))])
     assert found["label"] == task.data.classes[int(model(input_ids=ids).logits.argmax())]
+
+
+def test_the_same_pieces_may_read_otherwise(tmp_path: Path, opinions: Opinions) -> None:
+    """A tokenizer in the place of another one, which has its vocabulary and other rules."""
+    path, place = table(tmp_path / "a.csv", opinions), tmp_path / "tokenizer"
+    found = []
+    for kept in (True, False):
+        tokenizer = learned_bpe([text for text, _ in opinions], 300)
+        if not kept:
+            tokenizer.backend_tokenizer.normalizer = Lowercase()
+        tokenizer.save_pretrained(place)
+        task = Classify(path=path, length=16, tokenizer=str(place))
+        found.append((task.data_hash, task.reading_hash))
+    assert found[0][0] == found[1][0]
+    assert found[0][1] != found[1][1]
+    assert Classify(path=path).reading_hash == ""
 
 
 def test_any_tokenizer_reads_texts_as_its_model_does(tmp_path: Path, opinions: Opinions, real: Path) -> None:

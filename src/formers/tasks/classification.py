@@ -6,7 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -171,6 +171,11 @@ class _TextClassification(Task):
     def data_hash(self) -> str:
         return self.data.sha256
 
+    @property
+    def reading_hash(self) -> str:
+        """Return the sha256 of what a given tokenizer makes of the texts: another one may lie in its place by now."""
+        return "" if self.tokenizer is None else self.data.numbers_sha256
+
     def save(self, folder: Path) -> None:
         self.data.vocabulary.save(folder)
 
@@ -197,6 +202,11 @@ class _Encoded:
     validation: _Texts
     test: _Texts
     sha256: str
+
+    @cached_property
+    def numbers_sha256(self) -> str:
+        """The sha256 of the texts as numbers."""
+        return digest([ids.tolist() for texts in (self.train, self.validation, self.test) for ids in texts.ids])
 
 
 @lru_cache(maxsize=4)
