@@ -163,3 +163,12 @@ def test_flipped_bytes_are_told_or_harmless(tmp_path: Path, method: int) -> None
         place.write_bytes(data[: stream.randrange(len(data))] if stream.random() < 0.1 else data)
         with suppress(ValueError):  # any other error is a fault
             labelled(place)
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+def test_halves_of_characters_are_named_with_their_place(tmp_path: Path, name: str) -> None:
+    """JSON can write them, as in texts cut in the middle of an emoji; nothing else can."""
+    rows = ['{"text": "whole \\ud83d\\ude00", "label": 1}', '{"text": "half \\ud83d", "label": 0}']
+    (tmp_path / name).write_text(f"[{', '.join(rows)}]" if name == "a.json" else "\n".join(rows))
+    with pytest.raises(ValueError, match=r"(line|row) 2 holds \\ud83d, half of a character"):
+        labelled(tmp_path / name)

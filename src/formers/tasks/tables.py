@@ -132,4 +132,10 @@ def _json_lines(text: str, place: Path) -> Iterator[TableRow]:
 def _json_row(row: dict[str, object], origin: str) -> TableRow:
     if wrong := next((name for name, value in row.items() if isinstance(value, (dict, list))), None):
         raise ValueError(f"{origin}: {wrong!r} must be a text or a number")
-    return TableRow(origin, {name: "" if value is None else str(value) for name, value in row.items()})
+    values = {name: "" if value is None else str(value) for name, value in row.items()}
+    try:
+        "".join([*values, *values.values()]).encode()
+    except UnicodeEncodeError as error:
+        half = f"\\u{ord(error.object[error.start]):04x}"
+        raise ValueError(f"{origin} holds {half}, half of a character, which no text can hold; remove it") from None
+    return TableRow(origin, values)
