@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, ClassVar
-
-import torch
+from typing import ClassVar
 
 from formers.part import warn_caller
 from formers.tasks.bigram import bigram_bits
 from formers.tasks.corpus.corpus import Corpus
 from formers.tasks.corpus.corpus_task import _CorpusTask
-from formers.tasks.corpus.pieces import Pieces
+from formers.tasks.corpus.pieces import Pieces, byte_values
 from formers.tasks.evaluation import Split
 from formers.tasks.metric import TaskMetric
 from formers.tasks.next_token import _NextToken
-
-if TYPE_CHECKING:
-    pass
 
 
 class Text(_CorpusTask, _NextToken):
@@ -88,8 +83,3 @@ class Text(_CorpusTask, _NextToken):
         texts = self.source.texts()
         train, test = (byte_values("".join(texts[side])) for side in ("train", "test"))
         return {"bigram": bigram_bits(train, test, 256)}
-
-
-def byte_values(text: str) -> torch.Tensor:
-    """Return the UTF-8 bytes of a text, (N,) int64."""
-    return torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8).long()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from transformers import AutoTokenizer
 
-from formers.tasks.corpus.pieces import Pieces
+from formers.tasks.corpus.corpus import CorpusSource
+from formers.tasks.corpus.pieces import PLAIN, Pieces
 from formers.tasks.corpus.tokenizer_kinds import tokenizer_for
 from formers.tasks.corpus.tokenizer_vocabulary import TokenizerVocabulary
 
@@ -34,6 +36,39 @@ def test_bytes_and_characters_are_numbered_plainly() -> None:
     alphabet = sorted(set("".join(TRAIN)))
     assert pieces("characters").encode(TEXT).tolist() == [alphabet.index(sign) for sign in TEXT]
     assert pieces("characters").end == len(alphabet)
+
+
+@pytest.mark.parametrize("tokens", ["bytes", "characters"])
+def test_what_is_read_without_the_tokenizer_has_its_numbers(tokens: str) -> None:
+    text = f"{TEXT}<|endoftext|>[MASK]\x00\u2028\U0001f600\u0301é\ufeff"
+    made = tokenizer_for(tokens, 0, [text], [text])
+    plain, slow = PLAIN[tokens](made).with_mask(), Pieces(made)
+    assert plain.encode(text).equal(slow.encode(text))
+    assert plain.encode("").tolist() == slow.encode("").tolist() == []
+    assert plain.encode(text).dtype == torch.long
+    if tokens == "characters":
+        for unknown in ("é日b", "\x01", "\U0010ffff"):
+            with pytest.raises(ValueError, match="does not know the characters"):
+                plain.encode(f"{unknown}\x02")
+
+
+@pytest.mark.parametrize(("tokens", "special"), [("bytes", False), ("characters", False), ("bytes", True)])
+def test_a_long_text_is_read_without_the_tokenizer_unless_it_has_to_be(
+    tokens: str, special: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its records take 200 bytes for each byte of a text: 20 GB for enwik8."""
+    (tmp_path / "text.txt").write_text("so many words. " * 10_000)
+    longest = [0]
+    read = Pieces._read
+
+    def noted(self: Pieces, text: str, **options: bool) -> Any:
+        longest[0] = max(longest[0], len(text))
+        return read(self, text, **options)
+
+    monkeypatch.setattr(Pieces, "_read", noted)
+    corpus = CorpusSource(str(tmp_path / "text.txt"), "text", None, tokens, 0, special=special).load()
+    assert len(corpus.train) == 135_000
+    assert (longest[0] > 100_000) == special
 
 
 def test_learned_pieces_are_as_many_as_asked_for_and_whole_words_where_common() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from formers.tasks.corpus.document_splits import Splits, split_documents
 from formers.tasks.corpus.documents import HUB, Document, read_documents
-from formers.tasks.corpus.pieces import Pieces
+from formers.tasks.corpus.pieces import PLAIN, Pieces
 from formers.tasks.corpus.tokenizer_kinds import tokenizer_for
 from formers.tasks.sources import stamp
 from formers.tasks.splits import Side
@@ -120,7 +120,8 @@ def _loaded(source: CorpusSource, stamps: tuple[object, ...]) -> Corpus:
     """Return a corpus; `stamps` tell changed files from those read before."""
     splits = source.texts()
     everything = [text for texts in splits.values() for text in texts]
-    pieces = Pieces(tokenizer_for(source.tokens, source.size, splits["train"], everything), source.special)
+    kind = Pieces if source.special else PLAIN.get(source.tokens, Pieces)
+    pieces = kind(tokenizer_for(source.tokens, source.size, splits["train"], everything), source.special)
     pieces = pieces.with_mask() if source.masked else pieces
     several = any(len(texts) > 1 for texts in splits.values())
     ids = {side: joined(pieces, texts, several) for side, texts in splits.items()}

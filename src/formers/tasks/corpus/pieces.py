@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -141,3 +143,34 @@ class Pieces:
     def _read(self, text: str, **options: bool) -> Any:
         options |= {"add_special_tokens": False, "return_attention_mask": False, "verbose": False}
         return self.tokenizer(text, split_special_tokens=not self.special, **options)
+
+
+class BytePieces(Pieces):
+    """Pieces that are the bytes of a text: read without the tokenizer, which takes 200 bytes of memory for each."""
+
+    def encode(self, text: str) -> Tensor:
+        return byte_values(text)
+
+
+class CharacterPieces(Pieces):
+    """Pieces that are the characters of a text, numbered in their order: read without the tokenizer, as bytes are."""
+
+    @cached_property
+    def code_points(self) -> np.ndarray:
+        """The code point of each character, ascending, so that its place is its number."""
+        return np.array(sorted(ord(piece) for piece in self.tokenizer.get_vocab() if len(piece) == 1), np.uint32)
+
+    def encode(self, text: str) -> Tensor:
+        points = np.frombuffer(text.encode("utf-32-le"), np.uint32)
+        places = np.searchsorted(self.code_points, points).clip(max=len(self.code_points) - 1)
+        known = bool((self.code_points[places] == points).all())
+        return torch.from_numpy(places.astype(np.int64)) if known else super().encode(text)
+
+
+PLAIN: Mapping[str, type[Pieces]] = {"bytes": BytePieces, "characters": CharacterPieces}
+"""Kinds of tokens that need no tokenizer to be read."""
+
+
+def byte_values(text: str) -> Tensor:
+    """Return the UTF-8 bytes of a text, (N,) int64."""
+    return torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8).long() if text else torch.empty(0).long()
