@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from formers.ops.common import triton_reasons
 from formers.ops.common.derivatives import is_transformed
 
 TILE = 128
@@ -34,6 +35,8 @@ def flex_reasons(*tensors: Tensor, instead: str) -> list[str]:
     (widths, dtype, device), reasons = ([t.shape[-1] for t in tensors], tensors[0].dtype, tensors[0].device.type), []
     if device == "cpu" and torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
         reasons.append(f"FlexAttention has no gradients on a CPU; use impl={instead!r} or torch.no_grad()")
+    if device == "cuda" and not triton_reasons.INSTALLED:
+        reasons.append(f"on a GPU its kernel is compiled by Triton, which is not installed; use impl={instead!r}")
     if device == "cuda" and min(widths) < _SMALLEST_WIDTH:
         reasons.append(f"on a GPU heads are at least {_SMALLEST_WIDTH} wide, these are {min(widths)}")
     if device == "cuda" and dtype == torch.float64:
