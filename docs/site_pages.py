@@ -3,6 +3,7 @@ part, the interface of each room, executed notebooks, and a gallery of reports."
 
 from __future__ import annotations
 
+import ast
 import inspect
 import os
 import re
@@ -11,7 +12,9 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import fields
 from functools import cache
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -89,7 +92,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         "decisions/index.md": decisions(),
         "gallery.md": gallery(),
     }
-    pages |= {f"interface/{room}.md": f"# {room}\n\n::: {room}\n" for room in ROOMS}
+    pages |= {f"interface/{room}.md": interface(room) for room in ROOMS}
     for axis, base in AXES.items():
         for kind in members(base):
             pages |= part_files(axis, kind)
@@ -112,6 +115,41 @@ def decisions() -> str:
     titles = [path.read_text().partition("\n")[0].lstrip("# ") for path in found]
     lines = [f"- [{title}]({path.name})" for title, path in zip(titles, found, strict=True)]
     return "# Decisions\n\nWhy things are as they are.\n\n" + "\n".join(lines) + "\n"
+
+
+def interface(room: str) -> str:
+    """Return the page of a package: its docstring, then each of its public names by where it is defined.
+
+    Names that are loaded late, or that a folder shares, are not seen by who reads `__init__.py` alone. What takes
+    `impl`, the ops, comes before what is around it.
+    """
+    package = import_module(room)
+    public = [name for name in package.__all__ if not name.startswith("_")]
+    homes = [home_of(package, name) for name in sorted(public, key=lambda name: not takes_impl(getattr(package, name)))]
+    shown = "{heading_level: 2, show_root_full_path: false, show_root_toc_entry: true}"
+    blocks = [f"# {room}", f"::: {room}\n    options: {{members: false, show_root_heading: false}}"]
+    blocks += [f"::: {home}\n    options: {shown}" for home in homes if home]
+    return "\n\n".join(blocks) + "\n"
+
+
+def takes_impl(thing: Any) -> bool:
+    return inspect.isfunction(thing) and "impl" in inspect.signature(thing).parameters
+
+
+def home_of(package: ModuleType, name: str) -> str | None:
+    """Return the full name of what a package makes public, with the module that defines it; None for what is made when
+    it is asked for."""
+    thing = getattr(package, name)
+    if inspect.isclass(thing) or inspect.isfunction(thing):
+        return f"{thing.__module__}.{thing.__qualname__}"
+    if home := getattr(package, "_HOME_OF", {}).get(name):
+        return f"{home}.{name}"
+    for node in ast.parse(inspect.getsource(package)).body:
+        if isinstance(node, ast.ImportFrom) and any((one.asname or one.name) == name for one in node.names):
+            return f"{node.module}.{name}"
+        if isinstance(node, ast.AnnAssign | ast.Assign) and name in ast.unparse(node).partition("=")[0]:
+            return f"{package.__name__}.{name}"
+    return None
 
 
 def page_of(axis: str, kind: type[Part]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,10 @@ def test_the_site_builds_and_every_link_leads_somewhere(tmp_path: Path, python: 
     for place in (tmp_path / "site").glob("*.html"):
         text = place.read_text()
         assert set(re.findall(r'href="#([^"]+)"', text)) <= set(re.findall(r'id="([^"]+)"', text)), place.name
-    assert "use_attention" in (tmp_path / "site" / "interface" / "formers.adapt.html").read_text()
+    for room in ("formers", "formers.adapt", "formers.lab", "formers.models", "formers.ops"):
+        text = (tmp_path / "site" / "interface" / f"{room}.html").read_text()
+        shown = {full.rpartition(".")[2] for full in re.findall(r'<h2 id="([^"]+)"', text)}
+        assert set(import_module(room).__all__) - {"__version__"} <= shown
 
 
 def test_every_report_has_a_picture_in_the_gallery() -> None:
