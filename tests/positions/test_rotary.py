@@ -133,5 +133,7 @@ def test_widths_that_do_not_pair_are_refused() -> None:
 
 @pytest.mark.parametrize("fraction", [0.0, 1.5])
 def test_fractions_lie_between(fraction: float) -> None:
+    with pytest.raises(ValueError, match="base must be above 1"):
+        Rotary(base=1.0, scaling="yarn", factor=2.0)
     with pytest.raises(ValueError, match="fraction must lie in"):
         Rotary(fraction=fraction)

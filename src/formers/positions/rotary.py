@@ -41,6 +41,10 @@ class Rotary(Position):
 
     def check(self) -> None:
         check_base(self, self.base)
+        if self.scaling == "yarn" and self.base <= 1:
+            raise ValueError(
+                f"{self}: YaRN counts the turns of pairs, which are slower and slower: base must be above 1"
+            )
         if not 0 < self.fraction <= 1:
             raise ValueError(f"rotary: fraction must lie in (0, 1], but {self.fraction} was given")
         if self.factor < 1 or (self.factor > 1) != (self.scaling != "none"):
