@@ -166,6 +166,16 @@ def test_tuning_finds_the_best_of_the_grid(model: CausalLM, knn: KnnLM) -> None:
     assert found.score.perplexity == pytest.approx(2**found.score.bits)
 
 
+def test_a_token_that_is_all_but_impossible_leaves_something_to_choose(model: CausalLM, store: Datastore) -> None:
+    with torch.no_grad():
+        model.lm_head.weight.mul_(1e3)
+    text = torch.randint(11, (50,))
+    found = tune(model, Retriever([(store, Exact().open(store))]), text, READING, weights=(0.0, 0.3))
+    assert math.exp(-found.model.nats) == 0.0
+    assert found.score.nats < found.model.nats < math.inf
+    assert found.options.weight == 0.3
+
+
 def test_a_text_it_has_read_needs_fewer_bits(model: CausalLM, knn: KnnLM, ids: Tensor) -> None:
     found = tune(model, knn.retriever, ids[:64], READING)
     assert found.score.bits < 0.5 < found.model.bits

@@ -56,8 +56,13 @@ def mixed_log_probs(logits: Tensor, log_knn: Tensor, weight: float) -> Tensor:
     Rows of p_kNN that are NaN, those without a neighbour, are left to the model.
     """
     log_lm = F.log_softmax(logits.float(), -1)
+    mixed = log_mixture(log_knn, log_lm, weight)
+    return torch.where(log_knn.isnan().any(-1, keepdim=True), log_lm, mixed)
+
+
+def log_mixture(log_knn: Tensor, log_lm: Tensor, weight: float) -> Tensor:
+    """Return log(λ·p_kNN + (1 − λ)·p_LM) from the logarithms of both, whatever they are too small for."""
     if weight == 0:
         return log_lm
     rest = math.log1p(-weight) if weight < 1 else -math.inf
-    mixed = torch.logaddexp(log_knn + math.log(weight), log_lm + rest)
-    return torch.where(log_knn.isnan().any(-1, keepdim=True), log_lm, mixed)
+    return torch.logaddexp(log_knn + math.log(weight), log_lm + rest)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from formers.models import CausalLM
 from formers.part import evaluating
 from formers.retrieval.datastore import Progress
-from formers.retrieval.distribution import KnnOptions
+from formers.retrieval.distribution import KnnOptions, log_mixture
 from formers.retrieval.reading import Reading
 from formers.retrieval.representations import represent
 from formers.retrieval.retriever import Retriever
@@ -113,13 +113,15 @@ def tune(
             done += len(log_model)
             progress(done, count)
     assert temperatures is not None
-    p_lm, p_knn = torch.cat(log_lm).exp(), torch.cat(shares, -1)
+    whole_lm, log_knn = torch.cat(log_lm), torch.cat(shares, -1).log_()
     table = {
-        (k, t): _best_weight(p_knn[i, j], p_lm, weights) for i, t in enumerate(temperatures) for j, k in enumerate(ks)
+        (k, t): _best_weight(log_knn[i, j], whole_lm, weights)
+        for i, t in enumerate(temperatures)
+        for j, k in enumerate(ks)
     }
     (k, temperature), (weight, score) = min(table.items(), key=lambda item: item[1][1].nats)
     options = KnnOptions(k=k, temperature=temperature, weight=weight)
-    return Tuned(options, score, Score(-torch.cat(log_lm).double().mean().item(), count), table)
+    return Tuned(options, score, Score(-whole_lm.double().mean().item(), count), table)
 
 
 def _asked(
@@ -141,9 +143,9 @@ def _share_of_target(distances_nk: Tensor, right_nk: Tensor, ks: Sequence[int], 
     return (hits_nk / total_nk).T
 
 
-def _best_weight(p_knn: Tensor, p_lm: Tensor, weights: Sequence[float]) -> tuple[float, Score]:
+def _best_weight(log_knn: Tensor, log_lm: Tensor, weights: Sequence[float]) -> tuple[float, Score]:
     """Return the λ with the smallest mean −log p of the targets, and that."""
-    p_knn = torch.where(p_knn.isnan(), p_lm, p_knn)
-    nats = {weight: -(weight * p_knn + (1 - weight) * p_lm).log().double().mean().item() for weight in weights}
+    log_knn = torch.where(log_knn.isnan(), log_lm, log_knn)
+    nats = {weight: -log_mixture(log_knn, log_lm, weight).double().mean().item() for weight in weights}
     best = min(nats, key=lambda weight: nats[weight])
-    return best, Score(nats[best], len(p_lm))
+    return best, Score(nats[best], len(log_lm))
