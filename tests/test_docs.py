@@ -2,10 +2,13 @@
 
 import json
 import re
+import textwrap
 from pathlib import Path
 
 import jsonschema
 import yaml
+
+import formers.ops
 
 ROOT = Path(__file__).parent.parent
 
@@ -21,6 +24,14 @@ def test_readme_example_runs(tmp_path, monkeypatch, capsys):
     exec(code, {})
     assert (tmp_path / "my-model" / "config.json").exists()
     assert capsys.readouterr().out.strip()
+
+
+def test_example_of_the_ops_runs():
+    code = re.search(r"\n((?:    .*\n|\n)+)", formers.ops.__doc__).group(1)
+    found = {}
+    exec(textwrap.dedent(code), found)
+    assert found["y_next"].shape == (2, 4, 1, 32)
+    assert found["y"].shape == (2, 128, 64)
 
 
 def test_links_of_the_readme_lead_somewhere():

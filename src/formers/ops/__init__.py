@@ -1,5 +1,26 @@
 """The kernels of the family: pure functions on tensors. Needs torch and nothing else.
 
+    import torch
+    from formers.ops import attention, fourier_mix, linear_attention, sparse_attention
+    from formers.patterns import Sinks, Window
+
+    q, k, v = torch.randn(3, 2, 4, 128, 32)  # (B, H, L, K) each
+    y = attention(q, k, v, causal=True)
+    y = sparse_attention(q, k, v, Window(16) | Sinks(4), causal=True)
+    y, state = linear_attention(q, k, v, feature="elu", causal=True)
+    y_next, state = linear_attention(q[:, :, :1], k[:, :, :1], v[:, :, :1], feature="elu", causal=True, state=state)
+    y = fourier_mix(torch.randn(2, 128, 64))  # (B, L, D)
+
+| tokens read | ops |
+|---|---|
+| every one | `attention`, `metric_attention` |
+| those of a pattern | `sparse_attention`, `varlen_attention` |
+| sums over all of them | `linear_attention`, `dense_attention`, `kernel_attention`, `windowed_linear_attention` |
+| those in the same bucket or cluster | `bucketed_attention`, `clustered_attention` |
+| by fixed weights | `fourier_mix`, `pool_mix` |
+
+Features of queries and keys are `exp_features` and `fourier_features`; the other names are for forms of your own.
+
 Each op takes `impl="auto" | "naive" | "torch" | …`: an explicit request never falls back, and "auto" logs what it chose
 (logger `formers.ops`, level debug). The naive forms, straight from the formulas, are `formers.ops.<folder>.naive`; as
 a function shadows the folder of the same name here, write `from formers.ops.attention import naive`.
