@@ -37,8 +37,12 @@ def _run(seed: int, left_out: list[str]) -> str:
     )
 
 
+def _minutes(seconds: float) -> str:
+    return "a minute" if seconds < 90 else f"{seconds / 60:.0f} minutes"
+
+
 def _fuzzed(outcomes: Outcomes, seconds: float) -> str:
-    return f"{len(outcomes):,} malformed cases in {seconds / 60:.0f} minutes:\n\n{outcomes.table()}"
+    return f"{len(outcomes):,} malformed cases in {_minutes(seconds)}:\n\n{outcomes.table()}"
 
 
 def _killed(kills: list[Kill], seconds: float) -> str:
@@ -49,7 +53,7 @@ def _killed(kills: list[Kill], seconds: float) -> str:
         some = [kill for kill in kills if kill.moment.startswith(start)]
         lines.append(f"| {words} | {sum(k.times for k in some)} | {sum(bool(k.problem) for k in some)} |")
     total = sum(kill.times for kill in kills)
-    return f"{total} kills in {seconds / 60:.0f} minutes:\n\n" + "\n".join(lines)
+    return f"{total} kills in {_minutes(seconds)}:\n\n" + "\n".join(lines)
 
 
 def _faults(outcomes: Outcomes, kills: list[Kill]) -> list[str]:

@@ -122,7 +122,8 @@ def _show(grid: NeedleGrid) -> None:
     """Print accuracy by length and depth."""
     from rich.table import Table
 
-    say(f"share of answers found, {grid.each} texts at each length and depth of the fact\n")
+    texts = "one text" if grid.each == 1 else f"{grid.each} texts"
+    say(f"share of answers found, {texts} at each length and depth of the fact\n")
     table = Table("tokens", *(f"{depth:.0%}" for depth in grid.depths), "mean", box=None, pad_edge=False)
     for column in table.columns:
         column.justify = "right"

@@ -13,7 +13,7 @@ from formers.part import Site, Unsupported
 class WindowedLinear(Mixer):
     """Softmax weights in a window and on the first tokens, those of linear attention on all others, divided together.
 
-    y_i = Σ_j a_ij v_j / Σ_j a_ij over j ≤ i: a_ij = e^(s_ij − m_i) near, s = q·k/√K m_i the largest near score of i,
+    y_i = Σ_j a_ij v_j / Σ_j a_ij over j ≤ i: a_ij = e^(s_ij − m_i) near, s = q·k/√K, m_i the largest near score of i,
     and a_ij = g φ(q_i)·φ(k_j) far, with g > 0 learned for each head. O(L·(w·K + M·V)) time; streams with the keys and
     values of w − 1 tokens and of the sinks, and the sums of all others: a constant size.
 
