@@ -40,7 +40,7 @@ WORDS = {PARTS: "all parts", ABOVE_PARTS: "models and all parts"}
 
 def house_table() -> str:
     """Return the table: the rooms in the order of `MAY_IMPORT`, and under each the folders in it."""
-    lines = ["| room | what is in it | may import |", "|---|---|---|"]
+    lines = ["| package | what is in it | may import |", "|---|---|---|"]
     for room, imports in MAY_IMPORT.items():
         path = HOUSE / room
         if not path.is_dir():
@@ -63,4 +63,4 @@ def in_words(rooms: tuple[str, ...]) -> str:
     for known, words in WORDS.items():
         if rooms[: len(known)] == known:
             return ", ".join([words, *(f"`{room}`" for room in rooms[len(known) :])])
-    return ", ".join(f"`{room}`" for room in rooms) or "nothing of the house"
+    return ", ".join(f"`{room}`" for room in rooms) or "none of the others"
