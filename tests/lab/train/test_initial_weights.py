@@ -45,3 +45,14 @@ def test_seeds_differ_and_the_global_stream_is_left_alone() -> None:
     name = "model.layers.0.ffn.up_proj.weight"
     assert not first[name].equal(second[name])
     assert not first[name].equal(first[name.replace("layers.0", "layers.1")])
+
+
+def test_gpus_that_nothing_is_on_are_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch's own way asks each of them, and warns where there are several."""
+
+    def asked(*devices: object) -> torch.Tensor:
+        raise AssertionError(f"the state of {devices} was asked for")
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", asked)
+    weights({})

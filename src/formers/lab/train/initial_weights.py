@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from formers.part import seeded
+
 if TYPE_CHECKING:
     from formers.models import TransformerConfig
     from formers.models.pretrained import FormersModel
@@ -19,13 +21,11 @@ def seeded_model(task: CheckedTask, config: TransformerConfig, seed: int) -> For
     So a swapped part does not shift the random numbers of the parts after it: parameters with the same name, shape and
     distribution start equal in every arm with the same seed. The global random state is left as it was.
     """
-    on_cpu = torch.get_default_device().type == "cpu"
-    begin = torch.default_generator.manual_seed if on_cpu else torch.manual_seed  # which takes 100 times as long
-    with torch.random.fork_rng():
-        begin(seed)
+    device = torch.get_default_device()
+    with seeded(seed, device):
         model = task.model(config)
-        for name, module in reversed([*model.named_modules()]):  # a part's own rule comes after its layers' usual one
-            begin(_module_seed(seed, name))
+    for name, module in reversed([*model.named_modules()]):  # a part's own rule comes after its layers' usual one
+        with seeded(_module_seed(seed, name), device):
             model._init_weights(module)
     model.tie_weights()
     return model

@@ -68,7 +68,7 @@ def starting_model(job: Job, before: FinishedStage | None) -> FormersModel:
         return model
     trained = seeded_model(before.job.task, before.job.config, before.job.seed)
     load_full_weights(trained, load_file(before.path) if ranks.is_rank0() else {})
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):  # weights lie on the CPU
         longer: FormersModel = convert_weights(trained, model.config, strict=True).model
     return longer
 
