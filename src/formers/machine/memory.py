@@ -6,8 +6,11 @@ from pathlib import Path
 
 import torch
 
-_MESSAGES = ("can't allocate memory", "not enough memory", "out of memory", "Storage size calculation overflowed")
-"""Words in the errors of torch's allocators."""
+_MESSAGES = (
+    *("can't allocate memory", "not enough memory", "out of memory", "Storage size calculation overflowed"),
+    "_ALLOC_FAILED",  # of CUDA's libraries, as cuBLAS, which takes its workspace past torch's allocator
+)
+"""Words in the errors of torch's allocators, and of the libraries below it."""
 _RESET, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
 
