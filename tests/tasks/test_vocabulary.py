@@ -57,6 +57,9 @@ def test_files_that_are_no_vocabulary(tmp_path: Path) -> None:
     (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\nword\n")
     with pytest.raises(ValueError, match=r"hold \[SEP\]"):
         Words.load(tmp_path / "vocab.txt")
+    (tmp_path / "vocab.txt").write_text("[UNK]\n[PAD]\n[SEP]\n")
+    with pytest.raises(ValueError, match=r"must begin with \[PAD\]$"):
+        Words.load(tmp_path / "vocab.txt")
 
 
 def test_berts_vocabulary_gives_what_berts_tokenizer_gives(real: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from zipfile import BadZipFile, ZipFile
 
 from formers.part import shortened
+from formers.tasks.tables import TABLES
 
 try:
     from lzma import LZMAError
@@ -44,7 +45,7 @@ def _in_folder(place: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
 
 def _in_zip(place: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
     if place.suffix.lower() != ".zip":
-        raise ValueError(f"{place} is neither a .csv, .tsv or .zip file nor a folder of label/*.txt")
+        raise ValueError(f"{place} is neither a {', '.join(TABLES)} or .zip file nor a folder of label/*.txt")
     try:
         with ZipFile(place) as archive:
             for text in sorted(name for name in archive.namelist() if _wanted(PurePosixPath(name))):

@@ -85,8 +85,9 @@ class Words:
         # Lines end in \n or \r\n alone: a piece may be a character such as U+2028, at which splitlines() cuts, too.
         lines = text_of(path.read_bytes(), path).removesuffix("\n").split("\n")
         pieces = tuple(line.removesuffix("\r") for line in lines)
-        if pieces[0] != _SPECIAL[0] or set(_SPECIAL) - set(pieces):
-            raise ValueError(f"{path} must begin with [PAD] and hold {', '.join(sorted(set(_SPECIAL) - set(pieces)))}")
+        missing = ", ".join(sorted(set(_SPECIAL) - set(pieces)))
+        if pieces[0] != _SPECIAL[0] or missing:
+            raise ValueError(f"{path} must begin with [PAD]{f' and hold {missing}' if missing else ''}")
         return cls(pieces)
 
     def __len__(self) -> int:
