@@ -60,3 +60,9 @@ def test_what_cannot_be_recorded() -> None:
         record("CartPole-v1", policies, {}, zero=0, hundred=1)
     with pytest.raises(ValueError, match=r"no trajectories of a policy called 'expert'.*give zero= and hundred="):
         record("CartPole-v1", policies, {RANDOM: 1})
+
+
+@pytest.mark.parametrize("seed", [-1, 10, 11])
+def test_a_recording_has_none_of_the_episodes_that_models_are_measured_on(seed: int) -> None:
+    with pytest.raises(ValueError, match=f"from 0 to 9, not {seed}"):
+        record("CartPole-v1", policies_for("CartPole-v1"), {RANDOM: 1}, seed=seed)

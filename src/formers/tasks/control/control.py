@@ -15,7 +15,7 @@ from formers.tasks.control.drawing import CannotDraw, draw_gif
 from formers.tasks.control.environments import spaces_of
 from formers.tasks.control.minari_data import PREFIX, load_minari
 from formers.tasks.control.policies import EPISODES, policies_for
-from formers.tasks.control.recorder import SEEDS_APART, record
+from formers.tasks.control.recorder import RECORDINGS, SEEDS_APART, record
 from formers.tasks.control.recordings import load_recording
 from formers.tasks.control.rollouts import Player, Rollout
 from formers.tasks.control.trajectories import MIXED, Trajectories
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 _ASKED = (0, 25, 50, 75, 100, 125)
 """Scores that are asked for on the test split; the last one has no trajectory to learn it from."""
-_SEEDS = {"validation": 10 * SEEDS_APART, "test": 11 * SEEDS_APART}
-"""Where the seeds of a split's episodes begin; recordings begin far below."""
+_SEEDS = {"validation": RECORDINGS * SEEDS_APART, "test": (RECORDINGS + 1) * SEEDS_APART}
+"""Where the seeds of a split's episodes begin: behind those of all recordings."""
 _SEEN = 1.001
 """Times the largest recorded return up to which an asked-for return counts as seen."""
 

@@ -14,6 +14,8 @@ from formers.tasks.control.trajectories import Trajectories
 
 SEEDS_APART = 1_000_000
 """Seeds of environments from one recording, or one split, to the next."""
+RECORDINGS = 10
+"""Recordings with seeds of their own; those of the splits that models are measured on follow."""
 
 
 def record(
@@ -31,13 +33,17 @@ def record(
         name: the environment's name.
         policies: name → a callable that acts; those of the library are `policies_for(name)`.
         episodes: how many episodes of each policy.
-        seed: of the environment's beginnings and of the policies' random numbers.
+        seed: of the environment's beginnings and of the policies' random numbers, 0 to 9: episodes of other seeds are
+            those that models are measured on.
         zero, hundred: the returns that count as scores of 0 and 100; unless given, the means of the policies `random`
             and `expert`.
 
     Raises:
-        ValueError: where there is nothing to record, and where there is no such policy to take a score's scale from.
+        ValueError: where there is nothing to record, where there is no such policy to take a score's scale from, and
+            for another seed.
     """
+    if not 0 <= seed < RECORDINGS:
+        raise ValueError(f"a recording's seed is from 0 to {RECORDINGS - 1}, not {seed}: others are those of the tests")
     if unknown := [policy for policy in episodes if policy not in policies]:
         raise ValueError(f"there is no policy {unknown[0]!r} for {name}; there are {', '.join(policies)}")
     spaces, environment = spaces_of(name), make_environment(name)
