@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -37,9 +38,20 @@ class Characters:
 
     def encode(self, text: str) -> Tensor:
         """Return the numbers of the characters, (L,) int64. Raise `ValueError` for characters outside the alphabet."""
-        if unknown := sorted(set(text) - self.number.keys()):
+        points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+        ids = self._number_of_point[np.minimum(points, len(self._number_of_point) - 1)]
+        if (ids < 0).any():
+            unknown = sorted(set(text) - self.number.keys())
             raise ValueError(f"the model does not know the characters {unknown}; it knows {self.alphabet!r}")
-        return torch.tensor([self.number[character] for character in text], dtype=torch.long)
+        return torch.from_numpy(ids)
+
+    @cached_property
+    def _number_of_point(self) -> np.ndarray:
+        """Code point → the number of its character, −1 for unknown ones; the last one is above all that are known."""
+        points = [ord(character) for character in self.alphabet]
+        numbers = np.full(max(points) + 2, -1, np.int64)
+        numbers[points] = np.arange(len(points))
+        return numbers
 
     def without_unknown(self, text: str) -> str:
         """Return a text without the characters outside the alphabet."""

@@ -9,11 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from formers.part import shortened
+from formers.tasks.characters import Characters
 
 _MASK = "[MASK]"
 _WORD = re.compile(r"\w+|[^\w\s]")
@@ -156,15 +156,13 @@ class CharacterPieces(Pieces):
     """Pieces that are the characters of a text, numbered in their order: read without the tokenizer, as bytes are."""
 
     @cached_property
-    def code_points(self) -> np.ndarray:
-        """The code point of each character, ascending, so that its place is its number."""
-        return np.array(sorted(ord(piece) for piece in self.tokenizer.get_vocab() if len(piece) == 1), np.uint32)
+    def characters(self) -> Characters:
+        """The alphabet, without the special pieces, which come behind it."""
+        numbers = self.tokenizer.get_vocab()
+        return Characters("".join(sorted((piece for piece in numbers if len(piece) == 1), key=numbers.__getitem__)))
 
     def encode(self, text: str) -> Tensor:
-        points = np.frombuffer(text.encode("utf-32-le"), np.uint32)
-        places = np.searchsorted(self.code_points, points).clip(max=len(self.code_points) - 1)
-        known = bool((self.code_points[places] == points).all())
-        return torch.from_numpy(places.astype(np.int64)) if known else super().encode(text)
+        return self.characters.encode(text)
 
 
 PLAIN: Mapping[str, type[Pieces]] = {"bytes": BytePieces, "characters": CharacterPieces}
