@@ -13,6 +13,7 @@ from torch.nn.functional import pad
 
 from formers.ops.common import triton_reasons
 from formers.ops.common.derivatives import is_transformed
+from formers.ops.common.tensor_cores import tensor_core_reasons
 
 TILE = 128
 """Queries, and keys, in a tile of FlexAttention."""
@@ -37,6 +38,7 @@ def flex_reasons(*tensors: Tensor, instead: str) -> list[str]:
         reasons.append(f"FlexAttention has no gradients on a CPU; use impl={instead!r} or torch.no_grad()")
     if device == "cuda" and not triton_reasons.INSTALLED:
         reasons.append(f"on a GPU its kernel is compiled by Triton, which is not installed; use impl={instead!r}")
+    reasons += [f"{reason}; use impl={instead!r}" for reason in tensor_core_reasons(tensors[0].device)]
     if device == "cuda" and min(widths) < _SMALLEST_WIDTH:
         reasons.append(f"on a GPU heads are at least {_SMALLEST_WIDTH} wide, these are {min(widths)}")
     if device == "cuda" and dtype == torch.float64:

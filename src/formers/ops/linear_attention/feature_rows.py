@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from formers.ops.common.tensor_cores import tensor_core_reasons
 from formers.ops.common.triton_reasons import eager_triton_reasons
 from formers.ops.linear_attention.triton_grid import block_of, precision_of
 
@@ -32,9 +33,10 @@ def unsupported_reasons(inputs: tuple[Any, ...]) -> list[str]:
 def slow_reasons(inputs: tuple[Any, ...]) -> list[str]:
     """Return why another form is faster."""
     x, dtype = inputs[0], inputs[-1] if isinstance(inputs[-1], torch.dtype) else inputs[0].dtype
+    reasons = tensor_core_reasons(x.device)
     if x.shape[-1] > _WIDEST_EXACT and _precision(dtype) == "ieee":
-        return [f"float32 products of inputs wider than {_WIDEST_EXACT} leave the registers in full precision"]
-    return []
+        reasons.append(f"float32 products of inputs wider than {_WIDEST_EXACT} leave the registers in full precision")
+    return reasons
 
 
 def _tokens_lie_outside(x_bhlk: Tensor) -> bool:

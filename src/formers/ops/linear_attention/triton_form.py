@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from formers.ops.common.derivatives import gradients_by_autograd, is_recorded, is_transformed, needs_autograd
+from formers.ops.common.tensor_cores import tensor_core_reasons
 from formers.ops.common.tf32 import multiplies_in_tf32
 from formers.ops.common.tracing import is_left_open
 from formers.ops.common.triton_reasons import triton_reasons
@@ -44,9 +45,10 @@ def unsupported_reasons(inputs: LinearInputs) -> list[str]:
 
 def slow_reasons(inputs: LinearInputs) -> list[str]:
     """Return why another form is faster."""
+    reasons = tensor_core_reasons(inputs.q_bhlm.device)
     if inputs.q_bhlm.dtype == torch.float32 and not multiplies_in_tf32():
-        return ["float32 products in full precision do not run on tensor cores, and torch's are faster"]
-    return []
+        reasons.append("float32 products in full precision do not run on tensor cores, and torch's are faster")
+    return reasons
 
 
 def linear_attention(*fields: Any) -> tuple[Tensor, LinearState]:
