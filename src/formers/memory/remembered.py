@@ -10,7 +10,7 @@ from torch import Tensor
 
 from formers.mixers.cached_attention import CachedAttention
 from formers.mixers.context import Context
-from formers.mixers.kv_cache import KeyValueState
+from formers.mixers.kv_cache import KeyValueState, same_rows
 
 
 class Remembered(NamedTuple):
@@ -71,7 +71,7 @@ class Remembered(NamedTuple):
     def joined(self, later: Remembered) -> Remembered:
         """Return these tokens and later ones, in the dtype of those."""
         x_bmd = torch.cat([self.x_bmd.to(later.x_bmd.dtype), later.x_bmd], 1)
-        positions_bm = torch.cat(_same_rows(self.positions_bm, later.positions_bm), 1)
+        positions_bm = torch.cat(same_rows(self.positions_bm, later.positions_bm), 1)
         mask_bm = None
         if self.mask_bm is not None or later.mask_bm is not None:
             mask_bm = torch.cat([self.real(), later.real()], 1)
@@ -156,16 +156,8 @@ def seen_together(
         k_bgsk=torch.cat([*ks, k], 2),
         v_bgsv=None if v is k else torch.cat([*vs, v], 2),
         mask_bs=mask_bs,
-        positions_bs=torch.cat(_same_rows(*(one.positions_bm for one in (*past, new))), 1),
+        positions_bs=torch.cat(same_rows(*(one.positions_bm for one in (*past, new))), 1),
     )
-
-
-def _same_rows(*positions: Tensor) -> list[Tensor]:
-    """Return positions of tokens behind each other with one row each, if all rows share them, or one for each."""
-    if len(positions) == 1:
-        return list(positions)
-    rows = max(one.shape[0] for one in positions)
-    return [one.expand(rows, -1) for one in positions]
 
 
 def _end_of(t_bgsk: Tensor, count: int) -> Tensor:

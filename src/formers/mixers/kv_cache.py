@@ -129,9 +129,16 @@ def append(
         mask_bs = torch.cat([_all_real(state.k_bgsk, state.mask_bs), _all_real(k, mask_bl)], 1)
     positions_bs = None
     if positions_bl is not None and state.positions_bs is not None:
-        rows = max(len(positions_bl), len(state.positions_bs))
-        positions_bs = torch.cat([state.positions_bs.expand(rows, -1), positions_bl.expand(rows, -1)], 1)
+        positions_bs = torch.cat(same_rows(state.positions_bs, positions_bl), 1)
     return KeyValueState(seen_b, all_k, all_v, mask_bs, positions_bs, (k_storage, v_storage))
+
+
+def same_rows(*positions: Tensor) -> list[Tensor]:
+    """Return positions of tokens behind each other with one row each, if all rows share them, or one for each."""
+    if len(positions) == 1:
+        return list(positions)
+    rows = next((len(one) for one in positions if len(one) != 1), 1)
+    return [one.expand(rows, -1) for one in positions]
 
 
 def _all_real(k_bgsk: Tensor, mask_bs: Tensor | None) -> Tensor:

@@ -70,7 +70,8 @@ class LocalDenseMixer(WindowedDenseMixer):
         before = -self.part.shift % width
         after = -(before + length) % width
         q, k, x = (_windows(t, before, after, width) for t in (q_bhlk, k_bhlk, x_bhlk))
-        y_bhlv = self.within(q, k, x).unflatten(0, (rows, -1)).transpose(1, 2).flatten(2, 3)
+        y_bhlv = self.within(q, k, x).unflatten(0, (rows, (before + length + after) // width))
+        y_bhlv = y_bhlv.transpose(1, 2).flatten(2, 3)
         y_bhlv = y_bhlv[:, :, before : before + length]
         return y_bhlv * width**of_outputs if of_outputs else y_bhlv, None
 

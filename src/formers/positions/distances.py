@@ -144,6 +144,8 @@ def _read(q_bl: Tensor, k_bs: Tensor) -> _Extent:
 
 def _looked_at(q_bl: Tensor, k_bs: Tensor) -> _Extent:
     """Read the ends of the distances on the host, all at once: a device is waited for one time."""
+    if not len(q_bl) or not len(k_bs):
+        return _Extent(0, 0, None)
     first_b = k_bs[:, 0] - q_bl[:, 0]
     is_run = (q_bl.diff() == 1).all() & (k_bs.diff() == 1).all() & (first_b == first_b[0]).all()
     low, high = (k_bs.amin(1) - q_bl.amax(1)).min(), (k_bs.amax(1) - q_bl.amin(1)).max()

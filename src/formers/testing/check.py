@@ -25,6 +25,7 @@ LAWS: dict[Law, frozenset[str]] = {
     laws.padding_does_not_matter: frozenset(),
     laws.lengths_do_not_depend_on_padding: frozenset(),
     laws.no_tokens_are_taken: frozenset(),
+    laws.no_rows_are_taken: frozenset(),
     laws.one_pass_equals_pieces: frozenset({"causal", "streaming"}),
     laws.gradients_flow_through_states: frozenset({"causal", "streaming", "state_gradients"}),
     laws.memories_stop_gradients: frozenset({"causal", "streaming", "stopped_gradients"}),

@@ -57,6 +57,14 @@ def makes_an_output_of_no_tokens(patch: Patch) -> Part:
     return spoiled(Softmax(), lambda y, x, state, module: (y if x.shape[1] else y.new_zeros(len(y), 1, 24), state))
 
 
+@fault(laws.no_rows_are_taken)
+def makes_a_row_of_none(patch: Patch) -> Part:
+    def one(y: Tensor, x: Tensor, state: Any, module: Any) -> Any:
+        return y if len(x) or module.training else y.new_zeros(1, *y.shape[1:]), state
+
+    return spoiled(Softmax(), one)
+
+
 @fault(laws.cannot_see_the_future)
 @fault(laws.rows_are_independent)
 def statistics_of_the_batch_in_training(patch: Patch) -> Part:

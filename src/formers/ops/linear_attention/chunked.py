@@ -79,8 +79,8 @@ def _heads_at_once(q_bhlm: Tensor) -> list[tuple[slice, slice]]:
     batch, heads, length, _ = q_bhlm.shape
     if not should_tile(q_bhlm):
         return [(slice(None), slice(None))]
-    step_h = min(max(TOKENS_AT_ONCE // length, 1), heads)
-    step_b = min(max(TOKENS_AT_ONCE // (length * heads), 1), batch)
+    step_h = max(min(TOKENS_AT_ONCE // length, heads), 1)
+    step_b = max(min(TOKENS_AT_ONCE // (length * heads), batch), 1)
     return [
         (slice(b, b + step_b), slice(h, h + step_h)) for b in range(0, batch, step_b) for h in range(0, heads, step_h)
     ]

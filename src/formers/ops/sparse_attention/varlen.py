@@ -66,6 +66,8 @@ def _each_sequence(
     bias: PairBias | None,
     impl: str,
 ) -> Tensor:
+    if not len(q):
+        return _of_no_tokens(q, k, v)
     ys = []
     for b, length in enumerate(read_lengths(length_b)):
         own = None if bias is None else bias.of_sequence(b)
@@ -80,7 +82,7 @@ def _each_sequence(
 
 
 def _of_no_tokens(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Return (B, H, 0, V), which still depends on all three: where every sequence is empty, gradients are zeros."""
+    """Return zeros (B, H, L, V) that still depend on all three: where every sequence is empty, gradients are zeros."""
     return q.new_zeros(*q.shape[:3], v.shape[3]) + (q.sum() + k.sum() + v.sum())
 
 

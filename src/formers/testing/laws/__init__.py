@@ -18,7 +18,7 @@ from formers.testing.laws.generation import generation_equals_recomputation
 from formers.testing.laws.global_tokens import global_tokens_are_refused, global_tokens_are_those_of_the_row
 from formers.testing.laws.half_precision import finite_in_half
 from formers.testing.laws.idle import no_option_is_idle
-from formers.testing.laws.lengths import lengths_do_not_depend_on_padding, no_tokens_are_taken
+from formers.testing.laws.lengths import lengths_do_not_depend_on_padding, no_rows_are_taken, no_tokens_are_taken
 from formers.testing.laws.low_rank import low_rank_updates_merge
 from formers.testing.laws.matters import every_submodule_matters, tokens_are_mixed
 from formers.testing.laws.memory import memories_stop_gradients
@@ -71,6 +71,7 @@ __all__ = [
     "materialises_from_meta",
     "memories_stop_gradients",
     "no_option_is_idle",
+    "no_rows_are_taken",
     "no_tokens_are_taken",
     "one_pass_equals_pieces",
     "only_differences_count",

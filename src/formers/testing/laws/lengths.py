@@ -1,9 +1,9 @@
 """Law 3: how many tokens a part takes does not depend on padding.
 
 What is refused alone is refused padded, what is taken alone is taken padded, and is the same. No tokens are taken by
-every part: they give no outputs, and leave the state as it is, also the one at the start.
+every part: they give no outputs, and leave the state as it is, also the one at the start. Neither do no rows stop it.
 
-Inputs: 0 to 21 tokens, alone and padded to 30, where the context length is 20.
+Inputs: 0 to 21 tokens, alone and padded to 30, where the context length is 20; no rows of 77 tokens, and a step after.
 
 Exempt: from padding, parts without the ability `padding`, which refuse a mask.
 """
@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from formers.part import Part, Site
-from formers.testing.compare import assert_same
+from formers.testing.compare import assert_same, assert_zero
+from formers.testing.gradients import outputs_and_gradients
 from formers.testing.harness import SITE, abilities, build, directions, tokens
 
 _LONGEST, _PADDED = 20, 30
@@ -56,6 +57,26 @@ def no_tokens_are_taken(part: Part, site: Site = SITE) -> None:
             assert y.shape == nothing.shape, f"{what}: no tokens give outputs {tuple(y.shape)}"
             if causal:
                 assert_same(module(x, state)[0], module(x)[0], f"{what}: output after an empty chunk at the start")
+
+
+def no_rows_are_taken(part: Part, site: Site = SITE) -> None:
+    """A batch without rows gives no outputs, with padding and in steps, too, and in training gradients of zero."""
+    can, x = abilities(part), tokens(batch=0, width=site.width)
+    for causal in directions(part):
+        module = build(part, causal=causal, site=site)
+        what = f"{part}, {'causal' if causal else 'bidirectional'}, no rows"
+        for name, tensor in outputs_and_gradients(module.train(), x).items():
+            assert_zero(tensor, f"{what}: {name}")
+        module.eval()
+        with torch.no_grad():
+            y, state = module(x)
+            found = {"alone": (y, x)}
+            if "padding" in can:
+                found["padded"] = module(x, mask_bl=torch.ones(0, x.shape[1], dtype=torch.bool))[0], x
+            if causal and "streaming" in can:
+                found["in a step"] = module(x[:, :1], state)[0], x[:, :1]
+        for how, (got, given) in found.items():
+            assert got.shape == given.shape, f"{what}, {how}: outputs {tuple(got.shape)}"
 
 
 @torch.no_grad()
