@@ -142,7 +142,7 @@ class CompressiveMemory(MixerMemory):
         held = new if state is None else state.memory.followed_by(new, most, seen)
         if self.part.by == "most_used":
             held = held._replace(used_bm=self._used(mixer, state, seen, q_bhlk, context))
-        return self._touched(y_bld), self._after(mixer, state, held, context)
+        return self.touched(y_bld), self._after(mixer, state, held, context)
 
     def _after(
         self, mixer: CachedAttention, state: CompressiveState | None, held: Remembered, context: Context
@@ -193,11 +193,3 @@ class CompressiveMemory(MixerMemory):
         assert before_bm is not None, "attention is counted from the first token on"
         used_bs = used_bs[:, compressed:]
         return torch.cat([used_bs[:, : before_bm.shape[1]] + before_bm, used_bs[:, before_bm.shape[1] :]], 1)
-
-    def _touched(self, y_bld: Tensor) -> Tensor:
-        """Return the same output, on which all weights here have no effect: processes that train together wait for a
-        gradient of each weight, and in steps in which no token leaves the memory there would be none."""
-        if self.training and torch.is_grad_enabled():
-            for weight in self.parameters():
-                y_bld = y_bld + 0 * weight.sum().to(y_bld.dtype)
-        return y_bld

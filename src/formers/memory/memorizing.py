@@ -193,7 +193,7 @@ class LookupMemory(WindowMemory):
         new = Fifo(_normalized(k_bglk).to(v_bglv.dtype).detach(), v_bglv.detach(), context.mask_bl)
         seen = new if state is None else state.past.followed_by(new)
         found = self._find(_normalized(q_bhlk).to(v_bglv.dtype), seen)
-        y_bhlv = near_bhlv if found is None else self._mixed(near_bhlv, found)
+        y_bhlv = self.touched(near_bhlv) if found is None else self._mixed(near_bhlv, found)
         past = seen.last(self.window + self.size)
         return mixer.finish(y_bhlv, context), LookupState(context.seen_b, local, past=past)
 

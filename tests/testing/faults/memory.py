@@ -7,8 +7,9 @@ from typing import Any
 from planting import Patch, fault
 from torch import Tensor
 
-from formers.memory import Recurrent
+from formers.memory import Memorizing, Recurrent
 from formers.memory.remembered import Remembered
+from formers.mixers import MixerMemory
 from formers.mixers.context import Context
 from formers.part import Part
 from formers.testing import laws
@@ -21,6 +22,12 @@ def remembers_with_its_graph(patch: Patch) -> Part:
 
     patch.setattr(Remembered, "of", of)
     return Recurrent()
+
+
+@fault(laws.every_parameter_trains)
+def leaves_its_weights_out_until_there_is_something(patch: Patch) -> Part:
+    patch.setattr(MixerMemory, "touched", lambda self, y: y)
+    return Memorizing(window=8, size=20, k=4)
 
 
 @fault(laws.memories_stop_gradients)

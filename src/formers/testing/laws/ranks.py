@@ -2,7 +2,7 @@
 
 Two processes with half of a batch each take the same steps as one with all of it, and every parameter takes part.
 
-Inputs: two training steps of a batch of four rows, over gloo.
+Inputs: two training steps of a batch of four rows, over gloo; for the part that each parameter has, 77 tokens and 4.
 
 Exempt: parts without parameters. Processes are slow to start: tried only when slow laws are asked for.
 """
@@ -23,7 +23,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from formers.part import Part, Site
 from formers.testing.compare import assert_same
-from formers.testing.harness import SITE, build, directions, tokens
+from formers.testing.harness import LENGTH, SITE, build, directions, tokens
+
+_FEW = 4
+"""Tokens at the beginning of a text, when there is nothing in a memory yet."""
 
 
 def every_parameter_trains(part: Part, site: Site = SITE) -> None:
@@ -32,9 +35,11 @@ def every_parameter_trains(part: Part, site: Site = SITE) -> None:
         module = build(part, causal=causal, site=site).train()
         if not any(True for _ in module.parameters()):
             continue
-        _loss(module, tokens(width=site.width)).backward()
-        idle = [name for name, p in module.named_parameters() if p.grad is None]
-        assert not idle, f"{part}: no gradient reaches {', '.join(idle)}"
+        for length in (LENGTH, _FEW):
+            module.zero_grad()
+            _loss(module, tokens(length=length, width=site.width)).backward()
+            idle = [name for name, p in module.named_parameters() if p.grad is None]
+            assert not idle, f"{part}, {length} tokens: no gradient reaches {', '.join(idle)}"
 
 
 def two_ranks_equal_one(part: Part, site: Site = SITE) -> None:
