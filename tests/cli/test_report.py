@@ -166,7 +166,7 @@ def test_watching_writes_the_page_with_each_row_until_the_study_ends(
     done = command("report", str(study.folder), "--watch")
     assert done.exit_code == 0, done.output
     assert [line.partition(";")[0] for line in done.output.splitlines() if "so far" in line] == [
-        "1 runs so far",
+        "1 run so far",
         "2 runs so far",
     ]
     assert all('http-equiv="refresh"' in text for text in pages)

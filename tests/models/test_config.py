@@ -61,7 +61,7 @@ def test_norms_at_both_ends_may_be_none(config: Any, tmp_path: Any) -> None:
     loaded = TransformerConfig.from_pretrained(tmp_path)
     assert (loaded.embedding_norm, loaded.final_norm) == (Hardtanh(), NoNorm())
     assert both.swap(final_norm=None).norm_at_end() == LayerNorm()
-    with pytest.raises(ValueError, match="norm has no member 'layernom'; did you mean 'layer_norm'"):
+    with pytest.raises(ValueError, match="there is no norm 'layernom'; did you mean 'layer_norm'"):
         config(final_norm="layernom")
 
 
@@ -83,7 +83,7 @@ def test_unknown_names_raise_with_the_nearest(config: Any, wrong: str, right: st
 
 
 def test_unknown_parts_raise_with_the_nearest(config: Any) -> None:
-    with pytest.raises(ValueError, match="mixer has no member 'softmx'; did you mean 'softmax'"):
+    with pytest.raises(ValueError, match="there is no mixer 'softmx'; did you mean 'softmax'"):
         config(mixer="softmx()")
     with pytest.raises(TypeError, match="mixer must be one of"):
         config(mixer=3)

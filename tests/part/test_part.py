@@ -203,7 +203,7 @@ def test_json_must_name_a_part(data: Any) -> None:
 
 
 def test_json_with_unknown_names() -> None:
-    with pytest.raises(ValueError, match="mixer has no member 'pol'; did you mean 'pool'"):
+    with pytest.raises(ValueError, match="there is no mixer 'pol'; did you mean 'pool'"):
         Mixer.from_json({"part": "pol"})
     with pytest.raises(TypeError, match="pool has no option 'windw'; did you mean 'window'"):
         Mixer.from_json({"part": "pool", "windw": 3})

@@ -9,6 +9,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from formers.cli.idle_options import refuse_idle
 from formers.cli.loading import load
+from formers.cli.misplaced import say_place
 from formers.cli.say import check_numbers, printable_error, say
 from formers.lab.train.stop import Stopped
 from formers.machine.quiet_libraries import quiet_libraries
@@ -16,6 +17,14 @@ from formers.machine.quiet_libraries import quiet_libraries
 
 class _Command(TyperCommand):
     """A command whose numbers are finite and fit into 64 bits, and whose options all do something."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        words = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:
+            say_place(error, self.name or "", words)
+            raise
 
     def invoke(self, ctx: Any) -> Any:
         check_numbers(ctx.params)

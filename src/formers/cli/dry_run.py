@@ -30,8 +30,9 @@ def show_forecast(study: Study, jobs: int = 1) -> None:
         console.print(Text(visible_line(line)), soft_wrap=True)
     shared = f", {jobs} at a time" if jobs > 1 else ""
     runs, total = sum(it.runs for it in found), duration(total_seconds(found) / jobs)
+    counted = "1 run" if runs == 1 else f"{runs} runs"
     told = (
-        f"{runs} runs{shared}: about {total} of training on this machine, as busy as it is now; evaluations and tests "
+        f"{counted}{shared}: about {total} of training on this machine, as busy as it is now; evaluations and tests "
         "come on top, and what is trained already is not trained again. Nothing was written. The study would be in "
         f"{study.folder}"
     )

@@ -29,7 +29,9 @@ def watch(folder: Path, page: Path) -> None:
         found = len(results.rows) if results else 0
         if found != rows:
             rows = found
-            say(f"{rows} runs so far; {page.resolve() if rows else 'the page follows the first of them'}")
+            say(
+                f"{rows} run{'' if rows == 1 else 's'} so far; {page.resolve() if rows else 'the page follows the first of them'}"
+            )
             if results:
                 write_html(results, page, reload_seconds=SECONDS)
         time.sleep(SECONDS)

@@ -21,5 +21,5 @@ def begins_with(text: str, axis: type[Part], mixer: type[Part]) -> bool:
     known = word in mixers or word in {kind.__name__ for kind in mixer.kinds()}
     near = [] if known else get_close_matches(word, sorted(mixers | others), n=1, cutoff=0.5)
     if near and near[0] not in mixers:
-        raise ValueError(f"mixer has no member {word!r}; did you mean the {axis.name()} {near[0]!r}?")
+        raise ValueError(f"there is no mixer {word!r}; did you mean the {axis.name()} {near[0]!r}?")
     return False

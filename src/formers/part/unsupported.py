@@ -25,9 +25,12 @@ def check_names(owner: str, given: Iterable[Any], known: Sequence[str], word: st
         if name not in known:
             near = get_close_matches(name, known, n=1, cutoff=0.6 if unlike else 0.5) if _is_word(name) else []
             near = [_MEANT[name]] if _is_word(name) and _MEANT.get(name) in known else near
-            listed = f"it has {', '.join(dict.fromkeys(known)) or 'none'}" + (f"; {unlike}" if unlike else "")
+            whole = word in ("member", owner)  # the owner is the kind of thing itself, and has no other word for it
+            listed = ", ".join(dict.fromkeys(known)) or "none"
+            listed = f"{'choose one of' if whole else 'it has'} {listed}" + (f"; {unlike}" if unlike else "")
             hint = f"did you mean {near[0]!r}?" if near else listed
-            raise (TypeError if word == "option" else ValueError)(f"{owner} has no {word} {quoted(name)}; {hint}")
+            lacking = f"there is no {owner}" if whole else f"{owner} has no {word}"
+            raise (TypeError if word == "option" else ValueError)(f"{lacking} {quoted(name)}; {hint}")
 
 
 def _is_word(name: Any) -> bool:

@@ -21,7 +21,7 @@ def parse_subject(text: str) -> Subject:
     if text.startswith(PREFIX):
         return _package(text)
     if get_close_matches(text, [NAME], cutoff=0.7):
-        raise ValueError(f"mixer has no member {text!r}; did you mean {NAME!r}?")
+        raise ValueError(f"there is no mixer {text!r}; did you mean {NAME!r}?")
     return MixerSubject(Mixer.parse(text))
 
 
