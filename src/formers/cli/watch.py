@@ -29,9 +29,8 @@ def watch(folder: Path, page: Path) -> None:
         found = len(results.rows) if results else 0
         if found != rows:
             rows = found
-            say(
-                f"{rows} run{'' if rows == 1 else 's'} so far; {page.resolve() if rows else 'the page follows the first of them'}"
-            )
+            counted = "1 run" if rows == 1 else f"{rows} runs"
+            say(f"{counted} so far; {page.resolve() if rows else 'the page follows the first of them'}")
             if results:
                 write_html(results, page, reload_seconds=SECONDS)
         time.sleep(SECONDS)
