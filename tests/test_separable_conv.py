@@ -34,6 +34,15 @@ def test_a_filter_by_hand(causal: bool, before: int) -> None:
     assert y_bld[0, :, 1].tolist() == ([5, 6, 7] if causal else [6, 7, 0])
 
 
+def test_filters_start_so_that_they_keep_the_size_of_their_input() -> None:
+    torch.manual_seed(0)
+    module = SeparableConv(up_kernel=9).build(Site(width=64, heads=1, causal=True))
+    for start in (0.02, 0.3):
+        module.up_filter.init_weights(start)
+        y_nmd = module.up_filter(torch.randn(4, 200, 64))
+        assert float(y_nmd[:, 9:].std()) == pytest.approx(1.0, rel=0.1)
+
+
 @pytest.mark.parametrize("computation", ["fixed()", "universal()", "act()"])
 def test_a_model_generates_without_states(computation: str) -> None:
     model = CausalLM(config(computation=computation)).eval()
