@@ -83,8 +83,8 @@ class SafeTrainer(Trainer):
         with self.compute_loss_context_manager():
             if self._is_cut and self.model_accepts_loss_kwargs:  # a part's share of the batch's labels
                 loss = self.compute_loss(model, inputs, num_items_in_batch=num_items_in_batch)
-            else:  # the mean of several devices, where one process has them
-                loss = self.compute_loss(model, inputs).mean() / self.args.gradient_accumulation_steps
+            else:
+                loss = self.compute_loss(model, inputs) / self.args.gradient_accumulation_steps
         self.accelerator.backward(loss)
         self.memory.leave()
         return loss.detach()

@@ -54,7 +54,7 @@ def _seal(callback: TrainingCallback, path: Path) -> None:
 def _training_arguments(job: Job) -> TrainingArguments:
     budget, compute = job.budget, job.study.compute
     device = device_for(compute)
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(job.checkpoint_folder),
         max_steps=budget.steps,
         per_device_train_batch_size=ranks.local_batch_size(budget.batch_size, compute.accumulate),
@@ -81,6 +81,8 @@ def _training_arguments(job: Job) -> TrainingArguments:
         dataloader_pin_memory=device == "cuda",
         **_ranks_arguments(device),
     )
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # of several in sight, each would take a whole batch in every step
+    return arguments
 
 
 def _ranks_arguments(device: str) -> dict[str, Any]:
