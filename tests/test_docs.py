@@ -1,11 +1,14 @@
 """What the docs say about the code is what the code says."""
 
+import inspect
 import json
 import re
 import textwrap
 from pathlib import Path
 
 import jsonschema
+import pytest
+import torch
 import yaml
 
 import formers.ops
@@ -32,6 +35,12 @@ def test_example_of_the_ops_runs():
     exec(textwrap.dedent(code), found)
     assert found["y_next"].shape == (2, 4, 1, 32)
     assert found["y"].shape == (2, 128, 64)
+
+
+@pytest.mark.parametrize("name", ["CausalLM", "MaskedLM", "SequenceClassifier", "Transformer"])
+def test_examples_of_the_models_run(name):
+    code = re.search(r"\n\n((?:    .*\n)+)", inspect.getdoc(getattr(formers, name)) + "\n").group(1)
+    exec(textwrap.dedent(code), {"torch": torch} | {known: getattr(formers, known) for known in formers.__all__})
 
 
 def test_links_of_the_readme_lead_somewhere():

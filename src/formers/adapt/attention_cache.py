@@ -48,7 +48,9 @@ class AttentionLayer(StateLayer):
 class AttentionCache(Cache):  # type: ignore[misc]
     """What a model remembers whose attention is a mixer of this library: a window's last keys, sums, or all keys.
 
-    model.generate(**inputs, past_key_values=AttentionCache())
+        model.generate(**inputs, past_key_values=AttentionCache())
+
+    A model that `use_attention` has changed starts on one by itself.
     """
 
     def __init__(self) -> None:

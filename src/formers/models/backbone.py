@@ -34,6 +34,9 @@ from formers.residuals import Block
 class Transformer(FormersModel):
     """Embeddings with their norm, layers of a mixer and a feed-forward, and a last norm.
 
+        model = Transformer(TransformerConfig(vocab_size=65, width=64, depth=2, heads=4, mixer="window(8)"))
+        model(torch.randint(65, (2, 32))).last_hidden_state  # (B, L) → (B, L, D)
+
     There are `depth` layers, unless the computation lets one take several steps. Either norm may be absent: see
     `TransformerConfig`.
 

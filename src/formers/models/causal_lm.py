@@ -21,7 +21,17 @@ from formers.part import CollectedLosses, Unsupported
 
 
 class CausalLM(ModelWithLMHead, StateGenerationMixin, GenerationMixin):  # Hugging Face wants its own as a direct base
-    """Predicts the next token, and generates through Hugging Face's `generate()`: see `StateGenerationMixin`."""
+    """Predicts the next token, and generates through Hugging Face's `generate()`: see `StateGenerationMixin`.
+
+        config = TransformerConfig(vocab_size=65, width=64, depth=2, heads=4, mixer="linear", position="rotary")
+        model = CausalLM(config)
+        ids = torch.randint(65, (2, 32))          # (B, L)
+        found = model(ids, labels=ids)            # the labels are shifted by the model
+        found.logits, found.loss                  # (B, L, vocabulary), and the mean cross-entropy in nats
+        model.eval().generate(ids, max_new_tokens=8)
+
+    Raises `Unsupported` when it is built of parts that cannot be causal.
+    """
 
     direction = True
     trained_as = "ForCausalLM"

@@ -13,6 +13,11 @@ from formers.models.lm_head import HeadTransform, ModelWithLMHead
 class MaskedLM(EncoderHead, ModelWithLMHead):
     """Predicts the tokens that were masked out, from both sides.
 
+        model = MaskedLM(TransformerConfig(vocab_size=65, width=64, depth=2, heads=4, mixer="linear"))
+        ids = torch.randint(65, (2, 32))          # (B, L)
+        labels = ids.where(torch.rand(2, 32) < 0.15, -100)  # −100: no token to be found here
+        model(ids, labels=labels).logits          # (B, L, vocabulary); the loss is in nats a hidden token
+
     With `head_transform` hidden states go through a dense layer and a norm before they are scored, as in BERT.
     """
 

@@ -15,6 +15,10 @@ from formers.ops import accumulation_dtype
 class SequenceClassifier(EncoderHead):
     """A class for the whole sequence, several at once, or numbers: `config.problem_type` as in Hugging Face.
 
+        model = SequenceClassifier(TransformerConfig(vocab_size=65, width=64, depth=2, heads=4, num_labels=3))
+        ids, mask = torch.randint(65, (2, 32)), torch.ones(2, 32)
+        model(ids, attention_mask=mask, labels=torch.tensor([0, 2])).logits  # (B, labels)
+
     It is read from the mean over the real tokens, or if the model is causal, from the last of them; with a pooler, from
     the first of them, with dropout.
     """
