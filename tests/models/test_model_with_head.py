@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -29,6 +30,13 @@ def test_every_head_speaks_hugging_face(head: Any, config: Any, ids: torch.Tenso
     assert_same(model(ids, position_ids=torch.arange(13)[None])[0], whole[0], "output with positions")
     with pytest.raises(Unsupported, match="no attention weights"):
         model(input_ids=ids, output_attentions=True)
+
+
+@pytest.mark.parametrize("shape", [(13,), (1, 14), (3, 12), (4, 13), (1, 1, 13)], ids=str)
+def test_positions_of_another_shape_are_refused(config: Any, ids: torch.Tensor, shape: tuple[int, ...]) -> None:
+    assert ids.shape == (3, 13)
+    with pytest.raises(ValueError, match=re.escape(f"position_ids has shape {shape}; expected (batch, length) = (3, ")):
+        CausalLM(config())(ids, position_ids=torch.zeros(shape, dtype=torch.long))
 
 
 @EVERY_HEAD

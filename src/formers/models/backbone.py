@@ -16,7 +16,7 @@ from formers.mixers.qkv import HeadMixer
 from formers.models.cache import StateCache, check_cache, holds_states, states_in, store_states
 from formers.models.config import TransformerConfig
 from formers.models.countable_sizes import countable_sizes
-from formers.models.embedding import check_embedded, embed
+from formers.models.embedding import check_embedded, check_positions, embed
 from formers.models.outputs import BackboneOutput
 from formers.models.packing import DocumentHints, check_no_cache, check_not_refused, find_documents
 from formers.models.pooler import build_pooler
@@ -136,8 +136,9 @@ class Transformer(FormersModel):
             start: the states before the first token, where these are not none: what a decoder has read of its source.
                 Not looked at beside a cache with tokens.
 
-        Raise Unsupported for a cache, given or asked for, if the model does not stream, for one of keys and values, and
-        for one beside packed documents; for these where they are refused; and for token types that the model has not.
+        Raise ValueError for inputs of other shapes; and Unsupported for a cache, given or asked for, if the model does
+        not stream, for one of keys and values, and for one beside packed documents; for these where they are refused;
+        and for token types that the model has not.
         """
         if output_attentions:
             raise Unsupported(
@@ -150,6 +151,7 @@ class Transformer(FormersModel):
         cache = self._cache_for(past_key_values, use_cache)
         self._check_gradients(cache is not None or start is not None)
         x = self.embedded(input_ids, inputs_embeds, token_type_ids)
+        check_positions(position_ids, x)
         real_bl = real_tokens(attention_mask, x, 0 if cache is None else cache.get_seq_length())
         hints = DocumentHints(seq_idx, cu_seq_lens_q, cu_seq_lens_k, max_length_q, max_length_k)
         documents = find_documents(hints, position_ids, real_bl, x)

@@ -35,6 +35,18 @@ def check_embedded(inputs_embeds: Tensor, width: int) -> None:
         )
 
 
+def check_positions(position_ids: Tensor | None, x_bld: Tensor) -> None:
+    """Raise ValueError for positions that are not those of these tokens, (B, L) or (1, L)."""
+    if position_ids is None:
+        return
+    (batch, length), shape = x_bld.shape[:2], tuple(position_ids.shape)
+    if len(shape) != 2 or shape[0] not in (1, batch) or shape[1] != length:
+        raise ValueError(
+            f"position_ids has shape {shape}; expected (batch, length) = {(batch, length)}, or {(1, length)} for all "
+            "rows, the positions of the new tokens alone" + ("; give position_ids[None]" if len(shape) == 1 else "")
+        )
+
+
 def _check_tokens(input_ids: Tensor) -> None:
     """Raise TypeError for what is no tensor of integers, and ValueError for what is no batch of rows of tokens."""
     given = f"a tensor of {input_ids.dtype}" if isinstance(input_ids, Tensor) else f"a {type(input_ids).__name__}"
