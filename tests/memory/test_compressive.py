@@ -214,7 +214,7 @@ def test_the_loss_of_the_task_has_it_in_training_alone() -> None:
 
 def test_its_size_is_known() -> None:
     part = Compressive(length=10, compressed=6, rate=3)
-    assert (part.tokens(), part.reach(4)) == (10 + 3 * 7 - 1, (10 + 18) * 4)
+    assert (part.tokens(128), part.reach(4, 128)) == (10 + 3 * 7 - 1, (10 + 18) * 4)
     module = built(part)
     with torch.no_grad():
         state = module(tokens(2, 200, 24))[1]

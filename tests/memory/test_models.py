@@ -65,6 +65,35 @@ def test_segments_are_one_pass_as_long_as_the_memory_holds_all() -> None:
         torch.testing.assert_close(in_segments(lm, ids(), size)[0], want, rtol=0, atol=1e-10)
 
 
+MEMORIES = [
+    "recurrent(length=8)",
+    "compressive(length=6, compressed=4, by=mean_pool)",
+    "memorizing(size=9, k=3)",
+    "memorizing(size=9, k=3, window=5)",
+]
+
+
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_a_state_is_as_large_as_it_gets_after_the_tokens_that_it_says(memory: str) -> None:
+    lm = model(memory)
+    full = lm.config.memory.tokens(lm.config.context_length)
+    sizes = [in_segments(lm, ids(length), 4)[1].nbytes for length in (full - 4, *range(full, full + 7))]
+    assert sizes[0] < sizes[1] == max(sizes)
+
+
+@pytest.mark.parametrize(("memory", "segment"), zip(MEMORIES, (4, 3, 4, 4), strict=True))
+def test_outputs_depend_on_no_token_out_of_reach(memory: str, segment: int) -> None:
+    lm = model(memory)
+    reach = lm.config.memory.reach(lm.config.depth, lm.config.context_length)
+    text = ids(segment * (reach // segment + 6))
+    other, far = text.clone(), text.shape[1] - segment - reach
+    other[:, :far] = (other[:, :far] + 1) % 11
+    want, got = (in_segments(lm, one, segment)[0][:, -segment:] for one in (text, other))
+    torch.testing.assert_close(got, want, rtol=0, atol=1e-10)
+    other[:, : far + reach // 2] += 1
+    assert not torch.allclose(in_segments(lm, other % 11, segment)[0][:, -segment:], want)
+
+
 def test_rows_begin_anew_in_a_cache() -> None:
     lm = model()
     _, cache = in_segments(lm, ids(), 5)

@@ -112,7 +112,7 @@ def test_its_size_is_known() -> None:
             kept = min(tokens_seen, 10)
             assert state.nbytes == 2 * 8 + kept * 8 + 2 * kept * 3 * 24 * 8  # counts, positions shared; x, keys, values
     assert module(tokens(2, 25, 24))[1].nbytes == 2 * 8 + 10 * 8 + 2 * 10 * 24 * 8  # with gradients x alone
-    assert (Recurrent(length=10).tokens(), Recurrent(length=10).reach(6)) == (10, 60)
+    assert (Recurrent(length=10).tokens(128), Recurrent(length=10).reach(6, 128)) == (10, 60)
 
 
 def test_outputs_depend_on_length_times_layers() -> None:

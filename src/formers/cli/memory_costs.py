@@ -29,10 +29,10 @@ def _lines(part: Memory, config: Any) -> list[str]:
     if not part.carried:
         per_token = plain.state_bytes_per_token(2 * _SEGMENT)
         return [f"size: that of the mixer's own state; with softmax() {per_token:,.0f} bytes a token, without end"]
-    filled, flops = part.tokens(), model.flops_per_token(_SEGMENT)
+    filled, flops = part.tokens(config.context_length), model.flops_per_token(_SEGMENT)
     return [
         f"size: {(model.state_bytes(filled) or 0) / 2**20:,.2f} MiB a sequence in evaluation, after {filled:,} tokens",
-        f"reach: {part.reach(config.depth):,} tokens before a segment",
+        f"reach: {part.reach(config.depth, config.context_length):,} tokens before a segment",
         f"operations: {flops / 1e6:,.1f} MFLOPs a token in segments of {_SEGMENT} with a full memory, "
         f"{flops / plain.flops_per_token(_SEGMENT):.2f} times those without",
     ]

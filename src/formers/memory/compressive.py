@@ -73,10 +73,10 @@ class Compressive(Memory):
         self.check_keys(site, mixer)
         return CompressiveMemory(self, site.width)
 
-    def tokens(self) -> int:
+    def tokens(self, context_length: int) -> int:
         return self.length + self.rate * (self.compressed + 1) - 1
 
-    def reach(self, layers: int) -> int:
+    def reach(self, layers: int, context_length: int) -> int:
         return (self.length + self.rate * self.compressed) * layers
 
 

@@ -90,7 +90,7 @@ class Memorizing(Memory):
         layer = max(0, 3 * site.layers // 4 - 1) if self.layer is None else self.layer
         if layer >= site.layers:
             raise ValueError(f"{self}: layer must be from 0 to {site.layers - 1}, the last of the model's layers")
-        window = self.window or max(1, site.context_length // 2)
+        window = self.window_in(site.context_length)
         if self.search == "faiss" and self.size + window < lookup.FEWEST_IN_LISTS:
             raise ValueError(
                 f"{self}: fewer than {lookup.FEWEST_IN_LISTS:,} keys are all compared, and this memory holds "
@@ -98,11 +98,15 @@ class Memorizing(Memory):
             )
         return LookupMemory(self, window, site.heads) if site.layer == layer else WindowMemory(window)
 
-    def tokens(self) -> int:
-        return self.size + (self.window or 1)
+    def tokens(self, context_length: int) -> int:
+        return self.size + self.window_in(context_length)
 
-    def reach(self, layers: int) -> int:
-        return self.size + (self.window or 1) * layers
+    def reach(self, layers: int, context_length: int) -> int:
+        return self.size + self.window_in(context_length) * layers
+
+    def window_in(self, context_length: int) -> int:
+        """Return how many tokens every layer attends to in a model of this length."""
+        return self.window or max(1, context_length // 2)
 
 
 @dataclass(frozen=True)

@@ -29,12 +29,15 @@ class Memory(Part):
         """Return the memory for a mixer at this site, or raise `Unsupported`. A memory overrides this or `build`."""
         raise NotImplementedError
 
-    def tokens(self) -> int:
-        """Return how many tokens have to come before the state is as large as it gets."""
+    def tokens(self, context_length: int) -> int:
+        """Return how many tokens have to come before the state is as large as it gets, in a model of this length."""
         raise NotImplementedError
 
-    def reach(self, layers: int) -> int:
-        """Return how many tokens before a segment its outputs depend on, in a model of so many layers."""
+    def reach(self, layers: int, context_length: int) -> int:
+        """Return how many tokens before a segment its outputs depend on, in a model of so many layers, of this length.
+
+        That is where what a layer remembers is whole segments; else it may be up to a segment more for each layer.
+        """
         raise NotImplementedError
 
     def check_keys(self, site: Site, mixer: MixerModule) -> CachedAttention:

@@ -24,8 +24,8 @@ class NoMemory(Memory):
     def build(self, site: Site, mixer: MixerModule) -> MixerModule:
         return mixer
 
-    def tokens(self) -> int:
+    def tokens(self, context_length: int) -> int:
         return 0
 
-    def reach(self, layers: int) -> int:
+    def reach(self, layers: int, context_length: int) -> int:
         return 0

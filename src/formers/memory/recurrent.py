@@ -45,10 +45,10 @@ class Recurrent(Memory):
         self.check_keys(site, mixer)
         return RecurrentMemory(self.length)
 
-    def tokens(self) -> int:
+    def tokens(self, context_length: int) -> int:
         return self.length
 
-    def reach(self, layers: int) -> int:
+    def reach(self, layers: int, context_length: int) -> int:
         return self.length * layers
 
 

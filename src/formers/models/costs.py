@@ -105,5 +105,5 @@ def _full_memory(model: PreTrainedModel) -> dict[str, Any]:
     memory = model.config.memory
     if not memory.carried or not model.streaming:
         return {}
-    filled = model.base_model(**model.example_inputs(memory.tokens()), use_cache=True)
+    filled = model.base_model(**model.example_inputs(memory.tokens(model.config.context_length)), use_cache=True)
     return {"past_key_values": filled.past_key_values}

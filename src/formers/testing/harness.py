@@ -132,7 +132,8 @@ def output_with_memory(part: Part, module: nn.Module, x_bld: Tensor, most: int |
     """Return the module's output for tokens; of a memory, after as many others as it takes to fill it, or `most`."""
     state = None
     if isinstance(part, Memory) and part.carried:
-        count = part.tokens() if most is None else min(most, part.tokens())
+        whole = part.tokens(SITE.context_length)
+        count = whole if most is None else min(most, whole)
         before = tokens(len(x_bld), count, x_bld.shape[2], seed=9, dtype=x_bld.dtype)
         for segment in before.split(256, 1):
             _, state = module(segment, state)

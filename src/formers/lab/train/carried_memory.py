@@ -47,8 +47,8 @@ class CarriedMemory:
 
     def fill(self, batch: dict[str, Any]) -> None:
         """Fill the memory by reading a batch over and over, 64 times at most."""
-        memory, length = self.model.config.memory, batch["input_ids"].shape[1]
-        for _ in range(min(-(-memory.tokens() // length), _FILLING)):
+        config, length = self.model.config, batch["input_ids"].shape[1]
+        for _ in range(min(-(-config.memory.tokens(config.context_length) // length), _FILLING)):
             with torch.no_grad():
                 self.model(**self.enter(batch))
             batch = batch | ({BEGINS: [False] * len(batch[BEGINS])} if BEGINS in batch else {})
