@@ -15,7 +15,7 @@ from formers.bench.measuring.candidate_group import CandidateGroup
 from formers.bench.measuring.forecast import Forecast
 from formers.bench.measuring.memory import memory_limit, peak_bytes
 from formers.bench.measuring.timing import seconds
-from formers.bench.measuring.yardstick import yardstick
+from formers.bench.measuring.yardstick import product_dtype, yardstick
 from formers.bench.phases import Phase
 from formers.bench.plan import MIN_ROUNDS, BenchPlan
 from formers.bench.progress import BenchProgress, SilentBenchProgress
@@ -65,7 +65,8 @@ class _BenchRun:
         self.turned_away: list[Measurement] = []
         self.groups: list[CandidateGroup] = []
         self.begun = time.perf_counter()
-        self.yardstick, self.product_flops = yardstick(plan.device)
+        self.product_dtype = product_dtype(plan.device, plan.dtype)
+        self.yardstick, self.product_flops = yardstick(plan.device, self.product_dtype)
         self.threads = plan.threads or torch.get_num_threads()
 
     def measure(self) -> None:
@@ -154,7 +155,7 @@ class _BenchRun:
     def results(self, stopped: bool) -> BenchResults:
         """Return everything that was measured so far."""
         rows = self.turned_away + [row for group in self.groups for row in group.results()]
-        computed = {"threads": str(self.threads), "dtype": self.plan.dtype}
+        computed = {"threads": str(self.threads), "dtype": self.plan.dtype, "product_dtype": self.product_dtype}
         return BenchResults(
             axis=self.plan.sweep.axis,
             reference=self.plan.reference,
