@@ -57,7 +57,7 @@ def say_speeds(results: SwapResults) -> None:
 
 def say_plan(results: SwapResults) -> None:
     """Print the plan: which layers take which mixer, and what it costs on other text."""
-    from formers.plot.number_format import grouped, size
+    from formers.plot.number_format import grouped, percent, size
 
     plan = results.plan
     assert plan is not None
@@ -69,8 +69,8 @@ def say_plan(results: SwapResults) -> None:
         say("the text has no tokens left to measure it on; give fewer --tokens")
         return
     say(
-        f"perplexity: {plan.expected:+.1%} expected from each layer alone; {plan.planned / plan.own - 1:+.1%} measured "
-        f"on the {plan.tokens:,} tokens before, {grouped(plan.own)} to {grouped(plan.planned)}"
+        f"perplexity: {percent(plan.expected)} expected from each layer alone; {percent(plan.planned / plan.own - 1)} "
+        f"measured on the {plan.tokens:,} tokens before, {grouped(plan.own)} to {grouped(plan.planned)}"
     )
 
 
