@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from formers.bench.phases import TITLES
-from formers.bench.summary import STEADY, BenchSummary
+from formers.bench.statistics.interval import interval, ratios
+from formers.bench.summary import STEADY, BenchSummary, ScalingCurve
 from formers.bench.value_text import crossover_text, time_text
 from formers.plot.number_format import significant
 
@@ -24,11 +25,20 @@ def _fastest(summary: BenchSummary, phase: str) -> list[str]:
         return []
     best = min(reached, key=lambda curve: curve.last.time.median)
     work, time = TITLES[phase].lower(), time_text(best.last.time.median)
-    sentence = f"“{best.subject}” is the fastest mixer at {axis} {largest:,}: {work} in {time}"
+    equals = [one for one in reached if one is not best and not _is_slower(one, best)]
+    others = " and ".join(f"“{one.subject}”" for one in equals)
+    size = f"at {axis} {largest:,}"
+    are = f"and {others} are the fastest mixers {size}, not told apart" if equals else f"is the fastest mixer {size}"
+    sentence = f"“{best.subject}” {are}: {work} in {time}"
     if best.last.ratio is not None:
         ratio = significant(best.last.ratio.median, 2)
         sentence += f", {ratio} × the time of “{summary.results.reference}”"
     return [sentence + "."]
+
+
+def _is_slower(one: ScalingCurve, best: ScalingCurve) -> bool:
+    """Return whether a mixer takes longer than another at the largest size, in the whole interval of their ratio."""
+    return interval(ratios(one.last.row.seconds, best.last.row.seconds)).low > 1
 
 
 def _crossovers(summary: BenchSummary, phase: str) -> list[str]:
