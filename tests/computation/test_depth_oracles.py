@@ -40,10 +40,12 @@ def test_depths_by_hand(oracle: DepthOracle, depths: list[int]) -> None:
 
 
 def test_smoothing_sums_the_neighbours_by_a_kernel() -> None:
-    sigma, log_p = 1.3, PROBABILITIES.log()[0]
-    for t in range(3):
-        want = sum(math.exp(-((t - other) ** 2) / sigma**2) * log_p[other] for other in range(3)).argmax()
-        assert Likelihood(smoothing=sigma).token_depths(scores())[0, t] == want
+    sigma, log_p = 1.3, torch.rand(40, 6, 4, generator=torch.Generator().manual_seed(0)).double().log()
+    given = ExitScores(log_p, log_p.long(), torch.zeros(40, 6), torch.ones(40, 6, dtype=torch.bool))
+    found = Likelihood(smoothing=sigma).token_depths(given)
+    for t in range(6):
+        want = sum(math.exp(-((t - other) ** 2) / sigma**2) * log_p[:, other] for other in range(6))
+        assert torch.equal(found[:, t], want.argmax(-1))
 
 
 def test_tokens_that_do_not_count_change_nothing() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -90,6 +92,29 @@ def test_faiss_that_looks_everywhere_finds_what_comparing_does(rows: int, monkey
                 mask[0, :63] = 0
         found.append(torch.cat(logits, 1))
     torch.testing.assert_close(found[1][real], found[0][real], rtol=1e-4, atol=1e-4)
+
+
+def test_faiss_finds_what_comparing_does_where_the_first_keys_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They lie in the storage, and in the lists, before those of the memory."""
+    monkeypatch.setattr(lookup, "FEWEST_IN_LISTS", 8)
+    begins, stored_search = [], StoredKeys.search
+
+    def watched(self: StoredKeys, *given: Any) -> Any:
+        begins.append(self.begin)
+        return stored_search(self, *given)
+
+    monkeypatch.setattr(StoredKeys, "search", watched)
+    found = []
+    for options in ({"search": "exact"}, {"search": "faiss", "probes": 1000}):
+        memory, past, logits = model(MEMORY.swap(size=20, **options)), None, []
+        for piece in ids(length=90).split(9, 1):
+            with torch.no_grad():
+                out = memory(piece, past_key_values=past, use_cache=True)
+            past = out.past_key_values
+            logits.append(out.logits)
+        found.append(torch.cat(logits, 1))
+    assert max(begins) > 20
+    torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-4)
 
 
 def test_faiss_finds_most_in_some_lists() -> None:
