@@ -167,6 +167,19 @@ def test_tokens_can_be_taken_back() -> None:
     torch.testing.assert_close(got, want)
 
 
+@pytest.mark.parametrize("count", [1, 4, 9])
+def test_tokens_are_taken_back_from_those_that_wait_and_from_those_before(count: int) -> None:
+    made, (ids, _) = model(Saturation(threshold=0.5)), batch(rows=1, length=17)
+    cache = StateCache()
+    for token in range(12):
+        made(ids[:, token : token + 1], past_key_values=cache)
+    waiting = [state.count for state in cache.states if isinstance(state, LaggingState) and state.behind is not None]
+    assert 0 < min(waiting) < 9
+    cache.crop(-count)
+    got = made(ids[:, 12 - count :], past_key_values=cache).logits
+    torch.testing.assert_close(got, made(ids).logits[:, 12 - count :])
+
+
 def test_a_saved_model_keeps_its_exits(tmp_path: Any) -> None:
     made, (ids, mask) = model(Classifier(threshold=0.55, decay=2.0), heads="own", weights="uniform"), batch()
     made.save_pretrained(tmp_path)
