@@ -27,8 +27,12 @@ from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
     LlamaModel,
+    MinistralConfig,
+    MinistralForCausalLM,
     MistralConfig,
     MistralForCausalLM,
+    Phi3Config,
+    Phi3ForCausalLM,
     PreTrainedModel,
     Qwen2Config,
     Qwen2ForCausalLM,
@@ -114,6 +118,15 @@ CONVERTED: dict[str, Callable[[], PreTrainedModel]] = {
     "llama, wide heads": lambda: LlamaForCausalLM(LlamaConfig(**GROUPED, head_dim=12)),
     "qwen3": DECODERS["qwen3"],
     "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**GROUPED)),
+    "qwen2, windows": lambda: Qwen2ForCausalLM(
+        Qwen2Config(**GROUPED, use_sliding_window=True, sliding_window=5, max_window_layers=1)
+    ),
+    "mistral, window": lambda: MistralForCausalLM(MistralConfig(**GROUPED, sliding_window=5)),
+    "ministral": lambda: MinistralForCausalLM(
+        MinistralConfig(**GROUPED, head_dim=8, sliding_window=5, layer_types=["sliding_attention", "full_attention"])
+    ),
+    "phi3": lambda: Phi3ForCausalLM(Phi3Config(**GROUPED, pad_token_id=0)),
+    "phi3, window": lambda: Phi3ForCausalLM(Phi3Config(**GROUPED, pad_token_id=0, sliding_window=5)),
     **ENCODER_HEADS,
     "xlm-roberta": lambda: XLMRobertaModel(XLMRobertaConfig(**SIZES, **HEADS)),
 }

@@ -12,8 +12,8 @@ from transformers import (
     BertForNextSentencePrediction,
     LlamaConfig,
     LlamaForCausalLM,
-    MistralConfig,
-    MistralForCausalLM,
+    Phi3Config,
+    Phi3ForCausalLM,
 )
 
 from formers import CausalLM
@@ -75,9 +75,9 @@ def test_the_way_back_restores_every_weight(family: str, tmp_path: Path) -> None
     assert check_same_outputs(type(theirs).from_pretrained(tmp_path).double(), from_hf(theirs)) < FLOAT32
 
 
-@pytest.mark.parametrize("family", ["llama", "qwen3", "gpt2"])
+@pytest.mark.parametrize("family", ["llama", "qwen3", "gpt2", "mistral, window", "qwen2, windows", "phi3"])
 def test_generation_is_theirs(family: str) -> None:
-    theirs = made(DECODERS[family])
+    theirs = made(CONVERTED[family])
     ids = torch.randint(3, VOCABULARY, (2, 9), generator=torch.Generator().manual_seed(0))
     mask = torch.ones_like(ids)
     mask[1, :4] = 0
@@ -108,8 +108,8 @@ def test_what_is_not_known_is_named() -> None:
         Unsupported, match=r"BertForNextSentencePrediction has a head.*known of its family: ForMaskedLM"
     ):
         from_hf(made(lambda: BertForNextSentencePrediction(BertConfig(**SIZES, **HEADS))))
-    with pytest.raises(Unsupported, match=r"sliding_window=8"):
-        from_hf(made(lambda: MistralForCausalLM(MistralConfig(**GROUPED, sliding_window=8))))
+    with pytest.raises(Unsupported, match=r"phi3: resid_pdrop=0.1 \(dropout of one place alone\) has no counterpart"):
+        from_hf(made(lambda: Phi3ForCausalLM(Phi3Config(**GROUPED, pad_token_id=0, resid_pdrop=0.1))))
     with pytest.raises(Unsupported, match=r"no way back to 'bloom'; known: llama"):
         to_hf(from_hf(made(CONVERTED["bert"])), AutoConfig.for_model("bloom"))
 

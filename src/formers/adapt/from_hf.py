@@ -27,8 +27,9 @@ def from_hf(model: PreTrainedModel) -> FormersModel:
 
     Backbones become a `Transformer`, causal language models a `CausalLM`; masked language models and classifiers of
     BERT's kind a `MaskedLM`, `SequenceClassifier` or `TokenClassifier`; other heads are left to `model.base_model`.
-    Families: Llama (SmolLM too), Mistral, Qwen2, Qwen3, GPT-2, BERT, RoBERTa and XLM-R, DistilBERT. Dropout is that of
-    hidden states; attention weights are never formed here, so that none of them is dropped in training.
+    Families: Llama (SmolLM too), Mistral, Ministral, Qwen2, Qwen3, Phi-3 and Phi-4, GPT-2, BERT, RoBERTa and XLM-R,
+    DistilBERT. Layers that see a window keep it, as a pattern. Dropout is that of hidden states; attention weights are
+    never formed here, so that none of them is dropped in training.
 
     Both models are run on a few tokens, with padding and types. Raise ValueError if they differ by more than rounding,
     or if weights that should be tied differ, and Unsupported for another family or head, an option that ours cannot

@@ -7,12 +7,15 @@ from formers.adapt.families.bert import BERT, DISTILBERT, ROBERTA
 from formers.adapt.families.family import Family
 from formers.adapt.families.gpt2 import GPT2
 from formers.adapt.families.llama import LLAMA
+from formers.adapt.families.phi3 import PHI3
 
 FAMILIES: dict[str, Family] = {
     "llama": LLAMA,
     "mistral": LLAMA,
+    "ministral": LLAMA,
     "qwen2": LLAMA,
     "qwen3": LLAMA,
+    "phi3": PHI3,
     "gpt2": GPT2,
     "bert": BERT,
     "roberta": ROBERTA,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+import torch
 from torch import Tensor
 
 from formers.ffn import ACTIVATIONS, Activation
@@ -83,6 +84,30 @@ def our_name(name: str, names: Names) -> str | None:
         if found := re.fullmatch(pattern, name):
             return None if ours is None else found.expand(ours)
     raise Unsupported(f"the model has a weight {name!r} that is not part of its family as it is known here")
+
+
+def cut(weights: Weights, whole: str, parts: Mapping[str, int]) -> Weights:
+    """Return the weights with those of one module cut into rows of several, part → rows, in this order."""
+    found: Weights = {}
+    for name, weight in weights.items():
+        if f".{whole}." not in name:
+            found[name] = weight
+            continue
+        for part, rows in zip(parts, weight.split([*parts.values()]), strict=True):
+            found[name.replace(whole, part)] = rows
+    return found
+
+
+def joined(weights: Weights, whole: str, parts: Mapping[str, int]) -> Weights:
+    """Return the weights with those of several modules as rows of one: the way back from `cut`."""
+    first, *others = parts
+    found: Weights = {}
+    for name, weight in weights.items():
+        if f".{first}." in name:
+            found[name.replace(first, whole)] = torch.cat([weights[name.replace(first, part)] for part in parts])
+        elif not any(f".{part}." in name for part in others):
+            found[name] = weight
+    return found
 
 
 def as_they_are(weights: Weights, config: Any) -> Weights:

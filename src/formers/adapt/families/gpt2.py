@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
-from formers.adapt.families.family import CAUSAL_LM, Family, Weights, activation, refuse
+from formers.adapt.families.family import CAUSAL_LM, Family, Weights, activation, cut, joined, refuse
 from formers.ffn import Mlp
 from formers.mixers import Softmax
 from formers.models import TransformerConfig
@@ -50,28 +48,20 @@ def _config(theirs: Any) -> TransformerConfig:
 
 def _to_ours(weights: Weights, theirs: Any) -> Weights:
     """Return the weights as (out, in), and queries, keys and values apart."""
-    apart: Weights = {}
-    for name, weight in weights.items():
-        weight = weight.T if name.endswith(_TRANSPOSED) else weight
-        if ".c_attn." not in name:
-            apart[name] = weight
-            continue
-        for letter, part in zip("qkv", weight.chunk(3), strict=True):
-            apart[name.replace("c_attn", f"{letter}_proj")] = part
-    return apart
+    return cut(_transposed(weights), "c_attn", _parts(theirs))
 
 
 def _to_theirs(weights: Weights, theirs: Any) -> Weights:
     """Return the weights as (in, out), and queries, keys and values in one."""
-    joined: Weights = {}
-    for name, weight in weights.items():
-        if ".q_proj." in name:
-            parts = [weights[name.replace("q_proj", f"{letter}_proj")] for letter in "qkv"]
-            name, weight = name.replace("q_proj", "c_attn"), torch.cat(parts)
-        elif ".k_proj." in name or ".v_proj." in name:
-            continue
-        joined[name] = weight.T.contiguous() if name.endswith(_TRANSPOSED) else weight
-    return joined
+    return _transposed(joined(weights, "c_attn", _parts(theirs)))
+
+
+def _parts(theirs: Any) -> dict[str, int]:
+    return dict.fromkeys(("q_proj", "k_proj", "v_proj"), theirs.n_embd)
+
+
+def _transposed(weights: Weights) -> Weights:
+    return {name: weight.T.contiguous() if name.endswith(_TRANSPOSED) else weight for name, weight in weights.items()}
 
 
 GPT2 = Family(

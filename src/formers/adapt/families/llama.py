@@ -1,4 +1,4 @@
-"""Llama and the families that are written like it: Mistral, Qwen2, Qwen3, SmolLM."""
+"""Llama and the families that are written like it: Mistral, Ministral, Qwen2, Qwen3, SmolLM."""
 
 from __future__ import annotations
 
@@ -7,33 +7,29 @@ from typing import Any
 import torch
 
 from formers.adapt.families.family import CAUSAL_LM, Family, Weights, activation, refuse
+from formers.adapt.own_window import own_windows
 from formers.ffn import Glu
-from formers.mixers import Softmax
+from formers.mixers import Mixer, Softmax, Sparse
 from formers.models import TransformerConfig
 from formers.norms import RmsNorm
 from formers.part import Unsupported
+from formers.patterns import Window
 from formers.positions import Rotary
 from formers.residuals import PreNorm
 
 _SCALINGS: dict[str, Any] = {"default": "none", "linear": "linear", "yarn": "yarn", "llama3": "llama3"}
 
 
-def _config(theirs: Any) -> TransformerConfig:
+def config_of(theirs: Any) -> TransformerConfig:
     width, heads = theirs.hidden_size, theirs.num_attention_heads
     head_width = getattr(theirs, "head_dim", None) or width // heads
-    usual: dict[str, tuple[Any, str]] = {
-        "mlp_bias": (False, "biases in the feed-forward"),
-        "sliding_window": (None, "a window of its own; set it to None to see all pairs, and convert to window(…)"),
-    }
-    if theirs.model_type in ("qwen2", "qwen3") and not theirs.use_sliding_window:
-        usual.pop("sliding_window")
-    refuse(theirs, usual)
+    refuse(theirs, {"mlp_bias": (False, "biases in the feed-forward")})
     return TransformerConfig(
         vocab_size=theirs.vocab_size,
         width=width,
         depth=theirs.num_hidden_layers,
         heads=heads,
-        mixer=Softmax(kv_heads=_groups(theirs), bias=_has_biases(theirs)),
+        mixer=_mixers(theirs),
         position=_rotary(theirs),
         residual=PreNorm(),
         norm=RmsNorm(eps=theirs.rms_norm_eps),
@@ -45,6 +41,18 @@ def _config(theirs: Any) -> TransformerConfig:
         tie_word_embeddings=theirs.tie_word_embeddings,
         initializer_range=theirs.initializer_range,
     )
+
+
+def _mixers(theirs: Any) -> Mixer | list[Mixer]:
+    """Return attention over all pairs, or over those of a window in layers that have one: a list where they differ."""
+    kv_heads, bias = _groups(theirs), _has_biases(theirs)
+    found: list[Mixer] = [
+        Softmax(kv_heads=kv_heads, bias=bias)
+        if window is None
+        else Sparse(pattern=Window(window), kv_heads=kv_heads, bias=bias)
+        for window in own_windows(theirs)
+    ]
+    return found[0] if len(set(found)) == 1 else found
 
 
 def _groups(theirs: Any) -> int | None:
@@ -97,7 +105,7 @@ def _to_theirs(weights: Weights, theirs: Any) -> Weights:
 
 
 LLAMA = Family(
-    config=_config,
+    config=config_of,
     names=(
         (r"embed_tokens\.weight", r"embed_tokens.weight"),
         (r"layers\.(\d+)\.self_attn\.([qkvo]_proj)\.(weight|bias)", r"layers.\1.mixer.\2.\3"),

@@ -33,7 +33,6 @@ DIFFERENCES: dict[str, str] = {
     "olmo2": "norms behind each sub-layer, and on queries over all heads at once",
     "opt": "an embedding that may be narrower than the model",
     "phi": _SIDE_BY_SIDE,
-    "phi3": "queries, keys and values in one projection, and gate and up too",
     "qwen2_moe": _EXPERTS,
     "qwen3_moe": _EXPERTS,
     "smollm3": "layers without positions",
