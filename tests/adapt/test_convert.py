@@ -67,8 +67,23 @@ def test_layers_that_there_are_not_are_named(mixer: Any, message: str) -> None:
         mixers(mixer)
 
 
+WINDOWED = {"mistral, window", "ministral", "phi3, window"}
+"""Families whose first layer has a window."""
+
+
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("family", CONVERTED)
+@pytest.mark.parametrize("family", sorted(WINDOWED))
+def test_a_mixer_takes_the_place_of_a_window_too(family: str) -> None:
+    theirs = made(CONVERTED[family])
+    same, whole = (convert(theirs, {0: f"window({n})"}, input_ids=IDS[:, :20]).drift for n in (5, 100))
+    assert same is not None
+    assert whole is not None
+    assert same.difference < 1e-5
+    assert whole.difference > 1e-3
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("family", [family for family in CONVERTED if family not in WINDOWED])
 def test_a_window_of_everything_changes_no_family(family: str) -> None:
     theirs = made(CONVERTED[family])
     done = convert(theirs, {0: "window(100)"}, input_ids=IDS[:, :20])
