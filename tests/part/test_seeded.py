@@ -18,7 +18,7 @@ from formers.part import seeded
 from formers.residuals.replay import Replay
 
 SOURCE = Path(formers.__file__).parent
-OWN_PROCESS = {"lab/train/callback.py", "lab/train/initial_weights.py", "cli/repair.py", "testing/laws/ranks.py"}
+OWN_PROCESS = {"lab/train/callback.py", "cli/repair.py", "testing/laws/ranks.py"}
 """Where a whole training or process begins, or every device is put back."""
 
 
