@@ -449,11 +449,11 @@ def step_costs(base: FormersModel, window: int, longest: int, times: int = 3) ->
         for _ in range(times):
             for at, model in enumerate(models):
                 model.zero_grad(set_to_none=False)
-                reset_peak()
-                before, begin = peak_bytes() or 0, time.process_time()
+                reset_peak("cpu")
+                before, begin = peak_bytes("cpu") or 0, time.process_time()
                 class_loss(model, batch).backward()
                 seconds[at] = min(seconds[at], time.process_time() - begin)
-                peaks[at] = min(peaks[at], (peak_bytes() or 0) - before)
+                peaks[at] = min(peaks[at], (peak_bytes("cpu") or 0) - before)
         times_of = "".join(f"{duration(one):>12}" for one in seconds)
         held = "".join(f"{size(round(one)):>14}" for one in peaks)
         print(f"{length:>7,}{times_of}{seconds[0] / seconds[1]:>7.2f}{held}", flush=True)

@@ -105,6 +105,12 @@ def test_a_new_head_learns_above_an_encoder_that_stays(module: Any, model: Path,
     assert all(weight.requires_grad for weight in masked.parameters())
 
 
+def test_a_step_of_each_kind_is_measured_at_each_length(module: Any, model: Path, capsys: Any) -> None:
+    module.step_costs(module.from_hf(module.AutoModel.from_pretrained(model)), window=4, longest=32, times=1)
+    lengths = [line.split()[0] for line in capsys.readouterr().out.strip().splitlines()[1:]]
+    assert lengths == ["16", "32"]
+
+
 def test_texts_are_cut_as_their_arm_says(module: Any) -> None:
     texts = module.Texts((torch.arange(30), torch.arange(9)), (0, 1))
     assert texts.cut("head", 16).ids[0].tolist() == [*range(15), 29]
