@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from typing import Any
 
@@ -21,11 +22,14 @@ Run = Callable[..., Any]
         ("ablate shakespeare mixer=softmax", "given with --vary mixer=softmax,linear"),
         ("train shakespeare --mixer linear", "write mixer=linear, without dashes"),
         ("train shakespeare --vary mixer=linear", "write mixer=linear, without --vary"),
+        ("ablate shakespeare --mixer 'window(4) | sinks(4)'", "write --vary 'mixer=window(4) | sinks(4)'"),
+        ("train shakespeare --mixer='window(4) | sinks(4)'", "write 'mixer=window(4) | sinks(4)', without dashes"),
+        ("train shakespeare --mixer", "write mixer=…, without dashes"),
         ("train shakespeare --lengt 3", "(Possible options: "),
     ],
 )
 def test_the_error_says_where_a_choice_goes(command: Run, words: str, said: str) -> None:
-    done = command(*words.split())
+    done = command(*shlex.split(words))
     assert done.exit_code == 2
     assert said in " ".join(done.output.split())
 
