@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from tokenizers import Tokenizer, models
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 from typer.testing import Result
 
 pytest.importorskip("peft", reason="PEFT is not installed")
@@ -43,6 +51,26 @@ def test_a_plan_is_made_into_a_model(command: Run, model: str, here: Path) -> No
     assert saved.generate(torch.tensor([tokens["input_ids"]]), max_new_tokens=3).shape[1] == 23
     again = command("repair", model, *WORDS, *STEPS, "--plan", "adapt/swaps.json", "--time", "8")
     assert again.exit_code == 0, again.output
+
+
+def test_the_model_that_is_read_takes_no_room_on_the_device(
+    command: Run, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved, move = list[str](), PreTrainedModel.to
+
+    def noted(self: PreTrainedModel, *args: Any, **options: Any) -> PreTrainedModel:
+        moved.append(type(self).__name__)
+        return move(self, *args, **options)
+
+    def stop(*given: Any) -> None:
+        raise ValueError("enough")
+
+    monkeypatch.setattr(PreTrainedModel, "to", noted)
+    monkeypatch.setattr("formers.cli.repair._run", stop)
+    done = command("repair", model, *WORDS, "--mixer", "window(4)")
+    assert "enough" in done.output
+    assert moved[-2:] == ["CausalLM", "CausalLM"]
+    assert "LlamaForCausalLM" not in moved
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,8 @@ def repair(
     chosen = choose_device(device)
     loaded, tokenizer = read_model(model, gguf)
     rows, held = _cut(read_tokens(tokenizer, text), tokens, held_out, row)
-    teacher, student = _models(loaded.to(chosen), choice, seed)
+    # the model as it was read stays where it is: on a GPU it would be a third copy
+    teacher, student = (one.to(chosen) for one in _models(loaded, choice, seed))
     stages = RepairPlan(
         transfer=Budget(steps=transfer, batch_size=batch, learning_rate=transfer_rate) if transfer else None,
         tuning=Budget(steps=tune, batch_size=batch, learning_rate=tune_rate) if tune else None,
