@@ -1,7 +1,8 @@
 """Law 3: how many tokens a part takes does not depend on padding.
 
-What is refused alone is refused padded, what is taken alone is taken padded, and is the same. No tokens are taken by
-every part: they give no outputs, and leave the state as it is, also the one at the start. Neither do no rows stop it.
+What is refused alone is refused padded, what is taken alone is taken padded, and is the same. Every part takes a
+sequence without tokens, which gives no outputs and leaves the state as it is, also the one at the start; and a batch
+without rows.
 
 Inputs: 0 to 21 tokens, alone and padded to 30, where the context length is 20; no rows of 77 tokens, and a step after.
 
