@@ -21,6 +21,7 @@ _SCALINGS: dict[str, Any] = {"default": "none", "linear": "linear", "yarn": "yar
 
 
 def config_of(theirs: Any) -> TransformerConfig:
+    """Return our configuration of a model that is written like Llama. Raise Unsupported for what ours cannot follow."""
     width, heads = theirs.hidden_size, theirs.num_attention_heads
     head_width = getattr(theirs, "head_dim", None) or width // heads
     refuse(theirs, {"mlp_bias": (False, "biases in the feed-forward")})
