@@ -15,6 +15,7 @@ from transformers import CompileConfig
 
 from formers import CausalLM
 from formers.mixers import Linear, Softmax
+from formers.models import spare_tensors, static_cache
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +71,25 @@ def test_a_cache_that_was_returned_stays_as_it_is(causal_lm: Any, ids: Tensor) -
     del first, state_tensor
     gc.collect()
     assert written(model, ids)[1] in (held, after)
+
+
+def test_tensors_that_do_not_fit_are_gone_before_others_are_made(
+    causal_lm: Any, ids: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, held, make = causal_lm(), list[int](), static_cache._in_place
+    written(model, ids)
+    gc.collect()
+    old = [weakref.ref(t) for layer in spare_tensors._SPARE[model][0] for t in layer.state.tensors()]
+
+    def counted(t: Tensor) -> Tensor:
+        held.append(sum(ref() is not None for ref in old))
+        return make(t)
+
+    monkeypatch.setattr(static_cache, "_in_place", counted)
+    written(model, ids[:1])
+    assert len(old) > 0
+    assert len(held) > 1
+    assert set(held) == {0}
 
 
 def test_calls_at_once_do_not_share(causal_lm: Any, ids: Tensor) -> None:

@@ -96,6 +96,7 @@ class StaticStateCache(StateCache):
         if any(t.requires_grad for state in states for t in state.tensors()):
             raise Unsupported("a static cache passes no gradients; run under torch.no_grad(), or with a StateCache()")
         if not self.is_filled and not _fit(self.layers, states):
+            self.layers[:] = []  # those of another size, which would take their memory beside the new ones
             length = _in_place(torch.zeros((), dtype=torch.long, device=states[0].seen_b.device))
             self.layers[:] = [StaticStateLayer(state, length) for state in states]
         else:
