@@ -63,7 +63,7 @@ def test_another_machine_s_times_are_not_mixed_in(tmp_path: Path, monkeypatch: p
     model, file = made(DECODERS["llama"]).float(), tmp_path / "speeds.jsonl"
     swap_speeds(model, [], [8], file=file)
     facts = {"torch": torch.__version__, "device": "another one", "threads": "64"}
-    monkeypatch.setattr("formers.adapt.swap_speed.environment", lambda: facts)
+    monkeypatch.setattr("formers.adapt.swap_speed.environment", lambda device: facts)
     with pytest.raises(ValueError, match="another model, attention, machine or number of threads"):
         swap_speeds(model, [], [8], file=file)
 
