@@ -147,3 +147,12 @@ def test_the_name_works_where_a_model_is_loaded(tmp_path: object) -> None:
 def test_options_of_projections_are_refused_as_those_are_the_models_own(mixer: str) -> None:
     with pytest.raises(ValueError, match="would be ignored"):
         attention_core(Mixer.parse(mixer), heads=2, head_width=4, causal=True, layer=0, longest=16)
+
+
+@pytest.mark.parametrize("mixer", ["performer", "linear(feature=favor(kind=trigonometric))"])
+def test_what_was_first_run_without_gradients_trains(mixer: str) -> None:
+    """The model is checked in inference mode, which makes the tensors of a mixer that are kept."""
+    attention_core.cache_clear()
+    model = use_attention(made(DECODERS["llama"]), mixer).train()
+    model(ids(), labels=ids(), use_cache=False).loss.backward()
+    assert all(weight.grad is not None for weight in model.parameters())

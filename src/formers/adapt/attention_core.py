@@ -11,12 +11,24 @@ from formers.mixers import Mixer
 from formers.mixers.qkv import HeadMixer, QkvMixer
 from formers.part import Site, Unsupported, default_of, seeded
 
+_CPU = torch.device("cpu")
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj")
 
 
 @lru_cache(maxsize=1024)
-def attention_core(mixer: Mixer, *, heads: int, head_width: int, causal: bool, layer: int, longest: int) -> HeadMixer:
-    """Return the mixer's module for queries, keys and values that are there already, without any weight.
+def attention_core(
+    mixer: Mixer,
+    *,
+    heads: int,
+    head_width: int,
+    causal: bool,
+    layer: int,
+    longest: int,
+    device: torch.device = _CPU,
+) -> HeadMixer:
+    """Return the mixer's module on a device, for queries, keys and values that are there already, without any weight.
+
+    It serves passes with gradients, too, whichever asks for it first.
 
     Raise Unsupported for a mixer that needs more than these: weights of its own, or the hidden states.
     """
@@ -30,8 +42,8 @@ def attention_core(mixer: Mixer, *, heads: int, head_width: int, causal: bool, l
         layers=layer + 1,
     )
     # random features are the same in every process and on every device, and others in every layer
-    with torch.device("cpu"), seeded(layer):
-        module = mixer.build(site)
+    with torch.inference_mode(False), torch.device("cpu"), seeded(layer):
+        module = mixer.build(site).to(device)
     if not isinstance(module, QkvMixer) or _makes_more_than_usual(module):
         raise Unsupported(f"{mixer} cannot stand in for a model's attention: {_WHY_NOT}")
     for name in _PROJECTIONS:

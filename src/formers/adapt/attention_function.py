@@ -111,7 +111,8 @@ def _attend(
         causal=facts.causal,
         layer=_layer_number(module, 1),
         longest=getattr(getattr(module, "config", None), "max_position_embeddings", None) or 1 << 20,
-    ).to(q.device)
+        device=q.device,
+    )
     x_bl1 = q.new_zeros(len(q), length, 1)  # the mixer asks it for sizes only
     mask_bl = None if facts.new_are_real else mask_bs[:, seen:]
     state = None if layer is None else layer.state
