@@ -10,7 +10,12 @@ from formers.bench.measuring.yardstick import product_dtype, square_product
 
 @pytest.mark.parametrize(
     ("device", "dtype", "wanted"),
-    [("cpu", "bfloat16", "float32"), ("cuda", "bfloat16", "bfloat16"), ("cuda:1", "float32", "float32")],
+    [
+        ("cpu", "bfloat16", "float32"),
+        ("cpu:0", "float16", "float32"),
+        ("cuda", "bfloat16", "bfloat16"),
+        ("cuda:1", "float32", "float32"),
+    ],
 )
 def test_the_dtype_of_the_product(device: str, dtype: str, wanted: str) -> None:
     assert product_dtype(device, dtype) == wanted

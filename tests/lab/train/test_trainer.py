@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,9 @@ from transformers import TrainingArguments
 
 from formers import catalogue
 from formers.lab.train.trainer import SafeTrainer
-from formers.models import CausalLM, TransformerConfig
+from formers.models import CausalLM, MaskedLM, TransformerConfig
 from formers.part import Part, Unsupported
+from formers.positions import NoPosition, Rotary
 
 PARTS = [
     (axis, kind) for axis in catalogue.AXES if axis != "feature" for kind in catalogue.members(catalogue.AXES[axis])
@@ -21,11 +24,11 @@ SMALL = TransformerConfig(vocab_size=8, width=16, depth=2, heads=2, context_leng
 
 
 def model_with(axis: str, kind: type[Part]) -> nn.Module:
-    try:
-        with torch.device("meta"):
-            return CausalLM(SMALL.swap(**{axis: kind()}))
-    except Unsupported as error:
-        pytest.skip(str(error))
+    """Return a model with a part: a causal one where the part can be, and with positions where it takes them."""
+    for head, position in product((CausalLM, MaskedLM), (Rotary(), NoPosition())):
+        with suppress(Unsupported), torch.device("meta"):
+            return head(SMALL.swap(**{"position": position} | {axis: kind()}))
+    raise AssertionError(f"no model takes {kind.name()}")
 
 
 def a_trainer(folder: Path) -> SafeTrainer:

@@ -25,7 +25,7 @@ def product_dtype(device: str, dtype: str) -> str:
 
     On a CPU float32: many multiply half precision more slowly.
     """
-    return "float32" if device == "cpu" else dtype
+    return "float32" if device.startswith("cpu") else dtype
 
 
 def yardstick(device: str, dtype: str) -> tuple[Call, float]:
