@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from formers.tasks import Listops
+from formers.tasks import Listops, splits
 from formers.tasks.splits import first_of, side_of
 
 
@@ -25,6 +25,7 @@ def test_a_split_without_examples_ends_the_search() -> None:
         first_of("validation", lambda: (content, content), "parity")
 
 
-def test_lists_that_hardly_ever_come_are_refused() -> None:
+def test_lists_that_hardly_ever_come_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(splits, "_TRIES", 1000)
     with pytest.raises(ValueError, match=r"listops\(length=748.*choose other sizes"):
         Listops(length=748).draw(random.Random(0), "validation")
