@@ -22,7 +22,7 @@ def generate(
     temperature: Annotated[
         float, typer.Option(min=0.0, help="0 always takes the likeliest; 1 samples as learned.")
     ] = 0.8,
-    seed: Annotated[int, typer.Option(help="The same seed writes the same text, on a CPU or on a GPU.")] = 0,
+    seed: Annotated[int, typer.Option(help="The same seed writes the same text on the same device.")] = 0,
     device: options.ModelDevice = "auto",
     parts: options.Parts = None,
 ) -> None:

@@ -57,10 +57,12 @@ def _to_theirs(weights: Weights, theirs: Any) -> Weights:
 
 
 def _parts(theirs: Any) -> dict[str, int]:
+    """Return the rows of queries, keys and values in their projection."""
     return dict.fromkeys(("q_proj", "k_proj", "v_proj"), theirs.n_embd)
 
 
 def _transposed(weights: Weights) -> Weights:
+    """Return the weights with those of `Conv1D`, which lie as (in, out), turned; and turned back."""
     return {name: weight.T.contiguous() if name.endswith(_TRANSPOSED) else weight for name, weight in weights.items()}
 
 

@@ -11,16 +11,19 @@ from formers.models import TransformerConfig
 
 
 def _config(theirs: Any) -> TransformerConfig:
+    """Return our configuration. Raise Unsupported for LongRoPE, and for dropout that ours does not have."""
     dropout = dict.fromkeys(("resid_pdrop", "embd_pdrop"), (0.0, "dropout of one place alone"))
     refuse(theirs, dropout)
     return config_of(theirs)
 
 
 def _to_ours(weights: Weights, theirs: Any) -> Weights:
+    """Return the weights with their two joint projections apart."""
     return cut(cut(weights, *_attention(theirs)), *_feed_forward(theirs))
 
 
 def _to_theirs(weights: Weights, theirs: Any) -> Weights:
+    """Return the weights with these in one again."""
     return joined(joined(weights, *_attention(theirs)), *_feed_forward(theirs))
 
 
